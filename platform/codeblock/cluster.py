@@ -1,0 +1,114 @@
+"""The Ray cluster: start or join it, refuse what does not fit, map work over the parts of a table.
+
+Ray Data waits for ever, without a word, where actors ask for more than the cluster has or hold every CPU. So each
+request is held against the cluster before it starts, and the work items are paths (no read task can starve).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from codeblock.config import ClusterConfig
+from codeblock.errors import CodeBlockError
+
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_TRAIN_V2_ENABLED": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+"""Reports home are off unless the user turns them on."""
+
+
+@contextmanager
+def ray_session(config: ClusterConfig) -> Iterator[None]:
+    """A Ray cluster for the length of the block; one that was running before goes on afterwards."""
+    for key, value in QUIET.items():
+        os.environ.setdefault(key, value)
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    address = config.address or os.environ.get("RAY_ADDRESS")
+    try:
+        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=True, runtime_env={"env_vars": dict(QUIET)})
+    except (ConnectionError, ValueError) as error:
+        raise CodeBlockError(
+            f"cluster.address={address}: no Ray cluster answers there ({error}); start one with `ray start --head`"
+        ) from error
+    quiet_data()
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def quiet_data() -> None:
+    """Progress bars yes, execution plans no."""
+    import ray.data
+
+    context = ray.data.DataContext.get_current()
+    context.execution_options.preserve_order = True
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+
+
+def preflight(config: ClusterConfig) -> None:
+    """Refuse a config whose workers or actors can never fit, before any stage has begun."""
+    require("train", config.train_workers, config.cpus_per_worker, config.gpus_per_worker)
+    require("score and generate", config.actors, config.cpus_per_worker, config.gpus_per_worker)
+
+
+def require(what: str, count: int, cpus: float, gpus: float) -> None:
+    """Raise CodeBlockError where `count` workers of so many CPUs and GPUs each do not fit the cluster all at once."""
+    import ray
+
+    have = ray.cluster_resources()
+    for key, each in (("CPU", cpus), ("GPU", gpus)):
+        asked, total = count * each, have.get(key, 0.0)
+        if asked > total:
+            raise CodeBlockError(
+                f"{what}: {count} x {each:g} {key} asked, the cluster has {total:g} {key}; "
+                "lower cluster.train_workers, cluster.actors, cluster.cpus_per_worker or cluster.gpus_per_worker"
+            )
+
+
+def map_parts(
+    work: Callable[[dict[str, Any]], dict[str, Any]] | type,
+    items: Sequence[dict[str, Any]],
+    *,
+    what: str,
+    actors: int | None = None,
+    cpus: float = 1.0,
+    gpus: float = 0.0,
+    constructor: dict[str, Any] | None = None,
+) -> list[dict[str, Any]]:
+    """Map `work` over `items` (one small dictionary each, such as the path of a part) with Ray Data; results in order.
+
+    A class runs in a fixed pool of `actors`, built once each with `constructor`; a function runs in tasks.
+    Raises CodeBlockError where the pool does not fit the cluster.
+    """
+    import ray.data
+
+    if not items:
+        return []
+    require(what, min(actors or 1, len(items)), cpus, gpus)
+    rows = ray.data.from_items(list(items), override_num_blocks=len(items))
+    if isinstance(work, type):
+        pool = ray.data.ActorPoolStrategy(size=min(actors or 1, len(items)))
+        rows = rows.map(work, fn_constructor_kwargs=constructor or {}, compute=pool, num_cpus=cpus, num_gpus=gpus)
+    else:
+        rows = rows.map(work, num_cpus=cpus)
+    return list(rows.take_all())
+
+
+def pending(paths: Sequence[Path], output: Path) -> list[Path]:
+    """The parts without a counterpart of the same name in `output`: what an interrupted stage still has to do."""
+    return [path for path in paths if not (output / path.name).exists()]

@@ -1,0 +1,272 @@
+"""The configuration: one model per section, every field documented with its unit.
+
+A config is built in one order: defaults, then the YAML file, then `section.key=value` overrides. Fields made with
+`execution` say how a run is carried out (paths, resources, batch sizes) and never what it produces; they take no part
+in the names of cached stages.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+TINY = "tiny"
+"""Where a path of pairs, model or benchmark is asked for: the embedded default of `codeblock.tiny`."""
+
+
+def execution(default: Any, **constraints: Any) -> Any:
+    """A field that decides how a run is carried out, not what it produces."""
+    return Field(default, json_schema_extra={"execution": True}, **constraints)
+
+
+class Section(BaseModel):
+    """Base of all sections: unknown keys are errors, values are fixed after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=())
+
+    def identity(self) -> dict[str, Any]:
+        """The fields that decide what a stage produces."""
+        fields = type(self).model_fields
+        return {
+            name: value
+            for name, value in self.model_dump(mode="json").items()
+            if not (isinstance(extra := fields[name].json_schema_extra, dict) and extra.get("execution"))
+        }
+
+
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+class PairsConfig(Section):
+    """Where the instruction-response pairs come from."""
+
+    path: str = TINY
+    """`tiny`, a file, a directory, a glob, any fsspec URI, or the name of a Hugging Face dataset."""
+    split: str = "train"
+    """Split of a Hugging Face dataset."""
+    revision: str | None = None
+    """Revision of a Hugging Face dataset."""
+    columns: dict[str, str] = {}
+    """What the columns are called here: keys `instruction`, `input`, `response`, `messages`, `quality`; values are names
+    of columns in the data. Empty: the shape of each row is recognised."""
+    system: str | None = None
+    """System message put before every pair that has none."""
+    limit: int | None = Field(None, ge=1)
+    """Read at most this many rows."""
+    max_response_bytes: int = Field(1_000_000, ge=1)
+    """A longer response is rejected (bytes of UTF-8)."""
+
+
+class ModelConfig(Section):
+    """The model that is trained, and scores as the reference unless `score.model` names another."""
+
+    path: str = TINY
+    """`tiny`, a local Hugging Face directory, or a hub name."""
+    revision: str | None = None
+    """Revision of a hub model."""
+    max_length: int | None = Field(None, ge=8)
+    """Tokens of a rendered pair; longer pairs are rejected. Empty: the model's own context."""
+
+
+class PrepareConfig(Section):
+    """Rendering, segmentation and the filters that need a parse."""
+
+    max_item_tokens: int = Field(64, ge=1)
+    """A statement with at most this many tokens is one item; a larger one is cut at its bodies."""
+    mutation_defines: bool = False
+    """Count `x.append(..)`, `x[k] = ..` and `x.a = ..` as a definition and a use of x."""
+    require_code: bool = True
+    """Filter pairs in whose response no code was found."""
+    require_syntax: bool = True
+    """Filter pairs whose code is tagged or recognised as a language with a grammar, and does not parse."""
+
+
+class ScoreConfig(Section):
+    """The reference model's pass over every pair."""
+
+    model: str | None = None
+    """Reference model; empty: the one of the section `model`."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of the pass."""
+    batch_tokens: int = execution(8192, ge=1)
+    """Padded tokens of one forward pass."""
+
+
+class SelectConfig(Section):
+    """Which tokens get a loss. METHOD: stages 1 (rank and keep), 3 (utility) and 4 (structure, rerank, budget)."""
+
+    subset_ratio: Share = 1.0
+    """Share of the pool's pairs that is kept, best quality first."""
+    token_budget: Share = 0.019
+    """Share of the pool's response tokens that is supervised."""
+    scope: Literal["response", "dataset", "response_carry"] = "dataset"
+    """Where the budget is spent: the same share in each response, one ranking of all, or with slack carried on."""
+    gce_q: float = Field(0.7, ge=0, le=1)
+    """Exponent of the generalized cross-entropy; 0 is cross-entropy."""
+    aggregate: Literal["mean", "sum"] = "mean"
+    """How an item's utility is made of the losses of its core logic tokens."""
+    reach_weight: float = Field(0.25, ge=0)
+    """Weight of data-flow reach in the rerank."""
+    bridge_weight: float = Field(0.25, ge=0)
+    """Weight of data-flow bridge in the rerank."""
+    gate: Literal["hard", "sigmoid", "none"] = "hard"
+    """Whether structure may lift items of low utility: only from the median on, smoothly, or always."""
+    normalise: Literal["minmax", "rank"] = "minmax"
+    """Normalisation of utility, reach and bridge inside a response."""
+    nl_share: float = Field(0.1, ge=0, le=1)
+    """Share of the budget for informative natural-language words."""
+    supervise_eos: bool = True
+    """Supervise the stop token of every pair with a supervised token; it counts in the budget."""
+    background_weight: float = Field(0.0, ge=0, le=1)
+    """Weight of the response tokens that were not selected."""
+
+
+class ArmConfig(Section):
+    """One arm of the comparison."""
+
+    strategy: str | None = None
+    """Name of a selection strategy; empty: the model as it is, without training."""
+    select: dict[str, Any] = {}
+    """Fields of the section `select` that differ in this arm."""
+
+
+class LoraConfig(Section):
+    """Low-rank adapters; used where `train.mode` is `lora`."""
+
+    rank: int = Field(16, ge=1)
+    """Rank of the adapters."""
+    alpha: float = Field(32, gt=0)
+    """Scale of the adapters; the update is multiplied by alpha / rank."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Dropout before the adapters."""
+    target_modules: list[str] | Literal["all-linear"] = "all-linear"
+    """Layers that get adapters."""
+
+
+class TrainConfig(Section):
+    """The recipe that all arms share."""
+
+    mode: Literal["full", "lora"] = "full"
+    """Train all weights, or low-rank adapters."""
+    lora: LoraConfig = LoraConfig()
+    """Settings of the adapters."""
+    steps: int | None = Field(None, ge=1)
+    """Optimiser steps, the same for all arms. Set this or `epochs`."""
+    epochs: float | None = Field(None, gt=0)
+    """Passes over the arm's own pairs. Set this or `steps`."""
+    batch_pairs: int = Field(32, ge=1)
+    """Pairs in one optimiser step, over all workers and accumulation steps."""
+    learning_rate: float = Field(2e-4, gt=0)
+    """Peak learning rate."""
+    warmup_share: float = Field(0.1, ge=0, le=1)
+    """Share of the steps with linear warm-up."""
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    """Learning rate after the warm-up."""
+    weight_decay: float = Field(0.0, ge=0)
+    """Decoupled weight decay of matrices."""
+    max_grad_norm: float = Field(1.0, gt=0)
+    """Gradients are clipped to this norm."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of the forward pass (autocast); weights and optimiser stay float32."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, more time."""
+    dev_pairs: int = Field(64, ge=0)
+    """Pairs held out of training, for the nll of supervised and unsupervised tokens by class."""
+    dev_every: int = Field(20, ge=1)
+    """Steps between two looks at the dev pairs."""
+    micro_batch_tokens: int = execution(8192, ge=1)
+    """Padded tokens of one forward and backward pass of one worker."""
+    pack: Literal["auto", "always", "never"] = execution("auto")
+    """Pack pairs into one row without attention across them; auto: on GPU only, where it is faster."""
+    checkpoint_every: int = execution(0, ge=0)
+    """Steps between two checkpoints that an interrupted run resumes from; 0: none."""
+    max_failures: int = execution(0, ge=0)
+    """Times that a fit restarts from its last checkpoint after a worker died."""
+
+    @model_validator(mode="after")
+    def _one_length(self) -> TrainConfig:
+        if self.steps is not None and self.epochs is not None:
+            raise ValueError("set train.steps or train.epochs, not both")
+        return self
+
+
+class EvaluateConfig(Section):
+    """Generation and grading."""
+
+    benchmarks: dict[str, str] = {TINY: TINY}
+    """Benchmarks by name, each with the path of its file (`tiny` needs none)."""
+    limit: int | None = Field(None, ge=1)
+    """Grade only the first tasks of each benchmark."""
+    max_new_tokens: int = Field(512, ge=1)
+    """Tokens after which an answer is cut."""
+    timeout_seconds: float = Field(3.0, gt=0)
+    """Wall-clock seconds that one program may take."""
+    memory_mb: int = Field(1024, ge=64)
+    """Address space of one program (MiB)."""
+    batch_size: int = execution(32, ge=1)
+    """Tasks generated together."""
+
+
+class ClusterConfig(Section):
+    """The only section that differs between a laptop and a cluster. Never part of a cached stage's name."""
+
+    address: str | None = execution(None)
+    """Address of a running Ray cluster; empty: `RAY_ADDRESS` where it is set, else a local one."""
+    train_workers: int = execution(1, ge=1)
+    """Data-parallel workers of one fit."""
+    actors: int = execution(1, ge=1)
+    """Actors that score or generate, each with a model of its own."""
+    cpus_per_worker: float = execution(1.0, gt=0)
+    """CPUs of one worker or actor."""
+    gpus_per_worker: float = execution(0.0, ge=0)
+    """GPUs of one worker or actor."""
+    grade_processes: int | None = execution(None, ge=1)
+    """Programs graded at the same time; empty: one per CPU of this machine."""
+
+
+class TrackConfig(Section):
+    """MLflow."""
+
+    uri: str | None = execution(None)
+    """Tracking server; empty: `MLFLOW_TRACKING_URI` where it is set, else `mlflow.db` in the storage."""
+    experiment: str = execution("codeblock")
+    """MLflow experiment."""
+
+
+class Config(Section):
+    """A whole run."""
+
+    name: str = Field("run", pattern=r"^[A-Za-z0-9._-]+$")
+    """Names the report's directory and the parent run in MLflow."""
+    storage: Path = execution(Path("runs"))
+    """Directory of caches, reports and MLflow's database; on a cluster, one that all nodes share."""
+    seed: int = 0
+    """Seeds every random choice."""
+    pairs: PairsConfig = PairsConfig()
+    model: ModelConfig = ModelConfig()
+    prepare: PrepareConfig = PrepareConfig()
+    score: ScoreConfig = ScoreConfig()
+    select: SelectConfig = SelectConfig()
+    arms: dict[str, ArmConfig] = {
+        "base": ArmConfig(),
+        "full": ArmConfig(strategy="full"),
+        "random_tokens": ArmConfig(strategy="random_tokens"),
+        "codeblock": ArmConfig(strategy="codeblock"),
+    }
+    train: TrainConfig = TrainConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    cluster: ClusterConfig = ClusterConfig()
+    track: TrackConfig = TrackConfig()
+
+    @field_validator("arms")
+    @classmethod
+    def _some_arm(cls, arms: dict[str, ArmConfig]) -> dict[str, ArmConfig]:
+        if not arms:
+            raise ValueError("name at least one arm")
+        return arms
+
+    def settings_of(self, arm: str) -> SelectConfig:
+        """The section `select` as one arm sees it."""
+        return SelectConfig.model_validate({**self.select.model_dump(), **self.arms[arm].select})

@@ -1,0 +1,58 @@
+"""Fingerprints of models: equal weights and tokenizers have equal ones, wherever they lie."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from transformers import AutoConfig
+
+from codeblock.errors import CodeBlockError
+from codeblock.tables import write_text
+
+MEMO = "fingerprints.json"
+
+
+def model_fingerprint(path: str, revision: str | None, cache: Path) -> str:
+    """Hash of the files of a local model directory, or the commit of a hub model.
+
+    Hashes of files are remembered in `cache` by path, size and time of change, since weights are large.
+    Raises CodeBlockError where the model is neither here nor reachable.
+    """
+    directory = Path(path)
+    if not directory.is_dir():
+        return _hub_commit(path, revision)
+    memo = _read_memo(cache / MEMO)
+    known = dict(memo)
+    files = sorted(file for file in directory.iterdir() if file.is_file() and not file.name.startswith("."))
+    if not any(file.name in ("config.json", "adapter_config.json") for file in files):
+        raise CodeBlockError(f"model.path={path}: no config.json there; give a Hugging Face model directory or a hub name")
+    digest = hashlib.sha256(json.dumps([[file.name, _file_hash(file, memo)] for file in files]).encode()).hexdigest()
+    if memo != known:
+        write_text(cache / MEMO, json.dumps(memo, indent=1, sort_keys=True))
+    return digest
+
+
+def _file_hash(file: Path, memo: dict[str, str]) -> str:
+    facts = file.stat()
+    key = f"{file.resolve()}:{facts.st_size}:{facts.st_mtime_ns}"
+    if key not in memo:
+        with file.open("rb") as stream:
+            memo[key] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return memo[key]
+
+
+def _read_memo(path: Path) -> dict[str, str]:
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+
+
+def _hub_commit(path: str, revision: str | None) -> str:
+    try:
+        commit = AutoConfig.from_pretrained(path, revision=revision)._commit_hash
+    except (OSError, ValueError) as error:
+        first_line = str(error).splitlines()[0][:160]
+        raise CodeBlockError(
+            f"model.path={path}: neither a directory here nor a hub model that can be reached ({first_line})"
+        ) from error
+    return f"{path}@{commit}"

@@ -1,0 +1,118 @@
+"""The columns that pass between the stages: the only thing that stages share.
+
+    pairs -> prepared (tokens, items, data flow) -> scored (nll per token) -> selected (weight per token)
+
+One Parquet row is one instruction-response pair. Shapes: T is the number of tokens of the rendered pair (prompt and
+response), I the number of items, E the number of def-use edges. Character offsets count Unicode code points
+of the `response` string; they are never byte offsets.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+from typing import Final
+
+import pyarrow as pa
+
+
+class TokenClass(IntEnum):
+    """What a token is for the method (METHOD: stages 2 and 3). Values are stored; never renumber them."""
+
+    PROMPT = 0
+    TEXT = 1  # natural language around the code
+    CODE = 2  # code that is not core logic
+    CORE = 3  # core logic token: identifiers, operators, literals, control keywords
+    STOP = 4  # the end-of-turn token
+
+
+class ItemKind(StrEnum):
+    """The kind of a coding item."""
+
+    IMPORT = "import"
+    FUNCTION = "function"
+    CLASS = "class"
+    CONTROL = "control"
+    DEFINITION = "definition"
+    CALL = "call"
+    RETURN = "return"
+    COMMENT = "comment"
+    OTHER = "other"
+
+
+class Reason(StrEnum):
+    """Why a row left the run. `REJECTED` are unusable rows, `FILTERED` usable ones that a quality filter took."""
+
+    # unusable
+    INVALID_JSON = "invalid_json"
+    NOT_UTF8 = "not_utf8"
+    NOT_AN_OBJECT = "not_an_object"
+    MISSING_COLUMN = "missing_column"
+    WRONG_TYPE = "wrong_type"
+    EMPTY_INSTRUCTION = "empty_instruction"
+    EMPTY_RESPONSE = "empty_response"
+    LAST_TURN_NOT_ASSISTANT = "last_turn_not_assistant"
+    RESPONSE_TOO_LARGE = "response_too_large"
+    LONGER_THAN_CONTEXT = "longer_than_context"
+    TEMPLATE_ERROR = "template_error"
+    # usable, taken by a filter
+    DUPLICATE = "duplicate"
+    NO_CODE = "no_code"
+    SYNTAX_ERROR = "syntax_error"
+    BELOW_SUBSET = "below_subset_ratio"
+
+
+FILTERED: Final = frozenset({Reason.DUPLICATE, Reason.NO_CODE, Reason.SYNTAX_ERROR, Reason.BELOW_SUBSET})
+
+MESSAGES_TYPE: Final = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+
+PAIRS: Final = pa.schema(
+    [
+        ("id", pa.string()),  # hash of messages and response: equal content has equal ids
+        ("messages", MESSAGES_TYPE),  # every turn before the response
+        ("response", pa.string()),
+        ("source", pa.string()),  # file and line or row, for error messages
+        ("quality", pa.float32()),  # a number of the data, higher is better; null where it has none
+    ]
+)
+
+PREPARED: Final = pa.schema(
+    [
+        *PAIRS,
+        ("input_ids", pa.list_(pa.int32())),  # [T]
+        ("response_start", pa.int32()),  # index of the first response token
+        ("token_class", pa.list_(pa.uint8())),  # [T] TokenClass
+        ("token_item", pa.list_(pa.int32())),  # [T] index into the items, -1 outside code
+        ("token_word", pa.list_(pa.int32())),  # [T] word number of informative natural language, -1 elsewhere
+        ("item_kind", pa.list_(pa.string())),  # [I] ItemKind
+        (
+            "item_spans",
+            pa.list_(pa.list_(pa.int32())),
+        ),  # [I] flat start, end, start, end ... characters of the response
+        ("item_reach", pa.list_(pa.float32())),  # [I] 0..1
+        ("item_bridge", pa.list_(pa.float32())),  # [I] 0..1
+        ("edges", pa.list_(pa.int32())),  # [2E] flat def, use, def, use ... item indices
+        ("language", pa.string()),  # of the largest code region; "text" where no grammar was used
+    ]
+)
+
+SCORED: Final = pa.schema([*PREPARED, ("nll", pa.list_(pa.float32()))])  # [T] natural log, NaN outside the response
+
+SELECTED: Final = pa.schema(
+    [
+        ("id", pa.string()),
+        ("split", pa.string()),  # "train" or "dev"
+        ("input_ids", pa.list_(pa.int32())),  # [T]
+        ("token_class", pa.list_(pa.uint8())),  # [T]
+        ("weight", pa.list_(pa.float32())),  # [T] weight of the token's nll in the loss, 0 is context only
+    ]
+)
+
+REJECTED: Final = pa.schema(
+    [
+        ("id", pa.string()),  # null where the row could not be read
+        ("source", pa.string()),
+        ("stage", pa.string()),
+        ("reason", pa.string()),  # Reason
+        ("detail", pa.string()),
+    ]
+)

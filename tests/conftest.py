@@ -1,0 +1,105 @@
+"""Shared fixtures: one Ray cluster for the session, a small real tokenizer and model, the real data where it is there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from codeblock.cluster import QUIET
+
+for _key, _value in QUIET.items():
+    os.environ.setdefault(_key, _value)
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    """A local cluster of 2 CPUs, started once."""
+    import ray
+
+    from codeblock.cluster import quiet_data
+
+    ray.init(num_cpus=2, logging_level="error", runtime_env={"env_vars": dict(QUIET)})
+    quiet_data()
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real pairs and benchmarks; tests that need it are skipped where it is absent."""
+    root = Path(os.environ.get("CODEBLOCK_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if not root.is_dir():
+        pytest.skip(f"no real data at {root}; set CODEBLOCK_TEST_DATA")
+    return root
+
+
+CHATML = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+CORPUS = [
+    "def add(a, b):\n    return a + b\n",
+    "Here is a function that adds two numbers and returns the sum.",
+    "for item in items:\n    if item > 3:\n        total += item\n",
+    "```python\nprint(total)\n```",
+]
+
+
+def make_tokenizer(directory: Path, template: str | None = CHATML, vocabulary: int = 400) -> Any:
+    """A byte-level BPE tokenizer trained on a few lines, saved as a Hugging Face directory."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=vocabulary, special_tokens=special, initial_alphabet=alphabet)
+    bpe.train_from_iterator(CORPUS, trainer)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=bpe, eos_token="<|im_end|>" if template else "<|endoftext|>", chat_template=template
+    )
+    tokenizer.save_pretrained(directory)
+    return tokenizer
+
+
+def make_model(directory: Path, vocabulary: int, **overrides: Any) -> Any:
+    """A random Llama of a few thousand weights, saved as a Hugging Face directory."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    settings = {
+        "vocab_size": vocabulary,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 256,
+    }
+    model = LlamaForCausalLM(LlamaConfig(**{**settings, **overrides}))
+    model.save_pretrained(directory)
+    return model
+
+
+@pytest.fixture(scope="session")
+def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Hugging Face directory with a small random Llama and its tokenizer with a chat template."""
+    directory = tmp_path_factory.mktemp("small_model")
+    make_model(directory, len(make_tokenizer(directory)))
+    return directory
+
+
+@pytest.fixture(scope="session")
+def tokenizer(small_model: Path) -> Any:
+    """The tokenizer of `small_model`, loaded as the platform loads it."""
+    from codeblock.models import load_tokenizer
+
+    return load_tokenizer(str(small_model))
