@@ -1,0 +1,1 @@
+"""Instruction-response pairs: find the files, read rows, bring them into one shape, drop exact duplicates."""

@@ -1,0 +1,104 @@
+"""The stage `pairs`: every row of the input becomes a pair or a counted rejection."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from codeblock.config import PairsConfig
+from codeblock.pairs.files import InputFile, load_hub_dataset
+from codeblock.pairs.read import Broken, Row, read_rows
+from codeblock.pairs.shapes import Pair, RowError, to_pair
+from codeblock.schema import PAIRS, REJECTED, Reason
+from codeblock.tables import part_name, write_part
+
+PART_ROWS = 512
+"""Rows of a part: small enough that actors share the work evenly, large enough to batch by length."""
+
+
+def read_pairs(
+    files: list[InputFile], config: PairsConfig, output: Path, advance: Callable[[int], None] = lambda _: None
+) -> dict[str, Any]:
+    """Read every row into `output/part-*` or `output/rejected/part-*`; returns the counts.
+
+    Rows stream through; only the ids stay in memory, to find exact duplicates. `advance` hears of each row.
+    """
+    seen: set[str] = set()
+    kept: list[dict[str, Any]] = []
+    lost: list[dict[str, Any]] = []
+    reasons: Counter[str] = Counter()
+    counts = {"read": 0, "kept": 0}
+    parts = 0
+    for row in _rows(files, config):
+        counts["read"] += 1
+        advance(1)
+        outcome = _judge(row, config, seen)
+        if isinstance(outcome, Pair):
+            kept.append(_columns(outcome, row.source))
+            counts["kept"] += 1
+        else:
+            reasons[outcome["reason"]] += 1
+            lost.append(outcome)
+        if len(kept) == PART_ROWS or len(lost) == PART_ROWS:
+            parts = _flush(output, parts, kept, lost)
+    _flush(output, parts, kept, lost)
+    return {**counts, "reasons": dict(reasons)}
+
+
+def _rows(files: list[InputFile], config: PairsConfig) -> Iterator[Row | Broken]:
+    rows: Iterator[Row | Broken]
+    if files:
+        rows = chain.from_iterable(read_rows(file) for file in files)
+    else:
+        data = load_hub_dataset(config.path, config.split, config.revision)
+        rows = (Row(f"{config.path}:{number}", dict(value)) for number, value in enumerate(data))
+    for number, row in enumerate(rows):
+        if config.limit is not None and number >= config.limit:
+            return
+        yield row
+
+
+def _judge(row: Row | Broken, config: PairsConfig, seen: set[str]) -> Pair | dict[str, Any]:
+    if isinstance(row, Broken):
+        return _rejection(None, row.source, row.reason, row.detail)
+    try:
+        pair = to_pair(row.value, config.columns, config.system)
+    except RowError as error:
+        return _rejection(None, row.source, error.reason, error.detail)
+    size = len(pair.response.encode())
+    if size > config.max_response_bytes:
+        detail = f"{size} bytes, pairs.max_response_bytes is {config.max_response_bytes}"
+        return _rejection(pair.id, row.source, Reason.RESPONSE_TOO_LARGE, detail)
+    if pair.id in seen:
+        return _rejection(pair.id, row.source, Reason.DUPLICATE, "an earlier row has the same messages and response")
+    seen.add(pair.id)
+    return pair
+
+
+def _columns(pair: Pair, source: str) -> dict[str, Any]:
+    return {
+        "id": pair.id,
+        "messages": pair.messages,
+        "response": pair.response,
+        "source": source,
+        "quality": pair.quality,
+    }
+
+
+def _rejection(id_: str | None, source: str, reason: Reason, detail: str) -> dict[str, Any]:
+    return {"id": id_, "source": source, "stage": "pairs", "reason": reason.value, "detail": detail}
+
+
+def _flush(output: Path, parts: int, kept: list[dict[str, Any]], lost: list[dict[str, Any]]) -> int:
+    if kept:
+        write_part(output / part_name(parts), pa.Table.from_pylist(kept, schema=PAIRS))
+    if lost:
+        write_part(output / "rejected" / part_name(parts), pa.Table.from_pylist(lost, schema=REJECTED))
+    kept.clear()
+    lost.clear()
+    return parts + 1

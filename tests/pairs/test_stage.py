@@ -1,0 +1,130 @@
+"""Reading pairs: every row of the input is kept or in the table of rejections."""
+
+import gzip
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from codeblock.config import PairsConfig
+from codeblock.errors import CodeBlockError
+from codeblock.pairs.files import find_files, fingerprint
+from codeblock.pairs.stage import read_pairs
+from codeblock.schema import Reason
+from codeblock.tables import read_table
+
+ROWS = [{"instruction": f"Task {i}", "output": f"x = {i}"} for i in range(5)]
+
+
+def read(path, output, **settings):
+    config = PairsConfig(path=str(path), **settings)
+    return read_pairs(find_files(str(path)), config, output)
+
+
+def write_jsonl(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_all_formats_hold_the_same_rows(tmp_path):
+    lines = write_jsonl(tmp_path / "a.jsonl", ROWS)
+    (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(lines.read_bytes()))
+    (tmp_path / "c.json").write_text(json.dumps(ROWS))
+    (tmp_path / "d.json").write_text(json.dumps({"version": 1, "data": ROWS}, indent=2))
+    (tmp_path / "e.json").write_bytes(lines.read_bytes())
+    pq.write_table(pa.Table.from_pylist(ROWS), tmp_path / "f.parquet")
+    for name in ("a.jsonl", "b.jsonl.gz", "c.json", "d.json", "e.json", "f.parquet"):
+        output = tmp_path / f"out_{name}"
+        assert read(tmp_path / name, output)["kept"] == 5, name
+        assert read_table(output)["response"].to_pylist() == [row["output"] for row in ROWS], name
+
+
+def test_a_directory_a_glob_and_a_uri_are_read(tmp_path):
+    data = tmp_path / "data"
+    (data / "deep").mkdir(parents=True)
+    write_jsonl(data / "a.jsonl", ROWS[:2])
+    write_jsonl(data / "deep" / "b.jsonl", ROWS[2:])
+    (data / "notes.txt").write_text("not data")
+    assert read(data, tmp_path / "1")["kept"] == 5
+    assert read(data / "*.jsonl", tmp_path / "2")["kept"] == 2
+    assert read(f"file://{data}/a.jsonl", tmp_path / "3")["kept"] == 2
+
+
+def test_a_memory_file_system_is_read(tmp_path):
+    import fsspec
+
+    with fsspec.open("memory://pairs/a.jsonl", "wb") as file:
+        file.write(b'{"instruction": "Add.", "output": "x"}\n')
+    assert read("memory://pairs", tmp_path)["kept"] == 1
+
+
+def test_bad_lines_are_rejected_with_their_place_and_the_rest_goes_on(tmp_path):
+    path = tmp_path / "bad.jsonl"
+    path.write_bytes(
+        b'{"instruction": "Add.", "output": "x"}\n'
+        b'{"instruction": "Add.", "output": \n'
+        b'{"instruction": "Add.", "output": "\xff"}\n'
+        b"[1, 2]\n"
+        b'{"instruction": "Add."}\n'
+        b'{"instruction": "Add.", "output": "x"}\n'
+        b'{"instruction": "Add.", "output": "' + b"y" * 5_000_000 + b'"}\n'
+    )
+    facts = read(path, tmp_path / "out")
+    rejected = {row["source"]: row["reason"] for row in read_table(tmp_path / "out" / "rejected").to_pylist()}
+    assert rejected == {
+        "bad.jsonl:2": Reason.INVALID_JSON,
+        "bad.jsonl:3": Reason.NOT_UTF8,
+        "bad.jsonl:4": Reason.NOT_AN_OBJECT,
+        "bad.jsonl:5": Reason.MISSING_COLUMN,
+        "bad.jsonl:6": Reason.DUPLICATE,
+        "bad.jsonl:7": Reason.RESPONSE_TOO_LARGE,
+    }
+    assert facts["read"] == facts["kept"] + sum(facts["reasons"].values()) == 7
+
+
+def test_limit_counts_rows_over_all_files(tmp_path):
+    write_jsonl(tmp_path / "a.jsonl", ROWS[:3])
+    write_jsonl(tmp_path / "b.jsonl", ROWS[3:])
+    assert read(tmp_path, tmp_path / "out", limit=4)["read"] == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("a.csv", b"x", "unknown ending"),
+        ("a.json", b'[{"a": 1},', "not valid JSON"),
+        ("a.parquet", b"PAR1", "cannot be read"),
+        ("a.jsonl.gz", b"not gzip", "cannot be read"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_one_line_that_names_it(tmp_path, name, content, says):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CodeBlockError, match=says) as error:
+        read(tmp_path / name, tmp_path / "out")
+    assert name in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_missing_paths_and_empty_directories_are_named(tmp_path):
+    with pytest.raises(CodeBlockError, match="no such file"):
+        find_files(str(tmp_path / "nothing.jsonl"))
+    with pytest.raises(CodeBlockError, match="matches no file"):
+        find_files(str(tmp_path / "*.jsonl"))
+    (tmp_path / "readme.txt").write_text("x")
+    with pytest.raises(CodeBlockError, match=r"no data file there \(seen: readme.txt\)"):
+        find_files(str(tmp_path))
+
+
+def test_a_hub_name_is_not_mistaken_for_a_path():
+    assert find_files("nvidia/OpenCodeInstruct") == []
+
+
+def test_the_fingerprint_knows_every_file_and_its_content(tmp_path):
+    write_jsonl(tmp_path / "a.jsonl", ROWS)
+    one = fingerprint(find_files(str(tmp_path)))
+    assert one == fingerprint(find_files(str(tmp_path / "a.jsonl")))
+    write_jsonl(tmp_path / "b.jsonl", ROWS)
+    two = fingerprint(find_files(str(tmp_path)))
+    write_jsonl(tmp_path / "b.jsonl", ROWS[1:])
+    assert len({one, two, fingerprint(find_files(str(tmp_path)))}) == 3
