@@ -1,0 +1,1 @@
+"""Reference scoring: one teacher-forced pass, the nll of every response token. Score once, select many."""

@@ -1,0 +1,58 @@
+"""Scores every prepared part in a Ray Data actor pool; a part that is there already is not scored again."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from codeblock.cluster import map_parts, pending
+from codeblock.config import ClusterConfig, ScoreConfig
+from codeblock.models import device, load_model
+from codeblock.schema import SCORED
+from codeblock.score.nll import token_nll
+from codeblock.tables import count_rows, parts, read_part, write_part
+
+
+def score(
+    prepared: Path, output: Path, model: str, revision: str | None, config: ScoreConfig, cluster: ClusterConfig
+) -> dict[str, Any]:
+    """Score the parts of `prepared` into parts of `output` of the same names; returns the counts of this call's work."""
+    results = map_parts(
+        Scorer,
+        [{"path": str(path)} for path in pending(parts(prepared), output)],
+        what="score",
+        actors=cluster.actors,
+        cpus=cluster.cpus_per_worker,
+        gpus=cluster.gpus_per_worker,
+        constructor={"model": model, "revision": revision, "config": config, "output": output},
+    )
+    seconds = sum(result["seconds"] for result in results)
+    tokens = sum(result["tokens"] for result in results)
+    return {"kept": count_rows(output), "scored_now": tokens, "actor_seconds": round(seconds, 2)}
+
+
+class Scorer:
+    """An actor that holds the reference model."""
+
+    def __init__(self, model: str, revision: str | None, config: ScoreConfig, output: Path) -> None:
+        self._model = load_model(model, revision, config.dtype).to(device())
+        self._config = config
+        self._output = output
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        path = Path(row["path"])
+        prepared = read_part(path)
+        started = time.perf_counter()
+        input_ids = [np.asarray(ids, dtype=np.int32) for ids in prepared["input_ids"].to_numpy()]
+        nll = token_nll(self._model, input_ids, prepared["response_start"].to_pylist(), self._config.batch_tokens)
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        seconds = time.perf_counter() - started
+        column = pa.array(nll, SCORED.field("nll").type, from_pandas=False)
+        write_part(self._output / path.name, prepared.append_column("nll", column).cast(SCORED))
+        return {"tokens": sum(ids.size for ids in input_ids), "seconds": seconds}

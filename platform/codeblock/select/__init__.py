@@ -1,0 +1,11 @@
+"""Selection: from scored pairs to a weight per token. Imports neither Ray nor MLflow.
+
+from codeblock.select import ScoredPair, select
+weights = select([ScoredPair.from_columns(row) for row in rows], "codeblock").weights
+"""
+
+from codeblock.select.pair import ScoredPair
+from codeblock.select.selection import Selection, select
+from codeblock.select.strategies import get_strategy, strategy
+
+__all__ = ["ScoredPair", "Selection", "get_strategy", "select", "strategy"]
