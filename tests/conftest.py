@@ -103,3 +103,14 @@ def tokenizer(small_model: Path) -> Any:
     from codeblock.models import load_tokenizer
 
     return load_tokenizer(str(small_model))
+
+
+@pytest.fixture(scope="session")
+def make_tokenizer_dir() -> Any:
+    """Makes a tokenizer directory with a given chat template; returns its path."""
+
+    def make(directory: Path, template: str | None = CHATML) -> str:
+        make_tokenizer(directory, template)
+        return str(directory)
+
+    return make

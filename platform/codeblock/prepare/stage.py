@@ -1,0 +1,104 @@
+"""The stage `prepared`: a plain function from a table of pairs to a table of tokens, items and data flow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from codeblock.config import PrepareConfig
+from codeblock.prepare.align import class_of_token, item_of_token, word_of_token
+from codeblock.prepare.render import Rendered, Renderer, RenderError
+from codeblock.schema import PREPARED, REJECTED, Reason
+from codeblock.segment import Segmentation, segment_response
+
+
+def prepare_batch(pairs: pa.Table, renderer: Renderer, config: PrepareConfig, max_length: int) -> tuple[pa.Table, pa.Table]:
+    """Render, segment and align a table of pairs (schema PAIRS).
+
+    Returns the prepared rows (schema PREPARED) in the order of the pairs, and the rows that were taken out (schema REJECTED).
+    """
+    responses: list[str] = pairs["response"].to_pylist()
+    rendered = renderer(pairs["messages"].to_pylist(), responses)
+    kept: list[int] = []
+    columns: list[dict[str, Any]] = []
+    lost: list[tuple[int, Reason, str]] = []
+    for row, (tokens, response) in enumerate(zip(rendered, responses, strict=True)):
+        outcome = _prepare_row(tokens, response, config, max_length)
+        if isinstance(outcome, dict):
+            kept.append(row)
+            columns.append(outcome)
+        else:
+            lost.append((row, *outcome))
+    return _prepared_table(pairs.take(pa.array(kept, pa.int64())), columns), _rejected_table(pairs, lost)
+
+
+def _prepare_row(
+    tokens: Rendered | RenderError, response: str, config: PrepareConfig, max_length: int
+) -> dict[str, Any] | tuple[Reason, str]:
+    if isinstance(tokens, RenderError):
+        return tokens.reason, tokens.detail
+    if tokens.input_ids.size > max_length:
+        return Reason.LONGER_THAN_CONTEXT, f"{tokens.input_ids.size} tokens, the context has {max_length}"
+    found = segment_response(
+        response,
+        max_item_tokens=config.max_item_tokens,
+        token_starts=tokens.starts[tokens.response_start : -1],
+        mutation_defines=config.mutation_defines,
+    )
+    if config.require_code and not found.regions:
+        return Reason.NO_CODE, "no fenced block, and the text does not look like code"
+    if config.require_syntax and found.has_error:
+        return Reason.SYNTAX_ERROR, f"its {found.language} code does not parse"
+    return _columns(tokens, found, response)
+
+
+def _columns(tokens: Rendered, found: Segmentation, response: str) -> dict[str, Any]:
+    class_T = class_of_token(tokens, [(region.start, region.end) for region in found.regions], found.core, response)
+    return {
+        "input_ids": tokens.input_ids,
+        "response_start": tokens.response_start,
+        "token_class": class_T,
+        "token_item": item_of_token(tokens, [item.spans for item in found.items], response),
+        "token_word": word_of_token(tokens, class_T, response),
+        "item_kind": [item.kind for item in found.items],
+        "item_spans": [[edge for span in item.spans for edge in span] for item in found.items],
+        "item_reach": found.reach,
+        "item_bridge": found.bridge,
+        "edges": np.array(found.edges, dtype=np.int32).ravel(),
+        "language": found.language,
+    }
+
+
+def _prepared_table(pairs: pa.Table, columns: list[dict[str, Any]]) -> pa.Table:
+    arrays = [pairs[name].combine_chunks() for name in pairs.column_names]
+    for field in list(PREPARED)[len(arrays) :]:
+        values = [row[field.name] for row in columns]
+        numeric = pa.types.is_list(field.type) and pa.types.is_primitive(field.type.value_type)
+        arrays.append(list_array(values, field.type) if numeric else pa.array(values, field.type))
+    return pa.Table.from_arrays(arrays, schema=PREPARED)
+
+
+def list_array(values: Sequence[NDArray[Any]], type_: pa.ListType) -> pa.ListArray:
+    """A list column out of one NumPy array a row, without a Python object per element."""
+    offsets = np.concatenate([[0], np.cumsum([value.size for value in values])]).astype(np.int32)
+    flat = np.concatenate(values) if values else np.empty(0)
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat.astype(type_.value_type.to_pandas_dtype())), type=type_)
+
+
+def _rejected_table(pairs: pa.Table, lost: list[tuple[int, Reason, str]]) -> pa.Table:
+    ids, sources = pairs["id"], pairs["source"]
+    rows = [
+        {
+            "id": ids[row].as_py(),
+            "source": sources[row].as_py(),
+            "stage": "prepared",
+            "reason": reason,
+            "detail": detail,
+        }
+        for row, reason, detail in lost
+    ]
+    return pa.Table.from_pylist(rows, schema=REJECTED)

@@ -1,0 +1,66 @@
+"""Character spans become token columns: each token goes where most of it lies."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from codeblock.prepare.align import class_of_token, item_of_token, word_of_token
+from codeblock.prepare.render import Rendered, Renderer
+from codeblock.schema import TokenClass
+
+
+def rendered_of(spans):
+    """A prompt token, then tokens with these character spans, then the stop token."""
+    end = max(end for _, end in spans)
+    starts, ends = zip((-5, -1), *spans, (end, end), strict=True)
+    return Rendered(np.zeros(len(starts), np.int32), np.array(starts, np.int32), np.array(ends, np.int32), 1)
+
+
+def test_a_token_that_straddles_two_items_goes_to_the_larger_overlap():
+    rendered = rendered_of([(0, 3), (3, 8), (8, 10)])
+    got = item_of_token(rendered, [[(0, 4)], [(4, 10)]], "x" * 10)
+    assert got.tolist() == [-1, 0, 1, 1, -1]
+
+
+def test_an_item_of_several_spans_owns_the_tokens_of_each():
+    rendered = rendered_of([(0, 2), (2, 4), (4, 6)])
+    assert item_of_token(rendered, [[(0, 2), (4, 6)], [(2, 4)]], "x" * 6).tolist() == [-1, 0, 1, 0, -1]
+
+
+def test_classes_of_prompt_text_code_core_and_stop():
+    response = "so: x = 1"
+    rendered = rendered_of([(0, 3), (3, 5), (5, 7), (7, 9)])
+    got = class_of_token(rendered, [(4, 9)], [(4, 5), (8, 9)], response)
+    P, X, C, K, S = TokenClass
+    assert got.tolist() == [P, X, K, C, K, S]
+
+
+def test_words_are_numbered_and_stop_words_are_not():
+    response = "the sorted list's end"
+    rendered = rendered_of([(0, 3), (3, 7), (7, 10), (10, 17), (17, 21)])
+    got = word_of_token(rendered, np.array([0, 1, 1, 1, 1, 1, 4], np.uint8), response)
+    assert got.tolist() == [-1, -1, 0, 0, 1, 2, -1]
+
+
+SPANS = st.lists(st.integers(0, 40), min_size=2, max_size=12, unique=True).map(
+    lambda cuts: [(a, b) for a, b in zip(sorted(cuts)[::2], sorted(cuts)[1::2], strict=False)]
+)
+
+
+@given(st.text("ab \n🎉(é", min_size=1, max_size=40).filter(str.strip), SPANS)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_equals_counting_characters_token_by_token(tokenizer, response, spans):
+    spans = [[(start, min(end, len(response)))] for start, end in spans if start < len(response)]
+    rendered = Renderer(tokenizer)([[{"role": "user", "content": "x"}]], [response])[0]
+    got = item_of_token(rendered, spans, response)
+    for token, (start, end) in enumerate(zip(rendered.starts, rendered.ends, strict=True)):
+        here = range(max(start, 0), min(end, len(response)))
+        overlap = [len(set(here) & set(range(*span[0]))) for span in spans]
+        best = max(overlap, default=0)
+        assert (got[token] == -1) if best == 0 else (overlap[got[token]] == best)
+
+
+@pytest.mark.parametrize("spans", [[], [[(0, 5)]]])
+def test_empty_tokens_belong_nowhere(spans):
+    assert item_of_token(rendered_of([(0, 5), (5, 5)]), spans, "x" * 5).tolist()[2:] == [-1, -1]
