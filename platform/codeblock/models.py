@@ -8,8 +8,11 @@ from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging
 
 from codeblock.errors import CodeBlockError
+
+logging.disable_progress_bar()  # one bar per actor for loading weights would bury the stage's own
 
 DEFAULT_TEMPLATE = (
     "{% for message in messages %}"

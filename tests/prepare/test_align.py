@@ -5,7 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from codeblock.prepare.align import class_of_token, item_of_token, word_of_token
+from codeblock.prepare.align import Spans, align
 from codeblock.prepare.render import Rendered, Renderer
 from codeblock.schema import TokenClass
 
@@ -15,6 +15,14 @@ def rendered_of(spans):
     end = max(end for _, end in spans)
     starts, ends = zip((-5, -1), *spans, (end, end), strict=True)
     return Rendered(np.zeros(len(starts), np.int32), np.array(starts, np.int32), np.array(ends, np.int32), 1)
+
+
+def aligned_of(rendered, response, items=(), regions=(), core=()):
+    return align([rendered], [response], [Spans(items, regions, core)])[0]
+
+
+def item_of_token(rendered, items, response):
+    return aligned_of(rendered, response, items=items).token_item
 
 
 def test_a_token_that_straddles_two_items_goes_to_the_larger_overlap():
@@ -31,7 +39,7 @@ def test_an_item_of_several_spans_owns_the_tokens_of_each():
 def test_classes_of_prompt_text_code_core_and_stop():
     response = "so: x = 1"
     rendered = rendered_of([(0, 3), (3, 5), (5, 7), (7, 9)])
-    got = class_of_token(rendered, [(4, 9)], [(4, 5), (8, 9)], response)
+    got = aligned_of(rendered, response, regions=[(4, 9)], core=[(4, 5), (8, 9)]).token_class
     P, X, C, K, S = TokenClass
     assert got.tolist() == [P, X, K, C, K, S]
 
@@ -39,7 +47,7 @@ def test_classes_of_prompt_text_code_core_and_stop():
 def test_words_are_numbered_and_stop_words_are_not():
     response = "the sorted list's end"
     rendered = rendered_of([(0, 3), (3, 7), (7, 10), (10, 17), (17, 21)])
-    got = word_of_token(rendered, np.array([0, 1, 1, 1, 1, 1, 4], np.uint8), response)
+    got = aligned_of(rendered, response).token_word
     assert got.tolist() == [-1, -1, 0, 0, 1, 2, -1]
 
 
@@ -64,3 +72,14 @@ def test_equals_counting_characters_token_by_token(tokenizer, response, spans):
 @pytest.mark.parametrize("spans", [[], [[(0, 5)]]])
 def test_empty_tokens_belong_nowhere(spans):
     assert item_of_token(rendered_of([(0, 5), (5, 5)]), spans, "x" * 5).tolist()[2:] == [-1, -1]
+
+
+def test_a_batch_gives_what_its_pairs_give_alone(tokenizer):
+    responses = ["so: x = 1", "", "é🎉 return the sorted list", "x = 1\n"]
+    rendered = Renderer(tokenizer)([[{"role": "user", "content": "x"}]] * 4, ["a" + text for text in responses])
+    spans = [Spans([[(0, 2)], [(2, len(text) + 1)]], [(0, 2)], [(1, 2)]) if text else Spans([], [], []) for text in responses]
+    together = align(rendered, ["a" + text for text in responses], spans)
+    for pair, response, found, whole in zip(rendered, responses, spans, together, strict=True):
+        alone = align([pair], ["a" + response], [found])[0]
+        for name in ("token_class", "token_item", "token_word"):
+            np.testing.assert_array_equal(getattr(whole, name), getattr(alone, name))

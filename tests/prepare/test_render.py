@@ -85,7 +85,10 @@ def test_a_template_that_strips_keeps_the_offsets_of_the_response(tmp_path, make
 
 
 def test_a_template_that_fails_costs_that_pair_alone(tmp_path, make_tokenizer_dir):
-    picky = "{% for m in messages %}{% if m['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}{{ m['content'] }}{% endfor %}"
+    picky = (
+        "{% for m in messages %}{% if m['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+        "{{ m['content'] }}{% endfor %}"
+    )
     renderer = Renderer(load_tokenizer(make_tokenizer_dir(tmp_path, template=picky)))
     bad, good = renderer([[{"role": "system", "content": "x"}, *USER], USER], ["a", "b"])
     assert isinstance(bad, RenderError)

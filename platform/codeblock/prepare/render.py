@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -51,38 +52,39 @@ class Renderer:
         self._backend.no_padding()
         self._backend.no_truncation()
         self._eos = int(tokenizer.eos_token_id)
-        self._special = np.array(sorted({*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}), dtype=np.int32)
+        special = sorted({*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder})
+        self._is_special = np.zeros(max(*special, len(tokenizer)) + 1, dtype=bool)
+        self._is_special[special] = True
 
     def __call__(self, messages: Sequence[Sequence[Message]], responses: Sequence[str]) -> list[Rendered | RenderError]:
         """Render a batch of pairs; a pair that cannot be rendered is a RenderError in its place."""
-        placed = [self._place(turns, response) for turns, response in zip(messages, responses, strict=True)]
+        placed = self._place_all(messages, responses)
         texts = [text.full for text in placed if isinstance(text, _Text)]
         encodings = iter(self._backend.encode_batch(texts, add_special_tokens=False))
         return [self._tokens(text, next(encodings)) if isinstance(text, _Text) else text for text in placed]
 
-    def _place(self, messages: Sequence[Message], response: str) -> _Text | RenderError:
-        turns = list(messages)
+    def _place_all(self, messages: Sequence[Sequence[Message]], responses: Sequence[str]) -> list[_Text | RenderError]:
+        """Render a batch in two calls of the template; where that fails, pair by pair to find the one that does."""
+        chats = [[*turns, {"role": "assistant", "content": text}] for turns, text in zip(messages, responses, strict=True)]
         try:
-            prompt = self._text(turns, True)
-            full = self._text([*turns, {"role": "assistant", "content": response}], False)
+            prompts, fulls = self._texts([chat[:-1] for chat in chats], True), self._texts(chats, False)
         except Exception as error:  # templates raise whatever their author wrote
-            return RenderError(Reason.TEMPLATE_ERROR, f"chat template: {str(error).splitlines()[0][:200]}")
-        stripped = response.strip()
-        start = full.find(stripped, _common_prefix(prompt, full))
-        if start < 0:
-            return RenderError(Reason.TEMPLATE_ERROR, "chat template: the response does not occur in the rendered text")
-        return _Text(full, start - response.index(stripped), start + len(stripped), len(response))
+            if len(chats) == 1:
+                return [RenderError(Reason.TEMPLATE_ERROR, f"chat template: {str(error).splitlines()[0][:200]}")]
+            pairs = zip(messages, responses, strict=True)
+            return [self._place_all([turns], [response])[0] for turns, response in pairs]
+        return [_place(*texts) for texts in zip(prompts, fulls, responses, strict=True)]
 
-    def _text(self, messages: list[Message], generation: bool) -> str:
-        text = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=generation)
-        return str(text)
+    def _texts(self, chats: list[list[Message]], generation: bool) -> list[str]:
+        texts = self._tokenizer.apply_chat_template(chats, tokenize=False, add_generation_prompt=generation)
+        return list(texts)
 
     def _tokens(self, text: _Text, encoding: Any) -> Rendered:
         ids = np.array(encoding.ids, dtype=np.int32)
-        offsets = np.array(encoding.offsets, dtype=np.int32).reshape(-1, 2)
+        offsets = np.fromiter(chain.from_iterable(encoding.offsets), np.int32, 2 * ids.size).reshape(-1, 2)
         first = int(np.searchsorted(offsets[:, 0], max(text.start, 0)))
         behind = int(np.searchsorted(offsets[:, 0], text.stripped_end))
-        stops = np.flatnonzero(np.isin(ids[behind:], self._special))
+        stops = np.flatnonzero(self._is_special[ids[behind:]])
         if stops.size:
             end = behind + int(stops[0]) + 1
             ids, offsets = ids[:end], offsets[:end]
@@ -90,9 +92,9 @@ class Renderer:
             # A template without a stop token would train a model that never ends its answer.
             ids = np.append(ids[:behind], np.int32(self._eos))
             offsets = np.concatenate([offsets[:behind], [[text.stripped_end, text.stripped_end]]]).astype(np.int32)
-        local = offsets - text.start
-        local[-1] = text.length
-        return Rendered(ids, local[:, 0].copy(), local[:, 1].copy(), first)
+        local = offsets.T - text.start
+        local[:, -1] = text.length
+        return Rendered(ids, local[0], local[1], first)
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,14 @@ class _Text:
     start: int
     stripped_end: int
     length: int
+
+
+def _place(prompt: str, full: str, response: str) -> _Text | RenderError:
+    stripped = response.strip()
+    start = full.find(stripped, _common_prefix(prompt, full))
+    if start < 0:
+        return RenderError(Reason.TEMPLATE_ERROR, "chat template: the response does not occur in the rendered text")
+    return _Text(full, start - response.index(stripped), start + len(stripped), len(response))
 
 
 def _common_prefix(prompt: str, full: str) -> int:

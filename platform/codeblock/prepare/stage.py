@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from codeblock.config import PrepareConfig
-from codeblock.prepare.align import class_of_token, item_of_token, word_of_token
+from codeblock.prepare.align import Spans, align
 from codeblock.prepare.render import Rendered, Renderer, RenderError
 from codeblock.schema import PREPARED, REJECTED, Reason
 from codeblock.segment import Segmentation, segment_response
@@ -24,21 +24,23 @@ def prepare_batch(pairs: pa.Table, renderer: Renderer, config: PrepareConfig, ma
     responses: list[str] = pairs["response"].to_pylist()
     rendered = renderer(pairs["messages"].to_pylist(), responses)
     kept: list[int] = []
-    columns: list[dict[str, Any]] = []
+    found: list[Segmentation] = []
     lost: list[tuple[int, Reason, str]] = []
     for row, (tokens, response) in enumerate(zip(rendered, responses, strict=True)):
-        outcome = _prepare_row(tokens, response, config, max_length)
-        if isinstance(outcome, dict):
+        outcome = _segment(tokens, response, config, max_length)
+        if isinstance(outcome, Segmentation):
             kept.append(row)
-            columns.append(outcome)
+            found.append(outcome)
         else:
             lost.append((row, *outcome))
+    tokens_of_kept = [rendered[row] for row in kept]
+    columns = _columns(tokens_of_kept, [responses[row] for row in kept], found)  # type: ignore[arg-type]
     return _prepared_table(pairs.take(pa.array(kept, pa.int64())), columns), _rejected_table(pairs, lost)
 
 
-def _prepare_row(
+def _segment(
     tokens: Rendered | RenderError, response: str, config: PrepareConfig, max_length: int
-) -> dict[str, Any] | tuple[Reason, str]:
+) -> Segmentation | tuple[Reason, str]:
     if isinstance(tokens, RenderError):
         return tokens.reason, tokens.detail
     if tokens.input_ids.size > max_length:
@@ -53,30 +55,34 @@ def _prepare_row(
         return Reason.NO_CODE, "no fenced block, and the text does not look like code"
     if config.require_syntax and found.has_error:
         return Reason.SYNTAX_ERROR, f"its {found.language} code does not parse"
-    return _columns(tokens, found, response)
+    return found
 
 
-def _columns(tokens: Rendered, found: Segmentation, response: str) -> dict[str, Any]:
-    class_T = class_of_token(tokens, [(region.start, region.end) for region in found.regions], found.core, response)
+def _columns(rendered: list[Rendered], responses: list[str], found: list[Segmentation]) -> dict[str, list[Any]]:
+    spans = [
+        Spans([item.spans for item in each.items], [(region.start, region.end) for region in each.regions], each.core)
+        for each in found
+    ]
+    aligned = align(rendered, responses, spans)
     return {
-        "input_ids": tokens.input_ids,
-        "response_start": tokens.response_start,
-        "token_class": class_T,
-        "token_item": item_of_token(tokens, [item.spans for item in found.items], response),
-        "token_word": word_of_token(tokens, class_T, response),
-        "item_kind": [item.kind for item in found.items],
-        "item_spans": [[edge for span in item.spans for edge in span] for item in found.items],
-        "item_reach": found.reach,
-        "item_bridge": found.bridge,
-        "edges": np.array(found.edges, dtype=np.int32).ravel(),
-        "language": found.language,
+        "input_ids": [tokens.input_ids for tokens in rendered],
+        "response_start": [tokens.response_start for tokens in rendered],
+        "token_class": [columns.token_class for columns in aligned],
+        "token_item": [columns.token_item for columns in aligned],
+        "token_word": [columns.token_word for columns in aligned],
+        "item_kind": [[item.kind for item in each.items] for each in found],
+        "item_spans": [[[edge for span in item.spans for edge in span] for item in each.items] for each in found],
+        "item_reach": [each.reach for each in found],
+        "item_bridge": [each.bridge for each in found],
+        "edges": [np.array(each.edges, dtype=np.int32).ravel() for each in found],
+        "language": [each.language for each in found],
     }
 
 
-def _prepared_table(pairs: pa.Table, columns: list[dict[str, Any]]) -> pa.Table:
+def _prepared_table(pairs: pa.Table, columns: dict[str, list[Any]]) -> pa.Table:
     arrays = [pairs[name].combine_chunks() for name in pairs.column_names]
     for field in list(PREPARED)[len(arrays) :]:
-        values = [row[field.name] for row in columns]
+        values = columns[field.name]
         numeric = pa.types.is_list(field.type) and pa.types.is_primitive(field.type.value_type)
         arrays.append(list_array(values, field.type) if numeric else pa.array(values, field.type))
     return pa.Table.from_arrays(arrays, schema=PREPARED)

@@ -1,0 +1,73 @@
+"""Rows per second of the prepare stage on one core, and its cost split by step.
+
+    python tests/bench/bench_prepare.py --pairs PATH --model DIRECTORY
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["RAYON_NUM_THREADS"] = "1"
+os.environ["OMP_NUM_THREADS"] = "1"
+
+from codeblock.config import PairsConfig, PrepareConfig
+from codeblock.models import load_tokenizer
+from codeblock.pairs.files import find_files
+from codeblock.pairs.stage import read_pairs
+from codeblock.prepare import stage
+from codeblock.prepare.render import Renderer
+from codeblock.tables import parts, read_part
+
+
+def main() -> None:
+    """Measure three passes over the pairs and print the fastest, with the share of each step."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pairs", required=True)
+    parser.add_argument("--model", required=True)
+    arguments = parser.parse_args()
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+    seconds: dict[str, float] = defaultdict(float)
+    for name in ("segment_response", "class_of_token", "item_of_token", "word_of_token", "_prepared_table"):
+        setattr(stage, name, timed(getattr(stage, name), name, seconds))
+    renderer = timed(Renderer(load_tokenizer(arguments.model)), "render (template, tokenise)", seconds)
+    with tempfile.TemporaryDirectory() as directory:
+        read_pairs(find_files(arguments.pairs), PairsConfig(path=arguments.pairs), Path(directory))
+        tables = [read_part(path) for path in parts(Path(directory))]
+    rows = sum(table.num_rows for table in tables)
+    best: tuple[float, dict[str, float], int] = (float("inf"), {}, 0)
+    for _ in range(3):
+        seconds.clear()
+        started = time.perf_counter()
+        kept = sum(stage.prepare_batch(table, renderer, PrepareConfig(), 10**9)[0].num_rows for table in tables)
+        best = min(best, (time.perf_counter() - started, dict(seconds), kept), key=lambda run: run[0])
+    total, split, kept = best
+    print(f"{platform.processor() or platform.machine()}, one core of {os.cpu_count()}; {rows} rows, {kept} kept")
+    print(f"{rows / total:,.0f} rows/s, {1e3 * total / rows:.3f} ms a row, best of 3")
+    for name, spent in sorted(split.items(), key=lambda item: -item[1]):
+        print(f"  {100 * spent / total:5.1f}%  {name}")
+    print(f"  {100 * (1 - sum(split.values()) / total):5.1f}%  the rest (columns in and out of Arrow)")
+
+
+def timed(function, name, seconds):
+    """The function, its time added up under a name."""
+
+    def call(*args, **kwargs):
+        started = time.perf_counter()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            seconds[name] += time.perf_counter() - started
+
+    return call
+
+
+if __name__ == "__main__":
+    main()
