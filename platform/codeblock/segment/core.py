@@ -1,0 +1,72 @@
+"""Core logic leaves: METHOD stage 2 [ours]. They score an item; they never decide what of it is supervised."""
+
+from __future__ import annotations
+
+from codeblock.segment.tree import FlatTree, Grammar
+
+NOTHING, WHOLE, NAME, SKIP, SKIP_FIRST, DOCUMENTED = range(6)
+
+
+class CoreRules:
+    """What to do at a node, by the number of its type."""
+
+    def __init__(self, grammar: Grammar) -> None:
+        rules = grammar.rules
+        self.names = rules.not_core_names
+        self.string = grammar.ids({rules.string})
+        self.comment = grammar.comment
+        self.body = grammar.body
+        self.statement = grammar.ids({rules.statement_wrapper})
+        self.action = [NOTHING] * len(grammar.type_of)
+        for action, names in (
+            (WHOLE, rules.core),
+            (NAME, {rules.identifier}),
+            (SKIP, rules.not_core),
+            (SKIP_FIRST, rules.not_core_first),
+            (DOCUMENTED, rules.documented),
+        ):
+            for kind in grammar.ids(names):
+                self.action[kind] = action
+        for kind in grammar.ids(rules.core_tokens, named=False):
+            self.action[kind] = WHOLE
+
+
+def core_nodes(tree: FlatTree, rules: CoreRules) -> list[int]:
+    """Tree nodes of the core logic leaves, in order; no two overlap."""
+    kinds, starts, ends, after, data = tree.kinds, tree.starts, tree.ends, tree.after, tree.data
+    action, names = rules.action, rules.names
+    found: list[int] = []
+    docstrings: set[int] = set()
+    upto = 0  # nodes before this one are inside something that is not core
+    for node, kind in enumerate(kinds):
+        what = action[kind]
+        if what == NOTHING or node < upto:
+            continue
+        if what == NAME:
+            if data[starts[node] : ends[node]] not in names:
+                found.append(node)
+        elif what == WHOLE:
+            # a string with code inside has leaves of its own
+            if after[node] == node + 1 and node not in docstrings and ends[node] > starts[node]:
+                found.append(node)
+        elif what == SKIP:
+            upto = after[node]
+        elif what == SKIP_FIRST:
+            upto = node + 2
+        elif (doc := _docstring(tree, rules, node)) is not None:
+            docstrings.add(doc)
+    return found
+
+
+def _docstring(tree: FlatTree, rules: CoreRules, node: int) -> int | None:
+    """The string that documents a definition or the module: the first statement of its body, a string alone."""
+    kinds, after = tree.kinds, tree.after
+    holder = node if node == 0 else tree.child_of(node, rules.body)
+    if holder is None:
+        return None
+    first = next((c for c in tree.children(holder) if kinds[c] not in rules.comment), None)
+    if first is None or kinds[first] not in rules.statement or first + 1 == after[first]:
+        return None
+    string = first + 1
+    # one leaf alone: a string with code inside documents nothing
+    return string if kinds[string] in rules.string and string + 1 == after[string] == after[first] else None

@@ -1,0 +1,18 @@
+"""The languages that have rules: add one by writing its rule file and naming it here."""
+
+from __future__ import annotations
+
+from codeblock.segment.languages import python
+from codeblock.segment.languages.rules import LanguageRules
+
+ALL: tuple[LanguageRules, ...] = (python.RULES,)
+
+_BY_NAME = {name: rules for rules in ALL for name in (rules.name, *rules.aliases)}
+
+
+def find_rules(language: str | None) -> LanguageRules | None:
+    """The rules of a language by its name or an alias, in any case; None where there are none."""
+    return _BY_NAME.get(language.strip().lower()) if language else None
+
+
+__all__ = ["ALL", "LanguageRules", "find_rules"]

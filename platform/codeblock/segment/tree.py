@@ -1,0 +1,153 @@
+"""A syntax tree as flat lists in the order of the source: what every later step walks, without recursion.
+
+Node i of the lists comes before its children; its subtree is `i .. after[i] - 1`. Punctuation that no rule needs is left
+out, and a string literal without code inside is one leaf.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+
+from tree_sitter import Language, Parser, Tree
+
+from codeblock.segment.languages import LanguageRules
+
+DROP, LEAF, INNER, STRING = range(4)
+QUOTES = b"\"'"
+
+
+class Grammar:
+    """The tables of a language's rules, keyed by the numbers that its grammar gives to node types. One per process."""
+
+    def __init__(self, rules: LanguageRules) -> None:
+        self.rules = rules
+        self.language = Language(rules.grammar())
+        self.parser = Parser(self.language)
+        count = range(self.language.node_kind_count)
+        self.type_of = [self.language.node_kind_for_id(i) or "" for i in count]
+        self.named = [self.language.node_kind_is_named(i) for i in count]
+        self.reading = [self._reading(i) for i in count]
+        self.body = self.ids({rules.body})
+        self.comment = self.ids({rules.comment})
+
+    def _reading(self, kind: int) -> int:
+        name, rules = self.type_of[kind], self.rules
+        if not self.named[kind]:
+            return DROP if name in rules.punctuation else INNER
+        if name == rules.string:
+            return STRING
+        leaf = name in rules.string_parts or name == rules.identifier
+        return LEAF if leaf else INNER
+
+    def ids(self, names: frozenset[str] | set[str], *, named: bool = True) -> frozenset[int]:
+        """Numbers of the named (or anonymous) node types in `names`."""
+        return frozenset(i for i, name in enumerate(self.type_of) if name in names and self.named[i] == named)
+
+    def field(self, name: str) -> int:
+        """Number of a field."""
+        return self.language.field_id_for_name(name) or -1
+
+
+@dataclass(frozen=True, slots=True)
+class FlatTree:
+    """Preorder lists over the recorded nodes; offsets are bytes of `data`."""
+
+    grammar: Grammar
+    data: bytes
+    kinds: list[int]
+    fields: list[int | None]
+    starts: list[int]
+    ends: list[int]
+    after: list[int]
+    leaves: list[int]
+    """Leaves of the syntax tree (dropped ones too) before this node."""
+    leaf_count: int
+
+    def children(self, node: int) -> Iterator[int]:
+        """The recorded children of a node, first to last."""
+        child, end = node + 1, self.after[node]
+        while child < end:
+            yield child
+            child = self.after[child]
+
+    def child(self, node: int, field: int) -> int | None:
+        """The first child in a field."""
+        fields, after = self.fields, self.after
+        at, end = node + 1, after[node]
+        while at < end:
+            if fields[at] == field:
+                return at
+            at = after[at]
+        return None
+
+    def child_of(self, node: int, types: frozenset[int]) -> int | None:
+        """The first child of one of these types."""
+        kinds, after = self.kinds, self.after
+        at, end = node + 1, after[node]
+        while at < end:
+            if kinds[at] in types:
+                return at
+            at = after[at]
+        return None
+
+    def leaf_total(self, node: int) -> int:
+        """Leaves of a node's subtree."""
+        after = self.after[node]
+        return (self.leaves[after] if after < len(self.leaves) else self.leaf_count) - self.leaves[node]
+
+
+@cache
+def grammar_of(rules_name: str) -> Grammar:
+    """The grammar of a language that has rules; built once per process, since parsers cannot be pickled."""
+    from codeblock.segment.languages import find_rules
+
+    rules = find_rules(rules_name)
+    assert rules is not None
+    return Grammar(rules)
+
+
+def flatten(tree: Tree, data: bytes, grammar: Grammar) -> FlatTree:
+    """Read a syntax tree with one cursor."""
+    kinds: list[int] = []
+    fields: list[int | None] = []
+    starts: list[int] = []
+    ends: list[int] = []
+    after: list[int] = []
+    leaves: list[int] = []
+    open_nodes: list[int] = []
+    seen = 0
+    reading, prefixes = grammar.reading, grammar.rules.interpolated
+    cursor = tree.walk()
+    down, along, up = cursor.goto_first_child, cursor.goto_next_sibling, cursor.goto_parent
+    while True:
+        node = cursor.node
+        assert node is not None
+        kind = node.kind_id
+        how = reading[kind]
+        if how != DROP:
+            at = len(kinds)
+            start = node.start_byte
+            kinds.append(kind)
+            fields.append(cursor.field_id)
+            starts.append(start)
+            ends.append(node.end_byte)
+            after.append(at + 1)
+            leaves.append(seen)
+            if how == STRING:
+                how = LEAF if data[start] in QUOTES or _prefix(data, start) not in prefixes else INNER
+            if how == INNER and down():
+                open_nodes.append(at)
+                continue
+        seen += 1
+        while not along():
+            if not open_nodes:
+                return FlatTree(grammar, data, kinds, fields, starts, ends, after, leaves, seen)
+            up()
+            after[open_nodes.pop()] = len(kinds)
+
+
+def _prefix(data: bytes, start: int) -> bytes:
+    first = data[start : start + 3].lower()
+    return first[: len(first) - len(first.lstrip(b"abcdefghijklmnopqrstuvwxyz"))]

@@ -1,0 +1,159 @@
+"""Where the code of a response is, and in which language."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from codeblock.segment import find_regions, segment_response
+from codeblock.segment.languages import find_rules
+from codeblock.segment.recognise import _impossible, parse
+
+DATA = Path(os.environ.get("CODEBLOCK_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
+
+
+def found(response: str) -> list[tuple[str, str | None, bool]]:
+    return [(response[r.start : r.end], r.language, r.tagged) for r in find_regions(response)]
+
+
+@pytest.mark.parametrize(
+    ("response", "expected"),
+    [
+        ("a\n```python\nx = 1\n```\nb", [("x = 1\n", "python", True)]),
+        ("```Python3 title='a.py' {1,2}\nx = 1\n```", [("x = 1\n", "python", True)]),
+        ("```{.python .numberLines}\nx = 1\n```", [("x = 1\n", "python", True)]),
+        ("```py:main.py\nx = 1\n```", [("x = 1\n", "python", True)]),
+        ("~~~py\n```\nx\n~~~\n", [("```\nx\n", "python", True)]),
+        ("````py\n```\nx\n````\n", [("```\nx\n", "python", True)]),
+        ("```c++\nint x;\n```", [("int x;\n", "c++", True)]),
+        ("- item\n    ```js\n    let x;\n    ```\n", [("    let x;\n", "js", True)]),
+        ("```python\nx = 1", [("x = 1", "python", True)]),
+        ("```\nx = f(1)\n```", [("x = f(1)\n", "python", False)]),
+        ("```\nlet x = 1\n```", [("let x = 1\n", None, False)]),
+        ("```py\r\nx = 1\r\n```\r\n", [("x = 1\r\n", "python", True)]),
+        ("```python\na\n```\nand\n```js\nb\n```", [("a\n", "python", True), ("b\n", "js", True)]),
+        ("```python\n\n```", []),
+        ("use ```x``` here", []),
+    ],
+)
+def test_fenced_blocks(response: str, expected: list[tuple[str, str | None, bool]]) -> None:
+    assert found(response) == expected
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "print('x')",
+        "x = 1",
+        "def f(x):\n    return x",
+        "import os",
+        "[x for x in y]",
+        "for i in x:\n  pass",
+        "a[::-1]",
+        "    return x",
+    ],
+)
+def test_bare_python(code: str) -> None:
+    assert found(code) == [(code, "python", False)]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "SELECT name FROM users\nWHERE age > 3;",
+        "CREATE TABLE t (\n  id int(11) NOT NULL,\n  name varchar(50),\n  PRIMARY KEY (id)\n);",
+        "<html>\n  <body>\n    Text\n  </body>\n</html>",
+        "public class A {\n  int x = 1;\n}",
+        "x = 1;\ny = f(x);",
+        "#!/bin/bash\necho hi",
+        '{\n  "name": "x",\n  "age": 3\n}',
+        ".a {\n  color: red;\n}",
+        "class A\n  def f(x)\n    puts x\n  end\nend",
+    ],
+)
+def test_bare_code_of_other_languages(code: str) -> None:
+    assert found(code) == [(code, None, False)]
+
+
+@pytest.mark.parametrize(
+    "prose",
+    [
+        "",
+        "  \n ",
+        "True",
+        "madam",
+        "42",
+        "Paris, Rome",
+        "Answer: B",
+        "Hello World!",
+        "'a string'",
+        "[1, 2, 3]",
+        "The pattern that finds it is: \\d{3}",
+        "Use a loop that repeats the body until the condition fails;",
+        "1. First do this\n2. Then do that",
+        "# Heading\n\nSome words about it.",
+    ],
+)
+def test_prose_has_no_region(prose: str) -> None:
+    assert found(prose) == []
+
+
+def test_broken_python_without_a_tag_is_python_with_an_error() -> None:
+    result = segment_response("def f(x):\n    return x +\n\nprint(f(1))")
+    assert result.has_error
+    assert result.language == "python"
+
+
+def test_broken_python_with_a_tag_is_an_error_and_other_languages_are_not() -> None:
+    assert segment_response("```python\nx = (\n```").has_error
+    assert not segment_response("```rust\nx = (\n```").has_error
+    assert not segment_response("```\nx = (\n```").has_error
+
+
+def test_regions_of_a_response_share_offsets_but_no_edges() -> None:
+    response = "Fïrst:\n```python\nx = 1\ny = x\n```\nThen 😀:\n```python\ny = 2\nprint(x, y)\n```\n"
+    result = segment_response(response)
+    assert [response[a:b] for item in result.items for a, b in item.spans] == ["x = 1", "y = x", "y = 2", "print(x, y)"]
+    assert result.edges == [(0, 1), (2, 3)]
+    assert [response[a:b] for a, b in result.core] == ["x", "=", "1", "y", "=", "x", "y", "=", "2", "print", "x", "y"]
+
+
+def test_reach_and_bridge_are_those_of_each_region() -> None:
+    chain = "```python\na = 1\nb = a\nc = b\n```\n"
+    result = segment_response(chain + "```python\nprint(1)\n```\n" + chain)
+    assert result.reach.tolist() == [1.0, 0.5, 0.0, 0.0, 1.0, 0.5, 0.0]
+    assert result.bridge.tolist() == [0.0, 0.5, 0.0, 0.0, 0.0, 0.5, 0.0]
+
+
+def test_the_language_is_that_of_the_largest_region() -> None:
+    assert segment_response("```python\nx\n```\n```rust\nlet x = 1;\n```").language == "text"
+    assert segment_response("```python\nx = 1 + 2 + 3\n```\n```rust\nlet\n```").language == "python"
+    assert segment_response("just words").language == "text"
+
+
+def _codealpaca() -> list[str]:
+    path = DATA / "pairs" / "codealpaca20k" / "codealpaca20k.jsonl.gz"
+    if not path.exists():
+        pytest.skip(f"no {path.name}; set CODEBLOCK_TEST_DATA to the directory of the test data")
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        return [json.loads(line)["output"] for line in lines]
+
+
+def test_what_is_called_impossible_never_parses_on_real_data() -> None:
+    rules = find_rules("python")
+    assert rules is not None
+    impossible = [text for text in _codealpaca()[::5] if _impossible(text, rules)]
+    assert len(impossible) > 1000
+    assert all(parse(text, rules).has_error for text in impossible)
+
+
+def test_real_unfenced_data_is_mostly_decided_as_code() -> None:
+    results = [find_regions(text) for text in _codealpaca()[::5]]
+    python = sum(bool(r) and r[0].language == "python" for r in results) / len(results)
+    code = sum(map(bool, results)) / len(results)
+    assert 0.35 < python < 0.5
+    assert 0.75 < code < 0.95
