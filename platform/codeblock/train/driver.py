@@ -1,0 +1,264 @@
+"""Masked fine-tuning as one Ray Train run: the stage's driver, and its only file that knows Ray."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import ray
+import ray.train
+import torch
+import transformers
+from ray.experimental import tqdm_ray
+from ray.train.torch import TorchTrainer, get_device, prepare_model
+
+from codeblock import models, tables
+from codeblock.cluster import require
+from codeblock.config import ClusterConfig, TrainConfig
+from codeblock.errors import CodeBlockError
+from codeblock.train.loop import Session
+from codeblock.train.model import MaskedLM, add_lora, checkpoint_activations
+from codeblock.train.rows import Pair, read_pairs, trim_all
+from codeblock.train.step import Place
+
+MODEL = "model"
+HISTORY = "history.parquet"
+DEV = "dev.parquet"
+CHECKPOINTS = "ray"
+
+HISTORY_SCHEMA = pa.schema(
+    [
+        ("step", pa.int32()),
+        ("loss", pa.float64()),  # sum(w * nll) / sum(w) of the global batch, before the update
+        ("learning_rate", pa.float64()),
+        ("grad_norm", pa.float64()),  # before clipping
+        ("supervised_tokens", pa.int64()),
+        ("processed_tokens", pa.int64()),  # inputs of the model, without padding
+        ("seconds", pa.float64()),
+    ]
+)
+
+DEV_SCHEMA = pa.schema(
+    [
+        ("step", pa.int32()),
+        ("token_class", pa.string()),  # text, code, core, stop
+        ("supervised", pa.bool_()),
+        ("nll", pa.float64()),  # mean
+        ("tokens", pa.int64()),
+    ]
+)
+
+
+def fit(
+    selected: Path,
+    model_path: str,
+    revision: str | None,
+    output: Path,
+    config: TrainConfig,
+    cluster: ClusterConfig,
+    seed: int,
+    max_length: int | None = None,
+) -> dict[str, Any]:
+    """Fine-tune a model on a selected table (`schema.SELECTED`); needs a Ray cluster (`cluster.ray_session`).
+
+    Writes `model/` (weights or adapter, with the tokenizer), `history.parquet` and `dev.parquet` into `output`, which
+    all nodes must share. A run that was interrupted after a checkpoint goes on from it when called again.
+
+    Returns counts and times: `processed_tokens` are inputs of the model without padding (a whole pair of T tokens has
+    T-1), `trimmed_tokens` and `dropped_tokens` those that exact trimming and dropping saved in one pass over the
+    pairs, `train_seconds` the time of the steps without start-up, dev and checkpoints, `resumed_from_step` the step
+    of the checkpoint that the last start went on from (0: nothing was interrupted).
+
+    Raises CodeBlockError where the workers do not fit the cluster, no training pair has a supervised token, a pair is
+    longer than `max_length` (empty: the model's context), or a loss is not finite.
+    """
+    require("training", cluster.train_workers, cluster.cpus_per_worker, cluster.gpus_per_worker)
+    pairs, saved = trim_all(read_pairs(selected, "train"))
+    if not pairs:
+        raise CodeBlockError(
+            f"{selected}: none of {saved.dropped_pairs} training pairs has a supervised token; raise "
+            "select.token_budget or select.subset_ratio"
+        )
+    _check_lengths(pairs, max_length or models.context_length(model_path, revision))
+    output.mkdir(parents=True, exist_ok=True)
+    local = Path(model_path)
+    job = {
+        "selected": str(selected.absolute()),
+        # An adapter names its base model by this path, and workers have a working directory of their own.
+        "model_path": str(local.absolute()) if local.exists() else model_path,
+        "revision": revision,
+        "output": str(output.absolute()),
+        "config": config.model_dump(mode="json"),
+        "threads": max(1, int(cluster.cpus_per_worker)),
+        "seed": seed,
+    }
+    facts = _run(job, config, cluster, output)
+    return {
+        "pairs": saved.pairs,
+        "dropped_pairs": saved.dropped_pairs,
+        "trimmed_tokens": saved.tail_inputs,
+        "dropped_tokens": saved.dropped_inputs,
+        "world_size": cluster.train_workers,
+        **facts,
+    }
+
+
+def _check_lengths(pairs: Sequence[Pair], most: int) -> None:
+    longest = max(pairs, key=lambda pair: pair.inputs)
+    if longest.inputs > most:
+        raise CodeBlockError(
+            f"selected pair {longest.id}: {longest.inputs} tokens up to its last supervised one, the model takes "
+            f"{most}; lower model.max_length and prepare again"
+        )
+
+
+def _run(job: dict[str, Any], config: TrainConfig, cluster: ClusterConfig, output: Path) -> dict[str, Any]:
+    _quiet_ray_train()
+    resources = {"CPU": cluster.cpus_per_worker}
+    if cluster.gpus_per_worker:
+        resources["GPU"] = cluster.gpus_per_worker
+    trainer = TorchTrainer(
+        _work,
+        train_loop_config=job,
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=cluster.train_workers,
+            use_gpu=cluster.gpus_per_worker > 0,
+            resources_per_worker=resources,
+        ),
+        run_config=ray.train.RunConfig(
+            name=CHECKPOINTS,  # the name by which Ray Train finds the checkpoints of an interrupted run
+            storage_path=job["output"],
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
+            failure_config=ray.train.FailureConfig(max_failures=config.max_failures),
+            logging_config=ray.train.LoggingConfig(log_level="ERROR"),
+        ),
+    )
+    try:
+        facts: dict[str, Any] = trainer.fit().return_value
+    except ray.train.TrainingFailedError as error:
+        raise _readable(error) from error
+    shutil.rmtree(output / CHECKPOINTS, ignore_errors=True)
+    return facts
+
+
+def _quiet_ray_train() -> None:
+    """Ray Train's switches, unless the user has set them; its controller takes them from this process."""
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")  # patched, it prints each state of a bar twice
+    # The controller takes up one checkpoint a look, and the workers wait for it; a fit ends at a look, too.
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
+    if len(ray.nodes()) == 1:  # nothing to preempt, and the watcher's actor writes an error line into every run
+        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
+
+
+def _readable(error: Exception) -> CodeBlockError:
+    """The workers' own CodeBlockError where there is one, else the last line of what Ray Train says."""
+    failures = getattr(error, "worker_failures", {})
+    for failure in failures.values():
+        if isinstance(failure, CodeBlockError):
+            return failure
+    said = [line for failure in failures.values() for line in str(failure).splitlines() if line.strip()]
+    last = (said or str(error).splitlines())[-1].strip()
+    return CodeBlockError(f"training: a worker failed ({last[:300]}); its log is in Ray's session directory")
+
+
+def _work(job: dict[str, Any]) -> dict[str, Any]:
+    """What each worker runs."""
+    _quiet_worker_logs()
+    torch.set_num_threads(job["threads"])
+    torch.manual_seed(job["seed"])  # of the adapters' first values
+    context = ray.train.get_context()
+    place = Place(get_device(), context.get_world_rank(), context.get_world_size())
+    config = TrainConfig.model_validate(job["config"])
+    selected, output = Path(job["selected"]), Path(job["output"])
+
+    pairs, _ = trim_all(read_pairs(selected, "train"))
+    masked = _load(job, config, pairs)
+    model = prepare_model(masked, parallel_strategy_kwargs={"forward_sync_buffers": False})
+    session = Session(model, pairs, read_pairs(selected, "dev"), config, job["seed"], place)
+    checkpoint = ray.train.get_checkpoint()
+    if checkpoint is not None:
+        with checkpoint.as_directory() as directory:
+            session.load(Path(directory))
+
+    resumed_from = session.step
+    bar = _bar(session) if place.rank == 0 else None
+    session.run(on_step=bar, on_checkpoint=_report)
+    facts = {
+        "steps": session.step,
+        "resumed_from_step": resumed_from,
+        "supervised_tokens": sum(row["supervised_tokens"] for row in session.history),
+        "processed_tokens": sum(row["processed_tokens"] for row in session.history),
+        "train_seconds": sum(row["seconds"] for row in session.history),
+        "peak_memory_mb": session.peak_memory_mb(),
+    }
+    facts["tokens_per_second"] = facts["processed_tokens"] / facts["train_seconds"]
+    if place.rank == 0:
+        _write(session, masked, job, output)
+    return facts
+
+
+def _quiet_worker_logs() -> None:
+    transformers.utils.logging.disable_progress_bar()
+    warnings.simplefilter("ignore", FutureWarning)
+    logging.getLogger().setLevel(logging.WARNING)  # Ray Train logs each checkpoint here, past its own log level
+    for handler in logging.getLogger("ray.train").handlers:
+        if isinstance(handler, logging.StreamHandler):  # the console; its log file keeps the traceback
+            handler.addFilter(lambda record: CodeBlockError.__name__ not in record.getMessage())
+
+
+def _load(job: dict[str, Any], config: TrainConfig, pairs: Sequence[Pair]) -> MaskedLM:
+    path, revision = job["model_path"], job["revision"]
+    model = models.load_model(path, revision)
+    if hasattr(model, "get_base_model"):
+        raise CodeBlockError(f"model {path}: is an adapter; merge it into its base model first, or train the base")
+    vocabulary = model.get_input_embeddings().num_embeddings
+    largest = max(int(pair.input_ids_T.max()) for pair in pairs)
+    if largest >= vocabulary:
+        raise CodeBlockError(
+            f"model {path}: has {vocabulary} tokens, the selected pairs use token {largest}; prepare them with the "
+            "tokenizer of this model"
+        )
+    if config.gradient_checkpointing:
+        checkpoint_activations(model)
+    if config.mode == "lora":
+        model = add_lora(model, config.lora, revision)
+    return MaskedLM(model, config.dtype)
+
+
+def _bar(session: Session) -> Any:
+    bar = tqdm_ray.tqdm(desc="train", total=len(session.plan), unit="step")
+    bar.update(session.step)
+
+    def show(row: dict[str, Any]) -> None:
+        bar.set_description(f"train, loss {row['loss']:.3f}")
+        bar.update(1)
+        if row["step"] == len(session.plan):
+            bar.close()
+
+    return show
+
+
+def _report(session: Session) -> None:
+    if session.place.rank != 0:
+        ray.train.report({"step": session.step})
+        return
+    with tempfile.TemporaryDirectory() as directory:
+        session.save(Path(directory))
+        checkpoint = ray.train.Checkpoint.from_directory(directory)
+        ray.train.report({"step": session.step}, checkpoint=checkpoint)
+
+
+def _write(session: Session, masked: MaskedLM, job: dict[str, Any], output: Path) -> None:
+    shutil.rmtree(output / MODEL, ignore_errors=True)
+    adapter = {"save_embedding_layers": False} if session.config.mode == "lora" else {}
+    masked.model.save_pretrained(output / MODEL, **adapter)
+    models.load_tokenizer(job["model_path"], job["revision"]).save_pretrained(output / MODEL)
+    tables.write_part(output / HISTORY, pa.Table.from_pylist(session.history, schema=HISTORY_SCHEMA))
+    tables.write_part(output / DEV, pa.Table.from_pylist(session.dev, schema=DEV_SCHEMA))

@@ -1,0 +1,171 @@
+"""The training of one worker from its first step to its last. Knows torch, and nothing of Ray.
+
+A worker's state is its step: the plan, the shares and the random numbers of a step follow from (seed, step, rank), so
+a session that was restored goes on with exactly the losses of one that was never interrupted.
+"""
+
+from __future__ import annotations
+
+import math
+import resource
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from codeblock.errors import CodeBlockError
+from codeblock.train.batches import CPU_CALL, GPU_CALL, MicroBatch, micro_batches, plan_steps, share_of
+from codeblock.train.dev import dev_nll
+from codeblock.train.rows import Pair
+from codeblock.train.step import Place, make_optimizer, take_step
+
+if TYPE_CHECKING:
+    from codeblock.config import TrainConfig
+
+STATE = "state.pt"
+
+
+class Session:
+    """One worker's training run.
+
+    model: a `MaskedLM`, or DDP around one, on `place.device`.
+    pairs: trimmed pairs with a supervised token each (`rows.trim_all`), the same on every worker.
+    dev: held-out pairs, untrimmed.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        pairs: Sequence[Pair],
+        dev: Sequence[Pair],
+        config: TrainConfig,
+        seed: int,
+        place: Place,
+    ) -> None:
+        self.model, self.pairs, self.dev_pairs = model, pairs, dev
+        self.config, self.seed, self.place = config, seed, place
+        self.masked: Any = getattr(model, "module", model)
+        self.plan = plan_steps(len(pairs), config.batch_pairs, seed, config.steps, config.epochs)
+        self.optimizer = make_optimizer(model, config.learning_rate, config.weight_decay)
+        self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._rate_at)
+        on_gpu = place.device.type == "cuda"
+        self.pack = config.pack == "always" or (config.pack == "auto" and on_gpu)
+        self.call = GPU_CALL if on_gpu else CPU_CALL
+        self._run = [seed, len(pairs), len(self.plan), config.batch_pairs]
+        self.step = 0
+        self.history: list[dict[str, Any]] = []
+        """Per step: step, loss, learning_rate, grad_norm, supervised_tokens, processed_tokens, seconds."""
+        self.dev: list[dict[str, Any]] = []
+        """Per look and group: step, token_class, supervised, nll, tokens."""
+
+    def run(
+        self,
+        on_step: Callable[[dict[str, Any]], None] | None = None,
+        on_checkpoint: Callable[[Session], None] | None = None,
+    ) -> None:
+        """Train to the end of the plan. `on_checkpoint` is called every `checkpoint_every` steps, not after the last."""
+        self.model.train()
+        if self.step == 0:
+            self._look()
+        while self.step < len(self.plan):
+            row = self._take_step()
+            if on_step is not None:
+                on_step(row)
+            done = self.step == len(self.plan)
+            if done or self.step % self.config.dev_every == 0:
+                self._look()
+            every = self.config.checkpoint_every
+            if on_checkpoint is not None and every and not done and self.step % every == 0:
+                on_checkpoint(self)
+
+    def save(self, directory: Path) -> None:
+        """Write the state: trained weights, optimiser, schedule, step and the rows so far."""
+        state = {
+            "weights": self._trained(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "step": self.step,
+            "run": self._run,
+            "history": self.history,
+            "dev": self.dev,
+        }
+        torch.save(state, directory / STATE)
+
+    def load(self, directory: Path) -> None:
+        """Go on from a state written by `save` of a session with the same model, pairs, config and seed."""
+        state = torch.load(directory / STATE, map_location=self.place.device, weights_only=True)
+        trained = self._trained()
+        if trained.keys() != state["weights"].keys() or state["run"] != self._run:
+            raise CodeBlockError(f"checkpoint {directory}: of another model or run; delete the directory of this training")
+        with torch.no_grad():
+            for name, weight in state["weights"].items():
+                trained[name].copy_(weight)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        self.step, self.history, self.dev = state["step"], state["history"], state["dev"]
+
+    def peak_memory_mb(self) -> float:
+        """The largest peak of any worker: of the GPU's memory where there is one, else of the process."""
+        if self.place.device.type == "cuda":
+            peak = torch.cuda.max_memory_allocated(self.place.device) / 2**20
+        else:
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+        largest = torch.tensor(peak, device=self.place.device)
+        if self.place.world > 1:
+            dist.all_reduce(largest, op=dist.ReduceOp.MAX)
+        return float(largest)
+
+    def _take_step(self) -> dict[str, Any]:
+        started = time.perf_counter()
+        pairs = [self.pairs[number] for number in self.plan[self.step]]
+        learning_rate = self.optimizer.param_groups[0]["lr"]
+        # Dropout of a step must not depend on the steps before it, or a restored session would differ.
+        torch.manual_seed(hash((self.seed, self.step, self.place.rank)))
+        loss, norm = take_step(
+            self.model,
+            self._batches(pairs),
+            sum(pair.weight for pair in pairs),
+            self.optimizer,
+            self.scheduler,
+            self.config.max_grad_norm,
+            self.place,
+            self.step + 1,
+        )
+        self.step += 1
+        row = {
+            "step": self.step,
+            "loss": loss,
+            "learning_rate": learning_rate,
+            "grad_norm": norm,
+            "supervised_tokens": sum(pair.supervised for pair in pairs),
+            "processed_tokens": sum(pair.inputs for pair in pairs),
+            "seconds": time.perf_counter() - started,
+        }
+        self.history.append(row)
+        return row
+
+    def _rate_at(self, step: int) -> float:
+        """The share of the peak learning rate at a step counted from 0; no step has a rate of 0."""
+        steps = len(self.plan)
+        warmup = round(self.config.warmup_share * steps)
+        if step < warmup:
+            return (step + 1) / warmup
+        if self.config.schedule == "constant":
+            return 1.0
+        gone = (step - warmup) / max(1, steps - warmup)
+        return 1 - gone if self.config.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * gone))
+
+    def _batches(self, pairs: Sequence[Pair]) -> list[MicroBatch]:
+        share = share_of(pairs, self.place.rank, self.place.world)
+        return micro_batches(share, self.config.micro_batch_tokens, self.pack, self.call)
+
+    def _look(self) -> None:
+        rows = dev_nll(self.masked, self.dev_pairs, self.config.micro_batch_tokens, self.pack, self.call, self.place)
+        self.dev.extend({"step": self.step, **row} for row in rows)
+
+    def _trained(self) -> dict[str, torch.Tensor]:
+        return {name: weight for name, weight in self.masked.named_parameters() if weight.requires_grad}

@@ -1,0 +1,133 @@
+"""A causal language model as the trainer sees it: a batch in, the summed weighted nll out.
+
+Shape legend: B rows, T inputs, D hidden size, N supervised positions.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from codeblock.errors import CodeBlockError
+from codeblock.train.batches import MicroBatch
+from codeblock.train.last_layer import sparse_last_layer
+from codeblock.train.loss import sparse_cross_entropy, token_nll
+
+if TYPE_CHECKING:
+    from codeblock.config import LoraConfig
+
+
+SPARSE_SHARE = 0.3
+"""With more supervised positions in a row, the last layer's causal kernel, which needs no mask, is faster."""
+
+
+class MaskedLM(nn.Module):
+    """Wraps a Hugging Face causal model, or one with PEFT adapters. Its forward pass is what DDP synchronises.
+
+    dtype: "bfloat16" runs the forward pass under autocast; the loss is float32 either way.
+    last_layer: compute the last layer at supervised positions only, where its architecture is known.
+
+    Raises CodeBlockError for a model whose logits are not its head applied to its hidden states (scaled, capped).
+    """
+
+    def __init__(self, model: Any, dtype: str = "float32", last_layer: bool = True) -> None:
+        super().__init__()
+        self.model = model
+        self._dtype = getattr(torch, dtype)
+        _check_head(self)
+        self._last_layer = sparse_last_layer(self.decoder) if last_layer else None
+
+    @property
+    def causal(self) -> Any:
+        """The causal model, with adapters in place but without PEFT's wrapper."""
+        return self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
+
+    @property
+    def decoder(self) -> Any:
+        return self.causal.get_decoder()
+
+    @property
+    def head(self) -> Any:
+        return self.causal.get_output_embeddings()
+
+    def forward(self, batch: MicroBatch) -> Tensor:
+        """The scalar `sum(w * nll)` of a micro-batch."""
+        with self._autocast(batch):
+            return sparse_cross_entropy(self.hidden(batch), self.head, batch.targets_N, batch.weights_N)
+
+    @torch.no_grad()
+    def nll(self, batch: MicroBatch) -> Tensor:
+        """The nll [N] of each target of a micro-batch, without gradients."""
+        with self._autocast(batch):
+            return token_nll(self.hidden(batch), self.head, batch.targets_N)
+
+    def hidden(self, batch: MicroBatch) -> Tensor:
+        """Hidden states [N, D] at the positions that predict a supervised token."""
+        sparse = self._last_layer
+        if sparse is None or batch.most > SPARSE_SHARE * batch.input_ids_BT.shape[1]:
+            return self._body(batch.input_ids_BT, batch.position_ids_BT).flatten(0, 1)[batch.index_N]
+        sparse.begin(batch.index_N, batch.most)
+        try:
+            return self._body(batch.input_ids_BT, batch.position_ids_BT)[0]
+        finally:
+            sparse.end()
+
+    def _body(self, input_ids_BT: Tensor, position_ids_BT: Tensor | None) -> Tensor:
+        # No attention mask: with one, transformers no longer tells packed sequences apart by their positions.
+        output = self.decoder(input_ids=input_ids_BT, position_ids=position_ids_BT, use_cache=False)
+        hidden: Tensor = output.last_hidden_state
+        return hidden
+
+    def _autocast(self, batch: MicroBatch) -> torch.autocast:
+        return torch.autocast(batch.input_ids_BT.device.type, dtype=torch.bfloat16, enabled=self._dtype is torch.bfloat16)
+
+
+def add_lora(model: Any, config: LoraConfig, revision: str | None = None) -> Any:
+    """The model with new low-rank adapters, everything else frozen. The output head gets none.
+
+    Raises CodeBlockError where `target_modules` names no layer of the model, or the head.
+    """
+    import peft
+
+    targets = config.target_modules
+    head = next((name for name, module in model.named_modules() if module is model.get_output_embeddings()), "lm_head")
+    if head in targets:
+        raise CodeBlockError(f"train.lora.target_modules: {head} is the output head; name layers of the body only")
+    settings = peft.LoraConfig(
+        r=config.rank,
+        lora_alpha=config.alpha,
+        lora_dropout=config.dropout,
+        target_modules=targets,
+        task_type="CAUSAL_LM",
+        revision=revision,
+    )
+    try:
+        return peft.get_peft_model(model, settings)
+    except ValueError as error:
+        raise CodeBlockError(f"train.lora.target_modules={targets}: {str(error).splitlines()[0][:200]}") from error
+
+
+def checkpoint_activations(model: Any) -> None:
+    """Recompute activations in the backward pass. Call it before wrapping the model in `MaskedLM`."""
+    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+
+
+@torch.no_grad()
+def _check_head(masked: MaskedLM) -> None:
+    # A probe rather than a list of config fields: every family names its scale or cap differently.
+    parameter = next(masked.causal.parameters())
+    probe_BT = torch.arange(4, device=parameter.device)[None]
+    if masked.head is None:
+        raise CodeBlockError(f"model {type(masked.causal).__name__}: no output head; name a causal language model")
+    training = masked.training
+    masked.eval()  # dropout would make the two differ
+    logits_BTV = masked.causal(input_ids=probe_BT, use_cache=False).logits
+    ours_BTV = masked.head(masked._body(probe_BT, None))
+    masked.train(training)
+    if logits_BTV.shape != ours_BTV.shape or not torch.allclose(logits_BTV, ours_BTV, rtol=1e-4, atol=1e-6):
+        raise CodeBlockError(
+            f"model {type(masked.causal).__name__}: scales or caps the logits of its head, which the sparse loss does "
+            "not; train a model without (Llama, Qwen2 and their kin)"
+        )

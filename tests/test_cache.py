@@ -1,0 +1,68 @@
+"""A stage's output is valid only when it was finished, and is named by what decides it."""
+
+import pytest
+
+from codeblock.cache import Step, check_storage
+from codeblock.config import Config
+from codeblock.errors import CodeBlockError
+from codeblock.tables import MARKER
+
+
+def step(cache, **identity):
+    return Step("selected", "select[x]", identity, cache)
+
+
+def test_work_is_done_once(tmp_path):
+    calls = []
+    for _ in range(2):
+        facts = step(tmp_path, budget=0.1).run(lambda output: calls.append(output) or {"kept": 3})
+        assert facts["kept"] == 3
+    assert len(calls) == 1
+
+
+def test_an_interrupted_step_is_not_valid_and_starts_over(tmp_path):
+    def interrupted(output):
+        (output / "part-000000.parquet").write_text("half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        step(tmp_path, budget=0.1).run(interrupted)
+    assert step(tmp_path, budget=0.1).facts is None
+    step(tmp_path, budget=0.1).run(lambda output: {"left": len(list(output.iterdir()))})
+    assert step(tmp_path, budget=0.1).facts["left"] == 0
+
+
+def test_a_resumable_step_finds_what_it_had_finished(tmp_path):
+    directory = step(tmp_path, budget=0.1).directory
+    directory.mkdir(parents=True)
+    (directory / "part-000000.parquet").write_text("whole")
+    facts = step(tmp_path, budget=0.1).run(lambda output: {"left": len(list(output.iterdir()))}, resume=True)
+    assert facts["left"] == 1
+
+
+def test_the_reason_names_the_key_that_differs(tmp_path):
+    assert step(tmp_path, budget=0.1).why() == "no result yet"
+    step(tmp_path, budget=0.1, scope="dataset").run(lambda _: {})
+    assert step(tmp_path, budget=0.2, scope="dataset").why() == "differs in budget (0.1 -> 0.2)"
+
+
+def test_execution_fields_do_not_name_a_stage():
+    one, two = Config(), Config.model_validate({"train": {"micro_batch_tokens": 1}, "cluster": {"actors": 7}})
+    assert one.train.identity() == two.train.identity()
+    assert one.score.identity() == two.score.identity()
+    assert "learning_rate" in one.train.identity()
+
+
+def test_a_storage_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CodeBlockError, match="cannot be written"):
+        check_storage(tmp_path / "file")
+
+
+def test_the_marker_is_written_last(tmp_path):
+    def work(output):
+        assert not (output / MARKER).exists()
+        return {}
+
+    step(tmp_path).run(work)
+    assert (step(tmp_path).directory / MARKER).exists()

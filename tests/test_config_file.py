@@ -1,0 +1,75 @@
+"""Mistakes in a config are one line that names the key and the nearest valid one."""
+
+import pytest
+
+from codeblock.config import Config
+from codeblock.config_file import dump_config, load_config
+from codeblock.errors import CodeBlockError
+
+
+def test_defaults_then_file_then_overrides(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("train: {steps: 7, learning_rate: 1.0e-3}\nselect: {token_budget: 0.5}\n")
+    config = load_config(path, ["train.steps=9", "arms.codeblock.select.token_budget=0.1"])
+    assert (config.train.steps, config.train.learning_rate, config.train.batch_pairs) == (9, 1e-3, 32)
+    assert config.settings_of("codeblock").token_budget == 0.1
+    assert config.settings_of("full").token_budget == 0.5
+
+
+def test_tables_that_the_user_names_replace_the_default(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("arms: {mine: {strategy: full}}\n")
+    assert list(load_config(path).arms) == ["mine"]
+
+
+def test_a_dumped_config_loads_to_the_same(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text(dump_config(Config()))
+    assert load_config(path) == Config()
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("train.learning_rte=1", r"train.learning_rte: unknown key; did you mean train.learning_rate\?"),
+        ("trian.steps=4", r"trian: unknown key; did you mean train\?"),
+        ("arms.codeblock.select.token_budgt=0.1", r"did you mean arms.codeblock.select.token_budget\?"),
+        ("arms.codeblock.strateg=full", r"did you mean arms.codeblock.strategy\?"),
+        ("train.steps=abc", r"train.steps: .* \(found 'abc'\)"),
+        ("train.steps=0", r"train.steps: .*greater than or equal to 1"),
+        ("select.token_budget=1.5", r"select.token_budget: .*less than or equal to 1"),
+        ("select.scope=datset", r"select.scope: .*'dataset'"),
+        ("train.steps.x=1", r"train.steps is a value, not a section"),
+        ("pairs=5", r"pairs: .*found 5"),
+        ("arms={}", r"name at least one arm"),
+        ("train.steps", r"write section.key=value"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_the_key(override, says):
+    with pytest.raises(CodeBlockError, match=says) as error:
+        load_config(None, [override])
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("train: [1\n", "line 2, not valid YAML"), ("- 1\n", "sections expected"), ("train: {steps: 1, epochs: 1}", "not both")],
+)
+def test_a_broken_file_is_named(tmp_path, text, says):
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(CodeBlockError, match=says) as error:
+        load_config(path)
+    assert str(path) in str(error.value)
+
+
+def test_every_field_says_what_it_is():
+    def undocumented(model, prefix=""):
+        for name, field in model.model_fields.items():
+            inner = field.annotation if isinstance(field.annotation, type) else None
+            if inner is not None and hasattr(inner, "model_fields"):
+                yield from undocumented(inner, f"{prefix}{name}.")
+            elif not field.description:
+                yield prefix + name
+
+    assert list(undocumented(Config)) == ["arms"]

@@ -1,0 +1,200 @@
+"""The real thing: Ray Train workers on a real table. Few fits, since each takes some 20 s to start."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from ray.train import WorkerGroupError
+
+from codeblock import schema, tables
+from codeblock.config import ClusterConfig, LoraConfig, TrainConfig
+from codeblock.errors import CodeBlockError
+from codeblock.models import load_model, load_tokenizer
+from codeblock.train.driver import CHECKPOINTS, DEV, DEV_SCHEMA, HISTORY, HISTORY_SCHEMA, MODEL, _readable, fit
+from codeblock.train.loop import Session
+from codeblock.train.model import MaskedLM, add_lora
+from codeblock.train.rows import read_pairs, trim_all
+from codeblock.train.step import Place
+
+SEED = 3
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+
+def write_selected(directory: Path, supervised: bool = True, vocabulary: int = 300) -> Path:
+    """46 training and 6 dev pairs in two parts; every eighth training pair has no supervised token."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(52):
+        length = int(rng.integers(10, 60))
+        class_T = np.where(np.arange(length) < 4, 0, rng.integers(1, 4, length))
+        class_T[-1] = 4
+        weight_T = (rng.random(length) < 0.15) & (class_T > 0) & (supervised and number % 8 != 7)
+        weight_T[6] = supervised and number % 8 != 7
+        rows.append(
+            {
+                "id": f"pair{number}",
+                "split": "dev" if number < 6 else "train",
+                "input_ids": rng.integers(1, vocabulary, length).tolist(),
+                "token_class": class_T.tolist(),
+                "weight": weight_T.astype(float).tolist(),
+            }
+        )
+    for part, chunk in enumerate((rows[:30], rows[30:])):
+        table = pa.Table.from_pylist(chunk, schema=schema.SELECTED)
+        tables.write_part(directory / tables.part_name(part), table)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def selected(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_selected(tmp_path_factory.mktemp("selected"))
+
+
+def losses_without_ray(selected: Path, model: Path, config: TrainConfig) -> list[float]:
+    """The losses of the bare loop in this process: one worker, never interrupted."""
+    torch.manual_seed(SEED)
+    loaded = load_model(str(model))
+    if config.mode == "lora":
+        loaded = add_lora(loaded, config.lora)
+    pairs, _ = trim_all(read_pairs(selected, "train"))
+    session = Session(MaskedLM(loaded, config.dtype), pairs, [], config, SEED, Place(torch.device("cpu")))
+    session.run()
+    return [row["loss"] for row in session.history]
+
+
+def kill_a_worker_once_a_checkpoint_is_registered(output: Path) -> threading.Thread:
+    """SIGKILL one Ray Train worker of this process's own cluster.
+
+    A checkpoint's directory is there before Ray Train has registered it; a third one is written only after the first
+    was registered.
+    """
+
+    def kill() -> None:
+        deadline = time.monotonic() + 120
+        seen: set[str] = set()
+        while len(seen) < 3 and time.monotonic() < deadline:
+            seen.update(path.name for path in (output / CHECKPOINTS).glob("checkpoint_*"))
+            time.sleep(0.01)
+        for process in psutil.Process().children(recursive=True):
+            if "RayTrainWorker" in " ".join(process.cmdline()):
+                os.kill(process.pid, signal.SIGKILL)
+                return
+
+    thread = threading.Thread(target=kill, daemon=True)
+    thread.start()
+    return thread
+
+
+def history_of(output: Path) -> dict[str, list[Any]]:
+    columns: dict[str, list[Any]] = pq.read_table(output / HISTORY).to_pydict()
+    return columns
+
+
+@pytest.mark.slow
+def test_two_workers_give_the_losses_of_one_and_write_what_the_next_stages_read(
+    selected: Path, small_model: Path, tmp_path: Path
+) -> None:
+    config = TrainConfig(steps=8, batch_pairs=8, learning_rate=5e-3, dev_every=3, micro_batch_tokens=100)
+    facts = fit(selected, str(small_model), None, tmp_path, config, ClusterConfig(train_workers=2), SEED)
+
+    history = history_of(tmp_path)
+    assert history["loss"] == pytest.approx(losses_without_ray(selected, small_model, config), rel=1e-4)
+    assert pq.read_schema(tmp_path / HISTORY) == HISTORY_SCHEMA
+    assert pq.read_schema(tmp_path / DEV) == DEV_SCHEMA
+    dev = pq.read_table(tmp_path / DEV).to_pydict()
+    assert sorted(set(dev["step"])) == [0, 3, 6, 8]
+    assert set(dev["token_class"]) == {"text", "code", "core", "stop"}
+    assert {sum(n for s, n in zip(dev["step"], dev["tokens"], strict=True) if s == step) for step in (0, 8)} == {
+        sum(int((pair.token_class_T > 0).sum()) for pair in read_pairs(selected, "dev"))
+    }
+
+    pairs, saved = trim_all(read_pairs(selected, "train"))
+    assert (facts["pairs"], facts["dropped_pairs"], facts["steps"], facts["world_size"]) == (len(pairs), 6, 8, 2)
+    assert (facts["trimmed_tokens"], facts["dropped_tokens"]) == (saved.tail_inputs, saved.dropped_inputs)
+    assert facts["processed_tokens"] == sum(history["processed_tokens"])
+    assert facts["supervised_tokens"] == sum(history["supervised_tokens"])
+    assert facts["train_seconds"] == pytest.approx(sum(history["seconds"]))
+    assert facts["peak_memory_mb"] > 100
+    assert facts["resumed_from_step"] == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == [DEV, HISTORY, MODEL]
+
+    trained, before = load_model(str(tmp_path / MODEL)), load_model(str(small_model))
+    assert not torch.equal(trained.lm_head.weight, before.lm_head.weight)
+    assert load_tokenizer(str(tmp_path / MODEL)).chat_template == load_tokenizer(str(small_model)).chat_template
+
+
+@pytest.mark.slow
+def test_a_killed_worker_resumes_from_the_last_checkpoint_with_the_same_losses(
+    selected: Path, small_model: Path, tmp_path: Path
+) -> None:
+    config = TrainConfig(steps=160, batch_pairs=8, checkpoint_every=20, max_failures=1, dev_every=1000)
+    killer = kill_a_worker_once_a_checkpoint_is_registered(tmp_path)
+    facts = fit(selected, str(small_model), None, tmp_path, config, ClusterConfig(), SEED)
+    killer.join()
+    assert facts["resumed_from_step"] >= 20
+    assert facts["resumed_from_step"] % 20 == 0
+    history = history_of(tmp_path)
+    assert history["step"] == list(range(1, 161))
+    assert history["loss"] == pytest.approx(losses_without_ray(selected, small_model, config), rel=1e-6)
+    assert not (tmp_path / CHECKPOINTS).exists()
+
+
+@pytest.mark.slow
+def test_an_interrupted_lora_fit_says_so_and_goes_on_when_called_again(
+    selected: Path, small_model: Path, tmp_path: Path
+) -> None:
+    config = TrainConfig(
+        mode="lora", lora=LoraConfig(rank=2, dropout=0.1), steps=160, batch_pairs=4, checkpoint_every=20, dev_every=1000
+    )
+    killer = kill_a_worker_once_a_checkpoint_is_registered(tmp_path)
+    with pytest.raises(CodeBlockError, match="training: a worker failed"):
+        fit(selected, str(small_model), None, tmp_path, config, ClusterConfig(), SEED)
+    killer.join()
+    assert not (tmp_path / HISTORY).exists()
+
+    facts = fit(selected, str(small_model), None, tmp_path, config, ClusterConfig(), SEED)
+    assert facts["resumed_from_step"] >= 20
+    assert history_of(tmp_path)["loss"] == pytest.approx(losses_without_ray(selected, small_model, config), rel=1e-6)
+    adapted, base = load_model(str(tmp_path / MODEL)), load_model(str(small_model))
+    assert torch.equal(adapted.get_base_model().lm_head.weight, base.lm_head.weight)
+    ids_BT = torch.arange(1, 20)[None]
+    assert not torch.equal(adapted(input_ids=ids_BT).logits, base(input_ids=ids_BT).logits)
+
+
+# --- refused before Ray Train starts
+
+
+def test_a_table_without_a_supervised_token_is_refused(small_model: Path, tmp_path: Path) -> None:
+    selected = write_selected(tmp_path / "selected", supervised=False)
+    with pytest.raises(CodeBlockError, match="none of 46 training pairs has a supervised token"):
+        fit(selected, str(small_model), None, tmp_path / "out", TrainConfig(steps=1), ClusterConfig(), SEED)
+    assert not (tmp_path / "out").exists()
+
+
+def test_more_workers_than_the_cluster_holds_are_refused(selected: Path, small_model: Path, tmp_path: Path) -> None:
+    with pytest.raises(CodeBlockError, match="training: 5 x 1 CPU asked, the cluster has 2 CPU"):
+        fit(selected, str(small_model), None, tmp_path, TrainConfig(steps=1), ClusterConfig(train_workers=5), SEED)
+
+
+def test_a_pair_longer_than_the_model_is_named(selected: Path, small_model: Path, tmp_path: Path) -> None:
+    with pytest.raises(CodeBlockError, match=r"selected pair pair\d+: \d+ tokens .* the model takes 20"):
+        fit(selected, str(small_model), None, tmp_path, TrainConfig(steps=1), ClusterConfig(), SEED, max_length=20)
+
+
+def test_the_user_sees_the_workers_own_error_or_the_last_line_of_a_crash() -> None:
+    own = CodeBlockError("train step 4: loss nan")
+    assert _readable(WorkerGroupError("long text", {0: RuntimeError("peer closed"), 1: own})) is own
+    crash = str(_readable(WorkerGroupError("long text", {0: RuntimeError("Traceback\n  File x\nOutOfMemory: 3 GB")})))
+    assert crash.startswith("training: a worker failed (OutOfMemory: 3 GB)")
