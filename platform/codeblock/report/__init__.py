@@ -1,0 +1,1 @@
+"""What a person looks at: the table of arms, plots, a page per sample."""
