@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rich.progress import track
+
 from codeblock.config import ClusterConfig
+from codeblock.console import console
 from codeblock.errors import CodeBlockError
 
 QUIET = {
@@ -50,12 +55,13 @@ def ray_session(config: ClusterConfig) -> Iterator[None]:
 
 
 def quiet_data() -> None:
-    """Progress bars yes, execution plans no."""
+    """Results in order; one bar of `map_parts` in place of Ray Data's bar per operator, and no execution plans."""
     import ray.data
 
     context = ray.data.DataContext.get_current()
     context.execution_options.preserve_order = True
     context.print_on_execution_start = False
+    context.enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
 
 
@@ -105,7 +111,37 @@ def map_parts(
         rows = rows.map(work, fn_constructor_kwargs=constructor or {}, compute=pool, num_cpus=cpus, num_gpus=gpus)
     else:
         rows = rows.map(work, num_cpus=cpus)
-    return list(rows.take_all())
+    with _without_restart_warning():
+        return list(track(rows.iter_rows(), description=f"  {what}", total=len(items), transient=True, console=console))
+
+
+@contextmanager
+def _without_restart_warning() -> Iterator[None]:
+    """Keep one line off standard error: Ray warns of every actor pool of its own making as if the user could mend it.
+
+    The line is written by C++ code, so it has to be taken out of the file descriptor.
+    """
+    sys.stderr.flush()
+    real = os.dup(2)
+    source, sink = os.pipe()
+    os.dup2(sink, 2)
+    os.close(sink)
+
+    def forward() -> None:
+        with os.fdopen(source, "rb") as lines:
+            for line in lines:
+                if b"constructor arguments in the object store" not in line:
+                    os.write(real, line)
+
+    thread = threading.Thread(target=forward, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(real, 2)
+        thread.join(timeout=1.0)
+        os.close(real)
 
 
 def pending(paths: Sequence[Path], output: Path) -> list[Path]:

@@ -1,6 +1,6 @@
 """Rows per second of the prepare stage on one core, and its cost split by step.
 
-    python tests/bench/bench_prepare.py --pairs PATH --model DIRECTORY
+python tests/bench/bench_prepare.py --pairs PATH --model DIRECTORY
 """
 
 from __future__ import annotations

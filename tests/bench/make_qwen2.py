@@ -2,8 +2,8 @@
 
     python tests/bench/make_qwen2.py OUTPUT --pairs PATH [PATH ...] [--vocabulary 120000] [--hidden 640] [--layers 12]
 
-The tokenizer is a byte-level BPE trained on the pairs, with Qwen's chat format. The embedding is padded to the asked vocabulary,
-as Qwen's own is.
+The tokenizer is a byte-level BPE trained on the pairs, with Qwen's chat format. The embedding is padded to the asked
+vocabulary, as Qwen's own is.
 """
 
 from __future__ import annotations
@@ -50,8 +50,10 @@ def main() -> None:
     )
     model = Qwen2ForCausalLM(config)
     model.save_pretrained(arguments.output)
-    print(f"{arguments.output}: {model.num_parameters():,} parameters, vocabulary {arguments.vocabulary:,} "
-          f"({len(tokenizer):,} of them tokens of the tokenizer)")
+    print(
+        f"{arguments.output}: {model.num_parameters():,} parameters, vocabulary {arguments.vocabulary:,} "
+        f"({len(tokenizer):,} of them tokens of the tokenizer)"
+    )
 
 
 def train_tokenizer(paths: list[str], vocabulary: int) -> PreTrainedTokenizerFast:

@@ -24,7 +24,7 @@ CLUSTER = ClusterConfig(actors=2, cpus_per_worker=0.5)
 
 @pytest.fixture(scope="module")
 def evaluated(
-    ray_cluster: None,  # noqa: ARG001
+    ray_cluster: None,
     model_directory: Path,
     tiny: Benchmark,
     tmp_path_factory: pytest.TempPathFactory,

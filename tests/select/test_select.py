@@ -83,7 +83,7 @@ def test_random_draws_depend_on_seed_and_pair_alone(pairs):
 def test_the_highest_losses_are_selected_first():
     rng = np.random.default_rng(0)
     pair = pair_of("p", rng, items=4, words=0)
-    pair.nll[2:] = np.repeat([0.1, 3.0, 0.2, 0.3], 5).tolist() + [0.1]
+    pair.nll[2:] = [*np.repeat([0.1, 3.0, 0.2, 0.3], 5).tolist(), 0.1]
     settings = SelectConfig(token_budget=0.3, reach_weight=0, bridge_weight=0)
     weight = select([pair], "codeblock", settings).weights[0]
     np.testing.assert_array_equal(np.flatnonzero(weight), [*range(7, 12), 22])

@@ -77,6 +77,6 @@ def _nll(hidden_ND: torch.Tensor, targets_N: torch.Tensor, head: Any) -> torch.T
     chunk = max(1, LOGIT_ELEMENTS // head.weight.shape[0])
     pieces = [
         torch.nn.functional.cross_entropy(head(hidden).float(), targets, reduction="none")
-        for hidden, targets in zip(hidden_ND.split(chunk), targets_N.split(chunk), strict=True)
+        for hidden, targets in zip(torch.split(hidden_ND, chunk), torch.split(targets_N, chunk), strict=True)
     ]
     return torch.cat(pieces) if pieces else hidden_ND.new_zeros(0, dtype=torch.float32)

@@ -1,0 +1,6 @@
+"""`python -m codeblock` is `codeblock`."""
+
+from codeblock.cli import main
+
+if __name__ == "__main__":
+    main()

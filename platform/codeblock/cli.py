@@ -1,0 +1,230 @@
+"""The command line. Each command that reads a config takes `CONFIG [key=value ...]`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from codeblock.config_file import load_config
+from codeblock.console import console, errors
+from codeblock.errors import CodeBlockError
+
+if TYPE_CHECKING:
+    from codeblock.plan import Plan
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C; typer returns it in place of raising KeyboardInterrupt."""
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    help="Decide which parts of code responses deserve a loss, train on just those, and see whether it helped.",
+)
+
+ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file, such as configs/quickstart.yaml.")]
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Such as train.steps=200.")]
+
+
+@app.command(epilog="Example: `codeblock run configs/quickstart.yaml train.steps=50`")
+def run(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Print what would run and why, and stop.")] = False,
+) -> None:
+    """Take pairs all the way to pass@1, for every arm of the config."""
+    if plan:
+        _print_plan(config, overrides)
+    else:
+        _run(config, overrides, "evaluate")
+
+
+@app.command(epilog="Example: `codeblock prepare configs/codealpaca.yaml pairs.limit=1000`")
+def prepare(config: ConfigPath, overrides: Overrides = None) -> None:
+    """Read, render, segment and filter the pairs."""
+    _run(config, overrides, "prepare")
+
+
+@app.command(epilog="Example: `codeblock score configs/quickstart.yaml`")
+def score(config: ConfigPath, overrides: Overrides = None) -> None:
+    """Prepare, and score every response token with the reference model."""
+    _run(config, overrides, "score")
+
+
+@app.command(epilog="Example: `codeblock select configs/quickstart.yaml select.token_budget=0.05`")
+def select(config: ConfigPath, overrides: Overrides = None) -> None:
+    """Score, and select the tokens of every arm."""
+    _run(config, overrides, "select")
+
+
+@app.command(epilog="Example: `codeblock train configs/quickstart.yaml train.mode=lora`")
+def train(config: ConfigPath, overrides: Overrides = None) -> None:
+    """Select, and train every arm."""
+    _run(config, overrides, "train")
+
+
+@app.command(
+    epilog="Examples: `codeblock evaluate configs/quickstart.yaml`, or "
+    "`codeblock evaluate --benchmark humaneval --tasks HumanEval.jsonl.gz --samples samples.jsonl`"
+)
+def evaluate(
+    config: Annotated[Path | None, typer.Argument(metavar="[CONFIG]", help="YAML file; not with --samples.")] = None,
+    overrides: Overrides = None,
+    samples: Annotated[Path | None, typer.Option(help="JSONL of task_id and completion, made elsewhere.")] = None,
+    benchmark: Annotated[str, typer.Option(help="Benchmark of the samples.")] = "humaneval",
+    tasks: Annotated[str | None, typer.Option(help="File of the benchmark's tasks.")] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds that one program may take.")] = 3.0,
+    output: Annotated[Path | None, typer.Option(help="Parquet file for the verdicts of --samples.")] = None,
+) -> None:
+    """Grade the arms of a config, or a file of samples made elsewhere."""
+    if samples is None:
+        if config is None:
+            raise CodeBlockError("evaluate: name a CONFIG, or --samples FILE with --benchmark and --tasks")
+        _run(config, overrides, "evaluate")
+        return
+    if config is not None or tasks is None:
+        raise CodeBlockError("evaluate --samples: takes no CONFIG, and needs --tasks FILE with the benchmark's tasks")
+    from codeblock.evaluate import grade_samples_file, load
+    from codeblock.present import present_grades
+
+    present_grades(grade_samples_file(samples, load(benchmark, tasks), timeout_seconds=timeout), output)
+
+
+@app.command(epilog="Example: `codeblock compare configs/quickstart.yaml --baseline full`")
+def compare(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    baseline: Annotated[str | None, typer.Option(help="Arm that the others are held against; default: the first.")] = None,
+) -> None:
+    """Hold the arms of a finished run against one of them, task by task."""
+    from codeblock.present import present_differences
+
+    present_differences(_plan(config, overrides), baseline)
+
+
+@app.command(epilog="Example: `codeblock inspect configs/quickstart.yaml --arm codeblock --count 3`")
+def inspect(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    arm: Annotated[str, typer.Option(help="Arm whose selection is shown.")] = "codeblock",
+    pair: Annotated[list[str] | None, typer.Option(help="Id of a pair; may be repeated.")] = None,
+    count: Annotated[int, typer.Option(min=1, help="Pairs to draw where none is named.")] = 5,
+    output: Annotated[Path | None, typer.Option(help="Directory of the pages.")] = None,
+) -> None:
+    """Write HTML pages that show which tokens of a sample are supervised, and why."""
+    from codeblock.inspect import write_samples
+
+    plan = _plan(config, overrides)
+    directory = output or plan.config.storage / plan.config.name / "samples"
+    files = write_samples(plan, arm, directory, pair or [], count)
+    console.print(f"{len(files)} files; open {escape(str(directory / 'index.html'))}", soft_wrap=True)
+
+
+@app.command(epilog="Example: `codeblock doctor`")
+def doctor(storage: Annotated[Path, typer.Option(help="Directory to check.")] = Path("runs")) -> None:
+    """Check what this machine offers and what would stop a run."""
+    from codeblock.doctor import checks
+
+    found = checks(storage)
+    for check in found:
+        mark = "[green]ok[/green]  " if check.ok else "[red]FAIL[/red]"
+        console.print(f"{mark} {check.name:<15} {escape(check.detail)}", soft_wrap=True)
+    if not all(check.ok for check in found):
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: `codeblock ui --port 5000`")
+def ui(
+    storage: Annotated[Path, typer.Option(help="Storage of the runs.")] = Path("runs"),
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen at.")] = 5000,
+) -> None:
+    """Open MLflow's UI over the local runs."""
+    from codeblock.config import TrackConfig
+    from codeblock.track.store import artifact_root, tracking_uri
+    from codeblock.track.ui import serve
+
+    console.print(f"MLflow at http://{host}:{port} (Ctrl-C ends it)")
+    serve(tracking_uri(TrackConfig(), storage), host, port, artifact_root(storage))
+
+
+def _run(path: Path, overrides: list[str] | None, until: Any) -> None:
+    config = load_config(path, overrides or [])
+    from codeblock.pipeline import run as run_pipeline
+    from codeblock.present import present_comparison, present_data
+
+    if until != "evaluate":
+        present_data(run_pipeline(config, until), until)
+        return
+    from codeblock.track.runs import Tracker
+
+    tracker = Tracker(config.track, config.storage)  # an unreachable server is told before the work, not after it
+    present_comparison(run_pipeline(config, until), tracker)
+
+
+def _plan(path: Path, overrides: list[str] | None) -> Plan:
+    config = load_config(path, overrides or [])
+    from codeblock.cache import check_storage
+    from codeblock.plan import make_plan
+
+    return make_plan(config, check_storage(config.storage))
+
+
+def _print_plan(path: Path, overrides: list[str] | None) -> None:
+    table = Table("step", "state", "why", box=None, pad_edge=False)
+    stale = False
+    for step in _plan(path, overrides).steps():
+        done = step.facts is not None
+        stale = stale or not done
+        state = "[green]cached[/green]" if done else "[yellow]would run[/yellow]"
+        table.add_row(escape(step.label), state, "" if done else escape(step.why()))
+    console.print(table)
+    console.print("something would run" if stale else "nothing would run")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point: errors that the user can mend are one line, an interrupt leaves nothing half-written."""
+    with _one_line_errors():
+        code = app(args=None if arguments is None else list(arguments), standalone_mode=False)
+    if code == INTERRUPTED:
+        errors.print("interrupted; finished stages are kept, the same command goes on from there")
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    import click
+
+    try:
+        yield
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except Exception as error:
+        cause = _cause(error)
+        if cause is None or os.environ.get("CODEBLOCK_TRACEBACK"):
+            raise
+        errors.print(f"[bold red]error:[/bold red] {escape(cause)}", soft_wrap=True)
+        sys.exit(1)
+
+
+def _cause(error: BaseException) -> str | None:
+    """The line for the user, if an error that a user can mend lies at the root (Ray wraps those of its workers)."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, CodeBlockError):
+            return str(seen)
+        if isinstance(seen, OSError) and seen.errno is not None:
+            return f"{seen.strerror}: {seen.filename or 'storage'}; free space there or name another storage=DIR"
+        seen = getattr(seen, "cause", None) or seen.__cause__
+    return None

@@ -1,0 +1,44 @@
+"""What the terminal shows: one line at the start and the end of a stage, and a counter where rows stream through."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from codeblock.cache import Step
+
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+
+def say(text: str) -> None:
+    """One line of plain text."""
+    console.print(escape(text))
+
+
+@contextmanager
+def stage_line(step: Step) -> Iterator[None]:
+    """Announce a step and its end; a step that is cached already says so."""
+    label = escape(f"{step.label:<28}")
+    if step.facts is not None:
+        console.print(f"[dim]{label} cached[/dim]")
+        yield
+        return
+    console.print(f"[bold]{label}[/bold] ...")
+    started = time.perf_counter()
+    yield
+    console.print(f"[bold]{label}[/bold] [green]done[/green] in {time.perf_counter() - started:.1f} s")
+
+
+@contextmanager
+def counter(what: str) -> Iterator[Callable[[int], None]]:
+    """A count that is shown while work of unknown length streams through; gives the function that advances it."""
+    columns = (TextColumn("  {task.description}"), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda count: progress.advance(task, count)

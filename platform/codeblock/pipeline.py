@@ -1,0 +1,108 @@
+"""The product in one screen: pairs -> prepared -> scored -> selected -> model -> pass@1.
+
+Each stage is a cached step (cache.py) whose identity is planned before anything runs (plan.py). A stage reads the directory
+of the one before and writes its own; Ray does the work inside the stages' drivers.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from codeblock import tiny
+from codeblock.cache import check_storage
+from codeblock.cluster import preflight, ray_session
+from codeblock.config import Config
+from codeblock.console import counter, say, stage_line
+from codeblock.evaluate.benchmarks import load
+from codeblock.evaluate.driver import evaluate
+from codeblock.models import context_length
+from codeblock.pairs.stage import read_pairs
+from codeblock.plan import ArmPlan, Plan, make_plan
+from codeblock.prepare.driver import prepare
+from codeblock.results import ArmResult, Comparison, require_pairs
+from codeblock.score.driver import score
+from codeblock.select.stage import select_parts
+from codeblock.train.driver import fit
+
+Until = Literal["prepare", "score", "select", "train", "evaluate"]
+ORDER: tuple[Until, ...] = ("prepare", "score", "select", "train", "evaluate")
+
+
+def run(config: Config, until: Until = "evaluate") -> Comparison:
+    """Take a config through the stages, up to `until`; what is done already is not done again.
+
+    Raises CodeBlockError with one line for everything the user can mend.
+    """
+    plan = make_plan(config, check_storage(config.storage))
+    with ray_session(config.cluster):
+        preflight(config.cluster)
+        comparison = run_data(plan, until)
+        if until in ORDER[2:]:
+            for arm in plan.arms:
+                comparison.arms.append(run_arm(plan, arm, until))
+    return comparison
+
+
+def run_data(plan: Plan, until: Until) -> Comparison:
+    """The stages that all arms share."""
+    config, comparison = plan.config, Comparison(plan)
+    if plan.tiny is not None:
+        with stage_line(plan.tiny):
+            plan.tiny.run(partial(_build_tiny, config.seed))
+    with stage_line(plan.pairs), counter("rows") as advance:
+        comparison.pairs = plan.pairs.run(lambda output: read_pairs(plan.files, config.pairs, output, advance))
+    max_length = config.model.max_length or context_length(plan.model.path, plan.model.revision)
+    with stage_line(plan.prepared):
+        comparison.prepared = plan.prepared.run(
+            lambda output: prepare(
+                plan.pairs.directory, output, config.prepare, plan.model.path, plan.model.revision, max_length
+            )
+        )
+    require_pairs(comparison)
+    if until != "prepare":
+        with stage_line(plan.scored):
+            reference = plan.reference
+            comparison.scored = plan.scored.run(
+                lambda output: score(
+                    plan.prepared.directory, output, reference.path, reference.revision, config.score, config.cluster
+                ),
+                resume=True,
+            )
+    return comparison
+
+
+def run_arm(plan: Plan, arm: ArmPlan, until: Until) -> ArmResult:
+    """Select, train and evaluate one arm."""
+    config, result = plan.config, ArmResult(arm)
+    model_path, revision = plan.model.path, plan.model.revision
+    if arm.selected is not None and arm.trained is not None and arm.strategy is not None:
+        strategy, selected = arm.strategy, arm.selected.directory
+        with stage_line(arm.selected):
+            result.selected = arm.selected.run(
+                lambda output: select_parts(
+                    plan.scored.directory, output, strategy, arm.settings, config.train.dev_pairs, config.seed
+                )
+            )
+        if until in ORDER[3:]:
+            with stage_line(arm.trained):
+                result.trained = arm.trained.run(
+                    lambda output: fit(
+                        selected, plan.model.path, plan.model.revision, output, config.train, config.cluster, config.seed
+                    ),
+                    resume=True,
+                )
+            model_path, revision = str(arm.trained.directory / "model"), None
+    if until == "evaluate":
+        for name, step in arm.evaluated.items():
+            benchmark = load(name, plan.benchmark_path(name), config.evaluate.limit)
+            work = partial(evaluate, model_path, revision, benchmark, config=config.evaluate, cluster=config.cluster)
+            with stage_line(step):
+                result.evaluated[name] = step.run(work, resume=True)
+    return result
+
+
+def _build_tiny(seed: int, output: Path) -> dict[str, Any]:
+    tiny.build(output, seed, say)
+    return {}

@@ -1,0 +1,179 @@
+"""What a config asks for, as cached steps: which there are, what decides each, and which are done already.
+
+Identities chain: a step's identity holds the keys of the steps it reads, so a change of the budget names new selections and
+fits and leaves pairs, tokens and scores where they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from codeblock import tiny
+from codeblock.cache import Step
+from codeblock.config import TINY, Config, SelectConfig
+from codeblock.evaluate.benchmarks import load
+from codeblock.fingerprint import model_fingerprint
+from codeblock.pairs.files import InputFile, find_files, fingerprint
+from codeblock.select import get_strategy
+
+VERSION = {"pairs": 1, "prepared": 1, "scored": 1, "selected": 1, "trained": 1, "evaluated": 1}
+"""Raised with each change of a stage's code that changes its output: older results are then no longer valid."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model by where it lies and what it is."""
+
+    path: str
+    revision: str | None
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class ArmPlan:
+    """The steps of one arm; the untrained arm has only evaluations."""
+
+    name: str
+    strategy: str | None
+    settings: SelectConfig
+    selected: Step | None
+    trained: Step | None
+    evaluated: dict[str, Step]
+
+    def steps(self) -> list[Step]:
+        """All steps in order."""
+        return [step for step in (self.selected, self.trained, *self.evaluated.values()) if step is not None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All steps of a config."""
+
+    config: Config
+    tiny: Step | None
+    model: Model
+    reference: Model
+    pairs: Step
+    prepared: Step
+    scored: Step
+    arms: list[ArmPlan]
+
+    @property
+    def files(self) -> list[InputFile]:
+        """The input files; empty for a Hugging Face dataset."""
+        path = self.config.pairs.path
+        return find_files(str(self._tiny_home / "pairs.jsonl") if path == TINY else path)
+
+    def benchmark_path(self, name: str) -> str:
+        """File of a benchmark's tasks."""
+        path = self.config.evaluate.benchmarks[name]
+        return str(self._tiny_home / "benchmark.jsonl") if path == TINY else path
+
+    @property
+    def _tiny_home(self) -> Path:
+        assert self.tiny is not None
+        return self.tiny.directory
+
+    def steps(self) -> list[Step]:
+        """All steps in order."""
+        shared = [step for step in (self.tiny, self.pairs, self.prepared, self.scored) if step is not None]
+        return [*shared, *(step for arm in self.arms for step in arm.steps())]
+
+
+def make_plan(config: Config, cache: Path) -> Plan:
+    """The steps of a config with their cache below `cache`. Reads inputs for their fingerprints, computes nothing.
+
+    Raises CodeBlockError for paths, models, benchmarks or strategies that do not exist.
+    """
+    tiny_step = _tiny_step(config, cache)
+    model = _model(config.model.path, config.model.revision, tiny_step, cache)
+    reference = _model(config.score.model, None, tiny_step, cache) if config.score.model else model
+    pairs = _step(cache, "pairs", "pairs", input=_pairs_fingerprint(config, tiny_step), **_without_path(config))
+    prepared = _step(
+        cache,
+        "prepared",
+        "prepare",
+        pairs=pairs.key,
+        tokenizer=model.fingerprint,
+        max_length=config.model.max_length,
+        **config.prepare.identity(),
+    )
+    scored = _step(cache, "scored", "score", prepared=prepared.key, model=reference.fingerprint, dtype=config.score.dtype)
+    arms = [_arm(config, name, model, scored, tiny_step, cache) for name in config.arms]
+    return Plan(config, tiny_step, model, reference, pairs, prepared, scored, arms)
+
+
+def _step(cache: Path, stage: str, label: str, **identity: Any) -> Step:
+    return Step(stage, label, {"version": VERSION.get(stage), **identity}, cache)
+
+
+def _tiny_step(config: Config, cache: Path) -> Step | None:
+    asked = {config.pairs.path, config.model.path, config.score.model, *config.evaluate.benchmarks.values()}
+    if TINY not in asked:
+        return None
+    return _step(cache, "tiny", "tiny", seed=config.seed, **tiny.identity())
+
+
+def _model(path: str, revision: str | None, tiny_step: Step | None, cache: Path) -> Model:
+    if path == TINY and tiny_step is not None:
+        return Model(str(tiny_step.directory / "model"), None, f"tiny:{tiny_step.key}")
+    return Model(path, revision, model_fingerprint(path, revision, cache))
+
+
+def _pairs_fingerprint(config: Config, tiny_step: Step | None) -> str:
+    if config.pairs.path == TINY and tiny_step is not None:
+        return f"tiny:{tiny_step.key}"
+    files = find_files(config.pairs.path)
+    return fingerprint(files) if files else f"{config.pairs.path}@{config.pairs.split}@{config.pairs.revision}"
+
+
+def _without_path(config: Config) -> dict[str, Any]:
+    return {key: value for key, value in config.pairs.identity().items() if key not in ("path", "split", "revision")}
+
+
+def _arm(config: Config, name: str, model: Model, scored: Step, tiny_step: Step | None, cache: Path) -> ArmPlan:
+    settings = config.settings_of(name)
+    strategy = config.arms[name].strategy
+    selected = trained = None
+    if strategy is not None:
+        rule = get_strategy(strategy)
+        fields = sorted({"subset_ratio", "supervise_eos", "background_weight", *rule.uses})
+        selected = _step(
+            cache,
+            "selected",
+            f"select[{name}]",
+            scored=scored.key,
+            strategy=strategy,
+            seed=config.seed,
+            dev_pairs=config.train.dev_pairs,
+            **{field: getattr(settings, field) for field in fields},
+        )
+        trained = _step(
+            cache,
+            "trained",
+            f"train[{name}]",
+            selected=selected.key,
+            model=model.fingerprint,
+            seed=config.seed,
+            **config.train.identity(),
+        )
+    evaluated = {
+        benchmark: _evaluation(config, name, benchmark, path, trained.key if trained else model.fingerprint, tiny_step, cache)
+        for benchmark, path in config.evaluate.benchmarks.items()
+    }
+    return ArmPlan(name, strategy, settings, selected, trained, evaluated)
+
+
+def _evaluation(config: Config, arm: str, benchmark: str, path: str, model: str, tiny_step: Step | None, cache: Path) -> Step:
+    tasks = f"tiny:{tiny_step.key}" if path == TINY and tiny_step else _tasks_fingerprint(benchmark, path)
+    settings = {key: value for key, value in config.evaluate.identity().items() if key != "benchmarks"}
+    return _step(cache, "evaluated", f"evaluate[{arm}, {benchmark}]", benchmark=benchmark, tasks=tasks, model=model, **settings)
+
+
+def _tasks_fingerprint(benchmark: str, path: str) -> str:
+    tasks = [asdict(task) for task in load(benchmark, path).tasks]
+    return hashlib.sha256(json.dumps(tasks).encode()).hexdigest()

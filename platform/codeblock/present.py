@@ -1,0 +1,103 @@
+"""What a finished run shows: the accounting of rows, the table of arms, where the files are and how to look at them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.table import Table
+
+from codeblock.console import console, say
+from codeblock.errors import CodeBlockError
+from codeblock.evaluate import GradeResult
+from codeblock.evaluate.metrics import compare
+from codeblock.inspect import write_samples
+from codeblock.plan import ArmPlan, Plan
+from codeblock.report.table import arms_table
+from codeblock.results import ArmResult, Comparison, log_comparison, write_report
+from codeblock.tables import read_part, write_part
+from codeblock.track.runs import Tracker
+
+SAMPLE_PAGES = 3
+"""Pages of samples that are logged with each arm."""
+
+
+def present_data(comparison: Comparison, until: str) -> None:
+    """Print the outcome of a run that stopped before pass@1."""
+    say(comparison.accounting())
+    if until in ("prepare", "score"):
+        step = comparison.plan.prepared if until == "prepare" else comparison.plan.scored
+        say(f"{step.stage}: {step.directory}")
+    else:
+        console.print(arms_table(comparison.rows))
+
+
+def present_comparison(comparison: Comparison, tracker: Tracker) -> None:
+    """Print the table of arms, write the report, log both to MLflow unless the same results were logged before."""
+    config = comparison.plan.config
+    say(comparison.accounting())
+    console.print(arms_table(comparison.rows))
+    for arm in comparison.arms:
+        _warn(arm)
+    report = config.storage / config.name
+    if tracker.already_logged(comparison.identity()):
+        say(f"report: {report}; mlflow: {tracker.uri} (the same results were logged before)")
+    else:
+        files = write_report(comparison, report)
+        samples = {arm.plan.name: report / "samples" / arm.plan.name for arm in comparison.arms if arm.selected}
+        for name, directory in samples.items():
+            write_samples(comparison.plan, name, directory, count=SAMPLE_PAGES)
+        log_comparison(comparison, tracker, files, samples)
+        say(f"report: {report} ({', '.join(path.name for path in files)}, samples)")
+        say(f"mlflow: {tracker.uri}")
+    say("open it with: codeblock ui" + ("" if str(config.storage) == "runs" else f" --storage {config.storage}"))
+
+
+def _warn(arm: ArmResult) -> None:
+    """What a reader of the table has to know about an evaluation."""
+    for benchmark, facts in arm.evaluated.items():
+        place = f"{arm.plan.name}, {benchmark}"
+        for task, error in facts["reference_failures"].items():
+            say(f"note: {place}: the reference of {task} fails on this machine ({error})")
+        if facts["truncated"]:
+            say(f"note: {place}: {facts['truncated']} of {facts['tasks']} answers were cut before they ended")
+
+
+def present_grades(result: GradeResult, output: Path | None) -> None:
+    """Print the result of a file of samples; write its verdicts where asked."""
+    facts = result.facts()
+    rates = ", ".join(f"pass@{k} {rate:.4f}" for k, rate in result.pass_at_k.items())
+    say(f"{facts['benchmark']}: {facts['tasks']} tasks, {facts['samples']} samples")
+    say(f"{rates}; pass@1 95% interval [{facts['low']:.4f}, {facts['high']:.4f}]")
+    say("verdicts: " + ", ".join(f"{verdict} {count}" for verdict, count in facts["verdicts"].items()))
+    for what in ("missing_tasks", "unknown_tasks", "missing_layers"):
+        if facts[what]:
+            say(f"{what.replace('_', ' ')}: {len(facts[what])} ({', '.join(facts[what][:5])})")
+    for task, error in facts["reference_failures"].items():
+        say(f"reference of {task} fails on this machine: {error}")
+    if output is not None:
+        write_part(output, result.table())
+        say(f"verdicts of each sample: {output}")
+
+
+def present_differences(plan: Plan, baseline: str | None) -> None:
+    """Print each arm's difference to one of them, on the same tasks."""
+    arms = {arm.name: arm for arm in plan.arms}
+    first = baseline or next(iter(arms))
+    if first not in arms:
+        raise CodeBlockError(f"--baseline {first}: no such arm; there are {', '.join(arms)}")
+    table = Table("benchmark", "arm", f"pass@1 - {first}", f"only {first}", "only the arm", "p (exact McNemar)", box=None)
+    for benchmark in plan.config.evaluate.benchmarks:
+        verdicts = {name: _passed(arm, benchmark) for name, arm in arms.items()}
+        for name in [name for name in arms if name != first]:
+            found = compare(verdicts[first], verdicts[name])
+            counts = (str(found.only_first), str(found.only_second))
+            table.add_row(benchmark, name, f"{found.difference:+.3f}", *counts, f"{found.p_value:.3g}")
+    console.print(table)
+
+
+def _passed(arm: ArmPlan, benchmark: str) -> dict[str, bool]:
+    step = arm.evaluated[benchmark]
+    if step.facts is None:
+        raise CodeBlockError(f"arm {arm.name}: not evaluated on {benchmark} yet; run `codeblock run` with the same config")
+    rows = read_part(step.directory / "verdicts.parquet", ["task_id", "verdict"]).to_pylist()
+    return {row["task_id"]: row["verdict"] == "passed" for row in rows}

@@ -1,0 +1,246 @@
+"""The main job through its real command line: real Ray, real MLflow store, real model directories, small sizes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from codeblock.cli import main
+from codeblock.plan import make_plan
+from codeblock.schema import TokenClass
+from codeblock.tables import MARKER, iter_rows, read_table
+
+BAD_LINES = ['{"instruction": "Add.", "output": \n', '{"instruction": "", "output": "x = 1"}\n', '{"instruction": "Add."}\n']
+
+
+def response(number: int) -> str:
+    """Prose around a fenced solution."""
+    return (
+        f"This function adds {number} to each value.\n\n```python\ndef add_{number}(values):\n    result = []\n"
+        f"    for value in values:\n        result.append(value + {number})\n    return result\n```\n"
+    )
+
+
+@pytest.fixture(scope="module")
+def setting(tmp_path_factory, small_model):
+    """A directory with pairs (three of them unusable, one a duplicate, one without code), a benchmark and a config."""
+    home = tmp_path_factory.mktemp("run")
+    rows = [{"instruction": f"Add {n} to each value.", "output": response(n)} for n in range(40)]
+    rows += [rows[0], {"instruction": "Say hello.", "output": "Hello, how are you today? I am very well."}]
+    lines = [json.dumps(row) + "\n" for row in rows]
+    (home / "pairs.jsonl").write_text("".join(lines[:20] + BAD_LINES + lines[20:]))
+    tasks = [
+        {
+            "task_id": f"t{n}",
+            "instruction": f"Write add_{n}.",
+            "entry_point": f"add_{n}",
+            "test": f"assert add_{n}([1]) == [{n + 1}]",
+            "reference": f"def add_{n}(values):\n    return [value + {n} for value in values]\n",
+        }
+        for n in range(3)
+    ]
+    (home / "tasks.jsonl").write_text("".join(json.dumps(task) + "\n" for task in tasks))
+    config = f"""
+name: small
+storage: {home}/runs
+pairs: {{path: {home}/pairs.jsonl}}
+model: {{path: {small_model}, max_length: 256}}
+select: {{token_budget: 0.2, nl_share: 0.1}}
+arms: {{base: {{}}, full: {{strategy: full}}, codeblock: {{strategy: codeblock}}}}
+train: {{steps: 2, batch_pairs: 4, dev_pairs: 4, dev_every: 1}}
+evaluate: {{benchmarks: {{tiny: {home}/tasks.jsonl}}, max_new_tokens: 8}}
+"""
+    (home / "config.yaml").write_text(config)
+    return home
+
+
+def call(*arguments: object) -> int:
+    """Run the command line in this process; returns its exit status."""
+    with pytest.raises(SystemExit) as stop:
+        main([str(argument) for argument in arguments])
+    return int(stop.value.code or 0)
+
+
+def markers(home: Path) -> dict[str, float]:
+    return {path.parent.name: path.stat().st_mtime for path in (home / "runs" / "cache").glob(f"*/{MARKER}")}
+
+
+def plan_of(home: Path, *overrides: str):
+    from codeblock.config_file import load_config
+
+    config = load_config(home / "config.yaml", overrides)
+    return make_plan(config, config.storage / "cache")
+
+
+@pytest.fixture(scope="module")
+def finished(setting, ray_cluster):
+    """The setting after one full run."""
+    assert call("run", setting / "config.yaml") == 0
+    return setting
+
+
+@pytest.mark.slow
+def test_rows_read_are_kept_rejected_or_filtered(finished, capsys):
+    assert call("prepare", finished / "config.yaml") == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "rows: 45 read = 40 kept + 3 rejected + 2 filtered" in printed
+    for reason in ("invalid_json 1", "empty_instruction 1", "missing_column 1", "duplicate 1", "no_code 1"):
+        assert reason in printed
+
+
+@pytest.mark.slow
+def test_the_supervised_tokens_decode_to_the_source_of_selected_items(finished, tokenizer):
+    plan = plan_of(finished)
+    arm = next(arm for arm in plan.arms if arm.name == "codeblock")
+    weights = {row["id"]: np.array(row["weight"]) for row in iter_rows(arm.selected.directory)}
+    checked = 0
+    for row in iter_rows(plan.scored.directory):
+        weight = weights.get(row["id"], np.zeros(1))
+        ids, items = np.array(row["input_ids"]), np.array(row["token_item"])
+        for item in set(items[: weight.size][weight > 0].tolist()) - {-1}:
+            spans = row["item_spans"][item]
+            source = "".join(row["response"][a:b] for a, b in zip(spans[::2], spans[1::2], strict=True))
+            assert source in tokenizer.decode(ids[(items == item) & (weight > 0)])
+            checked += 1
+    assert checked > 5
+
+
+@pytest.mark.slow
+def test_the_stop_token_of_every_trained_pair_is_supervised(finished):
+    for arm in plan_of(finished).arms[1:]:
+        for row in iter_rows(arm.selected.directory):
+            if row["split"] == "train":
+                assert row["token_class"][-1] == TokenClass.STOP
+                assert row["weight"][-1] == 1.0
+
+
+@pytest.mark.slow
+def test_every_response_token_has_an_nll_and_no_prompt_token_has(finished):
+    for row in iter_rows(plan_of(finished).scored.directory):
+        known = ~np.isnan(np.array(row["nll"], dtype=np.float32))
+        assert known.tolist() == [False] * row["response_start"] + [True] * (len(known) - row["response_start"])
+
+
+@pytest.mark.slow
+def test_a_second_run_recomputes_and_logs_nothing(finished, capsys):
+    before = markers(finished)
+    assert call("run", finished / "config.yaml") == 0
+    assert markers(finished) == before
+    assert "logged before" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.slow
+def test_a_change_of_the_budget_touches_selection_and_training_of_budgeted_arms_alone(finished, capsys):
+    override = "select.token_budget=0.3"
+    assert call("run", finished / "config.yaml", override, "--plan") == 0
+    printed = capsys.readouterr().out
+    lines = [line.split()[0] for line in printed.splitlines() if "would run" in line and "[" in line]
+    assert lines == ["select[codeblock]", "train[codeblock]", "evaluate[codeblock,"]
+    assert "token_budget (0.2 -> 0.3)" in " ".join(printed.split())
+
+
+@pytest.mark.slow
+def test_arms_are_nested_runs_with_curves_scores_and_verdicts(finished):
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{finished}/runs/mlflow.db")
+    runs = client.search_runs([client.get_experiment_by_name("codeblock").experiment_id])
+    parent = next(run for run in runs if run.info.run_name == "small")
+    arms = {run.info.run_name: run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id}
+    assert set(arms) == {"base", "full", "codeblock"}
+    for name, run in arms.items():
+        assert 0 <= run.data.metrics["pass_at_1/tiny_low"] <= run.data.metrics["pass_at_1/tiny"]
+        assert (len(client.get_metric_history(run.info.run_id, "train/loss")) == 2) == (name != "base")
+        assert any("verdicts" in file.path for file in client.list_artifacts(run.info.run_id))
+    assert arms["codeblock"].data.metrics["select/supervised_share"] == pytest.approx(0.2, rel=0.05)
+
+
+@pytest.mark.slow
+def test_samples_are_shown_and_arms_compared(finished, capsys):
+    assert call("inspect", finished / "config.yaml", "--count", 2) == 0
+    pages = list((finished / "runs" / "small" / "samples").glob("*.html"))
+    assert len(pages) == 3
+    assert call("compare", finished / "config.yaml") == 0
+    assert "codeblock" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_samples_made_elsewhere_are_graded(finished, capsys):
+    samples = finished / "runs" / "samples.jsonl"
+    rows = [{"task_id": "t0", "completion": "def add_0(v):\n    return list(v)\n"}, {"task_id": "t1", "completion": "def"}]
+    samples.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    flags = ["--benchmark", "tiny", "--tasks", finished / "tasks.jsonl", "--samples", samples]
+    assert call("evaluate", *flags) == 0
+    printed = capsys.readouterr().out
+    assert "pass@1 0.3333" in printed
+    assert "syntax_error 1" in printed
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (["pairs.path=nowhere.jsonl"], "pairs.path=nowhere.jsonl: no such file"),
+        (["model.path=./nothing"], "model.path=./nothing: neither a directory here nor a hub model"),
+        (["arms.codeblock.strategy=codeblok"], "did you mean codeblock?"),
+        (["evaluate.benchmarks={humanevl: x}"], "benchmark 'humanevl': unknown"),
+        (["cluster.train_workers=3"], "3 x 1 CPU asked, the cluster has 2 CPU"),
+        (["cluster.gpus_per_worker=1"], "1 x 1 GPU asked, the cluster has 0 GPU"),
+    ],
+)
+def test_what_cannot_work_is_refused_in_one_line_before_anything_runs(setting, ray_cluster, capsys, overrides, says):
+    before = markers(setting)
+    assert call("run", setting / "config.yaml", *overrides) == 1
+    assert says in " ".join(capsys.readouterr().err.split())
+    assert markers(setting) == before
+
+
+def test_a_run_without_a_pair_says_which_filter_took_them(setting, ray_cluster, tmp_path, capsys):
+    (tmp_path / "prose.jsonl").write_text('{"instruction": "Hi.", "output": "Hello, how are you today?"}\nnot json\n')
+    assert call("prepare", setting / "config.yaml", f"pairs.path={tmp_path}/prose.jsonl") == 1
+    printed = " ".join(capsys.readouterr().err.split())
+    assert "no pair is left of 2 rows" in printed
+    assert "no_code took 1" in printed
+    (tmp_path / "empty.jsonl").write_text("")
+    assert call("prepare", setting / "config.yaml", f"pairs.path={tmp_path}/empty.jsonl") == 1
+    assert "no rows there" in " ".join(capsys.readouterr().err.split())
+
+
+def test_pairs_longer_than_the_context_are_rejected(setting, ray_cluster, capsys):
+    assert call("prepare", setting / "config.yaml", "model.max_length=8") == 1
+    assert "longer_than_context took 41" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_storage_that_cannot_be_written_is_named(setting, ray_cluster, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert call("prepare", setting / "config.yaml", f"storage={tmp_path}/file/runs") == 1
+    assert "cannot be written" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_an_interrupt_leaves_nothing_that_counts_as_finished(setting, tmp_path):
+    command = [sys.executable, "-m", "codeblock", "prepare", str(setting / "config.yaml"), f"storage={tmp_path}/runs"]
+    environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
+    job = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "runs" / "cache").glob("pairs-*")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(job.pid, signal.SIGINT)
+    _, printed = job.communicate(timeout=120)
+    assert job.returncode == 130
+    assert "interrupted" in printed
+    assert not list((tmp_path / "runs" / "cache").glob(f"prepared-*/{MARKER}"))
+    assert subprocess.run(command, env=environment, check=False, timeout=300).returncode == 0
+    (prepared,) = (tmp_path / "runs" / "cache").glob("prepared-*")
+    assert read_table(prepared).num_rows == 40
+
+
+def test_help_is_there_for_every_command(capsys):
+    for command in ("run", "prepare", "score", "select", "train", "evaluate", "compare", "inspect", "doctor", "ui"):
+        assert call(command, "--help") == 0
+        assert "Example" in capsys.readouterr().out
