@@ -13,6 +13,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from codeblock.cluster import quiet_environment
 from codeblock.config_file import load_config
 from codeblock.console import console, errors
 from codeblock.errors import CodeBlockError
@@ -192,6 +193,7 @@ def _print_plan(path: Path, overrides: list[str] | None) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: errors that the user can mend are one line, an interrupt leaves nothing half-written."""
+    quiet_environment()
     with _one_line_errors():
         code = app(args=None if arguments is None else list(arguments), standalone_mode=False)
     if code == INTERRUPTED:

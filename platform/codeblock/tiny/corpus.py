@@ -1,0 +1,62 @@
+"""The base model's text: documented code in many styles, and a few conversations of uneven worth."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+from codeblock.tiny.pairs import (
+    Holdout,
+    break_syntax,
+    draw_task,
+    explain,
+    rival,
+    write_code,
+)
+from codeblock.tiny.tasks import Task
+
+Document = str | list[dict[str, str]]
+"""Plain text, or the messages of a conversation."""
+
+CHAT_SHARE = 0.5
+"""Share of conversations among the documents."""
+CHAT_STYLES = {"fenced": 0.5, "bare": 0.2, "wrong": 0.15, "broken": 0.05, "prose": 0.1}
+"""Shares of the conversations by their answer."""
+ADDITIONS = (0.1, 0.1, 0.05)
+"""Shares of the solutions with a docstring, with comments, and with an example call."""
+
+
+def make_corpus(count: int, seed: int, holdout: Holdout) -> Iterator[Document]:
+    """Documents about the compositions that are the base model's own."""
+    rng = random.Random(f"corpus {seed}")
+    for _ in range(count):
+        task = draw_task(rng, "base", seed, holdout)
+        if rng.random() < CHAT_SHARE:
+            answer = _answer(task, rng, holdout)
+            yield [{"role": "user", "content": task.instruction}, {"role": "assistant", "content": answer}]
+        else:
+            yield _document(task, rng)
+
+
+def _document(task: Task, rng: random.Random) -> str:
+    code = write_code(task, rng, ADDITIONS)
+    style = rng.choice(("comment", "docstring", "readme"))
+    if style == "comment":
+        return f"# {task.instruction}\n{code}"
+    if style == "docstring":
+        return f'"""{task.instruction}"""\n\n{code}'
+    return f"## {task.spec.entry_point}\n\n{task.instruction}\n\n```python\n{code}```\n"
+
+
+def _answer(task: Task, rng: random.Random, holdout: Holdout) -> str:
+    style = rng.choices(list(CHAT_STYLES), list(CHAT_STYLES.values()))[0]
+    if style == "prose":
+        return explain(task, rng)
+    if style == "wrong":
+        task = rival(task, rng, holdout, new=False)
+    code = write_code(task, rng, ADDITIONS)
+    if style == "bare":
+        return code
+    if style == "broken":
+        code = break_syntax(code, rng)
+    return f"```python\n{code}```"
