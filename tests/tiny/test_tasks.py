@@ -61,9 +61,9 @@ def test_the_instruction_names_all_that_the_tests_call(tasks: list[Task]) -> Non
             assert name in task.instruction
 
 
-def test_the_benchmark_has_every_family_and_no_composition_twice(tasks: list[Task]) -> None:
+def test_the_benchmark_has_every_family_and_no_task_twice(tasks: list[Task]) -> None:
     assert {task.spec.family for task in tasks} == set(FAMILIES)
-    assert len({task.spec.composition for task in tasks}) == len(tasks)
+    assert len({(task.spec.composition, tuple(step.k for step in task.spec.steps)) for task in tasks}) == len(tasks)
 
 
 def test_a_composition_keeps_its_part_whatever_its_constants() -> None:

@@ -53,14 +53,14 @@ def build(directory: Path, seed: int = 0, progress: Callable[[str], None] | None
 
 
 def make_benchmark(count: int, seed: int) -> list[Task]:
-    """Held-out tasks, the families in turn, no two of one composition."""
+    """Held-out tasks, the families in turn, no two of one composition with the same constants."""
     rng = random.Random(f"benchmark {seed}")
-    tasks: dict[tuple[str, ...], Task] = {}
+    tasks: dict[tuple[Any, ...], Task] = {}
     while len(tasks) < count:
         family = list(FAMILIES)[len(tasks) % len(FAMILIES)]
         task = Task(draw_spec(rng, "benchmark", seed, family), rng.getrandbits(40))
         if task.tells:
-            tasks.setdefault(task.spec.composition, task)
+            tasks.setdefault((*task.spec.composition, *(step.k for step in task.spec.steps)), task)
     return list(tasks.values())
 
 

@@ -53,7 +53,7 @@ def _answer(task: Task, rng: random.Random, holdout: Holdout) -> str:
     if style == "prose":
         return explain(task, rng)
     if style == "wrong":
-        task = rival(task, rng, holdout, new=False)
+        task = rival(task, rng, holdout)
     code = write_code(task, rng, ADDITIONS)
     if style == "bare":
         return code

@@ -124,9 +124,9 @@ def wrong(task: Task, rng: random.Random, holdout: Holdout) -> Task:
     return other
 
 
-def rival(task: Task, rng: random.Random, holdout: Holdout, new: bool = True) -> Task:
-    """A task with the same names and one step exchanged, not held out; `new` kinds only where they are asked for."""
-    while holdout.has(other := Task(neighbour(task.spec, rng, new), task.seed)):
+def rival(task: Task, rng: random.Random, holdout: Holdout) -> Task:
+    """A task with the same names and one step exchanged, not held out."""
+    while holdout.has(other := Task(neighbour(task.spec, rng), task.seed)):
         pass
     return other
 

@@ -23,7 +23,7 @@ class Pipeline:
             patterns = ("FM", "MF", "FN")
         else:
             pools = {"F": "number_test", "M": "number_map"}
-            patterns = ("FM", "MF", "FMM")
+            patterns = ("FM", "MF", "MM")
         self.shapes = {
             pattern: (*(pools[letter] for letter in pattern), "word_end" if self.words and "N" not in pattern else "number_end")
             for pattern in patterns

@@ -21,8 +21,6 @@ class Kind:
     said: tuple[str, ...]
     code: str
     constants: tuple[int | str, ...] = ()
-    new: bool = False
-    """Whether the base model's text is without it, so that only the pairs can teach it."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +62,9 @@ def _compiled(expression: str) -> Callable[[Any], Any]:
     return function
 
 
-def draw(pool: str, rng: random.Random, new: bool = True) -> Step:
-    """A step of the pool, with a constant where it takes one; `new` kinds only where they are asked for."""
-    kind = rng.choice([kind for kind in POOLS[pool] if new or not kind.new])
+def draw(pool: str, rng: random.Random) -> Step:
+    """A step of the pool, with a constant where it takes one."""
+    kind = rng.choice(POOLS[pool])
     return Step(pool, kind, rng.choice(kind.constants) if kind.constants else None)
 
 
@@ -82,62 +80,47 @@ def sentence(clauses: list[str]) -> str:
     return clauses[0] if len(clauses) == 1 else ", ".join(clauses[:-1]) + " and " + clauses[-1]
 
 
-_SMALL = (2, 3, 4, 5)
-_ANY = (1, 2, 3, 4, 5, 6, 7, 8, 9)
-_LETTERS = ("a", "b", "c", "e", "m", "o", "s", "t")
+_SMALL = (2, 3)
+_ANY = (2, 3, 5)
+_LETTERS = ("a", "e", "s")
 
 NUMBER_TEST = (
     Kind("even", ("are even",), "{x} % 2 == 0"),
     Kind("odd", ("are odd",), "{x} % 2 == 1"),
     Kind("positive", ("are positive",), "{x} > 0"),
-    Kind("negative", ("are negative",), "{x} < 0"),
-    Kind("above", ("are greater than {k}", "are above {k}", "are larger than {k}"), "{x} > {k}", _ANY),
-    Kind("below", ("are less than {k}", "are below {k}", "are smaller than {k}"), "{x} < {k}", _ANY),
-    Kind("divisible", ("are divisible by {k}", "are evenly divisible by {k}"), "{x} % {k} == 0", (3, 4, 5), new=True),
+    Kind("above", ("are greater than {k}", "are above {k}"), "{x} > {k}", _ANY),
+    Kind("divisible", ("are divisible by {k}",), "{x} % {k} == 0", (3, 5)),
 )
 NUMBER_MAP = (
     Kind("square", ("squares {o}", "multiplies {o} by itself"), "{x} * {x}"),
     Kind("double", ("doubles {o}",), "{x} * 2"),
-    Kind("times", ("multiplies {o} by {k}", "scales {o} by {k}"), "{x} * {k}", (3, 4, 5, 6)),
     Kind("plus", ("adds {k} to {o}", "increases {o} by {k}"), "{x} + {k}", _ANY),
-    Kind("minus", ("subtracts {k} from {o}", "decreases {o} by {k}"), "{x} - {k}", _ANY),
     Kind("negate", ("negates {o}", "flips the sign of {o}"), "-{x}"),
-    Kind("absolute", ("takes the absolute value of {o}",), "abs({x})", new=True),
-    Kind("modulo", ("takes {o} modulo {k}", "takes the remainder of {o} divided by {k}"), "{x} % {k}", (3, 4, 5, 7), new=True),
+    Kind("absolute", ("takes the absolute value of {o}",), "abs({x})"),
 )
 NUMBER_END = (
-    Kind("sum", ("returns their sum", "returns the total", "returns the sum of the results"), "sum({x})"),
+    Kind("sum", ("returns their sum", "returns the total"), "sum({x})"),
     Kind("max", ("returns the largest one, or 0 if there is none",), "max({x}, default=0)"),
-    Kind("min", ("returns the smallest one, or 0 if there is none",), "min({x}, default=0)"),
     Kind("count", ("returns how many there are", "returns the count"), "len({x})"),
-    Kind("list", ("returns them as a list", "returns the list"), "{x}"),
     Kind("sorted", ("returns them in ascending order", "returns them sorted"), "sorted({x})"),
-    Kind("reversed", ("returns them in reverse order", "returns the reversed list"), "{x}[::-1]", new=True),
-    Kind("first", ("returns the first {k} of them",), "{x}[:{k}]", _SMALL, new=True),
+    Kind("reversed", ("returns them in reverse order", "returns the reversed list"), "{x}[::-1]"),
 )
 WORD_TEST = (
     Kind("longer", ("are longer than {k} letters", "have more than {k} letters"), "len({x}) > {k}", _SMALL),
-    Kind("shorter", ("are shorter than {k} letters", "have fewer than {k} letters"), "len({x}) < {k}", (4, 5, 6)),
     Kind("starts", ("start with '{k}'", "begin with '{k}'"), "{x}.startswith('{k}')", _LETTERS),
-    Kind("ends", ("end with '{k}'",), "{x}.endswith('{k}')", _LETTERS),
     Kind("contains", ("contain '{k}'", "are spelled with '{k}'"), "'{k}' in {x}", _LETTERS),
-    Kind("lacks", ("are without '{k}'", "are spelled without '{k}'"), "'{k}' not in {x}", _LETTERS, new=True),
 )
 WORD_MAP = (
     Kind("upper", ("converts {o} to upper case", "uppercases {o}"), "{x}.upper()"),
-    Kind("capitalize", ("capitalizes {o}",), "{x}.capitalize()"),
     Kind("reverse", ("reverses {o}", "spells {o} backwards"), "{x}[::-1]"),
     Kind("head", ("takes the first {k} letters of {o}",), "{x}[:{k}]", (1, 2, 3)),
     Kind("twice", ("repeats {o} twice", "writes {o} twice"), "{x} * 2"),
-    Kind("suffix", ("appends '{k}' to {o}", "adds '{k}' at the end of {o}"), "{x} + '{k}'", ("s", "ed", "!"), new=True),
 )
 WORD_END = (
     Kind("join", ("joins them with spaces",), "' '.join({x})"),
-    Kind("dashes", ("joins them with dashes",), "'-'.join({x})", new=True),
     Kind("list", ("returns them as a list", "returns the list"), "{x}"),
-    Kind("sorted", ("returns them in alphabetical order", "returns them sorted"), "sorted({x})"),
     Kind("reversed", ("returns them in reverse order", "returns the reversed list"), "{x}[::-1]"),
-    Kind("longest", ("returns the longest one, or '' if there is none",), "max({x}, key=len, default='')", new=True),
+    Kind("longest", ("returns the longest one, or '' if there is none",), "max({x}, key=len, default='')"),
 )
 WORD_NUMBER = (
     Kind("length", ("takes the length of {o}", "takes the number of letters of {o}"), "len({x})"),
@@ -147,20 +130,16 @@ WORD_KEY = (
     Kind("first_letter", ("first letter",), "{x}[0]"),
     Kind("last_letter", ("last letter",), "{x}[-1]"),
     Kind("length", ("length", "number of letters"), "len({x})"),
-    Kind("prefix", ("first {k} letters",), "{x}[:{k}]", (2, 3), new=True),
 )
 NUMBER_KEY = (
-    Kind("modulo", ("remainder modulo {k}", "remainder when divided by {k}"), "{x} % {k}", (2, 3, 4, 5)),
+    Kind("modulo", ("remainder modulo {k}", "remainder when divided by {k}"), "{x} % {k}", (2, 3)),
     Kind("absolute", ("absolute value",), "abs({x})"),
-    Kind("tens", ("quotient by {k}", "value divided by {k}, rounding down"), "{x} // {k}", (3, 5), new=True),
 )
 ITEMS_END = (
     Kind("dict", ("returns the resulting dictionary", "returns them as a dictionary"), "{x}"),
     Kind("sum", ("returns the sum of the values",), "sum({x}.values())"),
     Kind("keys", ("returns the keys in alphabetical order",), "sorted({x})"),
-    Kind("best", ("returns the key with the largest value, or None",), "max({x}, key={x}.get, default=None)", new=True),
     Kind("count", ("returns the number of entries", "returns how many entries are left"), "len({x})"),
-    Kind("values", ("returns the values in ascending order",), "sorted({x}.values())"),
 )
 POOLS: dict[str, tuple[Kind, ...]] = {
     "number_test": NUMBER_TEST,

@@ -21,11 +21,11 @@ class Recipe:
     """Layers of the model."""
     heads: int = 4
     """Attention heads of a layer."""
-    base_steps: int = 450
+    base_steps: int = 300
     """Optimiser steps of the base model."""
     base_batch_tokens: int = 2000
     """Tokens of one such step."""
-    base_learning_rate: float = 0.02
+    base_learning_rate: float = 0.01
     """Peak learning rate of the base model's matrices (Muon)."""
 
 

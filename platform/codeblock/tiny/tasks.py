@@ -17,7 +17,7 @@ from codeblock.tiny.pipelines import LIST, TEXT
 from codeblock.tiny.primitives import draw, sentence
 
 FAMILIES: dict[str, Family] = {family.name: family for family in (LIST, TEXT, DICT, LOOP, CLASS)}
-PARTS = {"benchmark": 0.15, "base": 0.35, "pairs": 0.5}
+PARTS = {"benchmark": 0.3, "base": 0.3, "pairs": 0.4}
 """Shares of the compositions that belong to the benchmark, to the base model's text, and to the pairs."""
 
 TESTS = 6
@@ -25,22 +25,16 @@ _CANDIDATES = 16
 _NEIGHBOURS = 8
 _DISTINCT_ANSWERS = 3
 
-_VERBS = (
-    *("get", "find", "compute", "make", "build", "collect", "process", "filter", "pick", "extract", "handle"),
-    *("select", "gather", "derive", "produce", "run", "check", "solve"),
-)
+_VERBS = ("get", "find", "compute", "make", "build", "collect")
 _NOUNS = {
-    "list": "numbers values list nums data items total result sequence series",
-    "text": "words text sentence line tokens letters string phrase terms",
-    "dict": "table scores counts groups mapping entries keys dict index",
-    "loop": "runs totals steps stream signal states blocks changes readings",
+    "list": "numbers values list items",
+    "text": "words text sentence letters",
+    "dict": "table scores groups entries",
+    "loop": "runs totals steps states",
 }
-_CLASS_NAMES = (
-    ["Score", "Total", "Point", "Number", "Event", "Value", "Signal", "Budget", "Step", "Price"],
-    ["Tracker", "Counter", "Keeper", "Box", "Log", "Meter", "Store", "Recorder", "Monitor", "Bank"],
-)
-_UPDATES = ["add", "push", "record", "update", "feed", "put", "receive"]
-_QUERIES = ["result", "value", "score", "report", "current", "summary", "answer"]
+_CLASS_NAMES = ("Tracker", "Counter", "Keeper", "Box", "Log", "Meter", "Store", "Bank")
+_UPDATES = ("add", "push", "record", "update")
+_QUERIES = ("result", "value", "score", "report")
 
 _FORMS = (
     "Write a Python function `{name}` that {what}.",
@@ -144,7 +138,7 @@ def draw_spec(rng: random.Random, part: str, seed: int, name: str | None = None)
     while True:
         family = FAMILIES[name or rng.choice(list(FAMILIES))]
         shape = rng.choice(list(family.shapes))
-        spec = Spec(family.name, shape, tuple(draw(pool, rng, new=part != "base") for pool in family.shapes[shape]), "")
+        spec = Spec(family.name, shape, tuple(draw(pool, rng) for pool in family.shapes[shape]), "")
         if part_of(spec, seed) == part:
             return _named(spec, rng)
 
@@ -160,17 +154,17 @@ def part_of(spec: Spec, seed: int) -> str:
     return part
 
 
-def neighbour(spec: Spec, rng: random.Random, new: bool = True) -> Spec:
+def neighbour(spec: Spec, rng: random.Random) -> Spec:
     """The same task with one step exchanged: what a plausible wrong answer computes."""
     slot = rng.randrange(len(spec.steps))
-    while (step := draw(spec.steps[slot].pool, rng, new)) == spec.steps[slot]:
+    while (step := draw(spec.steps[slot].pool, rng)) == spec.steps[slot]:
         pass
     return replace(spec, steps=(*spec.steps[:slot], step, *spec.steps[slot + 1 :]))
 
 
 def _named(spec: Spec, rng: random.Random) -> Spec:
     if spec.family == "class":
-        name = rng.choice(_CLASS_NAMES[0]) + rng.choice(_CLASS_NAMES[1])
+        name = rng.choice(_CLASS_NAMES)
         return replace(spec, entry_point=name, update=rng.choice(_UPDATES), query=rng.choice(_QUERIES))
     return replace(spec, entry_point=f"{rng.choice(_VERBS)}_{rng.choice(_NOUNS[spec.family].split())}")
 
