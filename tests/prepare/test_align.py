@@ -36,6 +36,13 @@ def test_an_item_of_several_spans_owns_the_tokens_of_each():
     assert item_of_token(rendered, [[(0, 2), (4, 6)], [(2, 4)]], "x" * 6).tolist() == [-1, 0, 1, 0, -1]
 
 
+def test_line_break_and_indent_go_with_the_item_behind_them():
+    response = "if x:\n    y\n"
+    rendered = rendered_of([(0, 5), (5, 10), (10, 11), (11, 12)])
+    got = aligned_of(rendered, response, items=[[(0, 5)], [(10, 11)]], regions=[(0, 12)])
+    assert got.token_item.tolist() == [-1, 0, 1, 1, -1, -1]
+
+
 def test_classes_of_prompt_text_code_core_and_stop():
     response = "so: x = 1"
     rendered = rendered_of([(0, 3), (3, 5), (5, 7), (7, 9)])

@@ -78,7 +78,7 @@ def test_a_composition_keeps_its_part_whatever_its_constants() -> None:
 
 def test_instructions_are_worded_in_many_ways() -> None:
     spec = draw_spec(random.Random(5), "pairs", seed=0)
-    assert len({Task(spec, seed).instruction for seed in range(40)}) > 15
+    assert len({Task(spec, seed).instruction for seed in range(40)}) > 8
 
 
 def test_the_normal_form_forgets_names_comments_and_docstrings() -> None:

@@ -47,8 +47,8 @@ def align(rendered: Sequence[Rendered], responses: Sequence[str], spans: Sequenc
     if not rendered:
         return []
     batch = _Batch.of(rendered, responses)
-    item_T = _item_of_token(batch, [found.items for found in spans])
     class_T = _class_of_token(batch, spans)
+    item_T = _with_layout(_item_of_token(batch, [found.items for found in spans]), class_T, batch)
     word_T = _word_of_token(batch, class_T)
     cuts = np.cumsum([pair.input_ids.size for pair in rendered])[:-1]
     columns = zip(*(np.split(column, cuts) for column in (class_T, item_T, word_T)), strict=True)
@@ -83,7 +83,7 @@ class _Batch:
 
 
 def _item_of_token(batch: _Batch, items: Sequence[Sequence[Sequence[Span]]]) -> NDArray[np.int32]:
-    """Item of each token, -1 where it touches none; a token that straddles two goes to the larger overlap."""
+    """Item that each token overlaps most, -1 where it overlaps none."""
     item_C = np.full(batch.length, -1, dtype=np.int32)
     for base, of_response in zip(batch.base.tolist(), items, strict=True):
         for index, spans in enumerate(of_response):
@@ -99,6 +99,19 @@ def _item_of_token(batch: _Batch, items: Sequence[Sequence[Sequence[Span]]]) -> 
         owned = owners[owners >= 0]
         owner_T[token] = np.bincount(owned).argmax() if owned.size else -1
     return owner_T
+
+
+def _with_layout(item_T: NDArray[np.int32], class_T: NDArray[np.uint8], batch: _Batch) -> NDArray[np.int32]:
+    """White space between items goes with the item behind it [ours].
+
+    An item that is learned without its line break and indent is not syntax-complete: a model that was trained on such items
+    forgot to break lines.
+    """
+    blank = (item_T < 0) & (class_T == TokenClass.CODE) & (_count(~_blank(batch), batch) == 0)
+    place_T = np.arange(item_T.size)
+    next_T = np.minimum.accumulate(np.where(blank, item_T.size - 1, place_T)[::-1])[::-1]
+    # The stop token ends each pair and is never blank, so no item is reached across two pairs.
+    return np.where(blank, item_T[next_T], item_T).astype(np.int32)
 
 
 def _class_of_token(batch: _Batch, spans: Sequence[Spans]) -> NDArray[np.uint8]:
