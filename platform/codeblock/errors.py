@@ -1,7 +1,18 @@
-"""The one error that users are meant to see."""
+"""The error that users are meant to see, and the one that costs a single row."""
 
 from __future__ import annotations
+
+from codeblock.schema import Reason
 
 
 class CodeBlockError(Exception):
     """Something the user can mend. The message is one line: the thing, the place, the remedy."""
+
+
+class RowError(Exception):
+    """A row that cannot be used: its reason and one line of detail. The run goes on without it."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail

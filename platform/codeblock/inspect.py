@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from codeblock.errors import CodeBlockError
+from codeblock.errors import CodeBlockError, RowError
 from codeblock.models import load_tokenizer
 from codeblock.plan import ArmPlan, Plan
-from codeblock.prepare.render import Renderer, RenderError
+from codeblock.prepare.render import Renderer
 from codeblock.report.sample import Sample, sample_from_row, write_pages
 from codeblock.select.pair import ScoredPair
 from codeblock.select.utility import item_utility, rerank
@@ -54,7 +54,7 @@ def _rows(plan: Plan, ids: Sequence[str]) -> list[dict[str, Any]]:
 
 def _sample(row: dict[str, Any], weight: list[float], arm: ArmPlan, renderer: Renderer) -> Sample:
     rendered = renderer([row["messages"]], [row["response"]])[0]
-    assert not isinstance(rendered, RenderError), "a prepared pair was rendered before"
+    assert not isinstance(rendered, RowError), "a prepared pair was rendered before"
     start, length = rendered.response_start, len(row["response"])
     spans = zip(rendered.starts[start:].clip(0, length).tolist(), rendered.ends[start:].clip(0, length).tolist(), strict=True)
     pair, settings = ScoredPair.from_columns(row), arm.settings

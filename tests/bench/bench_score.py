@@ -85,9 +85,10 @@ def plain_loop(model: Any, ids: list[Any], starts: list[int], batch: int) -> lis
 
 def real_rows(arguments: argparse.Namespace) -> tuple[list[Any], list[int]]:
     """Rendered pairs of a file, in file order."""
+    from codeblock.errors import RowError
     from codeblock.pairs.files import find_files
     from codeblock.pairs.read import Row, read_rows
-    from codeblock.pairs.shapes import RowError, to_pair
+    from codeblock.pairs.shapes import to_pair
     from codeblock.prepare.render import Rendered, Renderer
 
     pairs = []

@@ -2,7 +2,8 @@
 
 import pytest
 
-from codeblock.pairs.shapes import RowError, to_pair
+from codeblock.errors import RowError
+from codeblock.pairs.shapes import to_pair
 from codeblock.schema import Reason
 
 USER = [{"role": "user", "content": "Add."}]

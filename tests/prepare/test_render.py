@@ -4,8 +4,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from codeblock.errors import RowError
 from codeblock.models import DEFAULT_TEMPLATE, load_tokenizer
-from codeblock.prepare.render import Renderer, RenderError
+from codeblock.prepare.render import Renderer
 from codeblock.schema import Reason
 
 USER = [{"role": "user", "content": "Add two numbers."}]
@@ -91,9 +92,9 @@ def test_a_template_that_fails_costs_that_pair_alone(tmp_path, make_tokenizer_di
     )
     renderer = Renderer(load_tokenizer(make_tokenizer_dir(tmp_path, template=picky)))
     bad, good = renderer([[{"role": "system", "content": "x"}, *USER], USER], ["a", "b"])
-    assert isinstance(bad, RenderError)
+    assert isinstance(bad, RowError)
     assert bad.reason == Reason.TEMPLATE_ERROR
-    assert not isinstance(good, RenderError)
+    assert not isinstance(good, RowError)
 
 
 def test_a_tokenizer_without_a_pad_token_is_given_one(tmp_path, make_tokenizer_dir):

@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from codeblock.errors import RowError
 from codeblock.schema import Reason
 
 CHAT_COLUMNS = ("messages", "conversations", "conversation")
@@ -21,15 +22,6 @@ QUALITY_COLUMNS = ("quality", "average_test_score")
 ROLES = {"human": "user", "gpt": "assistant", "bot": "assistant", "model": "assistant"}
 
 Message = dict[str, str]
-
-
-class RowError(Exception):
-    """A row that cannot be used: its reason and one line of detail."""
-
-    def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.detail = detail
 
 
 @dataclass(frozen=True)

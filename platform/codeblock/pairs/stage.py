@@ -11,9 +11,10 @@ from typing import Any
 import pyarrow as pa
 
 from codeblock.config import PairsConfig
+from codeblock.errors import RowError
 from codeblock.pairs.files import InputFile, load_hub_dataset
 from codeblock.pairs.read import Broken, Row, read_rows
-from codeblock.pairs.shapes import Pair, RowError, to_pair
+from codeblock.pairs.shapes import Pair, to_pair
 from codeblock.schema import PAIRS, REJECTED, Reason
 from codeblock.tables import part_name, write_part
 

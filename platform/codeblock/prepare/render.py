@@ -14,18 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from codeblock.errors import RowError
 from codeblock.schema import Reason
 
 Message = dict[str, str]
-
-
-class RenderError(Exception):
-    """A pair that the template cannot render: its reason and one line of detail."""
-
-    def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.detail = detail
 
 
 @dataclass(frozen=True)
@@ -56,21 +48,21 @@ class Renderer:
         self._is_special = np.zeros(max(*special, len(tokenizer)) + 1, dtype=bool)
         self._is_special[special] = True
 
-    def __call__(self, messages: Sequence[Sequence[Message]], responses: Sequence[str]) -> list[Rendered | RenderError]:
-        """Render a batch of pairs; a pair that cannot be rendered is a RenderError in its place."""
+    def __call__(self, messages: Sequence[Sequence[Message]], responses: Sequence[str]) -> list[Rendered | RowError]:
+        """Render a batch of pairs; a pair that cannot be rendered is a RowError in its place."""
         placed = self._place_all(messages, responses)
         texts = [text.full for text in placed if isinstance(text, _Text)]
         encodings = iter(self._backend.encode_batch(texts, add_special_tokens=False))
         return [self._tokens(text, next(encodings)) if isinstance(text, _Text) else text for text in placed]
 
-    def _place_all(self, messages: Sequence[Sequence[Message]], responses: Sequence[str]) -> list[_Text | RenderError]:
+    def _place_all(self, messages: Sequence[Sequence[Message]], responses: Sequence[str]) -> list[_Text | RowError]:
         """Render a batch in two calls of the template; where that fails, pair by pair to find the one that does."""
         chats = [[*turns, {"role": "assistant", "content": text}] for turns, text in zip(messages, responses, strict=True)]
         try:
             prompts, fulls = self._texts([chat[:-1] for chat in chats], True), self._texts(chats, False)
         except Exception as error:  # templates raise whatever their author wrote
             if len(chats) == 1:
-                return [RenderError(Reason.TEMPLATE_ERROR, f"chat template: {str(error).splitlines()[0][:200]}")]
+                return [RowError(Reason.TEMPLATE_ERROR, f"chat template: {str(error).splitlines()[0][:200]}")]
             pairs = zip(messages, responses, strict=True)
             return [self._place_all([turns], [response])[0] for turns, response in pairs]
         return [_place(*texts) for texts in zip(prompts, fulls, responses, strict=True)]
@@ -107,11 +99,11 @@ class _Text:
     length: int
 
 
-def _place(prompt: str, full: str, response: str) -> _Text | RenderError:
+def _place(prompt: str, full: str, response: str) -> _Text | RowError:
     stripped = response.strip()
     start = full.find(stripped, _common_prefix(prompt, full))
     if start < 0:
-        return RenderError(Reason.TEMPLATE_ERROR, "chat template: the response does not occur in the rendered text")
+        return RowError(Reason.TEMPLATE_ERROR, "chat template: the response does not occur in the rendered text")
     return _Text(full, start - response.index(stripped), start + len(stripped), len(response))
 
 

@@ -10,8 +10,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from codeblock.config import PrepareConfig
+from codeblock.errors import RowError
 from codeblock.prepare.align import Spans, align
-from codeblock.prepare.render import Rendered, Renderer, RenderError
+from codeblock.prepare.render import Rendered, Renderer
 from codeblock.schema import PREPARED, REJECTED, Reason
 from codeblock.segment import Segmentation, segment_response
 
@@ -39,9 +40,9 @@ def prepare_batch(pairs: pa.Table, renderer: Renderer, config: PrepareConfig, ma
 
 
 def _segment(
-    tokens: Rendered | RenderError, response: str, config: PrepareConfig, max_length: int
+    tokens: Rendered | RowError, response: str, config: PrepareConfig, max_length: int
 ) -> Segmentation | tuple[Reason, str]:
-    if isinstance(tokens, RenderError):
+    if isinstance(tokens, RowError):
         return tokens.reason, tokens.detail
     if tokens.input_ids.size > max_length:
         return Reason.LONGER_THAN_CONTEXT, f"{tokens.input_ids.size} tokens, the context has {max_length}"
