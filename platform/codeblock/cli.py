@@ -16,7 +16,7 @@ from rich.table import Table
 from codeblock.cluster import quiet_environment
 from codeblock.config_file import load_config
 from codeblock.console import console, errors
-from codeblock.errors import CodeBlockError
+from codeblock.errors import CodeBlockError, storage_error
 
 if TYPE_CHECKING:
     from codeblock.plan import Plan
@@ -227,6 +227,6 @@ def _cause(error: BaseException) -> str | None:
         if isinstance(seen, CodeBlockError):
             return str(seen)
         if isinstance(seen, OSError) and seen.errno is not None:
-            return f"{seen.strerror}: {seen.filename or 'storage'}; free space there or name another storage=DIR"
+            return storage_error(seen)
         seen = getattr(seen, "cause", None) or seen.__cause__
     return None

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from rich.progress import track
 
 from codeblock.config import ClusterConfig
 from codeblock.console import console
-from codeblock.errors import CodeBlockError
+from codeblock.errors import CodeBlockError, storage_error
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -105,7 +106,8 @@ def map_parts(
     """Map `work` over `items` (one small dictionary each, such as the path of a part) with Ray Data; results in order.
 
     A class runs in a fixed pool of `actors`, built once each with `constructor`; a function runs in tasks.
-    Raises CodeBlockError where the pool does not fit the cluster.
+    Raises CodeBlockError where the pool does not fit the cluster, and the one that `work` raises; an OSError of `work` (a
+    full disk) becomes one.
     """
     import ray.data
 
@@ -115,11 +117,42 @@ def map_parts(
     rows = ray.data.from_items(list(items), override_num_blocks=len(items))
     if isinstance(work, type):
         pool = ray.data.ActorPoolStrategy(size=min(actors or 1, len(items)))
-        rows = rows.map(work, fn_constructor_kwargs=constructor or {}, compute=pool, num_cpus=cpus, num_gpus=gpus)
+        arguments = {"work": work, "constructor": constructor or {}}
+        rows = rows.map(_TellingActor, fn_constructor_kwargs=arguments, compute=pool, num_cpus=cpus, num_gpus=gpus)
     else:
-        rows = rows.map(work, num_cpus=cpus)
+        rows = rows.map(partial(_telling, work), num_cpus=cpus)
+    results: list[dict[str, Any]] = []
     with _without_restart_warning():
-        return list(track(rows.iter_rows(), description=f"  {what}", total=len(items), transient=True, console=console))
+        for result in track(rows.iter_rows(), description=f"  {what}", total=len(items), transient=True, console=console):
+            if result.get("error"):
+                raise CodeBlockError(f"{what}: {result['error']}")
+            results.append(result)
+    return results
+
+
+def _telling(work: Callable[[dict[str, Any]], dict[str, Any]], item: dict[str, Any]) -> dict[str, Any]:
+    """The result, or what the user can mend. An error that Ray carries has lost its cause and comes with pages of traces."""
+    try:
+        return work(item)
+    except CodeBlockError as error:
+        return {"error": str(error)}
+    except OSError as error:
+        if error.errno is None:
+            raise
+        return {"error": storage_error(error)}
+
+
+class _TellingActor:
+    def __init__(self, work: type, constructor: dict[str, Any]) -> None:
+        self._work = work(**constructor)
+
+    def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
+        return _telling(self._work, item)
+
+
+def peak_of(results: Sequence[dict[str, Any]]) -> float:
+    """The largest `peak_mb` that a worker reported."""
+    return round(max((result["peak_mb"] for result in results), default=0.0), 1)
 
 
 @contextmanager

@@ -9,6 +9,11 @@ class CodeBlockError(Exception):
     """Something the user can mend. The message is one line: the thing, the place, the remedy."""
 
 
+def storage_error(error: OSError) -> str:
+    """One line for a file that could not be written."""
+    return f"{error.strerror}: {error.filename or 'storage'}; free space there or name another storage=DIR"
+
+
 class RowError(Exception):
     """A row that cannot be used: its reason and one line of detail. The run goes on without it."""
 

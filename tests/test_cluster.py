@@ -1,0 +1,56 @@
+"""Work that is mapped over parts: results in order, and an error of a worker as the one line that a user can act on."""
+
+import pytest
+
+from codeblock.cluster import map_parts
+from codeblock.errors import CodeBlockError
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+
+def double(item):
+    return {"value": 2 * item["value"]}
+
+
+def fill_the_disk(item):
+    with open("/dev/full", "w") as full:  # the kernel's own "No space left on device"
+        full.write("x" * 100_000)
+    return item
+
+
+def refuse(item):
+    if item["value"] == 1:
+        raise CodeBlockError("part 1: unreadable; write it again")
+    return item
+
+
+class Adder:
+    def __init__(self, amount):
+        self.amount = amount
+
+    def __call__(self, item):
+        return {"value": item["value"] + self.amount}
+
+
+def test_results_come_in_the_order_of_the_items():
+    assert map_parts(double, [{"value": n} for n in range(5)], what="double") == [{"value": 2 * n} for n in range(5)]
+
+
+def test_an_actor_is_built_with_its_arguments():
+    results = map_parts(Adder, [{"value": n} for n in range(3)], what="add", actors=1, constructor={"amount": 10})
+    assert results == [{"value": 10}, {"value": 11}, {"value": 12}]
+
+
+def test_a_full_disk_in_a_worker_is_one_line():
+    with pytest.raises(CodeBlockError, match=r"^write: No space left on device: .*; free space there or name another storage=DIR$"):
+        map_parts(fill_the_disk, [{"value": 1}], what="write")
+
+
+def test_an_error_of_the_work_is_told_in_its_own_words():
+    with pytest.raises(CodeBlockError, match=r"^read: part 1: unreadable; write it again$"):
+        map_parts(refuse, [{"value": n} for n in range(3)], what="read")
+
+
+def test_more_actors_than_the_cluster_has_are_refused():
+    with pytest.raises(CodeBlockError, match="the cluster has"):
+        map_parts(Adder, [{"value": n} for n in range(5000)], what="add", actors=5000, constructor={"amount": 1})
