@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from codeblock.errors import CodeBlockError
+from codeblock.memory import process_peak_mb
 from codeblock.tables import MARKER, completed, mark_complete
 
 
@@ -58,8 +59,9 @@ class Step:
             shutil.rmtree(self.directory, ignore_errors=True)
         self.directory.mkdir(parents=True, exist_ok=True)
         started = time.perf_counter()
-        facts = {**work(self.directory), "wall_seconds": 0.0}
+        facts = work(self.directory)
         facts["wall_seconds"] = round(time.perf_counter() - started, 2)
+        facts["driver_peak_mb"] = round(process_peak_mb(), 1)
         mark_complete(self.directory, {"identity": self.identity, "facts": facts})
         return facts
 

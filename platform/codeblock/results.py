@@ -136,7 +136,17 @@ def log_comparison(comparison: Comparison, tracker: Tracker, report: Sequence[Pa
         for arm in comparison.arms:
             pages = [samples[arm.plan.name]] if arm.plan.name in samples else []
             _log_arm(arm, tracker, parent, identity, pages)
-        tracker.log_summary(parent, arms_markdown(comparison.rows), report)
+        tracker.log_summary(parent, arms_markdown(comparison.rows), report, _stage_metrics(comparison))
+
+
+def _stage_metrics(comparison: Comparison) -> dict[str, float]:
+    stages = {"pairs": comparison.pairs, "prepare": comparison.prepared, "score": comparison.scored}
+    return {
+        f"{stage}/{key}": value
+        for stage, facts in stages.items()
+        for key, value in facts.items()
+        if isinstance(value, int | float)
+    }
 
 
 def _log_arm(arm: ArmResult, tracker: Tracker, parent: str, identity: str, artifacts: list[Path]) -> None:

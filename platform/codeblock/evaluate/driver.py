@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from codeblock import tables
-from codeblock.cluster import map_parts
+from codeblock.cluster import map_parts, peak_of
 from codeblock.config import ClusterConfig, EvaluateConfig
 from codeblock.evaluate.benchmarks import Benchmark, Task
 from codeblock.evaluate.grading import grade
+from codeblock.memory import worker_peak_mb
 
 
 class Generator:
@@ -48,7 +49,7 @@ class Generator:
         )
         rows = [{"task_id": task_id, **asdict(answer)} for (task_id, _), answer in zip(chats, answers, strict=True)]
         tables.write_text(Path(item["part"]), json.dumps(rows))
-        return {"part": item["part"]}
+        return {"part": item["part"], "peak_mb": worker_peak_mb()}
 
 
 def evaluate(
@@ -65,7 +66,7 @@ def evaluate(
     Needs a Ray session. Raises CodeBlockError where the actors do not fit the cluster and where the harness fails.
     """
     started = time.monotonic()
-    answers = generate(model_path, revision, benchmark, output / "answers", config, cluster)
+    answers, peak = generate(model_path, revision, benchmark, output / "answers", config, cluster)
     generate_seconds = time.monotonic() - started
     samples = [
         {
@@ -91,6 +92,7 @@ def evaluate(
         "tokens_generated": sum(answers[task.task_id]["tokens"] for task in benchmark.tasks),
         "truncated": ends["max_new_tokens"] + ends["context"],
         "answer_ends": dict(ends),
+        "worker_peak_mb": peak,
     }
 
 
@@ -101,8 +103,11 @@ def generate(
     output: Path,
     config: EvaluateConfig,
     cluster: ClusterConfig,
-) -> dict[str, dict[str, Any]]:
-    """The answers (`generate.Answer` as a dictionary) by task id; only those that `output` lacks are generated."""
+) -> tuple[dict[str, dict[str, Any]], float]:
+    """The answers (`generate.Answer` as a dictionary) by task id, and the actors' peak memory (MiB).
+
+    Only answers that `output` lacks are generated.
+    """
     done = read_answers(output)
     missing = [task for task in benchmark.tasks if task.task_id not in done]
     # Prompts of similar length together; the longest first, so that the last chunks are short ones.
@@ -115,7 +120,7 @@ def generate(
         }
         for chunk in chunks
     ]
-    map_parts(
+    results = map_parts(
         Generator,
         items,
         what=f"generate answers to {benchmark.name}",
@@ -129,7 +134,7 @@ def generate(
             "batch_size": config.batch_size,
         },
     )
-    return read_answers(output)
+    return read_answers(output), peak_of(results)
 
 
 def read_answers(directory: Path) -> dict[str, dict[str, Any]]:

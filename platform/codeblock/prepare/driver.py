@@ -7,8 +7,9 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from codeblock.cluster import map_parts
+from codeblock.cluster import map_parts, peak_of
 from codeblock.config import PrepareConfig
+from codeblock.memory import process_peak_mb
 from codeblock.models import load_tokenizer
 from codeblock.prepare.render import Renderer
 from codeblock.prepare.stage import prepare_batch
@@ -25,7 +26,12 @@ def prepare(
     for result in results:
         reasons.update({reason: count for reason, count in result["reasons"].items() if count})
     totals = {key: sum(result[key] for result in results) for key in ("kept", "tokens", "response_tokens")}
-    return {"read": sum(result["read"] for result in results), **totals, "reasons": dict(reasons)}
+    return {
+        "read": sum(result["read"] for result in results),
+        **totals,
+        "reasons": dict(reasons),
+        "worker_peak_mb": peak_of(results),
+    }
 
 
 def _prepare_part(
@@ -44,6 +50,7 @@ def _prepare_part(
         "tokens": tokens,
         "response_tokens": tokens - sum(prepared["response_start"].to_pylist()),
         "reasons": dict(Counter(rejected["reason"].to_pylist())),
+        "peak_mb": process_peak_mb(),
     }
 
 

@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from codeblock.cluster import map_parts, pending
+from codeblock.cluster import map_parts, peak_of, pending
 from codeblock.config import ClusterConfig, ScoreConfig
+from codeblock.memory import worker_peak_mb
 from codeblock.models import device, load_model
 from codeblock.schema import SCORED
 from codeblock.score.nll import token_nll
@@ -33,7 +34,13 @@ def score(
     )
     seconds = sum(result["seconds"] for result in results)
     tokens = sum(result["tokens"] for result in results)
-    return {"kept": count_rows(output), "scored_now": tokens, "actor_seconds": round(seconds, 2)}
+    return {
+        "kept": count_rows(output),
+        "scored_now": tokens,
+        "actor_seconds": round(seconds, 2),
+        "tokens_per_actor_second": round(tokens / seconds, 1) if seconds else 0.0,
+        "worker_peak_mb": peak_of(results),
+    }
 
 
 class Scorer:
@@ -55,4 +62,4 @@ class Scorer:
         seconds = time.perf_counter() - started
         column = pa.array(nll, SCORED.field("nll").type, from_pandas=False)
         write_part(self._output / path.name, prepared.append_column("nll", column).cast(SCORED))
-        return {"tokens": sum(ids.size for ids in input_ids), "seconds": seconds}
+        return {"tokens": sum(ids.size for ids in input_ids), "seconds": seconds, "peak_mb": worker_peak_mb()}

@@ -97,10 +97,13 @@ class Tracker:
             self._log_paths(run_id, artifacts)
         return run_id
 
-    def log_summary(self, run_id: str, markdown: str, artifacts: Sequence[Path] = ()) -> None:
-        """Show a text (the table of arms) on the run's overview page, and keep the files with it."""
+    def log_summary(
+        self, run_id: str, markdown: str, artifacts: Sequence[Path] = (), metrics: Mapping[str, float] | None = None
+    ) -> None:
+        """Show a text (the table of arms) on the run's overview page, and keep the files and numbers with it."""
         with clear_errors(self.uri):
             self.client.set_tag(run_id, NOTE_TAG, markdown)
+            self._log_metrics(run_id, [(name, value, 0) for name, value in (metrics or {}).items()])
             self._log_paths(run_id, artifacts)
 
     def finish(self, run_id: str, status: Status = "FINISHED") -> None:

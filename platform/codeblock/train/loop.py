@@ -7,7 +7,6 @@ a session that was restored goes on with exactly the losses of one that was neve
 from __future__ import annotations
 
 import math
-import resource
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ import torch.distributed as dist
 from torch import nn
 
 from codeblock.errors import CodeBlockError
+from codeblock.memory import worker_peak_mb
 from codeblock.train.batches import CPU_CALL, GPU_CALL, MicroBatch, micro_batches, plan_steps, share_of
 from codeblock.train.dev import dev_nll
 from codeblock.train.rows import Pair
@@ -110,11 +110,7 @@ class Session:
 
     def peak_memory_mb(self) -> float:
         """The largest peak of any worker: of the GPU's memory where there is one, else of the process."""
-        if self.place.device.type == "cuda":
-            peak = torch.cuda.max_memory_allocated(self.place.device) / 2**20
-        else:
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-        largest = torch.tensor(peak, device=self.place.device)
+        largest = torch.tensor(worker_peak_mb(), device=self.place.device)
         if self.place.world > 1:
             dist.all_reduce(largest, op=dist.ReduceOp.MAX)
         return float(largest)
