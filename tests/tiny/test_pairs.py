@@ -14,7 +14,7 @@ from codeblock.tiny import make_benchmark
 from codeblock.tiny.corpus import make_corpus
 from codeblock.tiny.pairs import POOR_SHARES, QUALITY_GAPS, Holdout, break_syntax, draw_task, make_pairs, wrong
 from codeblock.tiny.quality import share_passed
-from codeblock.tiny.tasks import normal_form
+from codeblock.tiny.tasks import draw_spec, normal_form
 
 COUNT = 500
 
@@ -71,6 +71,13 @@ def test_no_held_out_task_is_in_the_base_models_text(holdout: Holdout, solutions
             seen += 1
             assert not set(definitions(code)) & solutions
     assert seen > 300
+
+
+def test_some_building_blocks_are_new_to_the_base_model() -> None:
+    rng = random.Random(0)
+    drawn = {part: {step.kind for _ in range(300) for step in draw_spec(rng, part, 0).steps} for part in ("base", "pairs")}
+    assert not any(kind.new for kind in drawn["base"])
+    assert sum(kind.new for kind in drawn["pairs"]) == 8
 
 
 def test_the_held_out_check_sees_a_task_that_is_held_out() -> None:

@@ -19,7 +19,7 @@ from codeblock.tiny.tasks import FAMILIES, Task, draw_spec
 
 __all__ = ["SMALL", "VERSION", "Recipe", "build", "identity"]
 
-VERSION = 1
+VERSION = 2
 """Raised with every change of what a build writes."""
 
 PAIRS_FILE, BENCHMARK_FILE, MODEL_DIRECTORY = "pairs.jsonl", "benchmark.jsonl", "model"

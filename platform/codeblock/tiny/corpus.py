@@ -1,4 +1,7 @@
-"""The base model's text: documented code in many styles, and a few conversations of uneven worth."""
+"""The base model's text: documented code in many styles, and conversations of uneven worth in the form that the pairs have.
+
+The base so knows what an answer looks like, as an instruction-tuned model does; what the pairs bring is new building blocks.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from codeblock.tiny.pairs import (
     break_syntax,
     draw_task,
     explain,
+    respond,
     rival,
     write_code,
 )
@@ -22,8 +26,6 @@ CHAT_SHARE = 0.5
 """Share of conversations among the documents."""
 CHAT_STYLES = {"fenced": 0.5, "bare": 0.2, "wrong": 0.15, "broken": 0.05, "prose": 0.1}
 """Shares of the conversations by their answer."""
-ADDITIONS = (0.1, 0.1, 0.05)
-"""Shares of the solutions with a docstring, with comments, and with an example call."""
 
 
 def make_corpus(count: int, seed: int, holdout: Holdout) -> Iterator[Document]:
@@ -39,7 +41,7 @@ def make_corpus(count: int, seed: int, holdout: Holdout) -> Iterator[Document]:
 
 
 def _document(task: Task, rng: random.Random) -> str:
-    code = write_code(task, rng, ADDITIONS)
+    code = write_code(task, rng)
     style = rng.choice(("comment", "docstring", "readme"))
     if style == "comment":
         return f"# {task.instruction}\n{code}"
@@ -54,9 +56,9 @@ def _answer(task: Task, rng: random.Random, holdout: Holdout) -> str:
         return explain(task, rng)
     if style == "wrong":
         task = rival(task, rng, holdout)
-    code = write_code(task, rng, ADDITIONS)
+    code = write_code(task, rng)
     if style == "bare":
         return code
     if style == "broken":
         code = break_syntax(code, rng)
-    return f"```python\n{code}```"
+    return respond(task, code, rng)

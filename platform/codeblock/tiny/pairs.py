@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from codeblock.tiny.family import Case
 from codeblock.tiny.primitives import imperative, sentence
 from codeblock.tiny.quality import share_passed
 from codeblock.tiny.tasks import Task, draw_spec, neighbour
@@ -39,6 +40,10 @@ _OUTROS = (
     "Explanation:\n{steps}",
     "How it works: it {all}.",
 )
+
+
+_USUAL_NUMBERS = ([1, 2, 3, 4, 5], [3, -1, 4, 0, 7])
+_USUAL_WORDS = ("the sun and the moon", "apple banana orange")
 
 
 @dataclass(frozen=True)
@@ -156,8 +161,8 @@ def imperative_sentence(task: Task) -> str:
 
 
 def example(task: Task, rng: random.Random) -> list[str]:
-    """A call with a printed answer."""
-    case = task.family.draw_case(task.spec, rng)
+    """A call with a printed answer; its input is one of the few that people write in examples."""
+    case = usual_case(task, rng)
     answer = task.family.evaluate(task.spec, case)
     name = task.spec.entry_point
     if task.spec.family != "class":
@@ -165,6 +170,20 @@ def example(task: Task, rng: random.Random) -> list[str]:
     given, batch, _ = case
     made = f"it = {name}({'' if task.spec.shape == 'log' else given})"
     return [made, *(f"it.{task.spec.update}({x})" for x in batch[:3]), f"print(it.{task.spec.query}())"]
+
+
+def usual_case(task: Task, rng: random.Random) -> Case:
+    """Arguments of the types that the task takes, as an example has them: `[1, 2, 3, 4, 5]`, not random numbers."""
+    numbers = rng.choice(_USUAL_NUMBERS)
+    words = rng.choice(_USUAL_WORDS)
+    first = task.family.draw_case(task.spec, rng)[0]
+    if task.spec.family == "class":
+        return (0, numbers, numbers)
+    if isinstance(first, str):
+        return (words,)
+    if isinstance(first, dict):
+        return (dict(zip(words.split(), numbers, strict=False)),)
+    return (words.split() if task.spec.shape.endswith("_words") else numbers,)
 
 
 def respond(task: Task, code: str, rng: random.Random) -> str:

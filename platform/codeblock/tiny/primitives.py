@@ -21,6 +21,8 @@ class Kind:
     said: tuple[str, ...]
     code: str
     constants: tuple[int | str, ...] = ()
+    new: bool = False
+    """Whether the base model's text lacks it: only the pairs teach it."""
 
 
 @dataclass(frozen=True)
@@ -89,18 +91,18 @@ NUMBER_TEST = (
     Kind("odd", ("are odd",), "{x} % 2 == 1"),
     Kind("positive", ("are positive",), "{x} > 0"),
     Kind("above", ("are greater than {k}", "are above {k}"), "{x} > {k}", _ANY),
-    Kind("divisible", ("are divisible by {k}",), "{x} % {k} == 0", (3, 5)),
+    Kind("divisible", ("are divisible by {k}",), "{x} % {k} == 0", (3, 5), new=True),
 )
 NUMBER_MAP = (
     Kind("square", ("squares {o}", "multiplies {o} by itself"), "{x} * {x}"),
     Kind("double", ("doubles {o}",), "{x} * 2"),
     Kind("plus", ("adds {k} to {o}", "increases {o} by {k}"), "{x} + {k}", _ANY),
     Kind("negate", ("negates {o}", "flips the sign of {o}"), "-{x}"),
-    Kind("absolute", ("takes the absolute value of {o}",), "abs({x})"),
+    Kind("absolute", ("takes the absolute value of {o}",), "abs({x})", new=True),
 )
 NUMBER_END = (
     Kind("sum", ("returns their sum", "returns the total"), "sum({x})"),
-    Kind("max", ("returns the largest one, or 0 if there is none",), "max({x}, default=0)"),
+    Kind("max", ("returns the largest one, or 0 if there is none",), "max({x}, default=0)", new=True),
     Kind("count", ("returns how many there are", "returns the count"), "len({x})"),
     Kind("sorted", ("returns them in ascending order", "returns them sorted"), "sorted({x})"),
     Kind("reversed", ("returns them in reverse order", "returns the reversed list"), "{x}[::-1]"),
@@ -108,19 +110,19 @@ NUMBER_END = (
 WORD_TEST = (
     Kind("longer", ("are longer than {k} letters", "have more than {k} letters"), "len({x}) > {k}", _SMALL),
     Kind("starts", ("start with '{k}'", "begin with '{k}'"), "{x}.startswith('{k}')", _LETTERS),
-    Kind("contains", ("contain '{k}'", "are spelled with '{k}'"), "'{k}' in {x}", _LETTERS),
+    Kind("contains", ("contain '{k}'", "are spelled with '{k}'"), "'{k}' in {x}", _LETTERS, new=True),
 )
 WORD_MAP = (
     Kind("upper", ("converts {o} to upper case", "uppercases {o}"), "{x}.upper()"),
     Kind("reverse", ("reverses {o}", "spells {o} backwards"), "{x}[::-1]"),
     Kind("head", ("takes the first {k} letters of {o}",), "{x}[:{k}]", (1, 2, 3)),
-    Kind("twice", ("repeats {o} twice", "writes {o} twice"), "{x} * 2"),
+    Kind("twice", ("repeats {o} twice", "writes {o} twice"), "{x} * 2", new=True),
 )
 WORD_END = (
     Kind("join", ("joins them with spaces",), "' '.join({x})"),
     Kind("list", ("returns them as a list", "returns the list"), "{x}"),
     Kind("reversed", ("returns them in reverse order", "returns the reversed list"), "{x}[::-1]"),
-    Kind("longest", ("returns the longest one, or '' if there is none",), "max({x}, key=len, default='')"),
+    Kind("longest", ("returns the longest one, or '' if there is none",), "max({x}, key=len, default='')", new=True),
 )
 WORD_NUMBER = (
     Kind("length", ("takes the length of {o}", "takes the number of letters of {o}"), "len({x})"),
@@ -128,7 +130,7 @@ WORD_NUMBER = (
 )
 WORD_KEY = (
     Kind("first_letter", ("first letter",), "{x}[0]"),
-    Kind("last_letter", ("last letter",), "{x}[-1]"),
+    Kind("last_letter", ("last letter",), "{x}[-1]", new=True),
     Kind("length", ("length", "number of letters"), "len({x})"),
 )
 NUMBER_KEY = (
@@ -138,7 +140,7 @@ NUMBER_KEY = (
 ITEMS_END = (
     Kind("dict", ("returns the resulting dictionary", "returns them as a dictionary"), "{x}"),
     Kind("sum", ("returns the sum of the values",), "sum({x}.values())"),
-    Kind("keys", ("returns the keys in alphabetical order",), "sorted({x})"),
+    Kind("keys", ("returns the keys in alphabetical order",), "sorted({x})", new=True),
     Kind("count", ("returns the number of entries", "returns how many entries are left"), "len({x})"),
 )
 POOLS: dict[str, tuple[Kind, ...]] = {

@@ -139,6 +139,8 @@ def draw_spec(rng: random.Random, part: str, seed: int, name: str | None = None)
         family = FAMILIES[name or rng.choice(list(FAMILIES))]
         shape = rng.choice(list(family.shapes))
         spec = Spec(family.name, shape, tuple(draw(pool, rng) for pool in family.shapes[shape]), "")
+        if part == "base" and any(step.kind.new for step in spec.steps):
+            continue
         if part_of(spec, seed) == part:
             return _named(spec, rng)
 
