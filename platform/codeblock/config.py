@@ -113,8 +113,8 @@ class SelectConfig(Section):
     """Weight of data-flow bridge in the rerank."""
     gate: Literal["hard", "sigmoid", "none"] = "hard"
     """Whether structure may lift items of low utility: only from the median on, smoothly, or always."""
-    normalise: Literal["minmax", "rank"] = "minmax"
-    """Normalisation of utility, reach and bridge inside a response."""
+    normalise: Literal["none", "minmax", "rank"] = "none"
+    """Normalisation of utility, reach and bridge inside a response; none: utilities of different responses stay comparable."""
     nl_share: float = Field(0.1, ge=0, le=1)
     """Share of the budget for informative natural-language words."""
     supervise_eos: bool = True

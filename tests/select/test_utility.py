@@ -51,6 +51,13 @@ def test_normalisation_keeps_the_order_between_0_and_1(how):
     assert normalise(np.array([2.0, 2.0]), how).tolist() == [0.0, 0.0]
 
 
+def test_without_normalisation_utilities_of_different_responses_stay_comparable():
+    settings = SelectConfig(reach_weight=0, bridge_weight=0)
+    hard = rerank(np.array([0.9]), np.zeros(1), np.zeros(1), settings)
+    easy = rerank(np.array([0.2, 0.1]), np.zeros(2), np.zeros(2), settings)
+    assert hard[0] > easy.max()
+
+
 def test_structure_lifts_only_items_of_high_utility_behind_the_hard_gate():
     utility, reach, bridge = np.array([0.0, 0.1, 0.9, 1.0]), np.array([1.0, 0.0, 1.0, 0.0]), np.zeros(4)
     hard = rerank(utility, reach, bridge, SelectConfig(gate="hard"))

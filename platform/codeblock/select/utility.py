@@ -46,8 +46,14 @@ def rerank(utility: Floats, reach: Floats, bridge: Floats, settings: SelectConfi
     return u + _gate(u, settings.gate) * (settings.reach_weight * r + settings.bridge_weight * b)
 
 
-def normalise(signal: Floats, how: Literal["minmax", "rank"]) -> Floats:
-    """Bring a signal to 0..1 inside one response; a constant signal becomes 0."""
+def normalise(signal: Floats, how: Literal["none", "minmax", "rank"]) -> Floats:
+    """Bring a signal to 0..1 inside one response; a constant signal becomes 0. `none` leaves it as it is.
+
+    Inside a response the best item is 1 however well the model knows it, and an only item is 0: harmless where each response
+    has a budget of its own, but in one ranking of all responses it prefers those that have a second, easier item.
+    """
+    if how == "none":
+        return signal
     low, high = signal.min(), signal.max()
     if high <= low:
         return np.zeros_like(signal)
