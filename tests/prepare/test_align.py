@@ -43,6 +43,22 @@ def test_line_break_and_indent_go_with_the_item_behind_them():
     assert got.token_item.tolist() == [-1, 0, 1, 1, -1, -1]
 
 
+def test_fences_go_with_the_first_and_the_last_item_of_their_region():
+    response = "Do:\n```py\na\nb\n```\nok"
+    rendered = rendered_of([(0, 4), (4, 7), (7, 10), (10, 11), (11, 12), (12, 13), (13, 14), (14, 17), (17, 18), (18, 20)])
+    got = aligned_of(rendered, response, items=[[(10, 11)], [(12, 13)]], regions=[(10, 14)])
+    assert got.token_item.tolist() == [-1, -1, 0, 0, 0, 1, 1, 1, 1, -1, -1, -1]
+    X, C, S = TokenClass.TEXT, TokenClass.CODE, TokenClass.STOP
+    assert got.token_class.tolist() == [TokenClass.PROMPT, X, X, X, C, C, C, C, X, X, X, S]
+    assert got.token_word.tolist()[2:9] == [-1] * 7
+
+
+def test_a_fence_that_is_not_closed_has_no_end():
+    response = "```py\na\n"
+    got = aligned_of(rendered_of([(0, 3), (3, 6), (6, 7), (7, 8)]), response, items=[[(6, 7)]], regions=[(6, 8)])
+    assert got.token_item.tolist() == [-1, 0, 0, 0, -1, -1]
+
+
 def test_classes_of_prompt_text_code_core_and_stop():
     response = "so: x = 1"
     rendered = rendered_of([(0, 3), (3, 5), (5, 7), (7, 9)])

@@ -21,6 +21,7 @@ Span = tuple[int, int]
 Ints = NDArray[np.int64]
 _WORD = re.compile(r"[^\W\d_][\w'-]*")
 _SHORTEST_WORD = 3
+FENCES = ("```", "~~~")
 _BLANKS = [point for point in range(0x3001) if chr(point).isspace()]
 
 
@@ -48,8 +49,9 @@ def align(rendered: Sequence[Rendered], responses: Sequence[str], spans: Sequenc
         return []
     batch = _Batch.of(rendered, responses)
     class_T = _class_of_token(batch, spans)
-    item_T = _with_layout(_item_of_token(batch, [found.items for found in spans]), class_T, batch)
-    word_T = _word_of_token(batch, class_T)
+    items = [_with_fences(response, found) for response, found in zip(responses, spans, strict=True)]
+    item_T = _with_layout(_item_of_token(batch, items), class_T, batch)
+    word_T = np.where(item_T < 0, _word_of_token(batch, class_T), -1).astype(np.int32)
     cuts = np.cumsum([pair.input_ids.size for pair in rendered])[:-1]
     columns = zip(*(np.split(column, cuts) for column in (class_T, item_T, word_T)), strict=True)
     return [Aligned(*each) for each in columns]
@@ -99,6 +101,25 @@ def _item_of_token(batch: _Batch, items: Sequence[Sequence[Sequence[Span]]]) -> 
         owned = owners[owners >= 0]
         owner_T[token] = np.bincount(owned).argmax() if owned.size else -1
     return owner_T
+
+
+def _with_fences(response: str, found: Spans) -> list[Sequence[Span]]:
+    """The items' spans; the first item of a fenced region has the line that opens it, the last one that which ends it [ours].
+
+    A block is complete in a response only with its fence: a model that was trained on blocks alone forgot the fences.
+    """
+    items = list(found.items)
+    for start, end in found.regions:
+        inside = [index for index, spans in enumerate(items) if start <= spans[0][0] < end]
+        if not inside:
+            continue
+        line = response.rfind("\n", 0, max(start - 1, 0)) + 1
+        if response[line:start].lstrip(" \t").startswith(FENCES):
+            items[inside[0]] = [(line, start), *items[inside[0]]]
+            if response[end:].lstrip(" \t").startswith(FENCES):
+                behind = response.find("\n", end)
+                items[inside[-1]] = [*items[inside[-1]], (end, len(response) if behind < 0 else behind)]
+    return items
 
 
 def _with_layout(item_T: NDArray[np.int32], class_T: NDArray[np.uint8], batch: _Batch) -> NDArray[np.int32]:
