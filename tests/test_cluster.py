@@ -1,5 +1,7 @@
 """Work that is mapped over parts: results in order, and an error of a worker as the one line that a user can act on."""
 
+from pathlib import Path
+
 import pytest
 
 from codeblock.cluster import map_parts
@@ -13,7 +15,7 @@ def double(item):
 
 
 def fill_the_disk(item):
-    with open("/dev/full", "w") as full:  # the kernel's own "No space left on device"
+    with Path("/dev/full").open("w") as full:  # the kernel's own "No space left on device"
         full.write("x" * 100_000)
     return item
 
@@ -42,7 +44,9 @@ def test_an_actor_is_built_with_its_arguments():
 
 
 def test_a_full_disk_in_a_worker_is_one_line():
-    with pytest.raises(CodeBlockError, match=r"^write: No space left on device: .*; free space there or name another storage=DIR$"):
+    with pytest.raises(
+        CodeBlockError, match=r"^write: No space left on device: .*; free space there or name another storage=DIR$"
+    ):
         map_parts(fill_the_disk, [{"value": 1}], what="write")
 
 

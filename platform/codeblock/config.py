@@ -36,6 +36,7 @@ class Section(BaseModel):
         }
 
 
+Scope = Literal["response", "dataset", "response_carry"]
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -90,6 +91,9 @@ class ScoreConfig(Section):
     """Reference model; empty: the one of the section `model`."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of the pass."""
+    second_model: str | None = None
+    """A second model, for the strategies that rank by excess loss (`rho1`, `token_cleaning`, `sstoken`): a directory, a hub
+    name, or `arm:NAME` for the model that an arm of this run trains."""
     batch_tokens: int = execution(8192, ge=1)
     """Padded tokens of one forward pass."""
 
@@ -101,7 +105,7 @@ class SelectConfig(Section):
     """Share of the pool's pairs that is kept, best quality first."""
     token_budget: Share = 0.019
     """Share of the pool's response tokens that is supervised."""
-    scope: Literal["response", "dataset", "response_carry"] = "dataset"
+    scope: Scope = "dataset"
     """Where the budget is spent: the same share in each response, one ranking of all, or with slack carried on."""
     gce_q: float = Field(0.7, ge=0, le=1)
     """Exponent of the generalized cross-entropy; 0 is cross-entropy."""
@@ -117,6 +121,8 @@ class SelectConfig(Section):
     """Normalisation of utility, reach and bridge inside a response; none: utilities of different responses stay comparable."""
     nl_share: float = Field(0.1, ge=0, le=1)
     """Share of the budget for informative natural-language words."""
+    attention_share: float = Field(0.5, ge=0, le=1)
+    """Weight of the attention to the prompt in the strategy `sstoken`."""
     supervise_eos: bool = True
     """Supervise the stop token of every pair with a supervised token; it counts in the budget."""
     background_weight: float = Field(0.0, ge=0, le=1)

@@ -1,149 +1,121 @@
-"""The budget: which units of which pairs are paid for. METHOD: stage 4, scopes and tolerance are ours.
+"""The budget: which units of which pairs are paid for. METHOD: stage 4; scopes and tolerance are ours.
 
-Shapes: U units of all pairs together, P pairs. Whole units only, best first; a unit that does not fit is skipped. A
-pair's stop token costs one token with the first unit of the pair. Units of text are bought in pairs that have a unit of
-code already, for at most `nl_share` of the budget; what they leave goes back to code.
+Whole units only, best first; a unit that does not fit is skipped. A pair's stop token costs one token with the first unit of
+the pair. Units of text are bought in pairs that have a unit of code already, for at most `nl_share` of the budget; what they
+leave goes back to code. Shapes: U units of a shelf, P pairs of a shelf.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
 from codeblock.config import SelectConfig
 from codeblock.errors import CodeBlockError
+from codeblock.select.ranking import take_best
+from codeblock.select.shelf import Chosen, Load, Shelf, cost, take
 
 TOLERANCE = 0.02
 """Relative distance between asked and spent budget that is called exact."""
 
 
-@dataclass(frozen=True)
-class Shelf:
-    """The units of many pairs, side by side."""
-
-    pair: NDArray[np.int64]  # [U] sorted
-    size: NDArray[np.int64]  # [U] tokens
-    priority: NDArray[np.float64]  # [U]
-    tie: NDArray[np.float64]  # [U]
-    text: NDArray[np.bool_]  # [U]
-
-    def best_first(self) -> NDArray[np.int64]:
-        """Order of the units by priority, then tie, then place."""
-        return np.lexsort((np.arange(self.pair.size), -self.tie, -self.priority))
-
-    def part(self, units: slice) -> Shelf:
-        """Some of the units."""
-        return Shelf(self.pair[units], self.size[units], self.priority[units], self.tie[units], self.text[units])
-
-
-def spend(shelf: Shelf, tokens_P: NDArray[np.int64], budget: int, settings: SelectConfig) -> NDArray[np.bool_]:
-    """Which units are supervised, bool[U], for `budget` tokens over pairs with `tokens_P` response tokens.
+def spend(shelves: Sequence[Load], budget: int, settings: SelectConfig) -> list[Chosen]:
+    """Which units are supervised, bool[U] for each shelf, for `budget` tokens in all. One shelf is in memory at a time.
 
     Raises CodeBlockError where scope `response` cannot give every pair one unit for that budget.
     """
     if settings.scope == "dataset":
-        return _buy(shelf, budget, settings)
-    bounds = np.searchsorted(shelf.pair, np.arange(tokens_P.size + 1))
-    pieces = [slice(start, end) for start, end in pairwise(bounds.tolist())]
+        return _one_ranking(shelves, budget, settings)
     if settings.scope == "response_carry":
-        return _carry(shelf, pieces, tokens_P, budget, settings)
-    return _same_share(shelf, pieces, tokens_P, budget, settings)
+        return _carry(shelves, budget, settings)
+    return _same_share(shelves, budget, settings)
 
 
-def cost(shelf: Shelf, chosen: NDArray[np.bool_], supervise_eos: bool) -> int:
-    """Tokens that a choice supervises, stop tokens included."""
-    return int(shelf.size[chosen].sum()) + (np.unique(shelf.pair[chosen]).size if supervise_eos else 0)
+def _one_ranking(shelves: Sequence[Load], budget: int, settings: SelectConfig) -> list[Chosen]:
+    chosen: list[Chosen] = []
+    has_text = False
+    for load in shelves:
+        shelf = load()
+        chosen.append(np.zeros(shelf.pair.size, dtype=bool))
+        has_text = has_text or bool(shelf.text.any())
+    text_budget = int(settings.nl_share * budget) if has_text else 0
+    left = take_best(shelves, chosen, False, budget - text_budget, settings.supervise_eos)
+    if text_budget:
+        left += take_best(shelves, chosen, True, text_budget, settings.supervise_eos)
+        take_best(shelves, chosen, False, left, settings.supervise_eos)
+    return chosen
 
 
-def _buy(shelf: Shelf, budget: int, settings: SelectConfig, at_least_one: bool = False) -> NDArray[np.bool_]:
+def _buy(shelf: Shelf, budget: int, settings: SelectConfig, at_least_one: bool = False) -> Chosen:
+    """The same inside one response."""
     chosen = np.zeros(shelf.pair.size, dtype=bool)
     order = shelf.best_first()
-    # A unit without a token (an item that no token falls on) buys nothing, but would open its pair.
     order = order[shelf.size[order] > 0]
     code, text = order[~shelf.text[order]], order[shelf.text[order]]
     text_budget = int(settings.nl_share * budget) if text.size else 0
+    eos = settings.supervise_eos
     if at_least_one and code.size:
         chosen[code[0]] = True
-    _take(shelf, code, budget - text_budget, chosen, settings.supervise_eos)
-    if text_budget:
-        opened = np.isin(shelf.pair[text], shelf.pair[chosen])
-        text_before = cost(shelf, chosen, settings.supervise_eos)
-        _take(shelf, text[opened], min(budget, text_before + text_budget), chosen, settings.supervise_eos)
-        _take(shelf, code, budget, chosen, settings.supervise_eos)
+
+    def buy(among: np.ndarray, limit: int) -> None:
+        take(shelf, among, limit - cost(shelf, chosen, eos), chosen, shelf.opened(chosen), eos)
+
+    buy(code, budget - text_budget)
+    if text_budget and chosen.any():
+        buy(text, min(budget, cost(shelf, chosen, eos) + text_budget))
+        buy(code, budget)
     return chosen
 
 
-def _take(shelf: Shelf, order: NDArray[np.int64], limit: int, chosen: NDArray[np.bool_], supervise_eos: bool) -> None:
-    """Mark units of `order` in `chosen` while the whole choice costs at most `limit` tokens.
-
-    Until the first unit that does not fit, the cost is a running sum; from there on units are tried one by one.
-    """
-    left = limit - cost(shelf, chosen, supervise_eos)
-    order = order[~chosen[order]]
-    opened = set(shelf.pair[chosen].tolist())
-    pairs = shelf.pair[order]
-    price = shelf.size[order].copy()
-    if supervise_eos:
-        _, first = np.unique(pairs, return_index=True)
-        price[first[~np.isin(pairs[first], list(opened))]] += 1
-    fits = int(np.searchsorted(np.cumsum(price), left, side="right"))
-    chosen[order[:fits]] = True
-    left -= int(price[:fits].sum())
-    opened.update(pairs[:fits].tolist())
-    for unit, pair, size in zip(order[fits:].tolist(), pairs[fits:].tolist(), shelf.size[order[fits:]].tolist(), strict=True):
-        if left <= 0:
-            return
-        asked = size + (supervise_eos and pair not in opened)
-        if asked <= left:
-            chosen[unit] = True
-            opened.add(pair)
-            left -= asked
+def _each_pair(shelf: Shelf, choose: Callable[[Shelf, int], Chosen]) -> Chosen:
+    bounds = shelf.bounds().tolist()
+    pieces = [choose(shelf.piece(slice(*ends), pair), pair) for pair, ends in enumerate(pairwise(bounds))]
+    return np.concatenate([np.empty(0, dtype=bool), *pieces])
 
 
-def _carry(
-    shelf: Shelf, pieces: list[slice], tokens_P: NDArray[np.int64], budget: int, settings: SelectConfig
-) -> NDArray[np.bool_]:
+def _carry(shelves: Sequence[Load], budget: int, settings: SelectConfig) -> list[Chosen]:
     """The same share inside each response; what one leaves moves on to the next."""
-    chosen = np.zeros(shelf.pair.size, dtype=bool)
-    due_P = np.floor(np.cumsum(tokens_P) * (budget / tokens_P.sum())).astype(np.int64)
-    spent = 0
-    for piece, due in zip(pieces, due_P.tolist(), strict=True):
-        part = shelf.part(piece)
-        chosen[piece] = _buy(part, due - spent, settings)
-        spent += cost(part, chosen[piece], settings.supervise_eos)
-    return chosen
+    share = budget / max(1, sum(int(load().tokens_P.sum()) for load in shelves))
+    spent = seen = 0
+
+    def choose(piece: Shelf, _: int) -> Chosen:
+        nonlocal spent, seen
+        seen += int(piece.tokens_P[0])
+        bought = _buy(piece, int(seen * share) - spent, settings)
+        spent += cost(piece, bought, settings.supervise_eos)
+        return bought
+
+    return [_each_pair(load(), choose) for load in shelves]
 
 
-def _same_share(
-    shelf: Shelf, pieces: list[slice], tokens_P: NDArray[np.int64], budget: int, settings: SelectConfig
-) -> NDArray[np.bool_]:
+def _same_share(shelves: Sequence[Load], budget: int, settings: SelectConfig) -> list[Chosen]:
     """The same share inside each response, at least one unit; the share is found by bisection so that the sum is right."""
-    parts = [shelf.part(piece) for piece in pieces]
 
-    def choose(share: float) -> NDArray[np.bool_]:
-        budgets = np.floor(tokens_P * share).astype(np.int64).tolist()
-        bought = [_buy(part, due, settings, at_least_one=True) for part, due in zip(parts, budgets, strict=True)]
-        return np.concatenate([np.empty(0, dtype=bool), *bought])
+    def choose(share: float) -> tuple[list[Chosen], int]:
+        chosen, spent = [], 0
+        for load in shelves:
+            shelf = load()
+            due_P = np.floor(shelf.tokens_P * share).astype(np.int64).tolist()
+            chosen.append(_each_pair(shelf, lambda piece, pair, due_P=due_P: _buy(piece, due_P[pair], settings, True)))  # type: ignore[misc]
+            spent += cost(shelf, chosen[-1], settings.supervise_eos)
+        return chosen, spent
 
-    chosen = choose(0.0)
-    least = cost(shelf, chosen, settings.supervise_eos)
+    chosen, least = choose(0.0)
     if least > budget * (1 + TOLERANCE):
         raise CodeBlockError(
-            f"select.token_budget: one unit in each of {len(parts)} responses already takes {least} tokens, the budget "
-            f"has {budget}; lower select.subset_ratio, raise the budget or use select.scope=dataset"
+            f"select.token_budget: one unit in each response already takes {least} tokens, the budget has {budget}; lower "
+            "select.subset_ratio, raise the budget or use select.scope=dataset"
         )
     low, high = 0.0, 1.0
     for _ in range(20):
         share = (low + high) / 2
-        attempt = choose(share)
-        spent = cost(shelf, attempt, settings.supervise_eos)
+        attempt, spent = choose(share)
+        if abs(spent - budget) <= TOLERANCE / 4 * budget:
+            return attempt
         if spent <= budget:
             low, chosen = share, attempt
         else:
             high = share
-        if abs(spent - budget) <= TOLERANCE / 4 * budget:
-            return attempt
     return chosen

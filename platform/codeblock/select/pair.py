@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from codeblock.schema import TokenClass
 
+EXTRA = ("nll_second", "prompt_attention")
 COLUMNS = ["id", "token_class", "token_item", "token_word", "item_reach", "item_bridge", "nll"]
 
 
@@ -29,6 +30,8 @@ class ScoredPair:
     item_reach: NDArray[np.float32]  # [I]
     item_bridge: NDArray[np.float32]  # [I]
     nll: NDArray[np.float32]  # [T]
+    nll_second: NDArray[np.float32] | None = None  # [T] of a second model, where a strategy needs one
+    prompt_attention: NDArray[np.float32] | None = None  # [T] share of the attention that goes to the prompt
 
     @property
     def response(self) -> NDArray[np.bool_]:
@@ -39,7 +42,8 @@ class ScoredPair:
     def from_columns(cls, row: dict[str, Any]) -> ScoredPair:
         """A row of schema.SCORED (a dictionary of lists or arrays)."""
         fields = cls.__dataclass_fields__
-        arrays = {name: np.asarray(row[name], dtype=_DTYPES[name]) for name in fields if name != "id"}
+        given = [name for name in fields if name != "id" and (name in COLUMNS or row.get(name) is not None)]
+        arrays = {name: np.asarray(row[name], dtype=_DTYPES[name]) for name in given}
         return cls(id=row["id"], **arrays)
 
 
@@ -50,13 +54,16 @@ _DTYPES: dict[str, Any] = {
     "item_reach": np.float32,
     "item_bridge": np.float32,
     "nll": np.float32,
+    "nll_second": np.float32,
+    "prompt_attention": np.float32,
 }
 
 
 def iter_pairs(scored: pa.Table) -> Iterator[ScoredPair]:
     """The rows of a scored table, each list column as a NumPy view."""
     ids = scored["id"].to_pylist()
-    columns = {name: scored[name].to_numpy(zero_copy_only=False) for name in COLUMNS[1:]}
+    present = [name for name in (*COLUMNS[1:], *EXTRA) if name in scored.column_names]
+    columns = {name: scored[name].to_numpy(zero_copy_only=False) for name in present}
     for row, id_ in enumerate(ids):
         yield ScoredPair.from_columns({"id": id_, **{name: values[row] for name, values in columns.items()}})
 

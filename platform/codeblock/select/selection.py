@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from codeblock.config import SelectConfig
+from codeblock.config import Scope, SelectConfig
 from codeblock.schema import TokenClass
-from codeblock.select.budget import Shelf, spend
+from codeblock.select.budget import spend
 from codeblock.select.pair import ScoredPair, Units
-from codeblock.select.strategies import get_strategy
+from codeblock.select.shelf import Chosen, Load, Shelf
+from codeblock.select.strategies import Strategy, get_strategy
 
 
 @dataclass(frozen=True)
@@ -36,51 +37,51 @@ def select(
     seed: int = 0,
     pool_tokens: int | None = None,
 ) -> Selection:
-    """Which tokens of these pairs get a loss.
+    """Which tokens of these pairs get a loss. For pairs that fit in memory; `stage.select_parts` is for those that do not.
 
     `pool_tokens`: response tokens of the pool that `token_budget` is a share of; left out, the pairs are the pool. Raises
     CodeBlockError for an unknown strategy, and where scope `response` cannot give every pair one unit.
     """
     settings = settings or SelectConfig()
     rule = get_strategy(strategy)
-    units: list[Units] = []
-    stops: list[NDArray[np.uint8]] = []
-    for pair in pairs:
-        units.append(rule.units(pair, settings, _generator(seed, pair.id)))
-        stops.append(pair.token_class)
-    tokens_P = np.array([int((classes != TokenClass.PROMPT).sum()) for classes in stops], dtype=np.int64)
-    shelf = _shelf(units)
+    stock = [(units_of(pair, rule, settings, seed), pair.token_class) for pair in pairs]
+    tokens_P = np.array([response_tokens(classes) for _, classes in stock], dtype=np.int64)
+    shelf = Shelf.of([units for units, _ in stock], tokens_P)
     asked = round(settings.token_budget * (pool_tokens or int(tokens_P.sum()))) if rule.budgeted else None
-    everything = np.ones(shelf.pair.size, dtype=bool)
-    chosen = everything if asked is None else spend(shelf, tokens_P, asked, settings)
-    bounds = np.searchsorted(shelf.pair, np.arange(len(units) + 1))
-    weights = [_weights(units[p], classes, chosen[bounds[p] : bounds[p + 1]], settings) for p, classes in enumerate(stops)]
+    chosen = pay([lambda: shelf], asked, settings, rule.scope or settings.scope)[0]
+    bounds = shelf.bounds()
+    weights = [
+        weights_of(units.unit_of_token, classes, chosen[bounds[p] : bounds[p + 1]], settings)
+        for p, (units, classes) in enumerate(stock)
+    ]
     supervised = [int((weight == 1.0).sum()) for weight in weights]
     return Selection(weights, sum(supervised), asked, sum(count > 0 for count in supervised))
 
 
-def _shelf(units: list[Units]) -> Shelf:
-    """The units of all pairs side by side."""
-
-    def join(arrays: list[NDArray[np.float64]]) -> NDArray[np.float64]:
-        return np.concatenate([np.empty(0), *arrays])
-
-    counts = [unit.priority.size for unit in units]
-    return Shelf(
-        pair=np.repeat(np.arange(len(units)), counts),
-        size=np.concatenate([np.empty(0, dtype=np.int64), *[unit.size for unit in units]]),
-        priority=join([unit.priority for unit in units]),
-        tie=join([unit.tie for unit in units]),
-        text=np.concatenate([np.empty(0, dtype=bool), *[unit.text for unit in units]]),
-    )
+def units_of(pair: ScoredPair, rule: Strategy, settings: SelectConfig, seed: int) -> Units:
+    """What a strategy offers of one pair."""
+    return rule.units(pair, settings, _generator(seed, pair.id))
 
 
-def _weights(
-    units: Units, class_T: NDArray[np.uint8], chosen_U: NDArray[np.bool_], settings: SelectConfig
+def response_tokens(class_T: NDArray[np.uint8]) -> int:
+    """Tokens of the response, stop token included."""
+    return int((class_T != TokenClass.PROMPT).sum())
+
+
+def pay(shelves: Sequence[Load], asked: int | None, settings: SelectConfig, scope: Scope) -> list[Chosen]:
+    """What is bought of each shelf: everything where the strategy has no budget (`asked` is None)."""
+    if asked is None:
+        return [np.ones(load().pair.size, dtype=bool) for load in shelves]
+    return spend(shelves, asked, settings.model_copy(update={"scope": scope}))
+
+
+def weights_of(
+    unit_of_token: NDArray[np.int32], class_T: NDArray[np.uint8], chosen_U: Chosen, settings: SelectConfig
 ) -> NDArray[np.float32]:
+    """Weight of each token's nll, float32[T]: 1 where it was bought, the background weight elsewhere in such a response."""
     selected_T = np.zeros(class_T.size, dtype=bool)
-    member = units.unit_of_token >= 0
-    selected_T[member] = chosen_U[units.unit_of_token[member]]
+    member = unit_of_token >= 0
+    selected_T[member] = chosen_U[unit_of_token[member]]
     weight_T = np.zeros(class_T.size, dtype=np.float32)
     if not selected_T.any():
         return weight_T

@@ -1,23 +1,38 @@
-"""The stage `selected`: keep the best pairs, hold some out, and write the weights of one arm."""
+"""The stage `selected`: keep the best pairs, hold some out, and write the weights of one arm.
+
+Three passes over the parts: `offer` writes what each part has for sale, `spend` finds what the budget buys (one part in
+memory at a time), `deliver` writes the weights. The first and the last are plain functions of one part that a driver may run
+in parallel.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import heapq
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from codeblock.config import SelectConfig
 from codeblock.errors import CodeBlockError
 from codeblock.schema import SELECTED
-from codeblock.select.pair import COLUMNS, ScoredPair, iter_pairs
-from codeblock.select.selection import Selection, select
+from codeblock.select.pair import COLUMNS, Units, iter_pairs
+from codeblock.select.selection import pay, response_tokens, units_of, weights_of
+from codeblock.select.shelf import Chosen, Shelf
+from codeblock.select.strategies import Strategy, get_strategy
 from codeblock.tables import parts, read_part, write_part
+
+Mapper = Callable[[Callable[[dict[str, Any]], dict[str, Any]], Sequence[dict[str, Any]]], Iterable[dict[str, Any]]]
+"""Applies a function to items, results in order: `map` here, Ray Data in the driver."""
+
+TRAIN, DEV = "train", "dev"
 
 
 @dataclass(frozen=True)
@@ -29,36 +44,184 @@ class Split:
     pool_pairs: int
     pool_tokens: int
 
+    def role(self, id_: str) -> str | None:
+        """`train`, `dev`, or None for a pair below the kept share."""
+        return DEV if id_ in self.dev else TRAIN if id_ in self.train else None
+
+
+@dataclass(frozen=True)
+class Order:
+    """What one selection asks for. `extra` are directories with columns that the strategy needs beside the scores."""
+
+    scored: Path
+    output: Path
+    strategy: str
+    settings: SelectConfig
+    seed: int
+    extra: Mapping[str, Path]
+
+    @property
+    def rule(self) -> Strategy:
+        return get_strategy(self.strategy)
+
+    @property
+    def offers(self) -> Path:
+        """Where the offers of the parts lie until the weights are written."""
+        return self.output / "offers"
+
 
 def select_parts(
-    scored: Path, output: Path, strategy: str, settings: SelectConfig, dev_pairs: int, seed: int
+    scored: Path,
+    output: Path,
+    strategy: str,
+    settings: SelectConfig,
+    dev_pairs: int,
+    seed: int,
+    extra: Mapping[str, Path] | None = None,
+    mapper: Mapper = map,
 ) -> dict[str, Any]:
     """Select over all parts of `scored`, write `output` with the same part names (schema SELECTED); returns the facts.
 
     Raises CodeBlockError where no token was selected.
     """
+    order = Order(scored, output, strategy, settings, seed, extra or {})
     split = split_pairs(scored, settings.subset_ratio, dev_pairs, seed)
-    train = select(_pairs(scored, split.train), strategy, settings, seed=seed, pool_tokens=split.pool_tokens)
-    dev = _select_dev(scored, split, strategy, settings, seed)
-    if train.supervised_tokens == 0:
+    paths = parts(scored)
+    roles = [[split.role(id_) or "" for id_ in read_part(path, ["id"])["id"].to_pylist()] for path in paths]
+    for _ in mapper(partial(offer, order), [{"path": str(path), "roles": roles[i]} for i, path in enumerate(paths)]):
+        pass
+    asked = round(settings.token_budget * split.pool_tokens) if order.rule.budgeted else None
+    scope = order.rule.scope or settings.scope
+    train = pay([partial(_shelf, order, path, TRAIN) for path in paths], asked, settings, scope)
+    dev = _pay_dev(order, split, paths)
+    bought = [
+        {"path": str(path), TRAIN: of_train.tobytes(), DEV: of_dev.tobytes()}
+        for path, of_train, of_dev in zip(paths, train, dev, strict=True)
+    ]
+    written = list(mapper(partial(deliver, order), bought))
+    shutil.rmtree(order.offers)
+    tokens, pairs = (sum(each[key] for each in written) for key in ("tokens", "pairs"))
+    if tokens == 0:
         raise CodeBlockError(
             f"strategy {strategy}: no supervised token among {len(split.train)} pairs "
-            f"({train.asked_tokens} tokens asked); raise select.token_budget or select.subset_ratio"
+            f"({asked} tokens asked); raise select.token_budget or select.subset_ratio"
         )
-    _write(scored, output, split, train, dev)
     return {
         "pool_pairs": split.pool_pairs,
         "pool_tokens": split.pool_tokens,
         "kept_pairs": len(split.train),
         "below_subset_ratio": split.pool_pairs - len(split.train),
         "dev_pairs": len(split.dev),
-        "supervised_pairs": train.supervised_pairs,
-        "unsupervised_pairs": len(split.train) - train.supervised_pairs,
-        "supervised_tokens": train.supervised_tokens,
-        "asked_tokens": train.asked_tokens,
-        "supervised_share": train.supervised_tokens / split.pool_tokens,
-        "asked_share": settings.token_budget if train.asked_tokens is not None else None,
+        "supervised_pairs": pairs,
+        "unsupervised_pairs": len(split.train) - pairs,
+        "supervised_tokens": tokens,
+        "asked_tokens": asked,
+        "supervised_share": tokens / split.pool_tokens,
+        "asked_share": settings.token_budget if asked is not None else None,
     }
+
+
+def offer(order: Order, item: dict[str, Any]) -> dict[str, Any]:
+    """Write what one part has for sale: its units, and the unit of each token."""
+    path, roles = Path(item["path"]), item["roles"]
+    units: list[Units] = []
+    kept: list[tuple[int, str, int]] = []
+    for row, pair in enumerate(iter_pairs(_columns(order, path))):
+        if roles[row]:
+            units.append(units_of(pair, order.rule, order.settings, order.seed))
+            kept.append((row, roles[row], response_tokens(pair.token_class)))
+    table = {
+        "row": [row for row, _, _ in kept],
+        "role": [role for _, role, _ in kept],
+        "tokens": [tokens for _, _, tokens in kept],
+        "unit_of_token": [each.unit_of_token for each in units],
+        "size": [each.size for each in units],
+        "priority": [each.priority for each in units],
+        "tie": [each.tie for each in units],
+        "text": [each.text for each in units],
+    }
+    write_part(order.offers / path.name, pa.table({name: pa.array(table[name], type_) for name, type_ in _OFFER.items()}))
+    return {"pairs": len(kept)}
+
+
+_OFFER: dict[str, pa.DataType] = {
+    "row": pa.int32(),
+    "role": pa.string(),
+    "tokens": pa.int32(),
+    "unit_of_token": pa.list_(pa.int32()),
+    "size": pa.list_(pa.int32()),
+    "priority": pa.list_(pa.float64()),
+    "tie": pa.list_(pa.float64()),
+    "text": pa.list_(pa.bool_()),
+}
+
+
+def deliver(order: Order, item: dict[str, Any]) -> dict[str, Any]:
+    """Write the weights of one part: training pairs with a supervised token, and all held-out ones."""
+    path = Path(item["path"])
+    table = read_part(order.scored / path.name, ["id", "input_ids", "token_class"])
+    classes = table["token_class"].to_numpy(zero_copy_only=False)
+    weights: dict[int, tuple[str, NDArray[np.float32]]] = {}
+    tokens = pairs = 0
+    for role in (TRAIN, DEV):
+        found = _offers(order, path, role, ["row", "unit_of_token", "size"])
+        bought = np.frombuffer(item[role], dtype=bool)
+        ends = np.cumsum([len(size) for size in found["size"].to_pylist()], dtype=np.int64)
+        rows, owners = found["row"].to_pylist(), found["unit_of_token"].to_numpy(zero_copy_only=False)
+        for row, owner, chosen in zip(rows, owners, np.split(bought, ends[:-1]), strict=True) if rows else ():
+            weight = weights_of(owner, classes[row], chosen, order.settings)
+            supervised = int((weight == 1.0).sum())
+            if role == TRAIN:
+                tokens, pairs = tokens + supervised, pairs + (supervised > 0)
+            if role == DEV or supervised:
+                weights[row] = (role, weight)
+    rows = sorted(weights)
+    kept = table.take(pa.array(rows, pa.int64()))
+    kept = kept.append_column("split", pa.array([weights[row][0] for row in rows], pa.string()))
+    kept = kept.append_column("weight", pa.array([weights[row][1] for row in rows], SELECTED.field("weight").type))
+    write_part(order.output / path.name, kept.select(SELECTED.names).cast(SELECTED))
+    return {"tokens": tokens, "pairs": pairs}
+
+
+def _columns(order: Order, path: Path) -> pa.Table:
+    """The columns that decide a selection, those of other models beside the scores."""
+    table = read_part(path, COLUMNS)
+    for name, directory in order.extra.items():
+        table = table.append_column(name, read_part(directory / path.name, [name])[name])
+    return table
+
+
+def _offers(order: Order, path: Path, role: str, columns: list[str]) -> pa.Table:
+    table = read_part(order.offers / path.name, [*columns, "role"])
+    return table.filter(pa.compute.equal(table["role"], role)).combine_chunks()
+
+
+def _shelf(order: Order, path: Path, role: str) -> Shelf:
+    """What one part has for sale to the training or the held-out pairs."""
+    table = _offers(order, path, role, ["tokens", "size", "priority", "tie", "text"])
+
+    def flat(name: str, dtype: Any) -> NDArray[Any]:
+        values: NDArray[Any] = pa.compute.list_flatten(table[name]).to_numpy(zero_copy_only=False)
+        return values.astype(dtype)
+
+    counts = pa.compute.list_value_length(table["size"]).to_numpy(zero_copy_only=False)
+    return Shelf(
+        pair=np.repeat(np.arange(table.num_rows), counts),
+        size=flat("size", np.int64),
+        priority=flat("priority", np.float64),
+        tie=flat("tie", np.float64),
+        text=flat("text", bool),
+        tokens_P=table["tokens"].to_numpy().astype(np.int64),
+    )
+
+
+def _pay_dev(order: Order, split: Split, paths: Sequence[Path]) -> list[Chosen]:
+    """The held-out pairs under the same rule, at the density that the kept pairs have."""
+    shelves = [partial(_shelf, order, path, DEV) for path in paths]
+    density = min(1.0, order.settings.token_budget / (len(split.train) / split.pool_pairs))
+    tokens = sum(int(load().tokens_P.sum()) for load in shelves)
+    asked = round(density * tokens) if order.rule.budgeted else None
+    return pay(shelves, asked, order.settings, "dataset")
 
 
 def split_pairs(scored: Path, subset_ratio: float, dev_pairs: int, seed: int) -> Split:
@@ -85,44 +248,3 @@ def _ranking(path: Path, seed: int) -> Iterator[tuple[float, bytes, str, int]]:
     for id_, quality, start, length in zip(table["id"].to_pylist(), qualities, starts, lengths, strict=True):
         lottery = hashlib.blake2b(f"{seed}:{id_}".encode(), digest_size=8).digest()
         yield (np.inf if quality is None else -quality, lottery, id_, int(length) - start)
-
-
-def _pairs(scored: Path, ids: frozenset[str]) -> Iterator[ScoredPair]:
-    for path in parts(scored):
-        for pair in iter_pairs(read_part(path, COLUMNS)):
-            if pair.id in ids:
-                yield pair
-
-
-def _select_dev(scored: Path, split: Split, strategy: str, settings: SelectConfig, seed: int) -> Selection:
-    """The held-out pairs under the same rule, at the density that the kept pairs have."""
-    pairs = list(_pairs(scored, split.dev))
-    tokens = sum(int(pair.response.sum()) for pair in pairs)
-    density = min(1.0, settings.token_budget / (len(split.train) / split.pool_pairs))
-    carried = settings.model_copy(update={"token_budget": density, "scope": "dataset"})
-    return select(pairs, strategy, carried, seed=seed, pool_tokens=tokens or 1)
-
-
-def _write(scored: Path, output: Path, split: Split, train: Selection, dev: Selection) -> None:
-    """Pairs with a supervised token, and all held-out ones."""
-    train_weights, dev_weights = iter(train.weights), iter(dev.weights)
-    for path in parts(scored):
-        table = read_part(path, ["id", "input_ids", "token_class"])
-        rows: list[int] = []
-        splits: list[str] = []
-        weights: list[Any] = []
-        for row, id_ in enumerate(table["id"].to_pylist()):
-            if id_ in split.dev:
-                weight, name = next(dev_weights), "dev"
-            elif id_ in split.train:
-                weight, name = next(train_weights), "train"
-            else:
-                continue
-            if name == "dev" or weight.any():
-                rows.append(row)
-                splits.append(name)
-                weights.append(weight)
-        kept = table.take(pa.array(rows, pa.int64()))
-        kept = kept.append_column("split", pa.array(splits, pa.string()))
-        kept = kept.append_column("weight", pa.array(weights, SELECTED.field("weight").type, from_pandas=False))
-        write_part(output / path.name, kept.select(SELECTED.names).cast(SELECTED))

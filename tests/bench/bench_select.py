@@ -1,0 +1,80 @@
+"""Selection at size: re-selecting a scored table, and one ranking over many millions of items in bounded memory.
+
+python tests/bench/bench_select.py --scored runs/cache/scored-...      # rows per second of each strategy, one core
+python tests/bench/bench_select.py --items 10000000                    # synthetic shelves, made anew at each look
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from codeblock.config import SelectConfig
+from codeblock.memory import process_peak_mb
+from codeblock.select.budget import spend
+from codeblock.select.shelf import Shelf, cost
+from codeblock.select.stage import select_parts
+
+PER_SHELF = 100_000
+
+
+def main() -> None:
+    """Run what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scored", type=Path)
+    parser.add_argument("--items", type=int, default=0)
+    arguments = parser.parse_args()
+    print(f"{platform.processor() or platform.machine()}, one process")
+    if arguments.scored:
+        real(arguments.scored)
+    if arguments.items:
+        synthetic(arguments.items)
+
+
+def real(scored: Path) -> None:
+    """Time to select a whole scored table anew, for each strategy."""
+    for strategy in ("full", "random_tokens", "random_items", "codeblock"):
+        with tempfile.TemporaryDirectory() as output:
+            started = time.perf_counter()
+            facts = select_parts(scored, Path(output), strategy, SelectConfig(), 64, 0)
+            seconds = time.perf_counter() - started
+        rows = facts["pool_pairs"] + facts["dev_pairs"]
+        print(f"{strategy:>14}: {rows:,} rows in {seconds:.1f} s, {facts['supervised_share']:.4%} of the pool supervised")
+
+
+def synthetic(items: int) -> None:
+    """One ranking over `items` items: time, peak memory, and how exactly the budget was spent."""
+    before = process_peak_mb()
+    shelves = [partial(shelf, number) for number in range(items // PER_SHELF)]
+    asked = round(0.019 * sum(int(load().tokens_P.sum()) for load in shelves))
+    started = time.perf_counter()
+    chosen = spend(shelves, asked, SelectConfig())
+    seconds = time.perf_counter() - started
+    spent = sum(cost(load(), bought, True) for load, bought in zip(shelves, chosen, strict=True))
+    print(f"{items:,} items in {len(shelves)} shelves: {seconds:.1f} s, making them anew included")
+    print(f"asked {asked:,} tokens, spent {spent:,} ({spent / asked:.5f})")
+    print(f"peak memory {process_peak_mb():.0f} MB, {before:.0f} MB of it before the first item")
+
+
+def shelf(number: int) -> Shelf:
+    """Items of random size and priority, a tenth of them words; eight to a pair."""
+    rng = np.random.default_rng(number)
+    pair, size = np.arange(PER_SHELF) // 8, rng.integers(1, 60, PER_SHELF)
+    return Shelf(
+        pair=pair,
+        size=size,
+        priority=rng.beta(1, 3, PER_SHELF),
+        tie=np.zeros(PER_SHELF),
+        text=rng.random(PER_SHELF) < 0.1,
+        tokens_P=np.bincount(pair, weights=size).astype(np.int64),
+    )
+
+
+if __name__ == "__main__":
+    main()
