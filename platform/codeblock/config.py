@@ -92,8 +92,8 @@ class ScoreConfig(Section):
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of the pass."""
     second_model: str | None = None
-    """A second model, for the strategies that rank by excess loss (`rho1`, `token_cleaning`, `sstoken`): a directory, a hub
-    name, or `arm:NAME` for the model that an arm of this run trains."""
+    """A second model, for strategies that compare two (`rho1`, `token_cleaning`, `sstoken`): a directory, a hub name, or
+    `arm:NAME` for the model that an earlier arm of this run trains."""
     batch_tokens: int = execution(8192, ge=1)
     """Padded tokens of one forward pass."""
 

@@ -47,9 +47,14 @@ def load_tokenizer(path: str, revision: str | None = None) -> Any:
     return tokenizer
 
 
-def load_model(path: str, revision: str | None = None, dtype: str = "float32") -> Any:
-    """A causal language model in evaluation mode, on the CPU; LoRA adapters come with their base model."""
-    kwargs = {"dtype": getattr(torch, dtype)}
+def load_model(path: str, revision: str | None = None, dtype: str = "float32", attention: str | None = None) -> Any:
+    """A causal language model in evaluation mode, on the CPU; LoRA adapters come with their base model.
+
+    `attention` names an implementation of attention, where the model's own choice will not do.
+    """
+    kwargs: dict[str, Any] = {"dtype": getattr(torch, dtype)}
+    if attention is not None:
+        kwargs["attn_implementation"] = attention
     try:
         if (Path(path) / ADAPTER_FILE).exists():
             from peft import AutoPeftModelForCausalLM

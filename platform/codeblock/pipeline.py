@@ -79,10 +79,17 @@ def run_arm(plan: Plan, arm: ArmPlan, until: Until) -> ArmResult:
     model_path, revision = plan.model.path, plan.model.revision
     if arm.selected is not None and arm.trained is not None and arm.strategy is not None:
         strategy, selected = arm.strategy, arm.selected.directory
+        _score_extra(plan, arm)
         with stage_line(arm.selected):
             result.selected = arm.selected.run(
                 lambda output: select_parts(
-                    plan.scored.directory, output, strategy, arm.settings, config.train.dev_pairs, config.seed
+                    plan.scored.directory,
+                    output,
+                    strategy,
+                    arm.settings,
+                    config.train.dev_pairs,
+                    config.seed,
+                    {column: needed.step.directory for column, needed in arm.extra.items()},
                 )
             )
         if until in ORDER[3:]:
@@ -101,6 +108,16 @@ def run_arm(plan: Plan, arm: ArmPlan, until: Until) -> ArmResult:
             with stage_line(step):
                 result.evaluated[name] = step.run(work, resume=True)
     return result
+
+
+def _score_extra(plan: Plan, arm: ArmPlan) -> None:
+    """What the arm's strategy needs of a second model."""
+    config, prepared = plan.config, plan.prepared.directory
+    for column, needed in arm.extra.items():
+        model = needed.model
+        work = partial(score, prepared, model=model.path, revision=model.revision, config=config.score, column=column)
+        with stage_line(needed.step):
+            needed.step.run(partial(work, cluster=config.cluster), resume=True)
 
 
 def _build_tiny(seed: int, output: Path) -> dict[str, Any]:

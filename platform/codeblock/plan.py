@@ -15,6 +15,7 @@ from typing import Any
 from codeblock import tiny
 from codeblock.cache import Step
 from codeblock.config import TINY, Config, SelectConfig
+from codeblock.errors import CodeBlockError
 from codeblock.evaluate.benchmarks import load
 from codeblock.fingerprint import model_fingerprint
 from codeblock.pairs.files import InputFile, find_files, fingerprint
@@ -34,19 +35,30 @@ class Model:
 
 
 @dataclass(frozen=True)
+class ExtraColumn:
+    """A column that a second model adds to the scores."""
+
+    step: Step
+    model: Model
+
+
+@dataclass(frozen=True)
 class ArmPlan:
     """The steps of one arm; the untrained arm has only evaluations."""
 
     name: str
     strategy: str | None
     settings: SelectConfig
+    extra: dict[str, ExtraColumn]
+    """What the strategy needs beside the reference's scores, by column."""
     selected: Step | None
     trained: Step | None
     evaluated: dict[str, Step]
 
     def steps(self) -> list[Step]:
         """All steps in order."""
-        return [step for step in (self.selected, self.trained, *self.evaluated.values()) if step is not None]
+        extra = [column.step for column in self.extra.values()]
+        return [*extra, *(step for step in (self.selected, self.trained, *self.evaluated.values()) if step is not None)]
 
 
 @dataclass(frozen=True)
@@ -103,7 +115,9 @@ def make_plan(config: Config, cache: Path) -> Plan:
         **config.prepare.identity(),
     )
     scored = _step(cache, "scored", "score", prepared=prepared.key, model=reference.fingerprint, dtype=config.score.dtype)
-    arms = [_arm(config, name, model, scored, tiny_step, cache) for name in config.arms]
+    arms: list[ArmPlan] = []
+    for name in config.arms:
+        arms.append(_arm(config, name, model, prepared, scored, arms, tiny_step, cache))
     return Plan(config, tiny_step, model, reference, pairs, prepared, scored, arms)
 
 
@@ -135,12 +149,41 @@ def _without_path(config: Config) -> dict[str, Any]:
     return {key: value for key, value in config.pairs.identity().items() if key not in ("path", "split", "revision")}
 
 
-def _arm(config: Config, name: str, model: Model, scored: Step, tiny_step: Step | None, cache: Path) -> ArmPlan:
+def _second_model(config: Config, arm: str, before: list[ArmPlan], tiny_step: Step | None, cache: Path) -> Model:
+    """The model of `score.second_model`: one of its own, or the one that an earlier arm trains."""
+    path = config.score.second_model
+    if path is None:
+        raise CodeBlockError(f"arms.{arm}: its strategy compares two models; set score.second_model (a path, or arm:NAME)")
+    if not path.startswith("arm:"):
+        return _model(path, None, tiny_step, cache)
+    trained = {plan.name: plan.trained for plan in before if plan.trained is not None}
+    step = trained.get(path.removeprefix("arm:"))
+    if step is None:
+        there = ", ".join(trained) or "none"
+        raise CodeBlockError(f"score.second_model={path}: no arm of that name is trained before {arm}; there are: {there}")
+    return Model(str(step.directory / "model"), None, f"trained:{step.key}")
+
+
+def _arm(
+    config: Config,
+    name: str,
+    model: Model,
+    prepared: Step,
+    scored: Step,
+    before: list[ArmPlan],
+    tiny_step: Step | None,
+    cache: Path,
+) -> ArmPlan:
     settings = config.settings_of(name)
     strategy = config.arms[name].strategy
+    extra: dict[str, ExtraColumn] = {}
     selected = trained = None
     if strategy is not None:
         rule = get_strategy(strategy)
+        for column in sorted(rule.needs):
+            second = _second_model(config, name, before, tiny_step, cache)
+            identity = {"prepared": prepared.key, "model": second.fingerprint, "dtype": config.score.dtype}
+            extra[column] = ExtraColumn(_step(cache, "scored", f"score[{column}]", column=column, **identity), second)
         fields = sorted({"subset_ratio", "supervise_eos", "background_weight", *rule.uses})
         selected = _step(
             cache,
@@ -150,6 +193,7 @@ def _arm(config: Config, name: str, model: Model, scored: Step, tiny_step: Step 
             strategy=strategy,
             seed=config.seed,
             dev_pairs=config.train.dev_pairs,
+            **{column: needed.step.key for column, needed in extra.items()},
             **{field: getattr(settings, field) for field in fields},
         )
         trained = _step(
@@ -165,7 +209,7 @@ def _arm(config: Config, name: str, model: Model, scored: Step, tiny_step: Step 
         benchmark: _evaluation(config, name, benchmark, path, trained.key if trained else model.fingerprint, tiny_step, cache)
         for benchmark, path in config.evaluate.benchmarks.items()
     }
-    return ArmPlan(name, strategy, settings, selected, trained, evaluated)
+    return ArmPlan(name, strategy, settings, extra, selected, trained, evaluated)
 
 
 def _evaluation(config: Config, arm: str, benchmark: str, path: str, model: str, tiny_step: Step | None, cache: Path) -> Step:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from codeblock.config import SelectConfig
 from codeblock.errors import CodeBlockError
 from codeblock.schema import TokenClass
-from codeblock.select import ScoredPair, select
+from codeblock.select import ScoredPair, get_strategy, select, strategy_names
 
 P, X, C, K, S = TokenClass
 
@@ -26,6 +27,8 @@ def pair_of(id_, rng, items=6, words=3):
             "item_reach": rng.random(items),
             "item_bridge": rng.random(items),
             "nll": [np.nan, np.nan, *rng.exponential(size=size - 2)],
+            "nll_second": [np.nan, np.nan, *rng.exponential(size=size - 2)],
+            "prompt_attention": [np.nan, np.nan, *rng.random(size - 2)],
         }
     )
 
@@ -42,9 +45,14 @@ def test_full_supervises_every_response_token_and_no_prompt_token(pairs):
         np.testing.assert_array_equal(weight, pair.response.astype(np.float32))
 
 
-@pytest.mark.parametrize("strategy", ["random_tokens", "codeblock"])
+BUDGETED = [name for name in strategy_names() if get_strategy(name).budgeted]
+
+
+@pytest.mark.parametrize("strategy", BUDGETED)
 @pytest.mark.parametrize("budget", [0.019, 0.1, 0.5])
 def test_the_spent_budget_is_within_two_percent_of_the_asked_one(pairs, strategy, budget):
+    if get_strategy(strategy).scope == "response" and budget < 2 / 34:
+        pytest.skip("one token and the stop token of each response cost more")
     selection = select(pairs, strategy, SelectConfig(token_budget=budget))
     assert selection.asked_tokens == round(budget * sum(int(pair.response.sum()) for pair in pairs))
     assert abs(selection.supervised_tokens - selection.asked_tokens) <= 0.02 * selection.asked_tokens
@@ -72,7 +80,7 @@ def test_background_weight_reaches_the_unselected_response_tokens_of_selected_pa
 
 
 def test_random_draws_depend_on_seed_and_pair_alone(pairs):
-    settings = SelectConfig(token_budget=0.1, scope="response")
+    settings = SelectConfig(token_budget=0.1)
     whole = select(pairs, "random_tokens", settings, seed=1).weights
     again = select(pairs[::-1], "random_tokens", settings, seed=1).weights[::-1]
     other = select(pairs, "random_tokens", settings, seed=2).weights
@@ -87,6 +95,64 @@ def test_the_highest_losses_are_selected_first():
     settings = SelectConfig(token_budget=0.3, reach_weight=0, bridge_weight=0)
     weight = select([pair], "codeblock", settings).weights[0]
     np.testing.assert_array_equal(np.flatnonzero(weight), [*range(7, 12), 22])
+
+
+def naive_best_tokens(score, pair, count):
+    among = [t for t in range(score.size) if pair.response[t] and pair.token_class[t] != S]
+    return set(sorted(among, key=lambda t: -score[t])[:count])
+
+
+@pytest.mark.parametrize(
+    ("strategy", "score"),
+    [
+        ("rho1", lambda pair: pair.nll - pair.nll_second),
+        ("sstoken", lambda pair: 0.5 * minmax(pair.nll - pair.nll_second) + 0.5 * pair.prompt_attention),
+    ],
+)
+def test_baselines_of_two_models_take_the_best_of_each_response(pairs, strategy, score):
+    settings = SelectConfig(token_budget=0.3, supervise_eos=False)
+    for pair, weight in zip(pairs[:50], select(pairs[:50], strategy, settings).weights, strict=True):
+        taken = set(np.flatnonzero(weight).tolist())
+        assert taken == naive_best_tokens(score(pair), pair, len(taken))
+
+
+def minmax(values):
+    low, high = np.nanmin(values), np.nanmax(values)
+    return (values - low) / (high - low)
+
+
+def test_token_cleaning_ranks_the_excess_loss_over_the_data_set(pairs):
+    weights = select(pairs, "token_cleaning", SelectConfig(token_budget=0.1, supervise_eos=False)).weights
+    excess = [pair.nll - pair.nll_second for pair in pairs]
+    open_ = [pair.response & (pair.token_class != S) for pair in pairs]
+    least = min(value[weight > 0].min() for value, weight in zip(excess, weights, strict=True) if weight.any())
+    most = max(value[ok & (w == 0)].max() for value, w, ok in zip(excess, weights, open_, strict=True))
+    assert least >= most
+
+
+def test_full_code_is_the_code_without_the_text(pairs):
+    for pair, weight in zip(pairs, select(pairs, "full_code", SelectConfig(supervise_eos=False)).weights, strict=True):
+        np.testing.assert_array_equal(weight > 0, pair.token_item >= 0)
+
+
+def test_random_items_are_whole_items(pairs):
+    for pair, weight in zip(pairs, select(pairs, "random_items", SelectConfig(token_budget=0.3)).weights, strict=True):
+        for item in range(pair.item_reach.size):
+            assert len(set(weight[pair.token_item == item])) == 1
+
+
+def test_a_column_of_a_second_model_that_is_missing_is_named(pairs):
+    alone = [replace(pair, nll_second=None) for pair in pairs[:2]]
+    with pytest.raises(CodeBlockError, match=r"no column nll_second; set score.second_model"):
+        select(alone, "rho1")
+
+
+def test_a_strategy_of_the_users_own_is_named_by_its_import_path(pairs):
+    theirs = select(pairs, "codeblock.select.strategies:random_items", SelectConfig(token_budget=0.2))
+    ours = select(pairs, "random_items", SelectConfig(token_budget=0.2))
+    assert all((a == b).all() for a, b in zip(theirs.weights, ours.weights, strict=True))
+    with pytest.raises(CodeBlockError, match=r"No module named 'nowhere'; name a function as package.module:function"):
+        select(pairs, "nowhere:rule")
 
 
 def test_an_unknown_strategy_suggests_the_nearest():

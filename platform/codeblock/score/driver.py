@@ -15,14 +15,25 @@ from codeblock.config import ClusterConfig, ScoreConfig
 from codeblock.memory import worker_peak_mb
 from codeblock.models import device, load_model
 from codeblock.schema import SCORED
+from codeblock.score.attention import prompt_attention
 from codeblock.score.nll import token_nll
 from codeblock.tables import count_rows, parts, read_part, write_part
 
 
 def score(
-    prepared: Path, output: Path, model: str, revision: str | None, config: ScoreConfig, cluster: ClusterConfig
+    prepared: Path,
+    output: Path,
+    model: str,
+    revision: str | None,
+    config: ScoreConfig,
+    cluster: ClusterConfig,
+    column: str = "nll",
 ) -> dict[str, Any]:
-    """Score the parts of `prepared` into parts of `output` of the same names; returns the counts of this call's work."""
+    """Score the parts of `prepared` into parts of `output` of the same names; returns the counts of this call's work.
+
+    `column` is what is written: `nll` with all columns of the pairs (schema SCORED), another one (`nll_second`,
+    `prompt_attention`) beside the id alone.
+    """
     results = map_parts(
         Scorer,
         [{"path": str(path)} for path in pending(parts(prepared), output)],
@@ -30,7 +41,7 @@ def score(
         actors=cluster.actors,
         cpus=cluster.cpus_per_worker,
         gpus=cluster.gpus_per_worker,
-        constructor={"model": model, "revision": revision, "config": config, "output": output},
+        constructor={"model": model, "revision": revision, "config": config, "output": output, "column": column},
     )
     seconds = sum(result["seconds"] for result in results)
     tokens = sum(result["tokens"] for result in results)
@@ -46,20 +57,26 @@ def score(
 class Scorer:
     """An actor that holds the reference model."""
 
-    def __init__(self, model: str, revision: str | None, config: ScoreConfig, output: Path) -> None:
-        self._model = load_model(model, revision, config.dtype).to(device())
-        self._config = config
-        self._output = output
+    def __init__(self, model: str, revision: str | None, config: ScoreConfig, output: Path, column: str) -> None:
+        # Only the plain implementation of attention keeps its weights.
+        how = "eager" if column == "prompt_attention" else None
+        self._model = load_model(model, revision, config.dtype, how).to(device())
+        self._config, self._output, self._column = config, output, column
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         path = Path(row["path"])
         prepared = read_part(path)
         started = time.perf_counter()
         input_ids = [np.asarray(ids, dtype=np.int32) for ids in prepared["input_ids"].to_numpy()]
-        nll = token_nll(self._model, input_ids, prepared["response_start"].to_pylist(), self._config.batch_tokens)
+        compute = prompt_attention if self._column == "prompt_attention" else token_nll
+        values = compute(self._model, input_ids, prepared["response_start"].to_pylist(), self._config.batch_tokens)
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         seconds = time.perf_counter() - started
-        column = pa.array(nll, SCORED.field("nll").type, from_pandas=False)
-        write_part(self._output / path.name, prepared.append_column("nll", column).cast(SCORED))
+        column = pa.array(values, SCORED.field("nll").type, from_pandas=False)
+        scored = prepared.append_column(self._column, column)
+        write_part(
+            self._output / path.name,
+            scored.cast(SCORED) if self._column == "nll" else scored.select(["id", self._column]),
+        )
         return {"tokens": sum(ids.size for ids in input_ids), "seconds": seconds, "peak_mb": worker_peak_mb()}

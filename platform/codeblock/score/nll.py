@@ -32,7 +32,7 @@ def token_nll(
     device = next(model.parameters()).device
     decoder, head = model.get_decoder(), model.get_output_embeddings()
     for batch in batches_by_length([ids.size for ids in input_ids], batch_tokens):
-        ids_BT, mask_BT = _pad([input_ids[pair] for pair in batch], device)
+        ids_BT, mask_BT = pad([input_ids[pair] for pair in batch], device)
         hidden_BTD = decoder(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False).last_hidden_state
         rows, positions = _response_positions(batch, input_ids, response_start, device)
         nll_N = _nll(hidden_BTD[rows, positions - 1], ids_BT[rows, positions], head).cpu().numpy()
@@ -55,7 +55,8 @@ def batches_by_length(lengths: Sequence[int], batch_tokens: int) -> Iterator[lis
         start += size
 
 
-def _pad(rows: list[NDArray[np.int32]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+def pad(rows: list[NDArray[np.int32]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids and attention mask int64[B, T] of some pairs, padded on the right with zeros."""
     width = max(row.size for row in rows)
     ids = np.zeros((len(rows), width), dtype=np.int64)
     mask = np.zeros((len(rows), width), dtype=np.int64)

@@ -6,6 +6,6 @@ weights = select([ScoredPair.from_columns(row) for row in rows], "codeblock").we
 
 from codeblock.select.pair import ScoredPair
 from codeblock.select.selection import Selection, select
-from codeblock.select.strategies import get_strategy, strategy
+from codeblock.select.strategies import get_strategy, strategy, strategy_names
 
-__all__ = ["ScoredPair", "Selection", "get_strategy", "select", "strategy"]
+__all__ = ["ScoredPair", "Selection", "get_strategy", "select", "strategy", "strategy_names"]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from codeblock.config import SelectConfig
 from codeblock.errors import CodeBlockError
@@ -118,4 +119,24 @@ def _same_share(shelves: Sequence[Load], budget: int, settings: SelectConfig) ->
             low, chosen = share, attempt
         else:
             high = share
-    return chosen
+    return _between(shelves, chosen, choose(high)[0], budget, settings)
+
+
+def _between(
+    shelves: Sequence[Load], less: list[Chosen], more: list[Chosen], budget: int, settings: SelectConfig
+) -> list[Chosen]:
+    """The larger choice in the first pairs, the smaller one in the others: pairs of one length all gain a unit at one share."""
+    spent = sum(cost(load(), chosen, settings.supervise_eos) for load, chosen in zip(shelves, less, strict=True))
+    result = []
+    for load, low, high in zip(shelves, less, more, strict=True):
+        shelf = load()
+        gain_P = _cost_of_pairs(shelf, high, settings) - _cost_of_pairs(shelf, low, settings)
+        upgraded = np.cumsum(gain_P) + spent <= budget
+        result.append(np.where(upgraded[shelf.pair], high, low))
+        spent += int(gain_P[upgraded].sum())
+    return result
+
+
+def _cost_of_pairs(shelf: Shelf, chosen: Chosen, settings: SelectConfig) -> NDArray[np.int64]:
+    size_P = np.bincount(shelf.pair[chosen], weights=shelf.size[chosen], minlength=shelf.tokens_P.size).astype(np.int64)
+    return size_P + (shelf.opened(chosen) if settings.supervise_eos else 0)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 from codeblock.config import SelectConfig
 from codeblock.errors import CodeBlockError
 from codeblock.schema import SELECTED
+from codeblock.select.audit import Findings, judge, undecodable
 from codeblock.select.pair import COLUMNS, Units, iter_pairs
 from codeblock.select.selection import pay, response_tokens, units_of, weights_of
 from codeblock.select.shelf import Chosen, Shelf
@@ -33,6 +35,8 @@ Mapper = Callable[[Callable[[dict[str, Any]], dict[str, Any]], Sequence[dict[str
 """Applies a function to items, results in order: `map` here, Ray Data in the driver."""
 
 TRAIN, DEV = "train", "dev"
+AUDITED_PARTS, AUDITED_PAIRS = 8, 32
+"""How much of a selection is held against its text."""
 
 
 @dataclass(frozen=True)
@@ -78,11 +82,13 @@ def select_parts(
     dev_pairs: int,
     seed: int,
     extra: Mapping[str, Path] | None = None,
+    tokenizer: Any = None,
     mapper: Mapper = map,
 ) -> dict[str, Any]:
     """Select over all parts of `scored`, write `output` with the same part names (schema SELECTED); returns the facts.
 
-    Raises CodeBlockError where no token was selected.
+    `tokenizer`: with it, the audit also holds the masks of some pairs against the text of their items. Raises CodeBlockError
+    where no token was selected, and where the audit of masks fails.
     """
     order = Order(scored, output, strategy, settings, seed, extra or {})
     split = split_pairs(scored, settings.subset_ratio, dev_pairs, seed)
@@ -100,12 +106,20 @@ def select_parts(
     ]
     written = list(mapper(partial(deliver, order), bought))
     shutil.rmtree(order.offers)
-    tokens, pairs = (sum(each[key] for each in written) for key in ("tokens", "pairs"))
+    tokens = sum(each["tokens"] for each in written)
+    findings = Findings()
+    for each in written:
+        findings.merge(Findings(**json.loads(each["findings"])))
     if tokens == 0:
         raise CodeBlockError(
             f"strategy {strategy}: no supervised token among {len(split.train)} pairs "
             f"({asked} tokens asked); raise select.token_budget or select.subset_ratio"
         )
+    faulty = list(_undecodable(order, tokenizer)) if tokenizer is not None else []
+    verdict = judge(findings, faulty, asked, tokens, order.rule.whole_items, settings.supervise_eos)
+    if verdict.failures:
+        raise CodeBlockError(f"mask audit, strategy {strategy}: {'; '.join(verdict.failures)}; nothing was trained")
+    pairs = len(findings.supervised)
     return {
         "pool_pairs": split.pool_pairs,
         "pool_tokens": split.pool_tokens,
@@ -118,7 +132,17 @@ def select_parts(
         "asked_tokens": asked,
         "supervised_share": tokens / split.pool_tokens,
         "asked_share": settings.token_budget if asked is not None else None,
+        "warnings": verdict.warnings,
+        "supervised_tokens_per_pair": verdict.distribution,
     }
+
+
+def _undecodable(order: Order, tokenizer: Any) -> Iterator[str]:
+    """The audit's look at the text of the first pairs of each part."""
+    for path in parts(order.output)[:: max(1, len(parts(order.output)) // AUDITED_PARTS)]:
+        chosen = read_part(path, ["id", "weight"]).slice(0, AUDITED_PAIRS)
+        weights = dict(zip(chosen["id"].to_pylist(), chosen["weight"].to_numpy(zero_copy_only=False), strict=True))
+        yield from undecodable(read_part(order.scored / path.name), weights, tokenizer)
 
 
 def offer(order: Order, item: dict[str, Any]) -> dict[str, Any]:
@@ -159,10 +183,11 @@ _OFFER: dict[str, pa.DataType] = {
 def deliver(order: Order, item: dict[str, Any]) -> dict[str, Any]:
     """Write the weights of one part: training pairs with a supervised token, and all held-out ones."""
     path = Path(item["path"])
-    table = read_part(order.scored / path.name, ["id", "input_ids", "token_class"])
+    table = read_part(order.scored / path.name, ["id", "input_ids", "token_class", "token_item"])
+    ids, items = table["id"].to_pylist(), table["token_item"].to_numpy(zero_copy_only=False)
     classes = table["token_class"].to_numpy(zero_copy_only=False)
     weights: dict[int, tuple[str, NDArray[np.float32]]] = {}
-    tokens = pairs = 0
+    findings, tokens = Findings(), 0
     for role in (TRAIN, DEV):
         found = _offers(order, path, role, ["row", "unit_of_token", "size"])
         bought = np.frombuffer(item[role], dtype=bool)
@@ -172,7 +197,8 @@ def deliver(order: Order, item: dict[str, Any]) -> dict[str, Any]:
             weight = weights_of(owner, classes[row], chosen, order.settings)
             supervised = int((weight == 1.0).sum())
             if role == TRAIN:
-                tokens, pairs = tokens + supervised, pairs + (supervised > 0)
+                tokens += supervised
+                findings.look(ids[row], weight, classes[row], items[row])
             if role == DEV or supervised:
                 weights[row] = (role, weight)
     rows = sorted(weights)
@@ -180,7 +206,7 @@ def deliver(order: Order, item: dict[str, Any]) -> dict[str, Any]:
     kept = kept.append_column("split", pa.array([weights[row][0] for row in rows], pa.string()))
     kept = kept.append_column("weight", pa.array([weights[row][1] for row in rows], SELECTED.field("weight").type))
     write_part(order.output / path.name, kept.select(SELECTED.names).cast(SELECTED))
-    return {"tokens": tokens, "pairs": pairs}
+    return {"tokens": tokens, "findings": json.dumps(asdict(findings))}
 
 
 def _columns(order: Order, path: Path) -> pa.Table:

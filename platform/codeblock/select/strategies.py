@@ -36,6 +36,8 @@ class Strategy:
     """Columns beside the reference's nll: `nll_second` (a second model's), `prompt_attention`."""
     scope: Scope | None
     """The scope that belongs to the rule, whatever the config says."""
+    whole_items: bool
+    """Whether an item is supervised whole or not at all; the audit of masks holds the rule to it."""
 
 
 BUDGET_FIELDS = ("token_budget", "scope")
@@ -48,12 +50,13 @@ def strategy(
     budgeted: bool = True,
     needs: tuple[str, ...] = (),
     scope: Scope | None = None,
+    whole_items: bool = False,
 ) -> Callable[[UnitsOf], UnitsOf]:
     """Register a function as the strategy `name`."""
 
     def register(function: UnitsOf) -> UnitsOf:
         fields = frozenset(uses + (BUDGET_FIELDS if budgeted else ()))
-        _REGISTRY[name] = Strategy(name, function, fields, budgeted, frozenset(needs), scope)
+        _REGISTRY[name] = Strategy(name, function, fields, budgeted, frozenset(needs), scope, whole_items)
         return function
 
     return register
@@ -85,7 +88,7 @@ def _imported(path: str) -> Strategy:
     if not callable(function):
         raise CodeBlockError(f"strategy {path!r}: a {type(function).__name__}, not a function")
     found = [rule for rule in _REGISTRY.values() if rule.units is function]
-    return found[0] if found else Strategy(path, function, frozenset(SelectConfig.model_fields), True, frozenset(), None)
+    return found[0] if found else Strategy(path, function, frozenset(SelectConfig.model_fields), True, frozenset(), None, False)
 
 
 @strategy("full", budgeted=False)
@@ -106,7 +109,7 @@ def full_code(pair: ScoredPair, settings: SelectConfig, rng: np.random.Generator
     return _tokens(pair, np.zeros(pair.nll.size), pair.token_item >= 0)
 
 
-@strategy("random_items")
+@strategy("random_items", whole_items=True)
 def random_items(pair: ScoredPair, settings: SelectConfig, rng: np.random.Generator) -> Units:
     """Whole coding items drawn uniformly."""
     return _items(pair, rng.random(pair.item_reach.size))
@@ -150,6 +153,7 @@ def random_tokens(pair: ScoredPair, settings: SelectConfig, rng: np.random.Gener
 @strategy(
     "codeblock",
     uses=("gce_q", "aggregate", "reach_weight", "bridge_weight", "gate", "normalise", "nl_share"),
+    whole_items=True,
 )
 def codeblock(pair: ScoredPair, settings: SelectConfig, rng: np.random.Generator) -> Units:
     """Whole coding items by utility and data-flow structure, and informative natural-language words by their GCE."""
