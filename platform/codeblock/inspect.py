@@ -229,5 +229,5 @@ def _cut(arm: _Arm, split: str, priority: Floats, kept: NDArray[np.bool_]) -> Cu
     if arm.one_ranking(split):
         asked = arm.facts["asked_tokens"] if split == "train" else None
         left = None if asked is None else max(0, asked - arm.facts["supervised_tokens"])
-        return Cut(arm.lowest.get(split), left, "all pairs" if split == "train" else "all held-out pairs")
-    return Cut(float(priority[kept].min()) if kept.any() else None, None, "this response")
+        return Cut(arm.lowest.get(split), left, "over all pairs" if split == "train" else "over all held-out pairs")
+    return Cut(float(priority[kept].min()) if kept.any() else None, None, "in this response")

@@ -1,19 +1,24 @@
-"""A real headless Chromium, driven through its DevTools protocol: what a person would see, press and read."""
+"""Samples for the pages, and a real headless Chromium, driven through its DevTools protocol: what a person sees and presses."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import math
 import re
 import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+
+from codeblock.report.sample import ArmView, Fate, ItemView, Sample
+from codeblock.schema import TokenClass
 
 CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync", "--disable-background-networking"]
@@ -39,6 +44,7 @@ class Tab:
         self._number = 0
         self.requests: list[str] = []
         self.complaints: list[str] = []
+        self.seconds = 0.0
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
         """One command of the protocol, with its result."""
@@ -139,3 +145,82 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], 
     process.terminate()
     process.wait(10)
     loop.close()
+
+
+def words(text: str) -> list[tuple[int, int]]:
+    """Words with the white space before them, as tokenizers cut."""
+    return [found.span() for found in re.finditer(r"\s*(?:\w+|[^\w\s])|\s+$", text)]
+
+
+def make_arm(name: str, items: list[ItemView], spans: list[tuple[int, int]], kept: set[int], **figures: bool) -> ArmView:
+    """An arm that supervises the tokens of the items `kept`, with the stop token."""
+    owner = {at: index for index, item in enumerate(items) for low, high in item.spans for at in range(low, high)}
+    owners = [owner.get(high - 1, -1) for _, high in spans]
+    fates = [
+        Fate(item.tokens, "Kept: reached.", 0.5 + i / 1000, 1.0 + i / 1000)
+        if i in kept
+        else Fate(0, f"Below the cut: {name} was spent.", 0.25, 0.125)
+        for i, item in enumerate(items)
+    ]
+    if not figures.get("ranked", True):
+        fates = [replace(fate, utility=None, priority=None) for fate in fates]
+    return ArmView(name, name, "trained on", [*(float(owner in kept) for owner in owners), 1.0], fates)
+
+
+def make_sample(response: str, pieces: list[str], kinds: list[str], edges: list[tuple[int, int]], **changes: Any) -> Sample:
+    """A sample whose items are `pieces` of the response, with two arms: `blocks` keeps odd items, `all` every one."""
+    spans, items, at = words(response), [], 0
+    for piece, kind in zip(pieces, kinds, strict=True):
+        start = response.index(piece, at)
+        at = start + len(piece)
+        tokens = len(words(piece))
+        items.append(ItemView(kind, [(start, at)], tokens, tokens, 0.5, 0.25))
+    odd = {index for index in range(len(items)) if index % 2}
+    arms = [make_arm("blocks", items, spans, odd), make_arm("all", items, spans, set(range(len(items))), ranked=False)]
+    sample = Sample(
+        title="pairs <1>.jsonl:7",
+        id="abc123",
+        language="python",
+        prompt="user:\nCompare & print <it>",
+        response=response,
+        token_spans=[*spans, (len(response), len(response))],
+        token_class=[TokenClass.CORE] * len(spans) + [TokenClass.STOP],
+        token_nll=[0.1 * (index % 40) for index in range(len(spans))] + [math.nan],
+        items=items,
+        edges=edges,
+        arms=arms,
+    )
+    return replace(sample, **changes)
+
+
+HOSTILE = """Sure <b>&amp;</b>:
+
+```python
+import os\r
+if a < b:
+    print('</code></pre></script><script>window.hit=1</script>')
+    x = 1; y = '<img src=x onerror="window.hit=2">'
+```
+"""
+
+
+@pytest.fixture
+def sample() -> Sample:
+    """Four items, one over two lines, two on one line; its text would end a careless page's script."""
+    lines = HOSTILE.split("\n")
+    pieces = ["import os", "\n".join(lines[4:6]), "x = 1;", lines[6][lines[6].index("y = ") :]]
+    return make_sample(HOSTILE, pieces, ["import", "control", "definition", "definition"], [(0, 1), (1, 3), (2, 3)])
+
+
+@pytest.fixture
+def long_sample() -> Sample:
+    """2,000 lines, an item each, 6,000 edges, about 20,000 tokens."""
+    pieces = [f"value_{n} = combine(value_{n // 2}, value_{n // 3}, {n})" for n in range(2000)]
+    edges = [(n // by, n) for n in range(2000) for by in (2, 3)] + [(max(0, n - 7), n) for n in range(2000)]
+    return make_sample("\n".join(pieces) + "\n", pieces, ["definition"] * 2000, edges, id="long")
+
+
+@pytest.fixture
+def build() -> Callable[..., Sample]:
+    """`make_sample`, for tests that bring their own response."""
+    return make_sample

@@ -27,7 +27,7 @@ class Cut:
 
     priority: float | None  # of the last item that was bought; None where there is none
     left: int | None  # tokens that were left over; None where that was not recorded
-    where: str  # what was ranked together: "all pairs" or "this response"
+    where: str  # what was ranked together: "over all pairs" or "in this response"
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def unranked_fate(item: ItemView, supervised: int, strategy: str, status: Status
 
 
 def _ranked_reason(item: ItemView, supervised: int, bid: Bid, cut: Cut) -> str:
-    reached = f"priority {_figure(cut.priority)} in {cut.where}"
+    reached = f"priority {_figure(cut.priority)} {cut.where}"
     if supervised:
         return f"Kept: the budget reached down to {reached}."
     price = item.tokens + bid.stop_price
@@ -66,8 +66,8 @@ def _ranked_reason(item: ItemView, supervised: int, bid: Bid, cut: Cut) -> str:
     if cut.left is None:
         return f"{cause}Below the cut: {reached}."
     if cut.left == 0:
-        return f"{cause}Budget spent: it ended at {reached}."
-    return f"{cause}Below the cut: {reached}; {needs}, {cut.left} were left."
+        return f"{cause}Below the cut: the budget was spent at {reached}."
+    return f"{cause}Below the cut: {reached}; {needs}, the budget had {cut.left} left."
 
 
 def _unranked_reason(item: ItemView, supervised: int, strategy: str, budgeted: bool) -> str:
