@@ -6,15 +6,18 @@ Everything that comes from the data is escaped, in the text by the template and 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from functools import cache
+from itertools import islice
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from codeblock.report.layout import blocks, line_numbers, plain
+from codeblock.report.layout import Block, blocks, line_numbers, plain
 from codeblock.report.sample import ArmView, Sample, check, counts, levels, state
 from codeblock.schema import ItemKind, TokenClass
 
+CHUNK = 40
 CODES = {"on": "2", "faint": "1", "": "0"}
 
 
@@ -29,7 +32,7 @@ def sample_page(sample: Sample) -> str:
         .render(
             sample=sample,
             prompt=plain(sample.prompt),
-            blocks=blocks(sample),
+            chunks=batched(blocks(sample)),
             stop=stops[0] if stops else None,
             levels=levels(sample.arms[0].weight),
             states=[state(item, fate) for item, fate in zip(sample.items, sample.arms[0].fates, strict=True)],
@@ -38,6 +41,12 @@ def sample_page(sample: Sample) -> str:
             data=_data(sample),
         )
     )
+
+
+def batched(all_blocks: Iterator[Block]) -> Iterator[list[Block]]:
+    """Blocks in chunks, so that a browser lays out only those on the screen."""
+    while chunk := list(islice(all_blocks, CHUNK)):
+        yield chunk
 
 
 def page_name(sample: Sample) -> str:
