@@ -23,6 +23,7 @@ from codeblock.schema import TokenClass
 CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync", "--disable-background-networking"]
 FLAGS += ["--disable-component-update", "--hide-scrollbars", "--remote-debugging-port=0"]
+FLAGS += ["--disable-features=IsolateSandboxedIframes"]  # a frame in another process is out of a tab's sight
 KEYS = {
     "Tab": 9,
     "Escape": 27,

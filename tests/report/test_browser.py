@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from html import escape
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -202,6 +203,20 @@ def test_two_thousand_lines_open_scroll_switch_and_compare_without_freezing(show
     assert tab.js("document.querySelectorAll('#arcs path').length") <= 601
     assert "item 1000, definition" in details(tab)
     assert is_quiet(tab)
+
+
+def test_the_page_works_in_the_sandboxed_frame_of_a_tracking_server(show: Open, sample: Sample) -> None:
+    """MLflow shows HTML artifacts in a frame with scripts and without an origin."""
+    tab = show(f'<iframe sandbox="allow-scripts" srcdoc="{escape(sample_page(sample))}"></iframe>')
+    frame = tab.call("Page.getFrameTree")["frameTree"]["childFrames"][0]["frame"]["id"]
+    world = tab.call("Page.createIsolatedWorld", frameId=frame)["executionContextId"]
+    script = "document.getElementById('item-1').getAttribute('aria-label')"
+    spoken = tab.call("Runtime.evaluate", expression=script, contextId=world, returnByValue=True)["result"]["value"]
+    assert spoken.endswith("Kept: reached.")
+    back = tab.call("Runtime.evaluate", expression="document.querySelector('.back')", contextId=world)["result"]
+    assert back["subtype"] == "null", "a link out of the frame leads nowhere"
+    assert [url for url in tab.requests if not url.startswith("about:")] == tab.requests[:1]
+    assert tab.complaints == []
 
 
 def test_the_index_opens_without_a_word(show: Open, sample: Sample) -> None:
