@@ -163,7 +163,7 @@ def test_arms_are_nested_runs_with_curves_scores_and_verdicts(finished):
 
 @pytest.mark.slow
 def test_samples_are_shown_and_arms_compared(finished, capsys):
-    assert call("inspect", finished / "config.yaml", "--count", 2) == 0
+    assert call("inspect", finished / "config.yaml", "--random", 2) == 0
     pages = list((finished / "runs" / "small" / "samples").glob("*.html"))
     assert len(pages) == 3
     assert call("compare", finished / "config.yaml") == 0

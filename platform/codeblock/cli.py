@@ -111,21 +111,25 @@ def compare(
     present_differences(_plan(config, overrides), baseline)
 
 
-@app.command(epilog="Example: `codeblock inspect configs/quickstart.yaml --arm codeblock --count 3`")
+@app.command(epilog="Example: `codeblock inspect configs/quickstart.yaml --out pages --random 3`")
 def inspect(
     config: ConfigPath,
     overrides: Overrides = None,
-    arm: Annotated[str, typer.Option(help="Arm whose selection is shown.")] = "codeblock",
-    pair: Annotated[list[str] | None, typer.Option(help="Id of a pair; may be repeated.")] = None,
-    count: Annotated[int, typer.Option(min=1, help="Pairs to draw where none is named.")] = 5,
-    output: Annotated[Path | None, typer.Option(help="Directory of the pages.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Directory of the pages; default: samples, beside the report.")] = None,
+    ids: Annotated[str | None, typer.Option(help="Ids of pairs, with commas between them.")] = None,
+    random: Annotated[int, typer.Option(min=1, help="Pairs to draw where no id is given.")] = 5,
+    seed: Annotated[int | None, typer.Option(help="Seed of the draw; default: the config's.")] = None,
+    arm: Annotated[
+        str, typer.Option(help="Arm that is drawn from and shown first; the page switches to the others.")
+    ] = "codeblock",
 ) -> None:
-    """Write HTML pages that show which tokens of a sample are supervised, and why."""
+    """Write HTML pages that show which tokens of a sample each arm supervises, and why."""
     from codeblock.inspect import write_samples
 
     plan = _plan(config, overrides)
-    directory = output or plan.config.storage / plan.config.name / "samples"
-    files = write_samples(plan, arm, directory, pair or [], count)
+    directory = out or plan.config.storage / plan.config.name / "samples"
+    named = [part.strip() for part in (ids or "").split(",") if part.strip()]
+    files = write_samples(plan, arm, directory, named, random, seed)
     console.print(f"{len(files)} files; open {escape(str(directory / 'index.html'))}", soft_wrap=True)
 
 

@@ -1,72 +1,233 @@
-"""Pages of samples: what one arm supervises in chosen pairs, and why."""
+"""Pages of samples: which tokens each arm supervises in chosen pairs, and why. Reads finished tables, computes no selection."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
+from codeblock.config import SelectConfig
 from codeblock.errors import CodeBlockError, RowError
 from codeblock.models import load_tokenizer
 from codeblock.plan import ArmPlan, Plan
 from codeblock.prepare.render import Renderer
-from codeblock.report.sample import Sample, sample_from_row, write_pages
-from codeblock.select.pair import ScoredPair
-from codeblock.select.utility import item_utility, rerank
-from codeblock.tables import iter_rows, parts, read_part
+from codeblock.report.fate import Bid, Cut, Status, ranked_fate, unranked_fate
+from codeblock.report.index import ArmTally, write_pages
+from codeblock.report.sample import ArmView, Fate, Sample, items_from_row, sample_from_row, selected
+from codeblock.select.pair import COLUMNS, ScoredPair, iter_pairs
+from codeblock.select.stage import Split, split_pairs
+from codeblock.select.strategies import get_strategy
+from codeblock.select.utility import MIN_CORE_TOKENS, item_utility, normalise, rerank
+from codeblock.tables import parts, read_part
+
+RANKED = "codeblock"
+"""The strategy that ranks items; the others have neither utility nor priority."""
+TALLIED_PAIRS = 2000
+"""Pairs that the distributions are counted over, drawn from all."""
+
+Floats = NDArray[np.float64]
 
 
-def write_samples(plan: Plan, arm: str, output: Path, ids: Sequence[str] = (), count: int = 5) -> list[Path]:
-    """Write a page for each of `ids`, or for `count` pairs drawn with the config's seed; returns the files.
+@dataclass
+class _Arm:
+    """One arm with what its pages need from its tables."""
 
-    Raises CodeBlockError where the arm selects nothing, has not run yet, or an id is not among its pairs.
+    plan: ArmPlan
+    strategy: str
+    facts: dict[str, Any]
+    split: Split
+    weights: dict[str, tuple[str, NDArray[np.float32]]]  # by pair: split and weight [T]
+    tally: ArmTally
+    lowest: dict[str, float]  # by split: priority of the last item bought, over all pairs
+
+    @property
+    def settings(self) -> SelectConfig:
+        return self.plan.settings
+
+    @property
+    def ranked(self) -> bool:
+        return self.strategy == RANKED
+
+    def one_ranking(self, split: str) -> bool:
+        """Whether the budget was spent over all pairs of a split together; held-out pairs always are."""
+        return split == "dev" or self.settings.scope == "dataset"
+
+
+def write_samples(
+    plan: Plan, arm: str, output: Path, ids: Sequence[str] = (), count: int = 5, seed: int | None = None
+) -> list[Path]:
+    """Write a page for each of `ids`, or for `count` pairs that `arm` trains on, and an index; returns the files.
+
+    Each page opens with `arm` and shows every other arm that has selected. The draw uses `seed`, or the config's. Raises
+    CodeBlockError where the arm selects nothing, has not run yet, or an id is not among the scored pairs.
     """
-    chosen = next((each for each in plan.arms if each.name == arm), None)
-    if chosen is None or chosen.selected is None:
-        names = ", ".join(each.name for each in plan.arms if each.selected)
-        raise CodeBlockError(f"arm {arm!r}: not one that selects tokens; there are {names}")
-    if chosen.selected.facts is None:
-        raise CodeBlockError(f"arm {arm!r}: nothing selected yet; run `codeblock select` with the same config first")
-    weights = {row["id"]: row["weight"] for row in iter_rows(chosen.selected.directory, ["id", "weight"])}
-    wanted = list(ids) or _draw(sorted(weights), count, plan.config.seed)
-    unknown = [id_ for id_ in wanted if id_ not in weights]
+    plans = _order(plan, arm)
+    drawn = np.random.default_rng(plan.config.seed if seed is None else seed)
+    wanted = list(dict.fromkeys(ids)) or _draw(_trained(plans[0]), count, drawn)
+    everyone = [id_ for path in parts(plan.scored.directory) for id_ in read_part(path, ["id"])["id"].to_pylist()]
+    unknown = set(wanted).difference(everyone)
     if unknown:
-        raise CodeBlockError(f"pair {unknown[0]!r}: not among the {len(weights)} pairs of arm {arm}")
+        raise CodeBlockError(f"pair {min(unknown)!r}: not among the {len(everyone):,} scored pairs; see the ids in index.html")
+    tallied = frozenset(_draw(sorted(everyone), TALLIED_PAIRS, np.random.default_rng(plan.config.seed)))
+    arms = [_arm(plan, each, tallied.union(wanted)) for each in plans]
+    _tally(plan, arms, tallied)
     renderer = Renderer(load_tokenizer(plan.model.path, plan.model.revision))
-    return write_pages([_sample(row, weights[row["id"]], chosen, renderer) for row in _rows(plan, wanted)], output)
+    samples = [_sample(row, arms, renderer) for row in _rows(plan, wanted)]
+    return write_pages(plan.config.name, samples, [each.tally for each in arms], output)
 
 
-def _draw(ids: list[str], count: int, seed: int) -> list[str]:
-    picked = np.random.default_rng(seed).choice(len(ids), size=min(count, len(ids)), replace=False)
-    return [ids[index] for index in picked]
+def _order(plan: Plan, name: str) -> list[ArmPlan]:
+    """The arm asked for, then the others that have selected."""
+    arms = {each.name: each for each in plan.arms if each.selected is not None}
+    if name not in arms:
+        raise CodeBlockError(f"arm {name!r}: not one that selects tokens; there are {', '.join(arms) or 'none'}")
+    first = arms.pop(name)
+    if first.selected is None or first.selected.facts is None:
+        raise CodeBlockError(f"arm {name!r}: nothing selected yet; run `codeblock select` with the same config first")
+    return [first, *(each for each in arms.values() if each.selected is not None and each.selected.facts is not None)]
 
 
-def _rows(plan: Plan, ids: Sequence[str]) -> list[dict[str, Any]]:
+def _draw(ids: list[str], count: int, drawn: np.random.Generator) -> list[str]:
+    return [ids[index] for index in drawn.choice(len(ids), size=min(count, len(ids)), replace=False)]
+
+
+def _trained(plan: ArmPlan) -> list[str]:
+    assert plan.selected is not None
+    tables = [read_part(path, ["id", "split"]) for path in parts(plan.selected.directory)]
+    rows = pa.concat_tables(tables)
+    return sorted(rows.filter(pc.equal(rows["split"], "train"))["id"].to_pylist())
+
+
+def _arm(plan: Plan, arm: ArmPlan, ids: Collection[str]) -> _Arm:
+    assert arm.selected is not None
+    assert arm.strategy is not None
+    facts = arm.selected.facts or {}
+    settings, config = arm.settings, plan.config
+    ranked = arm.strategy == RANKED
+    return _Arm(
+        plan=arm,
+        strategy=arm.strategy,
+        facts=facts,
+        split=split_pairs(plan.scored.directory, settings.subset_ratio, config.train.dev_pairs, config.seed),
+        # One ranking over all pairs ends at an item of any of them.
+        weights=_weights(arm.selected.directory, None if ranked else ids),
+        tally=ArmTally(arm.name, arm.strategy, facts["supervised_share"], facts["asked_share"]),
+        lowest={},
+    )
+
+
+def _weights(directory: Path, ids: Collection[str] | None) -> dict[str, tuple[str, NDArray[np.float32]]]:
+    found = {}
+    for path in parts(directory):
+        table = read_part(path, ["id", "split", "weight"])
+        if ids is not None:
+            table = table.filter(pc.is_in(table["id"], pa.array(list(ids), pa.string())))
+        columns = table["id"].to_pylist(), table["split"].to_pylist(), table["weight"].to_numpy(zero_copy_only=False)
+        found.update({id_: (split, weight) for id_, split, weight in zip(*columns, strict=True)})
+    return found
+
+
+def _tally(plan: Plan, arms: list[_Arm], tallied: frozenset[str]) -> None:
+    """One pass over the scored pairs: the distributions, and where each ranking over all pairs ended."""
+    for arm in arms:
+        arm.tally.largest_utility = 1.0 / arm.settings.gce_q if arm.settings.gce_q else 5.0
+    needed = tallied.union(*(arm.weights for arm in arms if arm.ranked))
+    for path in parts(plan.scored.directory):
+        table = read_part(path, [*COLUMNS, "item_kind"])
+        table = table.filter(pc.is_in(table["id"], pa.array(list(needed), pa.string())))
+        for pair, kinds in zip(iter_pairs(table), table["item_kind"].to_pylist(), strict=True):
+            for arm in arms:
+                _count(arm, pair, kinds, pair.id in tallied and pair.id in arm.split.train)
+
+
+def _count(arm: _Arm, pair: ScoredPair, kinds: list[str], tallied: bool) -> None:
+    split, weight = arm.weights.get(pair.id, ("train", np.zeros(pair.nll.size, dtype=np.float32)))
+    tokens, supervised = _item_tokens(pair, weight)
+    if tallied:
+        share = float(selected(weight).sum() / max(pair.response.sum(), 1))
+        arm.tally.add_pair(share, kinds, tokens, supervised)
+    if not arm.ranked or not (tallied or pair.id in arm.weights):
+        return
+    kept = supervised > 0
+    utility, priority = _figures(pair, arm.settings)
+    if kept.any() and arm.one_ranking(split):
+        arm.lowest[split] = min(arm.lowest.get(split, np.inf), float(priority[kept].min()))
+    if tallied and utility.size:
+        reach, bridge = (
+            normalise(signal.astype(np.float64), arm.settings.normalise) for signal in (pair.item_reach, pair.item_bridge)
+        )
+        weights = arm.settings.reach_weight, arm.settings.bridge_weight
+        arm.tally.add_structure(weights[0] * reach + weights[1] * bridge, utility, kept, sum(weights))
+
+
+def _item_tokens(pair: ScoredPair, weight: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Tokens of each item, and those with a loss; both [I]."""
+    inside, size = pair.token_item >= 0, pair.item_reach.size
+    chosen = inside & selected(weight)
+    return np.bincount(pair.token_item[inside], minlength=size), np.bincount(pair.token_item[chosen], minlength=size)
+
+
+def _figures(pair: ScoredPair, settings: SelectConfig) -> tuple[Floats, Floats]:
+    """Utility and priority of each item, [I]."""
+    utility = item_utility(pair, settings.gce_q, settings.aggregate)
+    return utility, rerank(utility, pair.item_reach.astype(np.float64), pair.item_bridge.astype(np.float64), settings)
+
+
+def _rows(plan: Plan, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for path in parts(plan.scored.directory):
         here = set(read_part(path, ["id"])["id"].to_pylist()).intersection(ids)
         if here:
-            found.update({row["id"]: row for row in read_part(path).to_pylist() if row["id"] in here})
-    return [found[id_] for id_ in ids]
+            table = read_part(path)
+            found.update({row["id"]: row for row in table.filter(pc.is_in(table["id"], pa.array(list(here)))).to_pylist()})
+    return (found[id_] for id_ in ids)
 
 
-def _sample(row: dict[str, Any], weight: list[float], arm: ArmPlan, renderer: Renderer) -> Sample:
+def _sample(row: dict[str, Any], arms: list[_Arm], renderer: Renderer) -> Sample:
     rendered = renderer([row["messages"]], [row["response"]])[0]
     assert not isinstance(rendered, RowError), "a prepared pair was rendered before"
     start, length = rendered.response_start, len(row["response"])
     spans = zip(rendered.starts[start:].clip(0, length).tolist(), rendered.ends[start:].clip(0, length).tolist(), strict=True)
-    pair, settings = ScoredPair.from_columns(row), arm.settings
-    utility = item_utility(pair, settings.gce_q, settings.aggregate)
-    structure = pair.item_reach.astype(np.float64), pair.item_bridge.astype(np.float64)
-    ranked = arm.strategy == "codeblock"
-    return sample_from_row(
-        row,
-        weight,
-        list(spans),
-        title=f"{arm.name}: {row['source']}",
-        utility=utility.tolist() if ranked else None,
-        priority=rerank(utility, *structure, settings).tolist() if ranked else None,
-        gce_q=settings.gce_q,
-    )
+    views = [_view(row, arm) for arm in arms]
+    return sample_from_row(row, list(spans), views, title=row["source"], gce_q=arms[0].settings.gce_q)
+
+
+def _view(row: dict[str, Any], arm: _Arm) -> ArmView:
+    pair = ScoredPair.from_columns(row)
+    bought = pair.id in arm.weights
+    split, weight = arm.weights.get(pair.id, ("train", np.zeros(pair.nll.size, dtype=np.float32)))
+    status = Status.DEV if split == "dev" else Status.TRAIN
+    if not bought:
+        status = Status.EMPTY if pair.id in arm.split.train else Status.OUTSIDE
+    _, supervised = _item_tokens(pair, weight)
+    fates = _fates(row, arm, pair, supervised.tolist(), split, status)
+    response = weight[row["response_start"] :]
+    return ArmView(arm.plan.name, arm.strategy, str(status), response.tolist(), fates)
+
+
+def _fates(row: dict[str, Any], arm: _Arm, pair: ScoredPair, supervised: list[int], split: str, status: Status) -> list[Fate]:
+    items = items_from_row(row)
+    if not arm.ranked:
+        budgeted = get_strategy(arm.strategy).budgeted
+        return [unranked_fate(*each, arm.strategy, status, budgeted) for each in zip(items, supervised, strict=True)]
+    utility, priority = _figures(pair, arm.settings)
+    cut = _cut(arm, split, priority, np.array(supervised) > 0)
+    stop_price = int(arm.settings.supervise_eos and status is Status.EMPTY)
+    return [
+        ranked_fate(item, tokens, Bid(u, p, stop_price, MIN_CORE_TOKENS), status, cut)
+        for item, tokens, u, p in zip(items, supervised, utility.tolist(), priority.tolist(), strict=True)
+    ]
+
+
+def _cut(arm: _Arm, split: str, priority: Floats, kept: NDArray[np.bool_]) -> Cut:
+    if arm.one_ranking(split):
+        asked = arm.facts["asked_tokens"] if split == "train" else None
+        left = None if asked is None else max(0, asked - arm.facts["supervised_tokens"])
+        return Cut(arm.lowest.get(split), left, "over all pairs" if split == "train" else "over all held-out pairs")
+    return Cut(float(priority[kept].min()) if kept.any() else None, None, "in this response")

@@ -1,0 +1,211 @@
+"""`codeblock inspect` over real tables: prepared, scored and selected by the stages' own functions, without a cluster."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from codeblock.cache import check_storage
+from codeblock.cli import main
+from codeblock.config import Config, PrepareConfig
+from codeblock.errors import CodeBlockError
+from codeblock.inspect import write_samples
+from codeblock.plan import Plan, make_plan
+from codeblock.prepare.render import Renderer
+from codeblock.prepare.stage import prepare_batch
+from codeblock.schema import PAIRS, SCORED
+from codeblock.select.stage import select_parts
+from codeblock.tables import mark_complete, part_name, read_table, write_part
+
+CODE = """Here it is:
+
+```python
+import math
+def area_{n}(radius, unit):
+    squared = radius * radius + {n}
+    total = math.pi * squared
+    return total, unit
+```
+"""
+ARMS = {
+    "base": {},
+    "full": {"strategy": "full"},
+    "codeblock": {"strategy": "codeblock"},
+    "each": {"strategy": "codeblock", "select": {"scope": "response", "token_budget": 0.3}},
+    "drawn": {"strategy": "random_tokens", "select": {"subset_ratio": 0.5}},
+    "later": {"strategy": "codeblock", "select": {"token_budget": 0.01}},
+}
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory: pytest.TempPathFactory, small_model: Path, tokenizer: Any) -> Plan:
+    """A finished selection of 60 pairs in two parts; the arm `later` has not run."""
+    home = tmp_path_factory.mktemp("inspect")
+    rows = [{"instruction": f"Area {n}.", "output": CODE.format(n=n)} for n in range(60)]
+    (home / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    settings = {
+        "name": "small",
+        "storage": home / "runs",
+        "pairs": {"path": str(home / "pairs.jsonl")},
+        "model": {"path": str(small_model), "max_length": 256},
+        "prepare": {"max_item_tokens": 24},
+        "select": {"token_budget": 0.15},
+        "arms": ARMS,
+        "train": {"steps": 1, "dev_pairs": 5},
+        "evaluate": {"benchmarks": {}},
+    }
+    config = Config.model_validate(settings)
+    (home / "config.yaml").write_text(json.dumps(config.model_dump(mode="json", exclude_unset=True), default=str))
+    plan = make_plan(config, check_storage(config.storage))
+    table = scored(rows, tokenizer, config.prepare)
+    for part in range(2):
+        write_part(plan.scored.directory / part_name(part), table.slice(30 * part, 30))
+    for arm in plan.arms:
+        if arm.selected is not None and arm.strategy is not None and arm.name != "later":
+            place = arm.selected.directory
+            facts = select_parts(plan.scored.directory, place, arm.strategy, arm.settings, config.train.dev_pairs, config.seed)
+            mark_complete(place, {"identity": arm.selected.identity, "facts": facts})
+    return plan
+
+
+def scored(rows: list[dict[str, str]], tokenizer: Any, config: PrepareConfig) -> pa.Table:
+    """Prepared pairs with a seeded nll."""
+    turns = [[{"role": "user", "content": row["instruction"]}] for row in rows]
+    pairs = [
+        {"id": f"p{n:02}", "messages": turns[n], "response": row["output"], "source": f"x:{n}"} for n, row in enumerate(rows)
+    ]
+    prepared, rejected = prepare_batch(pa.Table.from_pylist(pairs, schema=PAIRS), Renderer(tokenizer), config, 256)
+    assert rejected.num_rows == 0
+    rng = np.random.default_rng(0)
+    nll = [
+        [np.nan] * start + rng.exponential(size=len(ids) - start).tolist()
+        for ids, start in zip(prepared["input_ids"].to_pylist(), prepared["response_start"].to_pylist(), strict=True)
+    ]
+    return prepared.append_column("nll", pa.array(nll, SCORED.field("nll").type))
+
+
+def page_data(path: Path) -> dict[str, Any]:
+    """What the page's script is given."""
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', path.read_text(), re.DOTALL)
+    assert found
+    return dict(json.loads(found[1]))
+
+
+def selection(plan: Plan, arm: str) -> dict[str, dict[str, Any]]:
+    step = next(each.selected for each in plan.arms if each.name == arm)
+    assert step is not None
+    return {row["id"]: row for row in read_table(step.directory).to_pylist()}
+
+
+def test_a_page_shows_every_finished_arm_with_the_masks_of_its_table(plan: Plan, tmp_path: Path) -> None:
+    paths = write_samples(plan, "codeblock", tmp_path, count=3)
+    assert paths[0].name == "index.html"
+    assert len(paths) == 4
+    for path in paths[1:]:
+        data = page_data(path)
+        assert [arm["name"] for arm in data["arms"]] == ["codeblock", "full", "each", "drawn"]
+        for arm in data["arms"]:
+            row = selection(plan, arm["name"]).get(path.stem)
+            mask = (
+                [] if row is None else [weight for weight, kind in zip(row["weight"], row["token_class"], strict=True) if kind]
+            )
+            assert [level == "2" for level in arm["levels"]] == ([w > 0 for w in mask] or [False] * len(arm["levels"]))
+
+
+def test_the_draw_is_seeded_and_takes_pairs_that_the_arm_trains_on(plan: Plan, tmp_path: Path) -> None:
+    first, again, other = (
+        [path.stem for path in write_samples(plan, "codeblock", tmp_path / str(n), count=4, seed=seed)[1:]]
+        for n, seed in enumerate((0, 0, 1))
+    )
+    assert first == again != other
+    rows = selection(plan, "codeblock")
+    assert all(rows[id_]["split"] == "train" for id_ in first + other)
+
+
+def test_the_reason_of_every_item_agrees_with_the_ranking_over_all_pairs(plan: Plan, tmp_path: Path) -> None:
+    """The claim of each reason, against the priorities and masks of all pairs together."""
+    ids = [f"p{n:02}" for n in range(60)]
+    paths = write_samples(plan, "codeblock", tmp_path, ids)[1:]
+    rows = selection(plan, "codeblock")
+    train = [(path.stem, *fate) for path in paths for fate in fates(path) if rows.get(path.stem, {}).get("split") != "dev"]
+    cut = min(priority for _, state, _, _, priority, _ in train if state == "kept")
+    seen = set()
+    for _, state, supervised, _, priority, reason in train:
+        if state == "kept":
+            assert reason == f"Kept: the budget reached down to priority {cut:.3f} over all pairs."
+        elif reason.startswith("Does not fit"):
+            assert priority > cut - 1e-4
+        else:
+            assert "Below the cut" in reason
+            assert priority <= cut + 1e-4
+        assert (supervised > 0) == (state == "kept")
+        seen.add(re.split(r"[ :]", reason)[0])
+    assert {"Kept", "Below"} <= seen
+    assert any("Fewer than 2 core tokens" in reason for *_, reason in train)
+    held = [path for path in paths if rows.get(path.stem, {}).get("split") == "dev"]
+    assert len(held) == 5
+    assert all("held out for dev" in path.read_text() for path in held)
+
+
+def fates(path: Path, arm: int = 0) -> list[tuple[str, int, float, float, str]]:
+    shown = page_data(path)["arms"][arm]
+    return [(*fate[:4], shown["reasons"][fate[4]]) for fate in shown["fates"]]
+
+
+def test_a_budget_inside_each_response_has_a_cut_of_its_own(plan: Plan, tmp_path: Path) -> None:
+    rows = selection(plan, "each")
+    train = sorted(id_ for id_, row in rows.items() if row["split"] == "train")
+    for path in write_samples(plan, "each", tmp_path, train[:5])[1:]:
+        found = fates(path)
+        cut = min(priority for state, _, _, priority, _ in found if state == "kept")
+        for state, _, _, priority, reason in found:
+            assert "in this response" in reason or reason.startswith("Does not fit"), reason
+            if state == "kept":
+                assert priority >= cut
+
+
+def test_a_pair_outside_the_subset_says_so(plan: Plan, tmp_path: Path) -> None:
+    outside = sorted({f"p{n:02}" for n in range(60)}.difference(selection(plan, "drawn")))
+    path = write_samples(plan, "drawn", tmp_path, outside[:1])[1]
+    assert "drawn</b> (random_tokens), not in the subset: 0 of " in path.read_text()
+    assert {reason for *_, reason in fates(path)} == {"Not in the subset: the pair ranks below select.subset_ratio by quality."}
+
+
+def test_the_index_counts_the_pairs_of_each_arms_subset(plan: Plan, tmp_path: Path) -> None:
+    html = write_samples(plan, "codeblock", tmp_path, count=1)[0].read_text()
+    facts = {each.name: each.selected.facts for each in plan.arms if each.selected is not None}
+    for name in ("codeblock", "full", "drawn"):
+        found = facts[name]
+        assert found is not None
+        assert f"Histogram of {found['kept_pairs']} pairs;" in html
+        assert f"{found['unsupervised_pairs']} without a supervised token." in html
+    assert html.count("Utility against structure") == 1
+
+
+@pytest.mark.parametrize(
+    ("arm", "ids", "message"),
+    [
+        ("base", [], "arm 'base': not one that selects tokens; there are full, codeblock, each, drawn, later"),
+        ("later", [], "arm 'later': nothing selected yet; run `codeblock select` with the same config first"),
+        ("codeblock", ["p01", "nobody"], "pair 'nobody': not among the 60 scored pairs"),
+    ],
+)
+def test_what_cannot_be_shown_is_one_line(plan: Plan, tmp_path: Path, arm: str, ids: list[str], message: str) -> None:
+    with pytest.raises(CodeBlockError, match=re.escape(message)):
+        write_samples(plan, arm, tmp_path / "none", ids)
+    assert not (tmp_path / "none").exists()
+
+
+def test_the_command_writes_the_pairs_that_are_named(plan: Plan, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = str(plan.config.storage.parent / "config.yaml")
+    with pytest.raises(SystemExit) as stop:
+        main(["inspect", config, "--out", str(tmp_path / "pages"), "--ids", "p03, p07"])
+    assert stop.value.code == 0
+    assert sorted(path.name for path in (tmp_path / "pages").iterdir()) == ["index.html", "p03.html", "p07.html"]
+    assert "3 files; open" in capsys.readouterr().out
