@@ -23,7 +23,7 @@ from codeblock.plan import ArmPlan, Plan, make_plan
 from codeblock.prepare.driver import prepare
 from codeblock.results import ArmResult, Comparison, require_pairs
 from codeblock.score.driver import score
-from codeblock.select.stage import select_parts
+from codeblock.select.driver import select_arm
 from codeblock.train.driver import fit
 
 Until = Literal["prepare", "score", "select", "train", "evaluate"]
@@ -82,7 +82,7 @@ def run_arm(plan: Plan, arm: ArmPlan, until: Until) -> ArmResult:
         _score_extra(plan, arm)
         with stage_line(arm.selected):
             result.selected = arm.selected.run(
-                lambda output: select_parts(
+                lambda output: select_arm(
                     plan.scored.directory,
                     output,
                     strategy,
@@ -90,6 +90,8 @@ def run_arm(plan: Plan, arm: ArmPlan, until: Until) -> ArmResult:
                     config.train.dev_pairs,
                     config.seed,
                     {column: needed.step.directory for column, needed in arm.extra.items()},
+                    plan.model.path,
+                    plan.model.revision,
                 )
             )
         if until in ORDER[3:]:

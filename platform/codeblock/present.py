@@ -29,6 +29,8 @@ def present_data(comparison: Comparison, until: str) -> None:
         say(f"{step.stage}: {step.directory}")
     else:
         console.print(arms_table(comparison.rows))
+        for arm in comparison.arms:
+            _warn(arm)
 
 
 def present_comparison(comparison: Comparison, tracker: Tracker) -> None:
@@ -53,7 +55,12 @@ def present_comparison(comparison: Comparison, tracker: Tracker) -> None:
 
 
 def _warn(arm: ArmResult) -> None:
-    """What a reader of the table has to know about an evaluation."""
+    """What a reader of the table has to know about a selection and its evaluations."""
+    if arm.selected is not None:
+        spread = ", ".join(f"{name} {count}" for name, count in arm.selected["supervised_tokens_per_pair"].items())
+        say(f"masks: {arm.plan.name}: supervised tokens per supervised pair: {spread}")
+        for warning in arm.selected["warnings"]:
+            say(f"note: {arm.plan.name}: {warning}")
     for benchmark, facts in arm.evaluated.items():
         place = f"{arm.plan.name}, {benchmark}"
         for task, error in facts["reference_failures"].items():
