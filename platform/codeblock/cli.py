@@ -111,6 +111,26 @@ def compare(
     present_differences(_plan(config, overrides), baseline)
 
 
+@app.command(epilog="Example: `codeblock export configs/quickstart.yaml --arm codeblock --format trl --out masks`")
+def export(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    arm: Annotated[str, typer.Option(help="Arm whose masks are handed out.")] = "codeblock",
+    format: Annotated[str, typer.Option(help="trl, axolotl, skyrl or parquet.")] = "trl",
+    out: Annotated[Path, typer.Option(help="Directory to write; it gets train/ and dev/.")] = Path("masks"),
+) -> None:
+    """Hand the masks of an arm to another trainer; selects first where that is not done yet."""
+    from codeblock.present import present_export
+
+    plan = _plan(config, overrides)
+    selected = {each.name: each.selected for each in plan.arms if each.selected is not None}
+    if arm not in selected:
+        raise CodeBlockError(f"--arm {arm}: no arm with a selection; there are {', '.join(selected)}")
+    if selected[arm].facts is None:
+        _run(config, overrides, "select")
+    present_export(selected[arm].directory, out, format)
+
+
 @app.command(epilog="Example: `codeblock inspect configs/quickstart.yaml --out pages --random 3`")
 def inspect(
     config: ConfigPath,

@@ -10,6 +10,7 @@ from codeblock.console import console, say
 from codeblock.errors import CodeBlockError
 from codeblock.evaluate import GradeResult
 from codeblock.evaluate.metrics import compare
+from codeblock.export import HOW, export
 from codeblock.inspect import write_samples
 from codeblock.plan import ArmPlan, Plan
 from codeblock.report.table import arms_table
@@ -84,6 +85,13 @@ def present_grades(result: GradeResult, output: Path | None) -> None:
     if output is not None:
         write_part(output, result.table())
         say(f"verdicts of each sample: {output}")
+
+
+def present_export(selected: Path, output: Path, format_: str) -> None:
+    """Write the masks in another trainer's format; say how it loads them."""
+    written = export(selected, output, format_)
+    say(f"{output}: {written['train']:,} training pairs in train/, {written['dev']:,} held-out ones in dev/ ({format_})")
+    say(f"load them with: {HOW[format_].format(train=output / 'train')}")
 
 
 def present_differences(plan: Plan, baseline: str | None) -> None:
