@@ -72,14 +72,17 @@ class Bindings:
         elif not scope.declared[name]:
             scope.exported.append((name, 1 << item))
         elif scope is not self.module:
-            for table in (self.module.defined, self.module.foreign):
-                table[name] = table.get(name, 0) | 1 << item
+            foreign = self.module.foreign
+            foreign[name] = foreign.get(name, 0) | 1 << item
 
     def close_scope(self) -> None:
         """End the scope: hand free names to the scope around it."""
         scope = self.scope
         parent = scope.parent
         defined = scope.defined
+        if parent is None:
+            for name, bits in scope.foreign.items():
+                defined[name] = defined.get(name, 0) | bits
         for name, bits in scope.exported:
             if scope.declared.get(name) is not False and name in defined:
                 defined[name] |= bits

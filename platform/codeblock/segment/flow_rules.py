@@ -21,7 +21,6 @@ _CLASSES = (
     "handler",
     "cleanup",
     "otherwise",
-    "true",
     "member",
     "for_clause",
     "pattern",
@@ -53,7 +52,7 @@ class FlowRules:
         ids = {role: grammar.ids(roles.get(role, set())) for role in _CLASSES}
         self.case, self.handler = ids["case"], ids["handler"]
         self.cleanup, self.otherwise = ids["cleanup"], ids["otherwise"]
-        self.true, self.member, self.for_clause = ids["true"], ids["member"], ids["for_clause"]
+        self.member, self.for_clause = ids["member"], ids["for_clause"]
         self.pattern, self.pattern_class = ids["pattern"], ids["pattern_class"]
         self.pattern_key, self.pattern_name = ids["pattern_key"], ids["pattern_name"]
         self.identifier = min(grammar.ids({rules.identifier}))

@@ -101,7 +101,6 @@ RULES = LanguageRules(
         "except_clause": "handler",
         "finally_clause": "cleanup",
         "else_clause": "otherwise",
-        "true": "true",
         "attribute": "member",
         "subscript": "member",
         "for_in_clause": "for_clause",
