@@ -13,7 +13,8 @@ from codeblock.segment.chunks import blank_line_chunks
 from codeblock.segment.core import CoreRules, core_nodes
 from codeblock.segment.defuse import def_use_edges
 from codeblock.segment.flow_rules import FlowRules
-from codeblock.segment.items import ItemRules, cover, draft_items
+from codeblock.segment.headers import ItemRules
+from codeblock.segment.items import cover, draft_items
 from codeblock.segment.languages import find_rules
 from codeblock.segment.recognise import Parsed, parse, recognise
 from codeblock.segment.regions import parsed_regions
@@ -130,16 +131,19 @@ def _segment_parsed(
     counted = None
     if token_starts is not None:
         counted = _byte_starts(token_starts, to_char, region)
-    drafts = draft_items(tree, item_rules, max_tokens, counted)
-    spans = cover([chars(d.start, d.end) for d in drafts], text, region.start, region.end)
-    items = [Item(draft.kind, (span,)) for draft, span in zip(drafts, spans, strict=True)]
+    drafts, pieces = draft_items(tree, item_rules, max_tokens, counted)
+    spans = cover([chars(start, end) for _, start, end in pieces], text, region.start, region.end)
+    spans_of: list[list[Span]] = [[] for _ in drafts]
+    for (item, _, _), span in zip(pieces, spans, strict=True):
+        spans_of[item].append(span)
+    items = [Item(draft.kind, tuple(own)) for draft, own in zip(drafts, spans_of, strict=True)]
     nodes = core_nodes(tree, core_rules)
     if to_char is None:
         core.extend([(starts[node] + shift, ends[node] + shift) for node in nodes])
     else:
         core.extend([(to_char[starts[node]] + shift, to_char[ends[node] - 1] + 1 + shift) for node in nodes])
     edges: list[tuple[int, int]] = []
-    if 1 < len(items) <= MAX_FLOW_ITEMS:
+    if 1 < len(items) <= MAX_FLOW_ITEMS and parsed.grammar.rules.flow:
         edges = def_use_edges(tree, flow_rules, [draft.node for draft in drafts], mutation_defines)
     return items, edges
 

@@ -14,7 +14,7 @@ from tree_sitter import Language, Parser, Tree
 
 from codeblock.segment.languages import LanguageRules
 
-DROP, LEAF, INNER, STRING = range(4)
+DROP, LEAF, INNER, STRING, MARKED = range(5)
 QUOTES = b"\"'"
 
 
@@ -29,8 +29,9 @@ class Grammar:
         self.type_of = [self.language.node_kind_for_id(i) or "" for i in count]
         self.named = [self.language.node_kind_is_named(i) for i in count]
         self.reading = [self._reading(i) for i in count]
-        self.body = self.ids({rules.body})
-        self.comment = self.ids({rules.comment})
+        self.body = self.ids(rules.body)
+        self.comment = self.ids(rules.comment)
+        self.markers = [rules.leaf_unless.get(name) if self.named[i] else None for i, name in enumerate(self.type_of)]
 
     def _reading(self, kind: int) -> int:
         name, rules = self.type_of[kind], self.rules
@@ -38,6 +39,8 @@ class Grammar:
             return DROP if name in rules.punctuation else INNER
         if name == rules.string:
             return STRING
+        if name in rules.leaf_unless:
+            return MARKED
         leaf = name in rules.string_parts or name == rules.identifier
         return LEAF if leaf else INNER
 
@@ -94,8 +97,11 @@ class FlatTree:
 
     def leaf_total(self, node: int) -> int:
         """Leaves of a node's subtree."""
-        after = self.after[node]
-        return (self.leaves[after] if after < len(self.leaves) else self.leaf_count) - self.leaves[node]
+        return self.leaves_before(self.after[node]) - self.leaves[node]
+
+    def leaves_before(self, node: int) -> int:
+        """Leaves before a node, which may be the one behind the last."""
+        return self.leaves[node] if node < len(self.leaves) else self.leaf_count
 
 
 @cache
@@ -119,6 +125,7 @@ def flatten(tree: Tree, data: bytes, grammar: Grammar) -> FlatTree:
     open_nodes: list[int] = []
     seen = 0
     reading, prefixes = grammar.reading, grammar.rules.interpolated
+    markers = grammar.markers
     cursor = tree.walk()
     down, along, up = cursor.goto_first_child, cursor.goto_next_sibling, cursor.goto_parent
     while True:
@@ -137,6 +144,10 @@ def flatten(tree: Tree, data: bytes, grammar: Grammar) -> FlatTree:
             leaves.append(seen)
             if how == STRING:
                 how = LEAF if data[start] in QUOTES or _prefix(data, start) not in prefixes else INNER
+            elif how == MARKED:
+                marker = markers[kind]
+                assert marker is not None
+                how = INNER if data.find(marker, start, node.end_byte) >= 0 else LEAF
             if how == INNER and down():
                 open_nodes.append(at)
                 continue

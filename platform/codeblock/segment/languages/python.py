@@ -50,11 +50,12 @@ RULES = LanguageRules(
         **dict.fromkeys(("return_statement", "yield"), ItemKind.RETURN.value),
         "comment": ItemKind.COMMENT.value,
     },
-    statement_wrapper="expression_statement",
-    definition_wrapper="decorated_definition",
+    wrappers=names("expression_statement decorated_definition"),
+    attached=names("decorator"),
     compound=frozenset({*_CONTROL, *_CLAUSES, "function_definition", "class_definition"}),
-    body="block",
-    comment="comment",
+    clauses=frozenset(_CLAUSES),
+    body=names("block"),
+    comment=names("comment"),
     core=names("identifier integer float true false none ellipsis string string_start string_content string_end"),
     core_tokens=names(
         "+ - * / // % ** @ & | ^ ~ << >> < > <= >= == != <> = := "
