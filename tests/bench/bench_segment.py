@@ -20,7 +20,7 @@ from typing import Any
 
 from codeblock.segment import Segmentation, find_regions, reach_and_bridge, segment, segment_response
 from codeblock.segment.core import core_nodes
-from codeblock.segment.defuse import def_use_edges
+from codeblock.segment.flow import def_use_edges
 from codeblock.segment.items import draft_items
 from codeblock.segment.languages import find_rules
 from codeblock.segment.recognise import parse
@@ -72,11 +72,11 @@ def steps(codes: list[str]) -> dict[str, float]:
         lap("parse")
         tree = flatten(parsed.tree, parsed.source.data, parsed.grammar)
         lap("flatten")
-        drafts = draft_items(tree, for_items, 64, None)
+        drafts, pieces = draft_items(tree, for_items, 64, None)
         lap("items")
         core_nodes(tree, for_core)
         lap("core")
-        edges = def_use_edges(tree, for_flow, [draft.node for draft in drafts], False) if len(drafts) > 1 else []
+        edges = def_use_edges(tree, for_flow, pieces, False) if len(drafts) > 1 else []
         lap("def-use")
         reach_and_bridge(len(drafts), edges)
         lap("reach and bridge")

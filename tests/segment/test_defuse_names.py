@@ -97,7 +97,7 @@ def recorded(source: str) -> dict[int, Facts]:
     for_items, _, for_flow = rules_of("python")
     parsed = parse(source, rules)
     tree = flatten(parsed.tree, parsed.source.data, parsed.grammar)
-    walk = Recorder(tree, for_flow, [draft.node for draft in draft_items(tree, for_items, 1, None)], False)
+    walk = Recorder(tree, for_flow, draft_items(tree, for_items, 1, None)[1], False)
     walk.run()
     return {line: walk.facts(scope) for scope, line in walk.lines.items()}
 

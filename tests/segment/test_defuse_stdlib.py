@@ -8,7 +8,8 @@ from pathlib import Path
 
 from tests.segment.oracle.python import Oracle
 
-from codeblock.segment.defuse import def_use_edges
+from codeblock.segment.bindings import Piece
+from codeblock.segment.flow import def_use_edges
 from codeblock.segment.items import draft_items
 from codeblock.segment.languages import find_rules
 from codeblock.segment.recognise import parse
@@ -18,21 +19,22 @@ from codeblock.segment.tree import flatten
 Edges = set[tuple[int, int]]
 
 
-def edges_of_package(source: str) -> tuple[Edges, list[int]]:
-    """The edges between the smallest items, and where the items start in bytes."""
+def edges_of_package(source: str) -> tuple[Edges, list[Piece]]:
+    """The edges between the smallest items, and where the items are."""
     rules = find_rules("python")
     assert rules is not None
     for_items, _, for_flow = rules_of("python")
     parsed = parse(source, rules)
     assert not parsed.has_error
     tree = flatten(parsed.tree, parsed.source.data, parsed.grammar)
-    drafts = draft_items(tree, for_items, 1, None)
-    return set(def_use_edges(tree, for_flow, [d.node for d in drafts], False)), [d.start for d in drafts]
+    _, pieces = draft_items(tree, for_items, 1, None)
+    return set(def_use_edges(tree, for_flow, pieces, False)), pieces
 
 
-def edges_of_oracle(oracle: Oracle, starts: list[int]) -> Edges:
+def edges_of_oracle(oracle: Oracle, pieces: list[Piece]) -> Edges:
     """The oracle's pairs by item, without those inside one."""
-    pairs = {tuple(max(0, bisect_right(starts, place) - 1) for place in pair) for pair in oracle.pairs}
+    starts = [start for _, start, _ in pieces]
+    pairs = {tuple(pieces[max(0, bisect_right(starts, place) - 1)][0] for place in pair) for pair in oracle.pairs}
     return {(a, b) for a, b in pairs if a != b}
 
 
@@ -44,8 +46,8 @@ def test_edges_of_the_standard_library_are_those_of_the_oracle() -> None:
     for path in sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py"))[::2]:
         source = path.read_bytes().decode("utf-8-sig")
         oracle = Oracle(source)
-        found, starts = edges_of_package(source)
-        expected = edges_of_oracle(oracle, starts)
+        found, pieces = edges_of_package(source)
+        expected = edges_of_oracle(oracle, pieces)
         both += len(found & expected)
         extra += len(found - expected)
         missed += len(expected - found)

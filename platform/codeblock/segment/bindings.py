@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 from codeblock.segment.flow_rules import CALL, CLOSURE, COMPREHENSION, MAYBE, NAME, TARGET, WALRUS, FlowRules
 from codeblock.segment.scopes import OPEN, Scope
 from codeblock.segment.tree import FlatTree
+
+Piece = tuple[int, int, int]
+"""Item, and bytes `start .. end` of one stretch of it."""
 
 Hidden = tuple[int, frozenset[bytes], tuple[tuple[int, int], ...], bool]
 """An inner scope of an expression: its end, its own names, the node ranges outside it, whether it runs later (lambda)."""
@@ -13,12 +18,12 @@ Hidden = tuple[int, frozenset[bytes], tuple[tuple[int, int], ...], bool]
 class Bindings:
     """The state of the walk, and the uses and definitions of one statement at a time."""
 
-    def __init__(self, tree: FlatTree, rules: FlowRules, first_nodes: list[int], mutation_defines: bool) -> None:
+    def __init__(self, tree: FlatTree, rules: FlowRules, pieces: list[Piece], mutation_defines: bool) -> None:
         self.tree, self.rules, self.mutation_defines = tree, rules, mutation_defines
         self.special = rules.special if mutation_defines else rules.without_calls
         self.kinds, self.fields, self.after = tree.kinds, tree.fields, tree.after
-        self.owner = _owners(first_nodes, len(tree.kinds))
-        self.incoming = [0] * len(first_nodes)  # set of defining items, by using item
+        self.owner = _owners(pieces, tree.starts)
+        self.incoming = [0] * (1 + max(item for item, _, _ in pieces))  # set of defining items, by using item
         self.module = self.scope = Scope(None)
         self.keep_uses = b"global" in tree.data or b"nonlocal" in tree.data
         self.maybe_until = 0  # definitions at nodes before this one may not happen
@@ -255,10 +260,10 @@ class Bindings:
             self._mutate(callee)
 
 
-def _owners(first_nodes: list[int], count: int) -> list[int]:
-    """The item of each node."""
-    owner: list[int] = [0] * (first_nodes[0] if first_nodes else count)
-    for item, first in enumerate(first_nodes):
-        upto = first_nodes[item + 1] if item + 1 < len(first_nodes) else count
-        owner += [item] * (upto - first)
+def _owners(pieces: list[Piece], starts: list[int]) -> list[int]:
+    """The item of each node, by where it starts; nodes are in the order of the source."""
+    owner: list[int] = []
+    for place, (item, _, _) in enumerate(pieces):
+        upto = bisect_left(starts, pieces[place + 1][1], len(owner)) if place + 1 < len(pieces) else len(starts)
+        owner += [item] * (upto - len(owner))
     return owner

@@ -1,4 +1,4 @@
-"""Def-use graph over items: METHOD stage 4 [ours]. One walk over the flat tree, without recursion.
+"""Python's def-use graph: METHOD stage 4 [ours]. One walk over the flat tree, without recursion.
 
 Edge i -> j: a definition in item i can reach a use in item j. Reaching definitions inside a function or the module follow the
 flow (branches, loops, `try`, `break`); a function body sees every definition of a free name in the scope around it,
@@ -13,20 +13,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from codeblock.segment.flow_rules import FlowRules
 from codeblock.segment.scopes import Layer, Loop, Scope, compose, members, opened, over
 from codeblock.segment.simple import Simple
-from codeblock.segment.tree import FlatTree
 
 ALWAYS = (b"True", b"true", b"1")
 """Conditions of loops that only `break` ends."""
 
 Step = tuple[Callable[[Any], None], Any]
-
-
-def def_use_edges(tree: FlatTree, rules: FlowRules, first_nodes: list[int], mutation_defines: bool) -> list[tuple[int, int]]:
-    """The edges of a tree, sorted. `first_nodes[k]` is the first tree node of item k, ascending."""
-    return DefUse(tree, rules, first_nodes, mutation_defines).run()
 
 
 class DefUse(Simple):
@@ -178,8 +171,8 @@ class DefUse(Simple):
             steps.append((self.visit, body))
         self.then(*steps, (self._end, outcomes), (self._after_loop, (outcomes, loop)))
 
-    def _end_body(self, argument: tuple[Layer, bool]) -> None:
-        head, endless = argument
+    def _end_body(self, argument: tuple[Layer | None, bool]) -> None:
+        head, endless = argument  # no head: the loop ends where its body does
         scope = self.scope
         layer, dead = scope.pop()
         loop = scope.loops.pop()
@@ -193,8 +186,8 @@ class DefUse(Simple):
                     self.incoming[item] |= carried
         loop.breaks = [over(opened(back), state) for state in loop.breaks]  # broken off after any number of turns
         leaving = opened(back)
-        compose(leaving, head)
-        scope.push(leaving, dead=endless)
+        compose(leaving, layer if head is None else head)
+        scope.push(leaving, dead=endless or (head is None and dead))
 
     def _after_loop(self, argument: tuple[list[Layer], Loop]) -> None:
         outcomes, loop = argument

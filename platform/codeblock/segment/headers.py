@@ -25,9 +25,7 @@ class ItemRules:
         self.header_fields = frozenset(grammar.field(name) for name in rules.header_fields)
         self.comment = grammar.comment
         self.opened_by = {
-            kind: grammar.ids({token}, named=False)
-            for name, token in rules.opened_by.items()
-            for kind in grammar.ids({name})
+            kind: grammar.ids({token}, named=False) for name, token in rules.opened_by.items() for kind in grammar.ids({name})
         }
 
 
@@ -77,9 +75,7 @@ class _Outline:
         """Take in a node; returns the next one to visit."""
         tree, rules = self.tree, self.rules
         kind, parent = tree.kinds[node], self.parents[-1]
-        in_body = parent in self.opened or (
-            tree.kinds[parent] in rules.body and tree.fields[node] not in rules.header_fields
-        )
+        in_body = parent in self.opened or (tree.kinds[parent] in rules.body and tree.fields[node] not in rules.header_fields)
         if not rules.named[kind]:
             if kind in rules.clause_tokens and tree.starts[node] > tree.starts[self.groups[-1].node]:
                 self._begin(Group(node, tree.after[parent], ItemKind.CONTROL.value, True))

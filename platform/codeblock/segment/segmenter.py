@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from codeblock.schema import ItemKind
 from codeblock.segment.chunks import blank_line_chunks
 from codeblock.segment.core import CoreRules, core_nodes
-from codeblock.segment.defuse import def_use_edges
+from codeblock.segment.flow import def_use_edges
 from codeblock.segment.flow_rules import FlowRules
 from codeblock.segment.headers import ItemRules
 from codeblock.segment.items import cover, draft_items
@@ -143,8 +143,8 @@ def _segment_parsed(
     else:
         core.extend([(to_char[starts[node]] + shift, to_char[ends[node] - 1] + 1 + shift) for node in nodes])
     edges: list[tuple[int, int]] = []
-    if 1 < len(items) <= MAX_FLOW_ITEMS and parsed.grammar.rules.flow:
-        edges = def_use_edges(tree, flow_rules, [draft.node for draft in drafts], mutation_defines)
+    if 1 < len(items) <= MAX_FLOW_ITEMS:
+        edges = def_use_edges(tree, flow_rules, pieces, mutation_defines)
     return items, edges
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from codeblock.segment.languages.rules import OPERATORS, LanguageRules, kinds, names, wheel
+from codeblock.segment.languages.rules import OPERATORS, LanguageRules, kinds, names, roles, wheel
 
 _CONTROL = (
     "if_statement for_statement enhanced_for_statement while_statement do_statement switch_expression try_statement "
@@ -12,16 +12,48 @@ _CONTROL = (
 )
 _CLAUSES = "catch_clause finally_clause switch_block_statement_group switch_rule"
 _CLASSES = (
-    "class_declaration interface_declaration enum_declaration record_declaration annotation_type_declaration "
-    "module_declaration"
+    "class_declaration interface_declaration enum_declaration record_declaration annotation_type_declaration module_declaration"
 )
-_FUNCTIONS = (
-    "method_declaration constructor_declaration compact_constructor_declaration annotation_type_element_declaration"
-)
+_FUNCTIONS = "method_declaration constructor_declaration compact_constructor_declaration annotation_type_element_declaration"
 _TYPES = (
     "type_identifier scoped_type_identifier generic_type array_type integral_type floating_point_type boolean_type void_type "
     "type_parameters type_arguments superclass super_interfaces extends_interfaces permits throws modifiers catch_type "
     "dimensions"
+)
+
+_FLOW = roles(
+    name="identifier",
+    used_name="type_identifier",
+    statements="program",
+    block="block",
+    let="local_variable_declaration field_declaration constant_declaration resource",
+    declarator="variable_declarator",
+    assign="assignment_expression",
+    augment="update_expression",
+    this_member="field_access",
+    member="array_access",
+    invocation="method_invocation",
+    import_path="import_declaration",
+    skip="package_declaration",
+    function="method_declaration",
+    anonymous="constructor_declaration compact_constructor_declaration lambda_expression",
+    parameters="formal_parameters inferred_parameters catch_formal_parameter",
+    class_body="class_declaration interface_declaration enum_declaration record_declaration annotation_type_declaration",
+    renamed="instanceof_expression enum_constant",
+    capture="type_pattern record_pattern",
+    branch="if_statement ternary_expression",
+    maybe="binary_expression",
+    switch="switch_expression switch_statement",
+    case="switch_block_statement_group",
+    arm="switch_rule",
+    loop="for_statement enhanced_for_statement while_statement",
+    loop_body_first="do_statement",
+    resources="try_statement try_with_resources_statement",
+    handler="catch_clause",
+    cleanup="finally_clause",
+    leave="return_statement throw_statement",
+    leave_loop="break_statement",
+    next_turn="continue_statement",
 )
 
 RULES = LanguageRules(
@@ -60,6 +92,9 @@ RULES = LanguageRules(
     ),
     not_core=names(f"import_declaration package_declaration line_comment block_comment {_TYPES}"),
     called={"object_creation_expression": "type", "array_creation_expression": "type"},
+    flow=_FLOW,
+    not_a_use=frozenset({"field"}),
+    mutators=frozenset(b"add addAll put putAll remove clear push pop poll offer append insert set sort reverse".split()),
     words=names(
         "public private protected static final void boolean String System Integer ArrayList HashMap Scanner Override extends "
         "implements throws package class ArrayUtils StringBuilder List Map int char double long new interface"

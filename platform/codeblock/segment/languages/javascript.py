@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from codeblock.segment.languages.rules import OPERATORS, LanguageRules, kinds, names, wheel
+from codeblock.segment.languages.rules import OPERATORS, LanguageRules, kinds, names, roles, wheel
 
 CONTROL = (
     "if_statement for_statement for_in_statement while_statement do_statement switch_statement try_statement "
@@ -32,6 +32,43 @@ SHAPE = (
     r"|import[ \t].*[ \t]from[ \t]+['\"]|.*=>[ \t]*\{[ \t]*$)"
 )
 PUNCTUATION = "( ) [ ] , . ; => function class this import export from extends const let var static ` ${"
+
+FLOW = roles(
+    name="identifier shorthand_property_identifier_pattern",
+    used_name="shorthand_property_identifier",
+    statements="program",
+    block="statement_block class_static_block",
+    let="lexical_declaration",
+    var="variable_declaration",
+    declarator="variable_declarator",
+    assign="assignment_expression",
+    augment="augmented_assignment_expression update_expression",
+    pair="pair_pattern",
+    member="member_expression subscript_expression",
+    invocation="call_expression",
+    imports="import_statement",
+    wrapper="export_statement",
+    function="function_declaration generator_function_declaration",
+    anonymous="function_expression generator_function arrow_function method_definition",
+    parameters="formal_parameters",
+    class_body="class_declaration class",
+    branch="if_statement ternary_expression",
+    maybe="binary_expression",
+    switch="switch_statement",
+    case="switch_case",
+    default_case="switch_default",
+    loop="for_statement for_in_statement while_statement",
+    loop_body_first="do_statement",
+    resources="try_statement",
+    handler="catch_clause",
+    cleanup="finally_clause",
+    leave="return_statement throw_statement",
+    leave_loop="break_statement",
+    next_turn="continue_statement",
+)
+MUTATORS = frozenset(
+    b"push pop shift unshift splice sort reverse fill copyWithin set add delete clear append appendChild remove".split()
+)
 
 RULES = LanguageRules(
     name="javascript",
@@ -65,6 +102,8 @@ RULES = LanguageRules(
     ),
     not_core=names("import_statement comment html_comment hash_bang_line"),
     not_core_first=names("decorator"),
+    flow=FLOW,
+    mutators=MUTATORS,
     words=names(WORDS),
     signs=SIGNS,
     impossible=(re.compile(r"\A\s*(?:[<#]|SELECT\b|def\b|package\b|using\b)"),),

@@ -67,6 +67,7 @@ RULES = LanguageRules(
     not_core_names=frozenset({b"self"}),
     not_core_first=frozenset({"decorator"}),
     documented=frozenset({"module", "function_definition", "class_definition"}),
+    binding="python",
     flow={
         **dict.fromkeys(("module", "block", "expression_statement", "decorated_definition"), "sequence"),
         **dict.fromkeys(_IMPORTS, "imports"),
@@ -95,8 +96,8 @@ RULES = LanguageRules(
         "named_expression": "walrus",
         "as_pattern_target": "target",
         "call": "call",
-        "boolean_operator": "maybe",
-        "conditional_expression": "maybe",
+        "boolean_operator": "maybe_here",
+        "conditional_expression": "maybe_here",
         # what the methods above look for
         "case_clause": "case",
         "except_clause": "handler",

@@ -31,6 +31,11 @@ def kinds(**groups: str) -> Mapping[str, str]:
     return {name: ItemKind[kind.upper()].value for kind, group in groups.items() for name in group.split()}
 
 
+def roles(**groups: str) -> Mapping[str, str]:
+    """Node type -> role in the data flow, from one string of node types for each role."""
+    return {name: role for role, group in groups.items() for name in group.split()}
+
+
 def wheel(package: str, function: str = "language") -> Callable[[], object]:
     """The `language` function of a grammar's package, which is imported when a text needs it.
 
@@ -110,6 +115,9 @@ class LanguageRules:
     # -- data flow
     flow: Mapping[str, str] = field(default_factory=dict)
     """Role in the data flow by node type; roles are the methods of `DefUse`, and those in `flow_rules`. Empty: no edges."""
+    binding: str = "declared"
+    """Who makes a name local: `declared` - its declaration, for its block; `assigned` - any assignment, for its function;
+    `python` - the same, with class bodies that run in place."""
     not_a_use: Names = frozenset()
     """Fields in which an identifier is not a use of a variable."""
     mutators: frozenset[bytes] = frozenset()

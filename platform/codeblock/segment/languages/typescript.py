@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 
 from codeblock.segment.languages import javascript
-from codeblock.segment.languages.rules import LanguageRules, kinds, names, wheel
+from codeblock.segment.languages.rules import LanguageRules, kinds, names, roles, wheel
 
 _TYPES = (
     "type_annotation type_arguments type_parameters accessibility_modifier override_modifier asserts_annotation "
@@ -42,6 +42,15 @@ RULES = replace(
     called={
         **dict.fromkeys(_CLASSES.split(), "name"),
         "type_alias_declaration": "name",
+    },
+    flow={
+        **javascript.FLOW,
+        **roles(
+            used_name="type_identifier",
+            function="function_signature",
+            anonymous="method_signature abstract_method_signature",
+            class_body="abstract_class_declaration interface_declaration enum_declaration type_alias_declaration",
+        ),
     },
     words=names(
         "interface readonly implements string number boolean any void enum namespace abstract private public protected unknown "
