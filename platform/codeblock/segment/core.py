@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codeblock.schema import ItemKind
 from codeblock.segment.tree import FlatTree, Grammar
 
 NOTHING, WHOLE, NAME, SKIP, SKIP_FIRST, DOCUMENTED, CALLED = range(7)
@@ -32,7 +33,7 @@ class CoreRules:
             self.action[kind] = WHOLE
         self.types = frozenset(grammar.field(name) for name in rules.not_core_fields)
         self.called = {kind: grammar.field(name) for key, name in rules.called.items() for kind in grammar.ids({key})}
-        self.defines = {grammar.field("name")}
+        self.defined = grammar.ids({n for n, kind in rules.item_kinds.items() if kind == ItemKind.CLASS.value})
 
 
 def core_nodes(tree: FlatTree, rules: CoreRules) -> list[int]:
@@ -73,7 +74,7 @@ def _called(tree: FlatTree, rules: CoreRules, node: int) -> list[int]:
     """The name of the type that a node creates, or that it defines with a body."""
     field = rules.called[tree.kinds[node]]
     name = tree.child(node, field)
-    if name is None or (field in rules.defines and tree.child_of(node, rules.body) is None):
+    if name is None or (tree.kinds[node] in rules.defined and tree.child_of(node, rules.body) is None):
         return []
     while tree.after[name] > name + 1:
         name += 1

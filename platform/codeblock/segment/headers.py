@@ -22,10 +22,14 @@ class ItemRules:
         self.clauses = grammar.ids(rules.clauses)
         self.clause_tokens = grammar.ids(rules.clause_tokens, named=False)
         self.body = grammar.body
-        self.header_fields = frozenset(grammar.field(name) for name in rules.header_fields)
+        self.header_parts = grammar.ids(rules.header_parts)
+        self.header_fields = frozenset(grammar.field(name) for name in rules.header_parts) - {-1}
+        self.trailing = grammar.ids(rules.trailing)
         self.comment = grammar.comment
         self.opened_by = {
-            kind: grammar.ids({token}, named=False) for name, token in rules.opened_by.items() for kind in grammar.ids({name})
+            kind: grammar.ids({token}, named=False)
+            for name, token in rules.opened_by.items()
+            for kind in grammar.ids({name})
         }
 
 
@@ -75,7 +79,9 @@ class _Outline:
         """Take in a node; returns the next one to visit."""
         tree, rules = self.tree, self.rules
         kind, parent = tree.kinds[node], self.parents[-1]
-        in_body = parent in self.opened or (tree.kinds[parent] in rules.body and tree.fields[node] not in rules.header_fields)
+        in_body = parent in self.opened or (
+            tree.kinds[parent] in rules.body and kind not in rules.header_parts and tree.fields[node] not in rules.header_fields
+        )
         if not rules.named[kind]:
             if kind in rules.clause_tokens and tree.starts[node] > tree.starts[self.groups[-1].node]:
                 self._begin(Group(node, tree.after[parent], ItemKind.CONTROL.value, True))
@@ -89,7 +95,7 @@ class _Outline:
         elif kind in rules.comment:
             if in_body or parent == self.groups[-1].node or tree.kinds[parent] in rules.compound:
                 return self._statement(node)
-        elif in_body and kind not in rules.body:
+        elif in_body and (kind not in rules.body or self._is_delimited(node)):
             return self._statement(node)
         if tree.after[node] == node + 1:
             self._head(tree.starts[node], tree.ends[node])
@@ -97,6 +103,10 @@ class _Outline:
         self.parents.append(node)
         self._open(node)
         return node + 1
+
+    def _is_delimited(self, node: int) -> bool:
+        """Whether a body has a header of its own (`{`) where it stands as a statement; else it is one with that around it."""
+        return node + 1 < self.tree.after[node] and not self.rules.named[self.tree.kinds[node + 1]]
 
     def _open(self, node: int) -> None:
         """Enter a node: the header of the innermost group goes on at least to its start."""

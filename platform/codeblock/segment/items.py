@@ -66,6 +66,8 @@ class _Cutter:
                 continue  # a token between statements; the item before it covers it
             if kind in rules.comment:
                 self._comment(node)
+            elif kind in rules.trailing and self.pieces:
+                self._piece(self.pieces[-1][0], starts[node], ends[node])
             elif kind in rules.attached:
                 first, start = self.waiting[:2] if self.waiting else (node, starts[node])
                 self.waiting = first, start, ends[node]
@@ -84,6 +86,8 @@ class _Cutter:
         return len(self.items) - 1
 
     def _piece(self, item: int, start: int, end: int) -> None:
+        while end > start + 1 and self.tree.data[end - 1] in b" \t\r\n":
+            end -= 1  # some grammars put the line's end into a directive
         if self.pieces and self.pieces[-1][0] == item:
             start = self.pieces.pop()[1]
         self.pieces.append((item, start, end))

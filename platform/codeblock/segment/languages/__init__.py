@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from codeblock.segment.languages import c, cpp, java, javascript, python, typescript
+from codeblock.segment.languages import bash, c, cpp, csharp, go, java, javascript, kotlin, php, python, ruby, rust, typescript
 from codeblock.segment.languages.rules import LanguageRules
 
 ALL: tuple[LanguageRules, ...] = (
@@ -13,6 +13,13 @@ ALL: tuple[LanguageRules, ...] = (
     cpp.RULES,
     typescript.RULES,
     typescript.TSX,
+    csharp.RULES,
+    php.RULES,
+    go.RULES,
+    rust.RULES,
+    ruby.RULES,
+    bash.RULES,
+    kotlin.RULES,
 )
 """Where two languages take an untagged text equally well, the first is meant."""
 

@@ -32,7 +32,7 @@ RULES = replace(
         ),
     },
     wrappers=c.RULES.wrappers | names("template_declaration linkage_specification"),
-    attached=names("access_specifier"),
+    attached=names("access_specifier template_parameter_list"),
     compound=c.RULES.compound | names(f"{_CONTROL} {_CLAUSES} {_CLASSES} namespace_definition template_declaration"),
     clauses=names(_CLAUSES),
     core=c.RULES.core | names("raw_string_literal user_defined_literal namespace_identifier"),

@@ -80,6 +80,8 @@ class LanguageRules:
     """Statements that take their kind from their first child that is not `attached`."""
     attached: Names = frozenset()
     """What goes with the statement behind it: decorators, attributes, access specifiers."""
+    trailing: Names = frozenset()
+    """What goes with the statement before it: the text of a here-document."""
     compound: Names
     """Statements with bodies, and their clauses: comments right inside them are items."""
     clauses: Names = frozenset()
@@ -88,8 +90,8 @@ class LanguageRules:
     """Anonymous tokens that begin such a part where the grammar has no node for it."""
     body: Names
     """Node types of bodies: their named children are statements, their tokens belong to the header."""
-    header_fields: Names = frozenset()
-    """Fields of a body whose nodes are no statements but belong to its header."""
+    header_parts: Names = frozenset()
+    """Fields of a body, and node types in it, that are no statements but belong to its header."""
     opened_by: Mapping[str, str] = field(default_factory=dict)
     """Node types that hold their statements themselves, behind this token."""
     comment: Names

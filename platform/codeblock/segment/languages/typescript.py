@@ -29,7 +29,7 @@ RULES = replace(
         **kinds(
             **{"class": f"{_CLASSES} internal_module module"},
             function=_FUNCTIONS,
-            definition="public_field_definition property_signature",
+            definition="public_field_definition property_signature enum_assignment",
             **{"import": "import_alias"},
         ),
     },
