@@ -28,18 +28,18 @@ class Control(Lexical):
         outcomes: list[Layer] = []
         exhaustive = False
         for child in self.tree.children(node):
-            if fields[child] == rules.f_consequence:
+            if fields[child] in (rules.f_consequence, rules.f_body):
                 ways += self.way([(self.scan, child)], outcomes)
             elif fields[child] == rules.f_alternative:
                 if self.kinds[child] in rules.otherwise_if:
                     condition = self.tree.child(child, rules.f_condition)
                     ways += [] if condition is None else [(self.scan, condition)]
-                    body = self.tree.child(child, rules.f_consequence) or self.body_of(child)
+                    body = self.first(child, (rules.f_consequence, rules.f_body))
                     ways += self.way([] if body is None else [(self.scan, body)], outcomes)
                 else:
                     ways += self.way([(self.scan, child)], outcomes)
                     exhaustive = True
-            elif not ways:
+            elif not ways or fields[child] == rules.f_condition:
                 before.append((self.scan, child))
         self.in_block(*before, *ways, (self._join, (outcomes, exhaustive)))
 
@@ -70,10 +70,12 @@ class Control(Lexical):
         body = self.first(node, (rules.f_body,))
         if body is None:
             body = self.body_of(node)
-        holder = node if body is None else body
-        cases = [child for child in self.tree.children(holder) if self.kinds[child] in rules.case]
+        own = [child for child in self.tree.children(node) if self.kinds[child] in rules.case]
+        body = None if own else body
+        cases = own or [child for child in self.tree.children(node if body is None else body) if self.kinds[child] in rules.case]
         outcomes: list[Layer] = []
         before = self.without(node, *([body] if body is not None else cases))
+        before += [step for child in self.tree.children(node) if self.fields[child] == rules.f_alias for step in self.bind(child, self.declare)]
         steps: list[Step] = []
         exhaustive = False
         for case in cases:
@@ -152,6 +154,16 @@ class Control(Lexical):
             body = next((c for c in self._parts(node)[::-1] if c not in (condition, step, holder)), None)
         return body
 
+    def each(self, node: int) -> None:
+        """`for (x in y)` of a grammar without fields: the declared name, or else the second part, is x."""
+        parts = self._parts(node)
+        target = next((part for part in parts if self.kinds[part] in self.rules.declarator), parts[min(1, len(parts) - 1)])
+        body = self._loop_part(node, node, None, None)
+        note = self.assign_name if self.rules.assignment_declares else self.declare
+        before: list[Step] = [(self.scan, part) for part in parts if part not in (target, body)]
+        bound = self.bind(target, note)
+        self.in_block(*before, (self._enter_loop, None), *bound, (self._each_turn, (body, None, False)))
+
     def _each(self, node: int, holder: int, target: int) -> None:
         body = self._loop_part(node, holder, None, None)
         source = self.first(holder, (self.rules.f_right, self.rules.f_value))
@@ -168,7 +180,8 @@ class Control(Lexical):
     def loop_body_first(self, node: int) -> None:
         """`do .. while`, `loop`: the body, then the condition."""
         rules = self.rules
-        condition, body = self.tree.child(node, rules.f_condition), self._loop_part(node, node, None, None)
+        condition = self.tree.child(node, rules.f_condition)
+        body = self._loop_part(node, node, condition, None)
         if condition is None:
             condition = next((c for c in self._parts(node) if c != body), None)
         endless = condition is None or self.text(condition).strip(b"( )") in ALWAYS
@@ -227,7 +240,8 @@ class Control(Lexical):
         steps: list[Step] = []
         body = self.body_of(node)
         for child in self.tree.children(node):
-            if child != body and (self.fields[child] == rules.f_parameter or self.kinds[child] in rules.parameters):
+            caught = self.fields[child] in (rules.f_parameter, rules.f_name, rules.f_variable)
+            if child != body and (caught or self.kinds[child] in (rules.parameters | rules.bindable)):
                 steps += self.bind(child, self.declare)
             else:
                 steps.append((self.scan, child))
@@ -236,10 +250,80 @@ class Control(Lexical):
     def resources(self, node: int) -> None:
         """`try (x = ..)`, `using (x = ..)`: what is not a part of the `try` comes first, its names end with it."""
         rules, tree = self.rules, self.tree
-        body = self.body_of(node)
+        body = self.first(node, (rules.f_body,)) or self.body_of(node)
+        if body is None:
+            self.guarded(node)
+            return
         clauses = rules.handler | rules.cleanup
         first = [child for child in tree.children(node) if child != body and self.kinds[child] not in clauses]
         self.in_block(*((self.scan, child) for child in first), (self.guarded, node))
+
+    def guarded_body(self, node: int) -> list[Step]:
+        """Steps of the part that handlers watch; a grammar may have it as statements beside the clauses."""
+        body = self.first(node, (self.rules.f_body,)) or self.body_of(node)
+        if body is not None:
+            return [(self.scan, body)]
+        clauses = self.rules.handler | self.rules.cleanup
+        return [(self.scan, child) for child in self.tree.children(node) if self.kinds[child] not in clauses]
+
+    def clause_body(self, clause: int) -> int | None:
+        """What a clause runs."""
+        body = self.body_of(clause)
+        return clause if body is None or self.methods[self.kinds[clause]] is not None else body
+
+    def maybe_guarded(self, node: int) -> None:
+        """A body that may have handlers."""
+        kinds = {self.kinds[child] for child in self.tree.children(node)}
+        if kinds & (self.rules.handler | self.rules.cleanup):
+            self.guarded(node)
+        else:
+            self.statements(node)
+
+    def scoped(self, node: int) -> None:
+        """A statement whose header declares names for itself (`using`)."""
+        self.in_block((self.inside, node))
+
+    def chain(self, node: int) -> None:
+        """`if a; then ..; elif b; then ..; else ..; fi` as one run of children."""
+        rules = self.rules
+        clauses = rules.otherwise_if | rules.otherwise
+        outcomes: list[Layer] = []
+        steps: list[Step] = []
+        exhaustive = False
+        children = self._parts(node)
+        own = [child for child in children if self.kinds[child] not in clauses]
+        for place, parts in enumerate([own, *(self._parts(c) for c in children if self.kinds[c] in clauses)]):
+            last = place > 0 and self.kinds[children[len(own) + place - 1]] in rules.otherwise
+            if not last and parts:
+                steps.append((self.scan, parts.pop(0)))
+            steps += self.way([(self.scan, part) for part in parts], outcomes)
+            exhaustive = exhaustive or last
+        self.then(*steps, (self._join, (outcomes, exhaustive)))
+
+    def command(self, node: int) -> None:
+        """A shell command: its name may be a function, `read x` defines x."""
+        parts = self._parts(node)
+        text = self.text(parts[0]) if parts else b""
+        self.inside(node)
+        if parts:
+            self.use(text, self.owner[parts[0]])
+        if text in (b"return", b"exit"):
+            self.scope.dead[-1] = True
+        elif text in (b"break", b"continue"):
+            (self.leave_loop if text == b"break" else self.next_turn)(node)
+        for part in parts[1:] if text in (b"read", b"mapfile", b"readarray") else ():
+            if (name := self.text(part)).decode().isidentifier():
+                self.assign_name(name, self.owner[part])
+
+    def local(self, node: int) -> None:
+        """`local x=1`, `declare x`; `export x` and `readonly x` are not local."""
+        if self.text(node).startswith((b"local", b"declare", b"typeset")):
+            inner = self._parts(node)
+            uses = [(self.scan, v) for c in inner if (v := self.tree.child(c, self.rules.f_value)) is not None]
+            names = [self.tree.child(c, self.rules.f_name) or c for c in inner]
+            self.then(*uses, *(step for n in names for step in self.bind(n, self.declare_in_function)))
+        else:
+            self.inside(node)
 
     def handler_names(self, _: int) -> list[bytes]:
         """What is caught is a name of the handler's block alone."""

@@ -227,7 +227,7 @@ class DefUse(Simple):
             if kind in rules.handler:
                 handlers += [(self._begin_handler, log), (self.within, child), (self._end_handler, (child, outcomes))]
             elif kind in rules.cleanup:
-                cleanup = self.body_of(child)
+                cleanup = self.clause_body(child)
             elif kind in rules.otherwise:
                 otherwise = self.body_of(child)
         steps: list[Step] = []
@@ -238,15 +238,23 @@ class DefUse(Simple):
             steps.append((self._cleanup, (cleanup, loop and (loop, len(loop.breaks), len(loop.continues)))))
         scope.logs.append({})
         scope.push({})
-        body = self.body_of(node)
         self.then(
-            *([(self.visit, body)] if body is not None else []),
+            *self.guarded_body(node),
             (self._end_guarded, (log, normal)),
             *handlers,
             (self._otherwise, (normal, otherwise, outcomes)),
             (self._join, (outcomes, True)),
             *steps,
         )
+
+    def guarded_body(self, node: int) -> list[Step]:
+        """Steps of the part that handlers watch."""
+        body = self.body_of(node)
+        return [] if body is None else [(self.visit, body)]
+
+    def clause_body(self, clause: int) -> int | None:
+        """What a clause runs."""
+        return self.body_of(clause)
 
     def _end_guarded(self, argument: tuple[Layer, list[Layer]]) -> None:
         log, normal = argument

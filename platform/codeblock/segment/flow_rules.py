@@ -24,6 +24,7 @@ _CLASSES = (
     "declarator",
     "default_case",
     "for_clause",
+    "function_body",
     "handler",
     "member",
     "otherwise",
@@ -34,12 +35,13 @@ _CLASSES = (
     "pattern_class",
     "pattern_key",
     "pattern_name",
+    "type",
     "wrapper",
 )
 _SHORT = frozenset({"&&", "||", "??", "?:", "and", "or"})
 _NO_UPDATE = frozenset({"=", "==", "!=", "<=", ">=", ":=", "===", "!==", "?="})
 # parts of a pattern that are used, not bound
-_OUTSIDE = ("type", "value", "right", "default_value", "size", "parameters", "return_type", "bounds", "trait")
+_OUTSIDE = ("type", "value", "right", "default_value", "size", "parameters", "return_type", "bounds", "trait", "condition")
 
 
 class FlowRules:
@@ -77,6 +79,7 @@ class FlowRules:
         self.default_case, self.otherwise_if = ids["default_case"], ids["otherwise_if"]
         self.declarator, self.parameters, self.pair = ids["declarator"], ids["parameters"], ids["pair"]
         self.wrapper, self.bindable = ids["wrapper"], ids["name"]
+        self.type, self.function_body = ids["type"], ids["function_body"]
         self.definition = ids["function"] | ids["class_body"]
         updates = {name for name in grammar.type_of if name.endswith("=") and name not in _NO_UPDATE}
         self.update = grammar.ids(updates, named=False)
@@ -99,7 +102,9 @@ class FlowRules:
         self.f_attribute, self.f_guard = grammar.field("attribute"), grammar.field("guard")
         self.f_body, self.f_kind, self.f_declarator = map(grammar.field, ("body", "kind", "declarator"))
         self.f_parameter, self.f_argument = grammar.field("parameter"), grammar.field("argument")
-        self.f_target = tuple(map(grammar.field, ("name", "pattern", "left", "declarator")))
-        self.f_each = tuple(map(grammar.field, ("left", "pattern", "name", "declarator")))
+        self.f_target = tuple(map(grammar.field, ("name", "pattern", "left", "declarator", "variable")))
+        self.f_each = tuple(map(grammar.field, ("left", "pattern", "name", "declarator", "variable")))
+        self.f_callee = tuple(map(grammar.field, ("name", "method")))
+        self.f_variable, self.f_path = grammar.field("variable"), grammar.field("path")
         self.f_step = tuple(map(grammar.field, ("increment", "update")))
         self.f_object = tuple(map(grammar.field, ("object", "receiver", "scope")))

@@ -12,7 +12,7 @@ from typing import Any
 
 from codeblock.segment.defuse import DefUse, Step
 from codeblock.segment.flow_rules import NAME
-from codeblock.segment.scopes import Scope
+from codeblock.segment.scopes import Layer, Scope
 
 THIS = re.compile(rb"this\s*(?:\.|->)\s*\w+")
 
@@ -24,6 +24,7 @@ class Lexical(DefUse):
         super().__init__(*arguments)
         self.keep_uses = True
         self.keys = 0
+        self.defined_names: set[bytes] = set()  # of functions and classes
         self.methods = [None if role == "scan" else getattr(self, role) for role in self.rules.statement]
 
     # -- names
@@ -37,7 +38,16 @@ class Lexical(DefUse):
 
     def use(self, name: bytes, item: int) -> None:
         """Note a use."""
+        if name[:1] == b"@" and (owner := self.class_around()) is not None:
+            owner.used_members.append((name, item))
         super().use(self.key(self.scope, name), item)
+
+    def class_around(self) -> Scope | None:
+        """The class that the walk is in."""
+        scope: Scope | None = self.scope
+        while scope is not None and not scope.is_class:
+            scope = scope.parent
+        return scope
 
     def declare(self, name: bytes, item: int) -> None:
         """Note a definition that makes the name one of the innermost block."""
@@ -57,6 +67,8 @@ class Lexical(DefUse):
 
     def assign_name(self, name: bytes, item: int) -> None:
         """Note a definition of a name that is declared elsewhere."""
+        if name[:1] == b"@" and (owner := self.class_around()) is not None:
+            owner.assigned_members.append((name, item))
         scope, name = self.scope, self.key(self.scope, name)
         if name not in scope.defined and scope is not self.module and not self.rules.assignment_declares:
             scope.declared.setdefault(name, False)
@@ -82,11 +94,17 @@ class Lexical(DefUse):
         for name, item in scope.free:
             if name in defined:
                 incoming[item] |= defined[name]
-            elif parent is not None:
+            elif parent is not None and self.leaves(scope, name):
                 parent.free.append((self.key(parent, name), item))
         if parent is not None:
-            parent.free.extend((self.key(parent, name), item) for name, item in scope.open_uses if name not in defined)
+            for name, item in scope.open_uses:
+                if name not in defined and self.leaves(scope, name):
+                    parent.free.append((self.key(parent, name), item))
             self.scope = parent
+
+    def leaves(self, scope: Scope, name: bytes) -> bool:
+        """Whether a scope sees a name of the scope around it: where assignment declares, a function sees no variables there."""
+        return not scope.is_isolated or name in self.defined_names or name in scope.declared
 
     # -- expressions, in the order of evaluation; a node with a method of its own does its steps before the rest
 
@@ -134,7 +152,7 @@ class Lexical(DefUse):
         """A call. `a.b(c)` whose tree has b as a name of the call: it is a use only without an object before it."""
         rules, tree = self.rules, self.tree
         changed = self.first(node, rules.f_object)
-        name = tree.child(node, rules.f_name) if changed is not None else None
+        name = self.first(node, rules.f_callee) if changed is not None else None
         steps = self.without(node, name)
         if self.mutation_defines:
             callee = node + 1
@@ -158,10 +176,7 @@ class Lexical(DefUse):
         member = list(self.tree.children(node))[-1:]
         if not member or not THIS.fullmatch(self.text(node)) or self.kinds[node] not in self.rules.this_member:
             return None, None
-        scope: Scope | None = self.scope
-        while scope is not None and not scope.is_class:
-            scope = scope.parent
-        return member[0], scope
+        return member[0], self.class_around()
 
     def renamed(self, node: int) -> None:
         """A test that gives its object a name (`x instanceof A a`)."""
@@ -202,17 +217,16 @@ class Lexical(DefUse):
             if kind in self.rules.wrapper:
                 self.hoist(child)
             elif kind in self.rules.definition and (name := self.name_of(child)) is not None:
+                self.defined_names.add(self.text(name))
                 self.declare(self.text(name), self.owner[name])
 
     def name_of(self, node: int) -> int | None:
         """The name that a function or class defines."""
         rules = self.rules
         name = self.first(node, (rules.f_name, rules.f_declarator))
-        while name is not None and self.special[self.kinds[name]] != NAME:
+        while name is not None and name + 1 < self.after[name]:
             inner = self.first(name, (rules.f_declarator, rules.f_name))
-            if inner is None:
-                inner = name + 1 if name + 1 < self.after[name] else None
-            name = inner
+            name = name + 1 if inner is None else inner
         return name
 
     # -- what is defined
@@ -234,7 +248,7 @@ class Lexical(DefUse):
                     uses.append((self.scan, node))
                     names.append((self._mutate, node))
                 node = after[node]
-            elif node > pattern and node != inner and fields[node] in rules.outside:
+            elif kind in rules.type or (node > pattern and node != inner and fields[node] in rules.outside):
                 uses.append((self.scan, node))
                 node = after[node]
             else:
@@ -286,7 +300,11 @@ class Lexical(DefUse):
         targets = [child for child in self.tree.children(node) if self.fields[child] in rules.f_target]
         if not targets and (alone := node + 1) < self.after[node]:
             targets = [alone]
-        uses = self.without(node, *targets)
+        otherwise = self.tree.child(node, rules.f_alternative)
+        uses = self.without(node, otherwise, *targets)
+        if otherwise is not None:
+            outcomes: list[Layer] = []
+            uses += [(self._begin, None), (self.scan, otherwise), (self._end, outcomes), (self._join, (outcomes, False))]
         return [*uses, *(step for target in targets for step in self.bind(target, note))]
 
     def assign(self, node: int) -> None:
@@ -326,11 +344,60 @@ class Lexical(DefUse):
                 self.then(*self.bind(alias, self.declare))
                 node = after[node]
                 continue
-            if self.kinds[node] in self.rules.bindable and self.fields[node] not in self.rules.not_a_use:
+            if self.special[self.kinds[node]] == NAME and self.fields[node] != self.rules.f_path:
                 self.declare(self.text(node), self.owner[node])
             node += 1
 
+    def import_string(self, node: int) -> None:
+        """`import "a/b"` defines b."""
+        name, path = self.tree.child(node, self.rules.f_name), self.tree.child(node, self.rules.f_path)
+        if (named := path if name is None else name) is not None:
+            self.declare(self.text(named).strip(b'"`').rpartition(b"/")[2], self.owner[named])
+
+    def alias_name(self, node: int) -> None:
+        """A type or a macro of that name; its parameters and what it stands for are walked."""
+        name = self.name_of(node)
+        name = node + 1 if name is None else name
+        self.then(*self.without(node, name), (self._note, (self.declare, name)))
+
+    def outer(self, node: int) -> None:
+        """`global x`: names of the module."""
+        for child in self.tree.children(node):
+            self.scope.declared.setdefault(self.text(child), False)
+
+    def first_part(self, node: int) -> None:
+        """`a::b`: a is used."""
+        self.scan(node + 1)
+
+    def update(self, node: int) -> None:
+        """`++x`, `x--`; another operator only uses."""
+        text = self.text(node)
+        if text.startswith((b"++", b"--")) or text.endswith((b"++", b"--")):
+            self.augment(node)
+        else:
+            self.inside(node)
+
+    def property(self, node: int) -> None:
+        """`val x: T = value` of a grammar without fields."""
+        targets = [child for child in self.tree.children(node) if self.kinds[child] in self.rules.declarator]
+        self.then(*self.without(node, *targets), *(step for t in targets for step in self.bind(t, self.declare)))
+
     # -- functions and classes
+
+    def isolated(self, node: int) -> None:
+        """A method that is no name of its own."""
+        self.function(node)
+
+    def inline(self, node: int) -> None:
+        """A block that is given to a call, and that shares the names around it: it may run any number of times."""
+        parameters = [c for c in self.tree.children(node) if self.kinds[c] in self.rules.parameters]
+        outcomes: list[Layer] = []
+        self.enter_block(None)
+        self._begin_loop()
+        loop = self.scope.loops[-1]
+        bound = [step for parameter in parameters for step in self.bind(parameter, self.declare)]
+        ends: list[Step] = [(self._end_body, ({}, False)), (self._end, outcomes), (self._after_loop, (outcomes, loop))]
+        self.then(*bound, *self.without(node, *parameters), *ends, (self.leave_block, None))
 
     def anonymous(self, node: int) -> None:
         """A function that defines no name around it."""
@@ -341,7 +408,7 @@ class Lexical(DefUse):
         rules = self.rules
         body = self.first(node, (rules.f_body,))
         if body is None:
-            body = self.body_of(node)
+            body = self.tree.child_of(node, rules.function_body) or self.body_of(node)
         name = self.name_of(node) if self.kinds[node] in rules.definition else None
         header_end = self.after[node] if body is None else body
         parameters = self._outermost(node + 1, header_end, rules.parameters)
@@ -350,9 +417,10 @@ class Lexical(DefUse):
         bound = [step for parameter in parameters for step in self.bind(parameter, self.declare)]
         if name is not None:
             self.use_types(node, name, body, parameters)
-        if body is None:
-            return
-        self.then((self._open, None), *bound, (self._body, body), (self._close, None))
+            if body is None:
+                return
+        within: list[Step] = self.without(node, *parameters) if body is None else [(self._body, body)]
+        self.then((self._open, node), *bound, *within, (self._close, None))
 
     def _outermost(self, node: int, end: int, kinds: frozenset[int]) -> list[int]:
         found = []
@@ -371,8 +439,9 @@ class Lexical(DefUse):
             if n != name and self.special[self.kinds[n]] == NAME and not any(a <= n < b for a, b in inside):
                 self.use(self.text(n), self.owner[n])
 
-    def _open(self, _: None) -> None:
+    def _open(self, node: int) -> None:
         self.scope = Scope(self.scope)
+        self.scope.is_isolated = self.rules.assignment_declares and self.rules.statement[self.kinds[node]] != "anonymous"
 
     def _close(self, _: None) -> None:
         self.close_scope()
@@ -388,11 +457,18 @@ class Lexical(DefUse):
         body = self.first(node, (self.rules.f_body,))
         if body is None:
             body = self.body_of(node)
-        parameters = [n for n in self.tree.children(node) if self.kinds[n] in self.rules.parameters]
+        parameters = self._outermost(node + 1, self.after[node] if body is None else body, self.rules.parameters)
+        if body is None and not parameters:
+            self.inside(node)
+            return
         bound = [step for parameter in parameters for step in self.bind(parameter, self.declare)]
-        rest = self.without(node, body, self.name_of(node), *parameters)
+        rest = self.without(node, body, self.name_of(node) if self.kinds[node] in self.rules.definition else None, *parameters)
         within: list[Step] = [] if body is None else [(self.statements, body)]
         self.then(*rest, (self._open_class, None), *bound, *within, (self._close, None))
+
+    def members(self, node: int) -> None:
+        """More members of a class, as those of a class without a name (`impl`)."""
+        self.class_body(node)
 
     def _open_class(self, _: None) -> None:
         self.scope = Scope(self.scope)

@@ -45,7 +45,7 @@ class Scope:
         self.exported: list[tuple[bytes, int]] = []  # definitions of nonlocal names made by functions within
         self.foreign: Layer = {}  # name -> set of definitions made by functions within
         self.blocks: list[dict[bytes, bytes]] = []  # nested blocks: name -> the key that it is known by
-        self.is_class = False
+        self.is_class = self.is_isolated = False
         self.assigned_members: list[tuple[bytes, int]] = []  # `this.x = ..`
         self.used_members: list[tuple[bytes, int]] = []
         self.uses: list[tuple[bytes, int]] = []  # all uses; kept only where functions within may define names

@@ -4,9 +4,28 @@ from __future__ import annotations
 
 import re
 
-from codeblock.segment.languages.rules import OPERATORS, LanguageRules, kinds, names, wheel
+from codeblock.segment.languages.rules import OPERATORS, LanguageRules, kinds, names, roles, wheel
 
 _CONTROL = "if_statement for_statement c_style_for_statement while_statement case_statement"
+
+_FLOW = roles(
+    name="variable_name",
+    statements="program",
+    wrapper="redirected_statement",
+    assign="variable_assignment",
+    update="postfix_expression",
+    command="command",
+    local="declaration_command",
+    member="subscript",
+    function="function_definition",
+    chain="if_statement",
+    otherwise_if="elif_clause",
+    otherwise="else_clause",
+    maybe="list",
+    switch="case_statement",
+    arm="case_item",
+    loop="for_statement while_statement c_style_for_statement",
+)
 
 RULES = LanguageRules(
     name="bash",
@@ -35,6 +54,7 @@ RULES = LanguageRules(
     ),
     core_tokens=OPERATORS | names("if then elif else for while until do case in select && || | |& > >> < << <<< >& &> ;& ;;&"),
     not_core=names("comment heredoc_start heredoc_end"),
+    flow=_FLOW,
     words=names("echo fi done then esac elif read bin bash sudo grep awk sed cd mkdir ls rm cat export local"),
     signs=("#!/bin/", "echo ", "; then", "; do", "\nfi", "\ndone", "$(", "${", "[ -", "$1", "| grep"),
     impossible=(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from codeblock.segment.languages.rules import OPERATORS, LanguageRules, kinds, names, wheel
+from codeblock.segment.languages.rules import OPERATORS, LanguageRules, kinds, names, roles, wheel
 
 CONTROL = (
     "if_statement for_statement while_statement do_statement switch_statement labeled_statement seh_try_statement "
@@ -20,6 +20,34 @@ TYPES = (
 LITERALS = "number_literal string_literal char_literal true false null"
 KEYWORDS = "if else for while do switch case default return goto break continue sizeof"
 IMPORTS = "preproc_include"
+
+FLOW = roles(
+    name="identifier",
+    used_name="type_identifier",
+    statements="translation_unit",
+    block="compound_statement",
+    wrapper="linkage_specification declaration_list preproc_if preproc_ifdef preproc_else preproc_elif",
+    let="declaration",
+    declarator="init_declarator",
+    assign="assignment_expression",
+    augment="update_expression",
+    member="field_expression subscript_expression pointer_expression",
+    invocation="call_expression",
+    skip="preproc_include",
+    alias_name="type_definition preproc_def preproc_function_def",
+    function="function_definition",
+    parameters="parameter_list",
+    class_body="struct_specifier union_specifier enum_specifier",
+    branch="if_statement conditional_expression",
+    maybe="binary_expression",
+    switch="switch_statement",
+    case="case_statement",
+    loop="for_statement while_statement",
+    loop_body_first="do_statement",
+    leave="return_statement",
+    leave_loop="break_statement",
+    next_turn="continue_statement",
+)
 
 RULES = LanguageRules(
     name="c",
@@ -49,6 +77,7 @@ RULES = LanguageRules(
     not_core=names(f"{IMPORTS} comment {TYPES}"),
     not_core_first=names("pointer_declarator"),
     called=dict.fromkeys(CLASSES.split(), "name"),
+    flow=FLOW,
     words=names(
         "printf scanf malloc free sizeof struct include stdio stdlib NULL char int void main unsigned typedef strlen strcpy "
         "float double long fopen const"

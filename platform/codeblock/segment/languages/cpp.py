@@ -6,11 +6,28 @@ import re
 from dataclasses import replace
 
 from codeblock.segment.languages import c
-from codeblock.segment.languages.rules import OPERATORS, kinds, names, wheel
+from codeblock.segment.languages.rules import OPERATORS, kinds, names, roles, wheel
 
 _CLASSES = f"{c.CLASSES} class_specifier"
 _CLAUSES = f"{c.CLAUSES} catch_clause"
 _CONTROL = f"{c.CONTROL} for_range_loop try_statement"
+
+_FLOW = roles(
+    name="identifier field_identifier",
+    used_name="type_identifier namespace_identifier",
+    wrapper="namespace_definition template_declaration",
+    let="declaration field_declaration",
+    this_member="field_expression",
+    function="function_definition",
+    anonymous="lambda_expression",
+    class_body="struct_specifier union_specifier enum_specifier class_specifier",
+    alias_name="type_definition preproc_def preproc_function_def alias_declaration concept_definition",
+    loop="for_statement while_statement for_range_loop",
+    import_path="using_declaration",
+    resources="try_statement",
+    handler="catch_clause",
+    leave="return_statement throw_statement throw_expression co_return_statement",
+)
 
 RULES = replace(
     c.RULES,
@@ -46,6 +63,9 @@ RULES = replace(
     not_core_fields=frozenset(),
     not_core_first=names("pointer_declarator reference_declarator"),
     called={**dict.fromkeys(_CLASSES.split(), "name"), "new_expression": "type"},
+    flow={**c.FLOW, **_FLOW},
+    not_a_use=frozenset({"field"}),
+    mutators=frozenset(b"push_back pop_back emplace_back emplace insert erase clear push pop resize assign append push_front pop_front".split()),
     words=names(
         "include iostream std cout cin endl vector namespace using template class string nullptr int void main const auto bool "
         "struct unordered_map push_back public private double char"

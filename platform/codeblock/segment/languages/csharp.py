@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from codeblock.segment.languages.rules import OPERATORS, LanguageRules, kinds, names, wheel
+from codeblock.segment.languages.rules import OPERATORS, LanguageRules, kinds, names, roles, wheel
 
 _CONTROL = (
     "if_statement for_statement foreach_statement while_statement do_statement switch_statement try_statement using_statement "
@@ -23,6 +23,39 @@ _PROPERTIES = "property_declaration accessor_declaration event_declaration"
 _TYPES = (
     "predefined_type implicit_type nullable_type array_type generic_name type_argument_list type_parameter_list base_list modifier "
     "type_parameter_constraints_clause pointer_type tuple_type ref_type"
+)
+
+_FLOW = roles(
+    name="identifier implicit_parameter",
+    statements="compilation_unit",
+    block="block",
+    wrapper="namespace_declaration declaration_list file_scoped_namespace_declaration global_statement",
+    let="variable_declaration property_declaration",
+    declarator="variable_declarator",
+    assign="assignment_expression",
+    update="postfix_unary_expression prefix_unary_expression",
+    this_member="member_access_expression",
+    member="element_access_expression",
+    invocation="invocation_expression",
+    import_path="using_directive",
+    function="method_declaration local_function_statement",
+    anonymous="constructor_declaration lambda_expression anonymous_method_expression operator_declaration",
+    parameters="parameter_list catch_declaration",
+    class_body="class_declaration struct_declaration interface_declaration record_declaration enum_declaration",
+    capture="declaration_pattern declaration_expression",
+    branch="if_statement conditional_expression",
+    maybe="binary_expression",
+    switch="switch_statement switch_expression",
+    arm="switch_section switch_expression_arm",
+    loop="for_statement foreach_statement while_statement",
+    loop_body_first="do_statement",
+    resources="try_statement",
+    scoped="using_statement",
+    handler="catch_clause",
+    cleanup="finally_clause",
+    leave="return_statement throw_statement",
+    leave_loop="break_statement",
+    next_turn="continue_statement",
 )
 
 RULES = LanguageRules(
@@ -60,6 +93,8 @@ RULES = LanguageRules(
     not_core=names(f"using_directive extern_alias_directive comment {_TYPES}"),
     not_core_fields=names("type returns"),
     called={"object_creation_expression": "type", "array_creation_expression": "type"},
+    flow=_FLOW,
+    mutators=frozenset(b"Add AddRange Remove RemoveAt Clear Insert Push Pop Enqueue Dequeue Sort Reverse Append".split()),
     words=names(
         "using System Console WriteLine ReadLine namespace string var foreach public static void class private int bool Linq "
         "Generic get set List Main override decimal"

@@ -4,13 +4,42 @@ from __future__ import annotations
 
 import re
 
-from codeblock.segment.languages.rules import OPERATORS, LanguageRules, kinds, names, wheel
+from codeblock.segment.languages.rules import OPERATORS, LanguageRules, kinds, names, roles, wheel
 
 _CONTROL = "if_statement for_statement expression_switch_statement type_switch_statement select_statement labeled_statement"
 _CLAUSES = "expression_case type_case communication_case default_case"
 _TYPES = (
     "pointer_type slice_type array_type map_type channel_type function_type generic_type qualified_type type_parameter_list "
     "type_arguments implicit_length_array_type"
+)
+
+_FLOW = roles(
+    name="identifier package_identifier",
+    used_name="type_identifier",
+    statements="source_file",
+    block="block",
+    wrapper="type_declaration statement_list",
+    let="short_var_declaration var_spec const_spec receive_statement",
+    assign="assignment_statement",
+    augment="inc_statement dec_statement",
+    member="selector_expression index_expression unary_expression",
+    invocation="call_expression",
+    import_string="import_spec",
+    skip="package_clause",
+    alias_name="type_spec type_alias",
+    function="function_declaration",
+    isolated="method_declaration",
+    anonymous="func_literal",
+    parameters="parameter_list",
+    branch="if_statement",
+    maybe="binary_expression",
+    switch="expression_switch_statement type_switch_statement select_statement",
+    arm="expression_case type_case communication_case default_case",
+    loop="for_statement",
+    for_clause="for_clause range_clause",
+    leave="return_statement",
+    leave_loop="break_statement",
+    next_turn="continue_statement",
 )
 
 RULES = LanguageRules(
@@ -45,6 +74,8 @@ RULES = LanguageRules(
     not_core=names(f"import_declaration package_clause comment {_TYPES}"),
     not_core_fields=names("type result receiver"),
     called={"composite_literal": "type", "type_spec": "name"},
+    flow=_FLOW,
+    mutators=frozenset(b"Add Set Delete Store Push Pop Write WriteString Reset".split()),
     words=names("func fmt package main nil err range make chan defer go string int struct append error type"),
     signs=(":=", "fmt.P", "package main", "func ", "[]int", "[]string", "err != nil"),
     impossible=(

@@ -4,11 +4,44 @@ from __future__ import annotations
 
 import re
 
-from codeblock.segment.languages.rules import OPERATORS, LanguageRules, kinds, names, wheel
+from codeblock.segment.languages.rules import OPERATORS, LanguageRules, kinds, names, roles, wheel
 
 _CONTROL = "if_expression when_expression for_statement while_statement do_while_statement try_expression"
 _CLASSES = "class_declaration object_declaration companion_object"
 _FUNCTIONS = "function_declaration secondary_constructor anonymous_initializer getter setter"
+
+_FLOW = roles(
+    name="identifier",
+    statements="source_file",
+    block="block",
+    function_body="function_body",
+    property="property_declaration",
+    declarator="variable_declaration multi_variable_declaration",
+    type="user_type nullable_type function_type",
+    assign="assignment",
+    update="unary_expression",
+    this_member="navigation_expression",
+    member="index_expression",
+    import_path="import",
+    skip="package_header",
+    function="function_declaration",
+    anonymous="lambda_literal anonymous_function secondary_constructor",
+    parameters="function_value_parameters lambda_parameters class_parameters",
+    class_body="class_declaration object_declaration",
+    split="if_expression",
+    maybe="binary_expression",
+    switch="when_expression",
+    arm="when_entry",
+    each="for_statement",
+    loop="while_statement",
+    loop_body_first="do_while_statement",
+    resources="try_expression",
+    handler="catch_block",
+    cleanup="finally_block",
+    leave="return_expression throw_expression",
+    leave_loop="break_expression",
+    next_turn="continue_expression",
+)
 
 RULES = LanguageRules(
     name="kotlin",
@@ -44,6 +77,8 @@ RULES = LanguageRules(
         "import package_header line_comment block_comment user_type type_parameters type_arguments type_constraints modifiers "
         "parameter_modifiers function_type nullable_type delegation_specifiers type_modifiers"
     ),
+    flow=_FLOW,
+    mutators=frozenset(b"add addAll put putAll remove clear push pop append insert set sort reverse".split()),
     words=names("fun val var println listOf mutableListOf main Int String when it override data readLine arrayOf toInt"),
     signs=("fun ", "val ", "println(", ": Int", ": String", "fun main(", "arrayOf(", "listOf(", "Array<String>"),
     impossible=(

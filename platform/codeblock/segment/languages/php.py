@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from codeblock.segment.languages.rules import OPERATORS, LanguageRules, kinds, names, wheel
+from codeblock.segment.languages.rules import OPERATORS, LanguageRules, kinds, names, roles, wheel
 
 _CONTROL = (
     "if_statement for_statement foreach_statement while_statement do_statement switch_statement try_statement "
@@ -22,6 +22,41 @@ _IMPORTS = (
 _TYPES = (
     "primitive_type optional_type union_type named_type type_list visibility_modifier static_modifier abstract_modifier "
     "final_modifier readonly_modifier var_modifier reference_modifier cast_type base_clause class_interface_clause"
+)
+
+_FLOW = roles(
+    name="variable_name",
+    used_name="name",
+    statements="program",
+    wrapper="namespace_definition",
+    assign="assignment_expression reference_assignment_expression",
+    augment="augmented_assignment_expression update_expression",
+    member="member_access_expression subscript_expression scoped_property_access_expression",
+    invocation="member_call_expression scoped_call_expression nullsafe_member_call_expression",
+    imports="namespace_use_declaration",
+    let="static_variable_declaration property_element",
+    alias_name="const_element",
+    outer="global_declaration",
+    function="function_definition",
+    isolated="method_declaration",
+    anonymous="anonymous_function arrow_function",
+    parameters="formal_parameters",
+    class_body="class_declaration interface_declaration trait_declaration enum_declaration",
+    branch="if_statement conditional_expression",
+    otherwise_if="else_if_clause",
+    maybe="binary_expression",
+    switch="switch_statement match_expression",
+    case="case_statement default_statement",
+    arm="match_conditional_expression match_default_expression",
+    each="foreach_statement",
+    loop="for_statement while_statement",
+    loop_body_first="do_statement",
+    resources="try_statement",
+    handler="catch_clause",
+    cleanup="finally_clause",
+    leave="return_statement throw_expression exit_statement",
+    leave_loop="break_statement",
+    next_turn="continue_statement",
 )
 
 RULES = LanguageRules(
@@ -61,6 +96,10 @@ RULES = LanguageRules(
     not_core=names(f"{_IMPORTS} comment php_tag php_end_tag text_interpolation global_declaration attribute_list {_TYPES}"),
     not_core_fields=names("type return_type"),
     not_core_names=frozenset({b"$this"}),
+    flow=_FLOW,
+    binding="assigned",
+    not_a_use=frozenset({"name"}),
+    mutators=frozenset(b"add push append set remove clear".split()),
     words=names("php echo foreach array function isset strlen count mysqli explode implode"),
     signs=("<?php", "$", "echo ", "=> ", "->"),
     impossible=(re.compile(r"\A(?!\s*<\?(?:php\b|=))"),),

@@ -4,12 +4,39 @@ from __future__ import annotations
 
 import re
 
-from codeblock.segment.languages.rules import OPERATORS, LanguageRules, kinds, names, wheel
+from codeblock.segment.languages.rules import OPERATORS, LanguageRules, kinds, names, roles, wheel
 
 _CONTROL = (
     "if unless while until for case case_match begin if_modifier unless_modifier while_modifier until_modifier rescue_modifier"
 )
 _CLAUSES = "elsif else when in_clause rescue ensure"
+
+_FLOW = roles(
+    name="identifier constant instance_variable class_variable global_variable",
+    statements="program",
+    assign="assignment",
+    augment="operator_assignment",
+    member="element_reference call",
+    function="method",
+    isolated="singleton_method",
+    anonymous="lambda",
+    inline="do_block block",
+    parameters="method_parameters block_parameters lambda_parameters",
+    class_body="class module",
+    branch="if unless elsif conditional if_modifier unless_modifier",
+    maybe="binary",
+    switch="case case_match",
+    arm="when in_clause else",
+    loop="for while until while_modifier until_modifier",
+    resources="begin",
+    maybe_guarded="body_statement",
+    handler="rescue",
+    cleanup="ensure",
+    first_part="scope_resolution",
+    leave="return",
+    leave_loop="break",
+    next_turn="next",
+)
 
 RULES = LanguageRules(
     name="ruby",
@@ -44,6 +71,9 @@ RULES = LanguageRules(
         "=~ !~ <=> .. ... &. :: defined? raise"
     ),
     not_core=names("comment"),
+    flow=_FLOW,
+    binding="assigned",
+    mutators=frozenset(b"push pop shift unshift append prepend insert delete clear concat merge! map! sort! reverse! add".split()),
     words=names("def end puts do elsif require attr_accessor nil each gets chomp initialize unless module class to_i to_s"),
     signs=("puts ", ".each", " do |", "#{", "\nend", ".to_i", "@", ".new", "elsif ", ".nil?", ".map {", "{ |", "{|"),
     impossible=(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from codeblock.segment.languages.rules import OPERATORS, LanguageRules, kinds, names, wheel
+from codeblock.segment.languages.rules import OPERATORS, LanguageRules, kinds, names, roles, wheel
 
 _CONTROL = "if_expression match_expression while_expression for_expression loop_expression unsafe_block async_block"
 _CLASSES = "struct_item enum_item union_item trait_item impl_item mod_item foreign_mod_item"
@@ -13,6 +13,36 @@ _TYPES = (
     "type_identifier primitive_type reference_type generic_type type_arguments type_parameters scoped_type_identifier array_type "
     "tuple_type pointer_type function_type dynamic_type abstract_type bounded_type where_clause trait_bounds lifetime "
     "visibility_modifier mutable_specifier unit_type never_type function_modifiers extern_modifier bracketed_type"
+)
+
+_FLOW = roles(
+    name="identifier shorthand_field_identifier",
+    used_name="type_identifier",
+    statements="source_file",
+    block="block",
+    wrapper="mod_item",
+    let="let_declaration let_condition const_item static_item",
+    assign="assignment_expression",
+    augment="compound_assignment_expr",
+    member="field_expression index_expression unary_expression",
+    invocation="call_expression",
+    imports="use_declaration extern_crate_declaration",
+    first_part="scoped_identifier scoped_type_identifier",
+    alias_name="type_item",
+    function="function_item",
+    anonymous="closure_expression",
+    parameters="parameters closure_parameters",
+    class_body="struct_item enum_item union_item trait_item",
+    members="impl_item",
+    branch="if_expression",
+    maybe="binary_expression",
+    switch="match_expression",
+    arm="match_arm",
+    pattern="match_pattern",
+    loop="for_expression while_expression loop_expression",
+    leave="return_expression",
+    leave_loop="break_expression",
+    next_turn="continue_expression",
 )
 
 RULES = LanguageRules(
@@ -51,6 +81,8 @@ RULES = LanguageRules(
         "tuple_struct_pattern": "type",
     },
     not_core_first=names("reference_pattern self_parameter"),
+    flow=_FLOW,
+    mutators=frozenset(b"push pop insert remove clear extend push_str push_back push_front pop_front sort retain truncate".split()),
     words=names("fn let mut impl println String Vec Option Some None Ok Err match usize i32 u32 f64 str unwrap pub struct use"),
     signs=("println!", "fn ", "let mut ", "&str", "&mut ", "-> ", "vec!", "fn main()", "use std::", "Vec<"),
     impossible=(
