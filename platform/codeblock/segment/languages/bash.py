@@ -12,7 +12,7 @@ RULES = LanguageRules(
     name="bash",
     aliases=("sh", "shell", "zsh", "ksh", "shell-script", "shellscript", "console", "shell-session", "terminal", "dash"),
     grammar=wheel("tree_sitter_bash"),
-    punctuation=names("[ ] [[ ]] ; \" function `") | {"\n"},
+    punctuation=names('[ ] [[ ]] ; " function `') | {"\n"},
     identifier="variable_name",
     string_parts=names("raw_string ansi_c_string heredoc_start heredoc_end"),
     leaf_unless={"string": b"$"},
@@ -39,7 +39,10 @@ RULES = LanguageRules(
     signs=("#!/bin/", "echo ", "; then", "; do", "\nfi", "\ndone", "$(", "${", "[ -", "$1", "| grep"),
     impossible=(
         re.compile(r"\A\s*(?:<|SELECT\b|def\b|function[ \t]*\w*[ \t]*\([ \t]*\w|#include|public\b|using\b|import\b|class\b)"),
-        re.compile(r";[ \t]*\n.*;[ \t]*\n|^[ \t]*(?:def|class|func|fn|var|let|const|public|private|puts|end)\b|^[ \t]*\}[ \t]*else", re.MULTILINE),
+        re.compile(
+            r";[ \t]*\n.*;[ \t]*\n|^[ \t]*(?:def|class|func|fn|var|let|const|public|private|puts|end)\b|^[ \t]*\}[ \t]*else",
+            re.MULTILINE,
+        ),
     ),
     evidence=names(f"{_CONTROL} command function_definition variable_assignment pipeline"),
     shape=re.compile(

@@ -22,7 +22,10 @@ RULES = replace(
     item_kinds={
         **c.RULES.item_kinds,
         **kinds(
-            **{"import": "using_declaration import_declaration", "class": f"{_CLASSES} namespace_definition concept_definition"},
+            **{
+                "import": "using_declaration import_declaration",
+                "class": f"{_CLASSES} namespace_definition concept_definition",
+            },
             control=f"{_CONTROL} {_CLAUSES} throw_statement throw_expression",
             definition="alias_declaration namespace_alias_definition",
             **{"return": "co_return_statement co_yield_statement"},
@@ -33,8 +36,7 @@ RULES = replace(
     compound=c.RULES.compound | names(f"{_CONTROL} {_CLAUSES} {_CLASSES} namespace_definition template_declaration"),
     clauses=names(_CLAUSES),
     core=c.RULES.core | names("raw_string_literal user_defined_literal namespace_identifier"),
-    core_tokens=OPERATORS
-    | names(f"{c.KEYWORDS} -> throw try catch new delete and or not co_await co_return co_yield <=> ::"),
+    core_tokens=OPERATORS | names(f"{c.KEYWORDS} -> throw try catch new delete and or not co_await co_return co_yield <=> ::"),
     not_core=c.RULES.not_core
     | names(
         "using_declaration access_specifier virtual_specifier template_parameter_list template_argument_list "
@@ -48,10 +50,22 @@ RULES = replace(
         "include iostream std cout cin endl vector namespace using template class string nullptr int void main const auto bool "
         "struct unordered_map push_back public private double char"
     ),
-    signs=("std::", "cout <<", "cout<<", "cin >>", "#include <iostream", "#include<iostream", "vector<", "using namespace", "::"),
+    signs=(
+        "std::",
+        "cout <<",
+        "cout<<",
+        "cin >>",
+        "#include <iostream",
+        "#include<iostream",
+        "vector<",
+        "using namespace",
+        "::",
+    ),
     impossible=(
         re.compile(r"\A\s*(?:<|SELECT\b|def\b|using System|function\b|package\b|import\b)"),
-        re.compile(r"\bString\b|\bfunction\b|\bconsole\.|\blet\b|\bpublic[ \t]+(?:static|class)\b|\bfunc\b|\bfn\b|=>|\bConsole\."),
+        re.compile(
+            r"\bString\b|\bfunction\b|\bconsole\.|\blet\b|\bpublic[ \t]+(?:static|class)\b|\bfunc\b|\bfn\b|=>|\bConsole\."
+        ),
     ),
     evidence=c.RULES.evidence | names(f"{_CONTROL} {_CLASSES} using_declaration template_declaration namespace_definition"),
     shape=re.compile(

@@ -64,10 +64,23 @@ RULES = LanguageRules(
         "using System Console WriteLine ReadLine namespace string var foreach public static void class private int bool Linq "
         "Generic get set List Main override decimal"
     ),
-    signs=("Console.", "using System", "foreach (", "{ get;", "foreach(", ".Length;", ".ToString(", "string[]", "public string", ".Add("),
+    signs=(
+        "Console.",
+        "using System",
+        "foreach (",
+        "{ get;",
+        "foreach(",
+        ".Length;",
+        ".ToString(",
+        "string[]",
+        "public string",
+        ".Add(",
+    ),
     impossible=(
         re.compile(r"\A\s*(?:<|SELECT\b|def\b|package\b|import\b|function\b|#include)"),
-        re.compile(r"\bSystem\.out\b|\bboolean\b|\bfunction\b|\bstd::|\bcout\b|\bfunc\b|\bfn\b|\bconsole\.|\bextends\b|\bimport\b"),
+        re.compile(
+            r"\bSystem\.out\b|\bboolean\b|\bfunction\b|\bstd::|\bcout\b|\bfunc\b|\bfn\b|\bconsole\.|\bextends\b|\bimport\b"
+        ),
     ),
     evidence=names(
         f"{_CONTROL} {_CLASSES} {_FUNCTIONS} {_PROPERTIES} using_directive local_declaration_statement assignment_expression "

@@ -12,12 +12,9 @@ _CONTROL = (
 )
 _CLAUSES = "catch_clause finally_clause switch_block_statement_group switch_rule"
 _CLASSES = (
-    "class_declaration interface_declaration enum_declaration record_declaration annotation_type_declaration "
-    "module_declaration"
+    "class_declaration interface_declaration enum_declaration record_declaration annotation_type_declaration module_declaration"
 )
-_FUNCTIONS = (
-    "method_declaration constructor_declaration compact_constructor_declaration annotation_type_element_declaration"
-)
+_FUNCTIONS = "method_declaration constructor_declaration compact_constructor_declaration annotation_type_element_declaration"
 _TYPES = (
     "type_identifier scoped_type_identifier generic_type array_type integral_type floating_point_type boolean_type void_type "
     "type_parameters type_arguments superclass super_interfaces extends_interfaces permits throws modifiers catch_type "

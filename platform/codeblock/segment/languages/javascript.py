@@ -67,7 +67,12 @@ RULES = LanguageRules(
     not_core_first=names("decorator"),
     words=names(WORDS),
     signs=SIGNS,
-    impossible=(re.compile(r"\A\s*(?:[<#]|SELECT\b|def\b|package\b|using\b)"),),
+    impossible=(
+        re.compile(r"\A\s*(?:[<#]|SELECT\b|def\b|package\b|using\b)"),
+        re.compile(
+            r"[ \t]<-[ \t]|\bSystem\.out\b|\becho[ \t]+[\"'$]|\([ \t]*\$\w+(?:,[ \t]*\$\w+)*[ \t]*\)[ \t]*\{|#include|\bstd::"
+        ),
+    ),
     evidence=names(EVIDENCE),
     shape=re.compile(SHAPE, re.MULTILINE),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from codeblock.segment.languages.rules import OPERATORS, LanguageRules, kinds, names, wheel
 
@@ -24,10 +25,10 @@ _TYPES = (
     "final_modifier readonly_modifier var_modifier reference_modifier cast_type base_clause class_interface_clause"
 )
 
-RULES = LanguageRules(
+_RULES = LanguageRules(
     name="php",
     aliases=("php3", "php4", "php5", "php7", "php8", "php-template", "laravel"),
-    grammar=wheel("tree_sitter_php", "language_php"),
+    grammar=wheel("tree_sitter_php", "language_php_only"),
     punctuation=names("( ) [ ] , ; -> ?-> => :: class interface trait enum function fn namespace use extends implements"),
     identifier="name",
     string_parts=names("string nowdoc variable_name text_interpolation"),
@@ -62,11 +63,17 @@ RULES = LanguageRules(
     not_core_fields=names("type return_type"),
     not_core_names=frozenset({b"$this"}),
     words=names("php echo foreach array function isset strlen count mysqli explode implode"),
-    signs=("<?php", "$", "echo ", "=> ", "->"),
-    impossible=(re.compile(r"\A(?!\s*<\?(?:php\b|=))"),),
+    signs=("<?php", "($", " $", "\n$", "echo ", " => ", "->", "$this"),
+    impossible=(
+        re.compile(r"\A\s*(?:[#]include|(?:import|package|using|public[ \t]+static|SELECT)\b)"),
+        re.compile(r"\A\s*<(?!\?(?:php\b|=))"),
+    ),
     evidence=names(
         f"{_CONTROL} {_CLASSES} {_IMPORTS} function_definition assignment_expression function_call_expression echo_statement "
         "return_statement"
     ),
-    shape=re.compile(r"\A\s*<\?php\b"),
+    shape=re.compile(r"\A\s*<\?php\b|^[ \t]*(?:\$\w+[ \t]*=[^=]|function[ \t]+\w+\([^)]*\$\w|echo[ \t]+[\"'$])", re.MULTILINE),
+    needs_shape=True,
 )
+
+RULES = replace(_RULES, grammar=wheel("tree_sitter_php", "language_php"), bare=_RULES, opening=re.compile(r"<\?(?:php\b|=|\s)"))

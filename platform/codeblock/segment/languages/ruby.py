@@ -48,7 +48,10 @@ RULES = LanguageRules(
     signs=("puts ", ".each", " do |", "#{", "\nend", ".to_i", "@", ".new", "elsif ", ".nil?", ".map {", "{ |", "{|"),
     impossible=(
         re.compile(r"\A\s*(?:[<$]|SELECT\b|function\b|#include|public\b|using\b)"),
-        re.compile(r";[ \t]*\n.*;[ \t]*\n|^[ \t]*(?:(?:else|try|do)[ \t]*\{|(?:echo|fi|done|function|func|fn|var|let|const)\b)", re.MULTILINE),
+        re.compile(
+            r";[ \t]*\n.*;[ \t]*\n|^[ \t]*(?:(?:else|try|do)[ \t]*\{|(?:echo|fi|done|function|func|fn|var|let|const)\b)",
+            re.MULTILINE,
+        ),
     ),
     evidence=names(f"{_CONTROL} class module method singleton_method call assignment operator_assignment"),
     shape=re.compile(

@@ -54,6 +54,10 @@ class LanguageRules:
     grammar: Callable[[], object]
     """The `language` function of the grammar's package."""
 
+    bare: LanguageRules | None = None
+    """Rules for texts that `opening` does not match: the grammar for code without the tag that switches to it."""
+    opening: re.Pattern[str] = NEVER
+
     # -- the flat tree
     punctuation: Names
     """Anonymous tokens that no rule needs; they are dropped while the tree is read. The closers of bodies are needed."""

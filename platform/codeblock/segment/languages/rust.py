@@ -43,7 +43,9 @@ RULES = LanguageRules(
         "raw_string_literal char_literal crate super metavariable"
     ),
     core_tokens=OPERATORS | names("if else for in while loop match return yield break continue await as .. ..= unsafe move"),
-    not_core=names(f"use_declaration extern_crate_declaration line_comment block_comment attribute_item inner_attribute_item {_TYPES}"),
+    not_core=names(
+        f"use_declaration extern_crate_declaration line_comment block_comment attribute_item inner_attribute_item {_TYPES}"
+    ),
     not_core_fields=names("return_type trait"),
     called={
         **dict.fromkeys(("struct_item", "enum_item", "union_item", "trait_item"), "name"),
