@@ -53,7 +53,8 @@ class _Cutter:
     def run(self) -> tuple[list[Draft], list[Piece]]:
         tree, rules = self.tree, self.rules
         kinds, starts, ends = tree.kinds, tree.starts, tree.ends
-        todo: list[int | Event] = [*tree.children(0)][::-1]
+        todo: list[int | Event] = []
+        todo.extend([*tree.children(0)][::-1])
         while todo:
             step = todo.pop()
             if not isinstance(step, int):

@@ -92,17 +92,17 @@ def recognise(text: str) -> Verdict:
 
     A language takes a text that parses without an error and has more in it than words and literals. A text that does not
     parse is still of the language if it has a line of an unmistakable shape (`def f(x):`) and no sentence; its tree then
-    `has_error`. Python is asked first, then the languages whose words and signs the text has, most first.
+    `has_error`. Python is asked before the others, then the languages whose words and signs the text has, most first.
     """
+    if (name := known_by_looks(text)) is not None:
+        return Verdict(name, None)
     first, *others = ALL
     parsed = None if _impossible(text, first) else parse(text, first)
     if parsed is not None and not parsed.has_error and _is_program(parsed, text):
         return Verdict(first.name, parsed)
     if (parsed is None or parsed.has_error) and first.shape.search(text) and not _SENTENCE.search(text):
         return Verdict(first.name, parsed or parse(text, first))
-    if (name := known_by_looks(text)) is not None:
-        return Verdict(name, None)
-    return _among(text, likely(text, others))
+    return UNKNOWN if _SENTENCE.match(text) else _among(text, likely(text, others))
 
 
 def likely(text: str, languages: list[LanguageRules]) -> list[LanguageRules]:

@@ -40,14 +40,16 @@ RULES = replace(
     not_core=c.RULES.not_core
     | names(
         "using_declaration access_specifier virtual_specifier template_parameter_list template_argument_list "
-        "placeholder_type_specifier base_class_clause trailing_return_type noexcept explicit_function_specifier template_type "
+        "placeholder_type_specifier base_class_clause trailing_return_type noexcept explicit_function_specifier "
+        "template_type "
         "decltype lambda_default_capture"
     ),
     not_core_fields=frozenset(),
     not_core_first=names("pointer_declarator reference_declarator"),
     called={**dict.fromkeys(_CLASSES.split(), "name"), "new_expression": "type"},
     words=names(
-        "include iostream std cout cin endl vector namespace using template class string nullptr int void main const auto bool "
+        "include iostream std cout cin endl vector namespace using template class string nullptr int void main const "
+        "auto bool "
         "struct unordered_map push_back public private double char"
     ),
     signs=(
@@ -71,7 +73,8 @@ RULES = replace(
     shape=re.compile(
         c.RULES.shape.pattern
         + r"|^[ \t]*(?:#[ \t]*include[ \t]*<\w+>|using[ \t]+namespace[ \t]+\w+;|(?:std::)?(?:cout|cin)[ \t]*(?:<<|>>)"
-        r"|template[ \t]*<|(?:std::)?(?:vector|string|map)\b.*[;{)][ \t]*$|(?:bool|auto)[ \t]+\w+[ \t]*\(.*\)[ \t]*\{?[ \t]*$)",
+        r"|template[ \t]*<|(?:std::)?(?:vector|string|map)\b.*[;{)][ \t]*$|(?:bool"
+        r"|auto)[ \t]+\w+[ \t]*\(.*\)[ \t]*\{?[ \t]*$)",
         re.MULTILINE,
     ),
 )

@@ -39,7 +39,8 @@ _RULES = LanguageRules(
         control=f"{_CONTROL} {_CLAUSES} throw_expression break_statement continue_statement goto_statement exit_statement",
         definition="assignment_expression augmented_assignment_expression property_declaration const_declaration enum_case "
         "global_declaration function_static_declaration update_expression reference_assignment_expression",
-        call="function_call_expression member_call_expression scoped_call_expression object_creation_expression echo_statement "
+        call="function_call_expression member_call_expression scoped_call_expression object_creation_expression "
+        "echo_statement "
         "print_intrinsic nullsafe_member_call_expression unset_statement",
         comment="comment",
     ),
@@ -51,12 +52,14 @@ _RULES = LanguageRules(
     opened_by={"case_statement": ":", "default_statement": ":"},
     comment=names("comment"),
     core=names(
-        "name variable_name integer float string encapsed_string string_content escape_sequence nowdoc boolean null heredoc "
+        "name variable_name integer float string encapsed_string string_content escape_sequence nowdoc boolean null "
+        "heredoc "
         "heredoc_body"
     ),
     core_tokens=OPERATORS
     | names(
-        "if else elseif for foreach as while do switch case default match return yield throw try catch finally break continue "
+        "if else elseif for foreach as while do switch case default match return yield throw try catch finally break "
+        "continue "
         "and or xor . .= new instanceof clone echo print <=> @"
     ),
     not_core=names(f"{_IMPORTS} comment php_tag php_end_tag text_interpolation global_declaration attribute_list {_TYPES}"),
@@ -69,10 +72,15 @@ _RULES = LanguageRules(
         re.compile(r"\A\s*<(?!\?(?:php\b|=))"),
     ),
     evidence=names(
-        f"{_CONTROL} {_CLASSES} {_IMPORTS} function_definition assignment_expression function_call_expression echo_statement "
+        f"{_CONTROL} {_CLASSES} {_IMPORTS} function_definition assignment_expression function_call_expression "
+        f"echo_statement "
         "return_statement"
     ),
-    shape=re.compile(r"\A\s*<\?php\b|^[ \t]*(?:\$\w+[ \t]*=[^=]|function[ \t]+\w+\([^)]*\$\w|echo[ \t]+[\"'$])", re.MULTILINE),
+    shape=re.compile(
+        r"\A\s*<\?php\b|^[ \t]*(?:\$\w+[ \t]*=[^=]|function[ \t]+\w+\([^)]*\$\w"
+        r"|echo[ \t]+[\"'$])",
+        re.MULTILINE,
+    ),
     needs_shape=True,
 )
 

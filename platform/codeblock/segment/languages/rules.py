@@ -14,16 +14,17 @@ Names = frozenset[str]
 NEVER = re.compile(r"(?!)")
 """Matches nowhere."""
 
-OPERATORS: Names = frozenset(
-    "+ - * / % ** ++ -- ! ~ & | ^ && || << >> >>> < > <= >= == != === !== = += -= *= /= %= **= &= |= ^= <<= >>= >>>= "
-    "&&= ||= ?? ??= ?".split()
-)
-"""Operators that most languages with braces share."""
-
 
 def names(words: str) -> Names:
     """A set of node types from one string."""
     return frozenset(words.split())
+
+
+OPERATORS: Names = names(
+    "+ - * / % ** ++ -- ! ~ & | ^ && || << >> >>> < > <= >= == != === !== = += -= *= /= %= **= &= |= ^= <<= >>= >>>= "
+    "&&= ||= ?? ??= ?"
+)
+"""Operators that most languages with braces share."""
 
 
 def kinds(**groups: str) -> Mapping[str, str]:
