@@ -27,9 +27,7 @@ class ItemRules:
         self.trailing = grammar.ids(rules.trailing)
         self.comment = grammar.comment
         self.opened_by = {
-            kind: grammar.ids({token}, named=False)
-            for name, token in rules.opened_by.items()
-            for kind in grammar.ids({name})
+            kind: grammar.ids({token}, named=False) for name, token in rules.opened_by.items() for kind in grammar.ids({name})
         }
 
 

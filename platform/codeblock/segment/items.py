@@ -18,6 +18,8 @@ from codeblock.segment.headers import Event, ItemRules, outline
 from codeblock.segment.tree import FlatTree
 from codeblock.segment.types import Span
 
+NEWLINE = 10
+
 Piece = tuple[int, int, int]
 """Item, and bytes `start .. end` of one stretch of it."""
 
@@ -51,7 +53,8 @@ class _Cutter:
     def run(self) -> tuple[list[Draft], list[Piece]]:
         tree, rules = self.tree, self.rules
         kinds, starts, ends = tree.kinds, tree.starts, tree.ends
-        todo: list[int | Event] = list(tree.children(0))[::-1]
+        todo: list[int | Event] = []
+        todo.extend([*tree.children(0)][::-1])
         while todo:
             step = todo.pop()
             if not isinstance(step, int):
@@ -86,8 +89,8 @@ class _Cutter:
         return len(self.items) - 1
 
     def _piece(self, item: int, start: int, end: int) -> None:
-        while end > start + 1 and self.tree.data[end - 1] in b" \t\r\n":
-            end -= 1  # some grammars put the line's end into a directive
+        if self.tree.data[end - 1] == NEWLINE:  # some grammars put it into a directive
+            end = start + len(self.tree.data[start:end].rstrip())
         if self.pieces and self.pieces[-1][0] == item:
             start = self.pieces.pop()[1]
         self.pieces.append((item, start, end))

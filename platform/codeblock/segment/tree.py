@@ -6,14 +6,16 @@ out, and a string literal without code inside is one leaf.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 
 from tree_sitter import Language, Parser, Tree
 
 from codeblock.segment.languages import LanguageRules
 
+_LOG = logging.getLogger(__name__)
+_SAID: list[str] = []
 DROP, LEAF, INNER, STRING, MARKED = range(5)
 QUOTES = b"\"'"
 
@@ -31,6 +33,7 @@ class Grammar:
         self.reading = [self._reading(i) for i in count]
         self.body = self.ids(rules.body)
         self.comment = self.ids(rules.comment)
+        self.evidence = self.ids(rules.evidence) | self.ids(rules.evidence, named=False)
         self.markers = [rules.leaf_unless.get(name) if self.named[i] else None for i, name in enumerate(self.type_of)]
 
     def _reading(self, kind: int) -> int:
@@ -104,14 +107,32 @@ class FlatTree:
         return self.leaves[node] if node < len(self.leaves) else self.leaf_count
 
 
-@cache
-def grammar_of(rules_name: str) -> Grammar:
-    """The grammar of a language that has rules; built once per process, since parsers cannot be pickled."""
-    from codeblock.segment.languages import find_rules
+_GRAMMARS: dict[int, Grammar | None] = {}
 
-    rules = find_rules(rules_name)
-    assert rules is not None
-    return Grammar(rules)
+
+def grammar_of(rules: LanguageRules) -> Grammar | None:
+    """The grammar of a language that has rules; None, said once, where its package is not installed.
+
+    Built once per process, since parsers cannot be pickled.
+    """
+    key = id(rules)  # the tables are constants of modules
+    if key not in _GRAMMARS:
+        try:
+            _GRAMMARS[key] = Grammar(rules)
+        except ImportError:
+            _GRAMMARS[key] = None
+            _say_what_to_install(rules.name)
+    return _GRAMMARS[key]
+
+
+def _say_what_to_install(language: str) -> None:
+    if not _SAID:
+        _SAID.append(language)
+        _LOG.warning(
+            "no grammar for %s is installed: code in this and other languages than Python is cut at blank lines; "
+            "pip install 'codeblock[languages]'",
+            language,
+        )
 
 
 def flatten(tree: Tree, data: bytes, grammar: Grammar) -> FlatTree:

@@ -14,7 +14,8 @@ CLAUSES = "else_clause case_statement preproc_else preproc_elif preproc_elifdef 
 CLASSES = "struct_specifier union_specifier enum_specifier"
 BODIES = "compound_statement field_declaration_list declaration_list enumerator_list preproc_ifdef preproc_if preproc_else"
 TYPES = (
-    "primitive_type sized_type_specifier type_identifier type_descriptor storage_class_specifier type_qualifier macro_type_specifier "
+    "primitive_type sized_type_specifier type_identifier type_descriptor storage_class_specifier type_qualifier "
+    "macro_type_specifier "
     "abstract_pointer_declarator attribute_specifier attribute_declaration ms_declspec_modifier"
 )
 LITERALS = "number_literal string_literal char_literal true false null"
@@ -79,7 +80,8 @@ RULES = LanguageRules(
     called=dict.fromkeys(CLASSES.split(), "name"),
     flow=FLOW,
     words=names(
-        "printf scanf malloc free sizeof struct include stdio stdlib NULL char int void main unsigned typedef strlen strcpy "
+        "printf scanf malloc free sizeof struct include stdio stdlib NULL char int void main unsigned typedef strlen "
+        "strcpy "
         "float double long fopen const"
     ),
     signs=("#include <stdio", "#include<stdio", "printf(", "->", "#define", "char *", "char* ", "int main("),
@@ -91,11 +93,13 @@ RULES = LanguageRules(
         ),
     ),
     evidence=names(
-        f"{CONTROL} {CLASSES} {IMPORTS} function_definition declaration assignment_expression call_expression return_statement "
+        f"{CONTROL} {CLASSES} {IMPORTS} function_definition declaration assignment_expression call_expression "
+        f"return_statement "
         "update_expression preproc_def preproc_function_def"
     ),
     shape=re.compile(
-        r"^[ \t]*(?:#[ \t]*include[ \t]*[<\"][\w/]+\.h[>\"]|(?:int|void|char|float|double|unsigned|long)[ \t]*\**[ \t]*\w+[ \t]*\(.*\)[ \t]*\{?[ \t]*$"
+        r"^[ \t]*(?:#[ \t]*include[ \t]*[<\"][\w/]+\.h[>\"]|(?:int|void|char|float|double|unsigned"
+        r"|long)[ \t]*\**[ \t]*\w+[ \t]*\(.*\)[ \t]*\{?[ \t]*$"
         r"|printf\(|struct[ \t]+\w+[ \t]*\{)",
         re.MULTILINE,
     ),

@@ -57,7 +57,8 @@ RULES = replace(
     not_core=c.RULES.not_core
     | names(
         "using_declaration access_specifier virtual_specifier template_parameter_list template_argument_list "
-        "placeholder_type_specifier base_class_clause trailing_return_type noexcept explicit_function_specifier template_type "
+        "placeholder_type_specifier base_class_clause trailing_return_type noexcept explicit_function_specifier "
+        "template_type "
         "decltype lambda_default_capture"
     ),
     not_core_fields=frozenset(),
@@ -67,7 +68,8 @@ RULES = replace(
     not_a_use=frozenset({"field"}),
     mutators=frozenset(b"push_back pop_back emplace_back emplace insert erase clear push pop resize assign append push_front pop_front".split()),
     words=names(
-        "include iostream std cout cin endl vector namespace using template class string nullptr int void main const auto bool "
+        "include iostream std cout cin endl vector namespace using template class string nullptr int void main const "
+        "auto bool "
         "struct unordered_map push_back public private double char"
     ),
     signs=(
@@ -91,7 +93,8 @@ RULES = replace(
     shape=re.compile(
         c.RULES.shape.pattern
         + r"|^[ \t]*(?:#[ \t]*include[ \t]*<\w+>|using[ \t]+namespace[ \t]+\w+;|(?:std::)?(?:cout|cin)[ \t]*(?:<<|>>)"
-        r"|template[ \t]*<|(?:std::)?(?:vector|string|map)\b.*[;{)][ \t]*$|(?:bool|auto)[ \t]+\w+[ \t]*\(.*\)[ \t]*\{?[ \t]*$)",
+        r"|template[ \t]*<|(?:std::)?(?:vector|string|map)\b.*[;{)][ \t]*$|(?:bool"
+        r"|auto)[ \t]+\w+[ \t]*\(.*\)[ \t]*\{?[ \t]*$)",
         re.MULTILINE,
     ),
 )

@@ -7,7 +7,8 @@ import re
 from codeblock.segment.languages.rules import OPERATORS, LanguageRules, kinds, names, roles, wheel
 
 _CONTROL = (
-    "if_statement for_statement foreach_statement while_statement do_statement switch_statement try_statement using_statement "
+    "if_statement for_statement foreach_statement while_statement do_statement switch_statement try_statement "
+    "using_statement "
     "lock_statement checked_statement unsafe_statement fixed_statement labeled_statement"
 )
 _CLAUSES = "catch_clause finally_clause switch_section switch_expression_arm"
@@ -16,12 +17,14 @@ _CLASSES = (
     "file_scoped_namespace_declaration delegate_declaration"
 )
 _FUNCTIONS = (
-    "method_declaration constructor_declaration destructor_declaration operator_declaration conversion_operator_declaration "
+    "method_declaration constructor_declaration destructor_declaration operator_declaration "
+    "conversion_operator_declaration "
     "local_function_statement indexer_declaration"
 )
 _PROPERTIES = "property_declaration accessor_declaration event_declaration"
 _TYPES = (
-    "predefined_type implicit_type nullable_type array_type generic_name type_argument_list type_parameter_list base_list modifier "
+    "predefined_type implicit_type nullable_type array_type generic_name type_argument_list type_parameter_list "
+    "base_list modifier "
     "type_parameter_constraints_clause pointer_type tuple_type ref_type"
 )
 
@@ -82,12 +85,14 @@ RULES = LanguageRules(
     opened_by={"switch_section": ":"},
     comment=names("comment"),
     core=names(
-        "identifier integer_literal real_literal string_literal verbatim_string_literal raw_string_literal character_literal "
+        "identifier integer_literal real_literal string_literal verbatim_string_literal raw_string_literal "
+        "character_literal "
         "boolean_literal null_literal string_content escape_sequence"
     ),
     core_tokens=OPERATORS
     | names(
-        "if else for foreach in while do switch case default when return yield throw try catch finally break continue goto is as "
+        "if else for foreach in while do switch case default when return yield throw try catch finally break "
+        "continue goto is as "
         "new await typeof nameof base"
     ),
     not_core=names(f"using_directive extern_alias_directive comment {_TYPES}"),
@@ -96,21 +101,38 @@ RULES = LanguageRules(
     flow=_FLOW,
     mutators=frozenset(b"Add AddRange Remove RemoveAt Clear Insert Push Pop Enqueue Dequeue Sort Reverse Append".split()),
     words=names(
-        "using System Console WriteLine ReadLine namespace string var foreach public static void class private int bool Linq "
+        "using System Console WriteLine ReadLine namespace string var foreach public static void class private int "
+        "bool Linq "
         "Generic get set List Main override decimal"
     ),
-    signs=("Console.", "using System", "foreach (", "{ get;", "foreach(", ".Length;", ".ToString(", "string[]", "public string", ".Add("),
+    signs=(
+        "Console.",
+        "using System",
+        "foreach (",
+        "{ get;",
+        "foreach(",
+        ".Length;",
+        ".ToString(",
+        "string[]",
+        "public string",
+        ".Add(",
+    ),
     impossible=(
         re.compile(r"\A\s*(?:<|SELECT\b|def\b|package\b|import\b|function\b|#include)"),
-        re.compile(r"\bSystem\.out\b|\bboolean\b|\bfunction\b|\bstd::|\bcout\b|\bfunc\b|\bfn\b|\bconsole\.|\bextends\b|\bimport\b"),
+        re.compile(
+            r"\bSystem\.out\b|\bboolean\b|\bfunction\b|\bstd::|\bcout\b|\bfunc\b|\bfn\b|\bconsole\.|\bextends\b|\bimport\b"
+        ),
     ),
     evidence=names(
-        f"{_CONTROL} {_CLASSES} {_FUNCTIONS} {_PROPERTIES} using_directive local_declaration_statement assignment_expression "
+        f"{_CONTROL} {_CLASSES} {_FUNCTIONS} {_PROPERTIES} using_directive local_declaration_statement "
+        f"assignment_expression "
         "invocation_expression return_statement"
     ),
     shape=re.compile(
-        r"^[ \t]*(?:using[ \t]+System|Console\.\w+\(|namespace[ \t]+[\w.]+[ \t]*\{?[ \t]*$|foreach[ \t]*\(\w+[ \t]+\w+[ \t]+in\b"
+        r"^[ \t]*(?:using[ \t]+System|Console\.\w+\(|namespace[ \t]+[\w.]+[ \t]*\{?[ \t]*$"
+        r"|foreach[ \t]*\(\w+[ \t]+\w+[ \t]+in\b"
         r"|public[ \t]+(?:static[ \t]+)?(?:string|bool|int|void|class|List<\w+>)[ \t]+\w+)",
         re.MULTILINE,
     ),
+    needs_shape=True,
 )

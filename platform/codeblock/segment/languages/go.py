@@ -9,7 +9,8 @@ from codeblock.segment.languages.rules import OPERATORS, LanguageRules, kinds, n
 _CONTROL = "if_statement for_statement expression_switch_statement type_switch_statement select_statement labeled_statement"
 _CLAUSES = "expression_case type_case communication_case default_case"
 _TYPES = (
-    "pointer_type slice_type array_type map_type channel_type function_type generic_type qualified_type type_parameter_list "
+    "pointer_type slice_type array_type map_type channel_type function_type generic_type qualified_type "
+    "type_parameter_list "
     "type_arguments implicit_length_array_type"
 )
 
@@ -53,7 +54,8 @@ RULES = LanguageRules(
         **{"import": "import_declaration package_clause", "class": "type_declaration", "return": "return_statement"},
         function="function_declaration method_declaration method_elem",
         control=f"{_CONTROL} {_CLAUSES} break_statement continue_statement goto_statement fallthrough_statement",
-        definition="short_var_declaration assignment_statement var_declaration const_declaration inc_statement dec_statement "
+        definition="short_var_declaration assignment_statement var_declaration const_declaration inc_statement "
+        "dec_statement "
         "field_declaration const_spec var_spec send_statement",
         call="call_expression go_statement defer_statement",
         comment="comment",
@@ -63,10 +65,11 @@ RULES = LanguageRules(
     clauses=names(_CLAUSES),
     clause_tokens=names("else"),
     body=names("block statement_list field_declaration_list"),
-    opened_by={name: ":" for name in _CLAUSES.split()},
+    opened_by=dict.fromkeys(_CLAUSES.split(), ":"),
     comment=names("comment"),
     core=names(
-        "identifier field_identifier label_name package_identifier int_literal float_literal imaginary_literal rune_literal "
+        "identifier field_identifier label_name package_identifier int_literal float_literal imaginary_literal "
+        "rune_literal "
         "interpreted_string_literal raw_string_literal true false nil iota"
     ),
     core_tokens=OPERATORS
@@ -87,8 +90,10 @@ RULES = LanguageRules(
         "short_var_declaration assignment_statement var_declaration const_declaration call_expression return_statement"
     ),
     shape=re.compile(
-        r"^[ \t]*(?:package[ \t]+\w+[ \t]*$|func[ \t]+(?:\(\w+[ \t]+\*?\w+\)[ \t]*)?\w+\(.*\{[ \t]*$|fmt\.\w+\(|import[ \t]+\(?[ \t]*(?:\"|$)"
+        r"^[ \t]*(?:package[ \t]+\w+[ \t]*$|func[ \t]+(?:\(\w+[ \t]+\*?\w+\)[ \t]*)?\w+\(.*\{[ \t]*$|fmt\.\w+\("
+        r"|import[ \t]+\(?[ \t]*(?:\"|$)"
         r"|type[ \t]+\w+[ \t]+(?:struct|interface)\b)",
         re.MULTILINE,
     ),
+    needs_shape=True,
 )

@@ -16,7 +16,8 @@ _CLASSES = (
 )
 _FUNCTIONS = "method_declaration constructor_declaration compact_constructor_declaration annotation_type_element_declaration"
 _TYPES = (
-    "type_identifier scoped_type_identifier generic_type array_type integral_type floating_point_type boolean_type void_type "
+    "type_identifier scoped_type_identifier generic_type array_type integral_type floating_point_type boolean_type "
+    "void_type "
     "type_parameters type_arguments superclass super_interfaces extends_interfaces permits throws modifiers catch_type "
     "dimensions"
 )
@@ -64,10 +65,12 @@ RULES = LanguageRules(
     identifier="identifier",
     string_parts=names("string_literal character_literal"),
     item_kinds=kinds(
-        **{"import": "import_declaration package_declaration", "class": _CLASSES, "return": "return_statement yield_statement"},
+        **{"import": "import_declaration package_declaration", "class": _CLASSES, "return": "return_statement "
+            "yield_statement"},
         function=_FUNCTIONS,
         control=f"{_CONTROL} {_CLAUSES} throw_statement break_statement continue_statement assert_statement",
-        definition="field_declaration local_variable_declaration assignment_expression update_expression constant_declaration "
+        definition="field_declaration local_variable_declaration assignment_expression update_expression "
+            "constant_declaration "
         "enum_constant",
         call="method_invocation object_creation_expression explicit_constructor_invocation",
         comment="line_comment block_comment",
@@ -77,18 +80,21 @@ RULES = LanguageRules(
     clauses=names(_CLAUSES),
     clause_tokens=names("else"),
     body=names(
-        "block class_body interface_body enum_body enum_body_declarations annotation_type_body constructor_body switch_block "
+        "block class_body interface_body enum_body enum_body_declarations annotation_type_body constructor_body "
+        "switch_block "
         "module_body"
     ),
     opened_by={"switch_block_statement_group": ":"},
     comment=names("line_comment block_comment"),
     core=names(
         "identifier decimal_integer_literal hex_integer_literal octal_integer_literal binary_integer_literal "
-        "decimal_floating_point_literal hex_floating_point_literal string_literal character_literal true false null_literal super"
+        "decimal_floating_point_literal hex_floating_point_literal string_literal character_literal true false "
+        "null_literal super"
     ),
     core_tokens=OPERATORS
     | names(
-        "if else for while do switch case default return yield throw try catch finally break continue instanceof new assert ::"
+        "if else for while do switch case default return yield throw try catch finally break continue instanceof new "
+        "assert ::"
     ),
     not_core=names(f"import_declaration package_declaration line_comment block_comment {_TYPES}"),
     called={"object_creation_expression": "type", "array_creation_expression": "type"},
@@ -96,14 +102,16 @@ RULES = LanguageRules(
     not_a_use=frozenset({"field"}),
     mutators=frozenset(b"add addAll put putAll remove clear push pop poll offer append insert set sort reverse".split()),
     words=names(
-        "public private protected static final void boolean String System Integer ArrayList HashMap Scanner Override extends "
+        "public private protected static final void boolean String System Integer ArrayList HashMap Scanner Override "
+        "extends "
         "implements throws package class ArrayUtils StringBuilder List Map int char double long new interface"
     ),
     signs=("System.out", "public static", "String[]", "public class", "import java", ".length()", "String ", ".charAt("),
     impossible=(
         re.compile(r"\A\s*(?:[<#]|SELECT\b|def\b|using\b|function\b)"),
         re.compile(
-            r"#include|\bstd::|\bConsole\.|\bfunction\b|\bconsole\.|\busing\b|\bstring\b|\bcout\b|\bnamespace\b|\bfun\b|\bprintln!"
+            r"#include|\bstd::|\bConsole\.|\bfunction\b|\bconsole\.|\busing\b|\bstring\b|\bcout\b|\bnamespace\b"
+            r"|\bfun\b|\bprintln!"
         ),
     ),
     evidence=names(
@@ -112,7 +120,8 @@ RULES = LanguageRules(
     ),
     shape=re.compile(
         r"^[ \t]*(?:(?:public|private|protected)[ \t]+(?:static[ \t]+|final[ \t]+|abstract[ \t]+)*"
-        r"(?:class|interface|enum|[\w<>\[\], ]+[ \t]+\w+[ \t]*\()|System\.out\.print|import[ \t]+(?:static[ \t]+)?java[x.])",
+        r"(?:class|interface|enum|[\w<>\[\], ]+[ \t]+\w+[ \t]*\()|System\.out\.print"
+        r"|import[ \t]+(?:static[ \t]+)?java[x.])",
         re.MULTILINE,
     ),
 )

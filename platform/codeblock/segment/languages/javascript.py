@@ -27,7 +27,8 @@ EVIDENCE = (
     "new_expression arrow_function function_expression return_statement throw_statement update_expression jsx_element"
 )
 SHAPE = (
-    r"^[ \t]*(?:(?:export[ \t]+(?:default[ \t]+)?)?(?:async[ \t]+)?function\b[* \t]*\w*[ \t]*\([\w, \t={}\[\].]*\)[ \t]*(?:\{|$)"
+    r"^[ \t]*(?:(?:export[ \t]+(?:default[ \t]+)?)?(?:async[ \t]+)?function\b[* \t]*\w*[ \t]*\([\w, "
+    r"\t={}\[\].]*\)[ \t]*(?:\{|$)"
     r"|(?:const|let|var)[ \t]+[\w{\[][\w, \t{}\[\]]*[ \t]*=[ \t]*\S|console\.log\(|document\.\w+|module\.exports\b"
     r"|import[ \t].*[ \t]from[ \t]+['\"]|.*=>[ \t]*\{[ \t]*$)"
 )
@@ -97,7 +98,8 @@ RULES = LanguageRules(
     core=names(f"{NAMES} number string template_string string_fragment regex true false null undefined super jsx_text"),
     core_tokens=OPERATORS
     | names(
-        "if else for while do switch case default return yield throw try catch finally break continue in of instanceof typeof "
+        "if else for while do switch case default return yield throw try catch finally break continue in of "
+        "instanceof typeof "
         "new delete await void"
     ),
     not_core=names("import_statement comment html_comment hash_bang_line"),
@@ -106,7 +108,13 @@ RULES = LanguageRules(
     mutators=MUTATORS,
     words=names(WORDS),
     signs=SIGNS,
-    impossible=(re.compile(r"\A\s*(?:[<#]|SELECT\b|def\b|package\b|using\b)"),),
+    impossible=(
+        re.compile(r"\A\s*(?:[<#]|SELECT\b|def\b|package\b|using\b)"),
+        re.compile(
+            r"[ \t]<-[ \t]|\bSystem\.out\b|\becho[ \t]+[\"'$]|\([ \t]*\$\w+(?:,[ \t]*\$\w+)*[ \t]*\)[ \t]*\{"
+            r"|#include|\bstd::"
+        ),
+    ),
     evidence=names(EVIDENCE),
     shape=re.compile(SHAPE, re.MULTILINE),
 )

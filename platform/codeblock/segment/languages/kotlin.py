@@ -74,7 +74,8 @@ RULES = LanguageRules(
     core_tokens=OPERATORS
     | names("if else when for in while do return throw try catch finally break continue is as as? !in !is .. ..< ?. ?: !!"),
     not_core=names(
-        "import package_header line_comment block_comment user_type type_parameters type_arguments type_constraints modifiers "
+        "import package_header line_comment block_comment user_type type_parameters type_arguments type_constraints "
+        "modifiers "
         "parameter_modifiers function_type nullable_type delegation_specifiers type_modifiers"
     ),
     flow=_FLOW,
@@ -83,13 +84,17 @@ RULES = LanguageRules(
     signs=("fun ", "val ", "println(", ": Int", ": String", "fun main(", "arrayOf(", "listOf(", "Array<String>"),
     impossible=(
         re.compile(r"\A\s*(?:[<#]|SELECT\b|def\b|using\b|public class\b|function\b)"),
-        re.compile(r"\bfunction\b|\bSystem\.out|\bconsole\.|\bstd::|\bfunc\b|\bfn\b|\blet\b|\bconst[ \t]+\w+[ \t]*=|#include"),
+        re.compile(
+            r"\bfunction\b|\bSystem\.out|\bconsole\.|\bstd::|\bfunc\b|\bfn\b|\blet\b|\bconst[ \t]+\w+[ \t]*="
+            r"|#include"
+        ),
     ),
     evidence=names(
         f"{_CONTROL} {_CLASSES} function_declaration property_declaration call_expression assignment import package_header"
     ),
     shape=re.compile(
-        r"^[ \t]*(?:(?:\w+[ \t]+)*fun[ \t]+(?:<.*>[ \t]*)?[\w.]+\(.*|val[ \t]+\w+(?:[ \t]*:[ \t]*[\w<>?]+)?[ \t]*=|data[ \t]+class\b)",
+        r"^[ \t]*(?:(?:\w+[ \t]+)*fun[ \t]+(?:<.*>[ \t]*)?[\w.]+\(.*|val[ \t]+\w+(?:[ \t]*:[ \t]*[\w<>?]+)?[ \t]*="
+        r"|data[ \t]+class\b)",
         re.MULTILINE,
     ),
     needs_shape=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from codeblock.segment.languages.rules import OPERATORS, LanguageRules, kinds, names, roles, wheel
 
@@ -62,7 +63,7 @@ _FLOW = roles(
 RULES = LanguageRules(
     name="php",
     aliases=("php3", "php4", "php5", "php7", "php8", "php-template", "laravel"),
-    grammar=wheel("tree_sitter_php", "language_php"),
+    grammar=wheel("tree_sitter_php", "language_php_only"),
     punctuation=names("( ) [ ] , ; -> ?-> => :: class interface trait enum function fn namespace use extends implements"),
     identifier="name",
     string_parts=names("string nowdoc variable_name text_interpolation"),
@@ -73,7 +74,8 @@ RULES = LanguageRules(
         control=f"{_CONTROL} {_CLAUSES} throw_expression break_statement continue_statement goto_statement exit_statement",
         definition="assignment_expression augmented_assignment_expression property_declaration const_declaration enum_case "
         "global_declaration function_static_declaration update_expression reference_assignment_expression",
-        call="function_call_expression member_call_expression scoped_call_expression object_creation_expression echo_statement "
+        call="function_call_expression member_call_expression scoped_call_expression object_creation_expression "
+        "echo_statement "
         "print_intrinsic nullsafe_member_call_expression unset_statement",
         comment="comment",
     ),
@@ -85,12 +87,14 @@ RULES = LanguageRules(
     opened_by={"case_statement": ":", "default_statement": ":"},
     comment=names("comment"),
     core=names(
-        "name variable_name integer float string encapsed_string string_content escape_sequence nowdoc boolean null heredoc "
+        "name variable_name integer float string encapsed_string string_content escape_sequence nowdoc boolean null "
+        "heredoc "
         "heredoc_body"
     ),
     core_tokens=OPERATORS
     | names(
-        "if else elseif for foreach as while do switch case default match return yield throw try catch finally break continue "
+        "if else elseif for foreach as while do switch case default match return yield throw try catch finally break "
+        "continue "
         "and or xor . .= new instanceof clone echo print <=> @"
     ),
     not_core=names(f"{_IMPORTS} comment php_tag php_end_tag text_interpolation global_declaration attribute_list {_TYPES}"),
@@ -101,11 +105,22 @@ RULES = LanguageRules(
     not_a_use=frozenset({"name"}),
     mutators=frozenset(b"add push append set remove clear".split()),
     words=names("php echo foreach array function isset strlen count mysqli explode implode"),
-    signs=("<?php", "$", "echo ", "=> ", "->"),
-    impossible=(re.compile(r"\A(?!\s*<\?(?:php\b|=))"),),
+    signs=("<?php", "($", " $", "\n$", "echo ", " => ", "->", "$this"),
+    impossible=(
+        re.compile(r"\A\s*(?:[#]include|(?:import|package|using|public[ \t]+static|SELECT)\b)"),
+        re.compile(r"\A\s*<(?!\?(?:php\b|=))"),
+    ),
     evidence=names(
-        f"{_CONTROL} {_CLASSES} {_IMPORTS} function_definition assignment_expression function_call_expression echo_statement "
+        f"{_CONTROL} {_CLASSES} {_IMPORTS} function_definition assignment_expression function_call_expression "
+        f"echo_statement "
         "return_statement"
     ),
-    shape=re.compile(r"\A\s*<\?php\b"),
+    shape=re.compile(
+        r"\A\s*<\?php\b|^[ \t]*(?:\$\w+[ \t]*=[^=]|function[ \t]+\w+\([^)]*\$\w"
+        r"|echo[ \t]+[\"'$])",
+        re.MULTILINE,
+    ),
+    needs_shape=True,
 )
+
+RULES = replace(_RULES, grammar=wheel("tree_sitter_php", "language_php"), bare=_RULES, opening=re.compile(r"<\?(?:php\b|=|\s)"))

@@ -61,8 +61,10 @@ RULES = LanguageRules(
     body=names("body_statement then do block_body begin else ensure"),
     comment=names("comment"),
     core=names(
-        "identifier constant instance_variable class_variable global_variable integer float rational complex string simple_symbol "
-        "hash_key_symbol delimited_symbol regex string_content escape_sequence true false nil super string_array symbol_array "
+        "identifier constant instance_variable class_variable global_variable integer float rational complex string "
+        "simple_symbol "
+        "hash_key_symbol delimited_symbol regex string_content escape_sequence true false nil super string_array "
+        "symbol_array "
         "character heredoc_body heredoc_content heredoc_beginning"
     ),
     core_tokens=OPERATORS
@@ -78,12 +80,17 @@ RULES = LanguageRules(
     signs=("puts ", ".each", " do |", "#{", "\nend", ".to_i", "@", ".new", "elsif ", ".nil?", ".map {", "{ |", "{|"),
     impossible=(
         re.compile(r"\A\s*(?:[<$]|SELECT\b|function\b|#include|public\b|using\b)"),
-        re.compile(r";[ \t]*\n.*;[ \t]*\n|^[ \t]*(?:(?:else|try|do)[ \t]*\{|(?:echo|fi|done|function|func|fn|var|let|const)\b)", re.MULTILINE),
+        re.compile(
+            r";[ \t]*\n.*;[ \t]*\n|^[ \t]*(?:(?:else|try|do)[ \t]*\{|(?:echo|fi|done|function|func|fn|var|let|const)\b)",
+            re.MULTILINE,
+        ),
     ),
     evidence=names(f"{_CONTROL} class module method singleton_method call assignment operator_assignment"),
     shape=re.compile(
-        r"^[ \t]*(?:def[ \t]+[\w.?!=]+(?:[ \t]*\(.*\))?[ \t]*$|end[ \t]*$|puts?[ \t(]|require(?:_relative)?[ \t]+['\"]|attr_\w+[ \t]+:"
-        r"|.*\bdo[ \t]*(?:\|.*\|)?[ \t]*$|.*\{[ \t]*\|.*\||(?:[\w@]+[ \t]*=[ \t]*)?gets\b|.*\.(?:each|map|select|new|nil\?|to_i|chomp)\b)",
+        r"^[ \t]*(?:def[ \t]+[\w.?!=]+(?:[ \t]*\(.*\))?[ \t]*$|end[ \t]*$|puts?[ \t(]"
+        r"|require(?:_relative)?[ \t]+['\"]|attr_\w+[ \t]+:"
+        r"|.*\bdo[ \t]*(?:\|.*\|)?[ \t]*$|.*\{[ \t]*\|.*\||(?:[\w@]+[ \t]*=[ \t]*)?gets\b|.*\.(?:each|map|select|new"
+        r"|nil\?|to_i|chomp)\b)",
         re.MULTILINE,
     ),
     needs_shape=True,

@@ -14,16 +14,17 @@ Names = frozenset[str]
 NEVER = re.compile(r"(?!)")
 """Matches nowhere."""
 
-OPERATORS: Names = frozenset(
-    "+ - * / % ** ++ -- ! ~ & | ^ && || << >> >>> < > <= >= == != === !== = += -= *= /= %= **= &= |= ^= <<= >>= >>>= "
-    "&&= ||= ?? ??= ?".split()
-)
-"""Operators that most languages with braces share."""
-
 
 def names(words: str) -> Names:
     """A set of node types from one string."""
     return frozenset(words.split())
+
+
+OPERATORS: Names = names(
+    "+ - * / % ** ++ -- ! ~ & | ^ && || << >> >>> < > <= >= == != === !== = += -= *= /= %= **= &= |= ^= <<= >>= >>>= "
+    "&&= ||= ?? ??= ?"
+)
+"""Operators that most languages with braces share."""
 
 
 def kinds(**groups: str) -> Mapping[str, str]:
@@ -58,6 +59,10 @@ class LanguageRules:
     """Other tags of fenced blocks that mean this language, lower case."""
     grammar: Callable[[], object]
     """The `language` function of the grammar's package."""
+
+    bare: LanguageRules | None = None
+    """Rules for texts that `opening` does not match: the grammar for code without the tag that switches to it."""
+    opening: re.Pattern[str] = NEVER
 
     # -- the flat tree
     punctuation: Names

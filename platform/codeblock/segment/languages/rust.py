@@ -10,7 +10,8 @@ _CONTROL = "if_expression match_expression while_expression for_expression loop_
 _CLASSES = "struct_item enum_item union_item trait_item impl_item mod_item foreign_mod_item"
 _FUNCTIONS = "function_item function_signature_item macro_definition"
 _TYPES = (
-    "type_identifier primitive_type reference_type generic_type type_arguments type_parameters scoped_type_identifier array_type "
+    "type_identifier primitive_type reference_type generic_type type_arguments type_parameters "
+    "scoped_type_identifier array_type "
     "tuple_type pointer_type function_type dynamic_type abstract_type bounded_type where_clause trait_bounds lifetime "
     "visibility_modifier mutable_specifier unit_type never_type function_modifiers extern_modifier bracketed_type"
 )
@@ -56,7 +57,8 @@ RULES = LanguageRules(
         **{"import": "use_declaration extern_crate_declaration", "class": f"{_CLASSES} type_item associated_type"},
         function=_FUNCTIONS,
         control=f"{_CONTROL} else_clause match_arm break_expression continue_expression",
-        definition="let_declaration assignment_expression compound_assignment_expr const_item static_item field_declaration "
+        definition="let_declaration assignment_expression compound_assignment_expr const_item static_item "
+        "field_declaration "
         "enum_variant",
         call="call_expression macro_invocation await_expression try_expression",
         comment="line_comment block_comment",
@@ -69,11 +71,14 @@ RULES = LanguageRules(
     body=names("block declaration_list match_block field_declaration_list enum_variant_list"),
     comment=names("line_comment block_comment"),
     core=names(
-        "identifier field_identifier shorthand_field_identifier integer_literal float_literal boolean_literal string_literal "
+        "identifier field_identifier shorthand_field_identifier integer_literal float_literal boolean_literal "
+        "string_literal "
         "raw_string_literal char_literal crate super metavariable"
     ),
     core_tokens=OPERATORS | names("if else for in while loop match return yield break continue await as .. ..= unsafe move"),
-    not_core=names(f"use_declaration extern_crate_declaration line_comment block_comment attribute_item inner_attribute_item {_TYPES}"),
+    not_core=names(
+        f"use_declaration extern_crate_declaration line_comment block_comment attribute_item inner_attribute_item {_TYPES}"
+    ),
     not_core_fields=names("return_type trait"),
     called={
         **dict.fromkeys(("struct_item", "enum_item", "union_item", "trait_item"), "name"),
@@ -90,10 +95,13 @@ RULES = LanguageRules(
         re.compile(r"\bfunction\b|\bclass[ \t]+\w+[ \t]*\{|\bSystem\.|\bpublic\b|\bfunc\b|\bvar\b|\bcout\b"),
     ),
     evidence=names(
-        f"{_CONTROL} {_CLASSES} {_FUNCTIONS} let_declaration use_declaration macro_invocation call_expression assignment_expression"
+        f"{_CONTROL} {_CLASSES} {_FUNCTIONS} let_declaration use_declaration macro_invocation call_expression "
+        f"assignment_expression"
     ),
     shape=re.compile(
-        r"^[ \t]*(?:(?:pub[ \t]+)?fn[ \t]+\w+(?:<.*>)?\(.*\{?[ \t]*$|let[ \t]+mut[ \t]+\w+|use[ \t]+[\w:]+::|println!\(|impl\b.*\{[ \t]*$|#\[)",
+        r"^[ \t]*(?:(?:pub[ \t]+)?fn[ \t]+\w+(?:<.*>)?\(.*\{?[ \t]*$|let[ \t]+mut[ \t]+\w+|use[ \t]+[\w:]+::"
+        r"|println!\(|impl\b.*\{[ \t]*$|#\[)",
         re.MULTILINE,
     ),
+    needs_shape=True,
 )

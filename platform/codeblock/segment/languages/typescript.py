@@ -10,7 +10,8 @@ from codeblock.segment.languages.rules import LanguageRules, kinds, names, roles
 
 _TYPES = (
     "type_annotation type_arguments type_parameters accessibility_modifier override_modifier asserts_annotation "
-    "type_predicate_annotation implements_clause extends_type_clause type_identifier predefined_type generic_type union_type "
+    "type_predicate_annotation implements_clause extends_type_clause type_identifier predefined_type generic_type "
+    "union_type "
     "array_type object_type function_type type_query literal_type tuple_type intersection_type nested_type_identifier"
 )
 _CLASSES = "class_declaration abstract_class_declaration interface_declaration enum_declaration type_alias_declaration"
@@ -53,7 +54,8 @@ RULES = replace(
         ),
     },
     words=names(
-        "interface readonly implements string number boolean any void enum namespace abstract private public protected unknown "
+        "interface readonly implements string number boolean any void enum namespace abstract private public "
+        "protected unknown "
         "declare keyof Observable constructor"
     ),
     signs=(": string", ": number", ": boolean", ": any", ": void", "?: ", "<string>", " as ", "import {", "const ", "=> "),
@@ -62,9 +64,11 @@ RULES = replace(
     shape=re.compile(
         r"^[ \t]*(?:export[ \t]+)?(?:interface[ \t]+\w+.*\{[ \t]*$|type[ \t]+\w+[ \t]*=|(?:const|let|var)[ \t]+\w+:[ \t]*\w"
         r"|(?:async[ \t]+)?function[ \t]+\w+(?:<.*>)?\(.*\w\??:[ \t]*\w.*\)"
-        r"|(?:private|public|readonly|protected)[ \t]+\w+\??:[ \t]*\w)",
+        r"|(?:private|public|readonly|protected)[ \t]+\w+\??:[ \t]*\w|.*\w\??:[ \t]*(?:string|number|boolean|any"
+        r"|void)\b(?!['\"]))",
         re.MULTILINE,
     ),
+    needs_shape=True,
 )
 
 TSX: LanguageRules = replace(
@@ -74,4 +78,5 @@ TSX: LanguageRules = replace(
     grammar=wheel("tree_sitter_typescript", "language_tsx"),
     signs=("</", "/>"),
     words=names("React useState props JSX"),
+    shape=re.compile(r"</\w+>|/>"),
 )
