@@ -25,7 +25,7 @@ from codeblock.segment.items import draft_items
 from codeblock.segment.languages import find_rules
 from codeblock.segment.recognise import parse
 from codeblock.segment.segmenter import rules_of
-from codeblock.segment.tree import flatten
+from codeblock.segment.tree import flatten, grammar_of
 
 
 def machine() -> str:
@@ -56,7 +56,9 @@ def steps(codes: list[str]) -> dict[str, float]:
     """CPU seconds of each step over sources that are Python."""
     rules = find_rules("python")
     assert rules is not None
-    for_items, for_core, for_flow = rules_of("python")
+    grammar = grammar_of(rules)
+    assert grammar is not None
+    for_items, for_core, for_flow = rules_of(grammar)
     spent = dict.fromkeys(("parse", "flatten", "items", "core", "def-use", "reach and bridge"), 0.0)
     last = 0.0
 
@@ -69,6 +71,7 @@ def steps(codes: list[str]) -> dict[str, float]:
     for code in codes:
         last = time.process_time()
         parsed = parse(code, rules)
+        assert parsed is not None
         lap("parse")
         tree = flatten(parsed.tree, parsed.source.data, parsed.grammar)
         lap("flatten")

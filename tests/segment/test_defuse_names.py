@@ -94,8 +94,9 @@ def recorded(source: str) -> dict[int, Facts]:
     """What the package says of each function, by the line of its `def`."""
     rules = find_rules("python")
     assert rules is not None
-    for_items, _, for_flow = rules_of("python")
     parsed = parse(source, rules)
+    assert parsed is not None
+    for_items, _, for_flow = rules_of(parsed.grammar)
     tree = flatten(parsed.tree, parsed.source.data, parsed.grammar)
     walk = Recorder(tree, for_flow, draft_items(tree, for_items, 1, None)[1], False)
     walk.run()

@@ -23,8 +23,9 @@ def edges_of_package(source: str) -> tuple[Edges, list[Piece]]:
     """The edges between the smallest items, and where the items are."""
     rules = find_rules("python")
     assert rules is not None
-    for_items, _, for_flow = rules_of("python")
     parsed = parse(source, rules)
+    assert parsed is not None
+    for_items, _, for_flow = rules_of(parsed.grammar)
     assert not parsed.has_error
     tree = flatten(parsed.tree, parsed.source.data, parsed.grammar)
     _, pieces = draft_items(tree, for_items, 1, None)

@@ -60,7 +60,7 @@ _FLOW = roles(
     next_turn="continue_statement",
 )
 
-RULES = LanguageRules(
+_RULES = LanguageRules(
     name="php",
     aliases=("php3", "php4", "php5", "php7", "php8", "php-template", "laravel"),
     grammar=wheel("tree_sitter_php", "language_php_only"),
