@@ -23,7 +23,7 @@ class Bindings:
         self.special = rules.special if mutation_defines else rules.without_calls
         self.kinds, self.fields, self.after = tree.kinds, tree.fields, tree.after
         self.owner = _owners(pieces, tree.starts)
-        self.incoming = [0] * (1 + max(item for item, _, _ in pieces))  # set of defining items, by using item
+        self.incoming = [0] * (1 + max(pieces)[0])  # set of defining items, by using item
         self.module = self.scope = Scope(None)
         self.keep_uses = b"global" in tree.data or b"nonlocal" in tree.data
         self.maybe_until = 0  # definitions at nodes before this one may not happen
@@ -116,6 +116,7 @@ class Bindings:
     def scan(self, node: int) -> None:
         """The uses of an expression, and the names that it defines on its way."""
         special, fields, not_a_use = self.special, self.fields, self.rules.not_a_use
+        data, starts, ends, use, owner = self.tree.data, self.tree.starts, self.tree.ends, self.use, self.owner
         end = self.after[node]
         for at, kind in enumerate(self.kinds[node:end], node):
             if what := special[kind]:
@@ -123,7 +124,7 @@ class Bindings:
                     self._scan_special(at, end)
                     return
                 if fields[at] not in not_a_use:
-                    self.use(self.text(at), self.owner[at])
+                    use(data[starts[at] : ends[at]], owner[at])
 
     def _scan_special(self, node: int, end: int) -> None:
         """As `scan`, from a node on that may begin a scope of its own or define a name."""

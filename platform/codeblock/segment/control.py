@@ -72,10 +72,17 @@ class Control(Lexical):
             body = self.body_of(node)
         own = [child for child in self.tree.children(node) if self.kinds[child] in rules.case]
         body = None if own else body
-        cases = own or [child for child in self.tree.children(node if body is None else body) if self.kinds[child] in rules.case]
+        cases = own or [
+            child for child in self.tree.children(node if body is None else body) if self.kinds[child] in rules.case
+        ]
         outcomes: list[Layer] = []
         before = self.without(node, *([body] if body is not None else cases))
-        before += [step for child in self.tree.children(node) if self.fields[child] == rules.f_alias for step in self.bind(child, self.declare)]
+        before += [
+            step
+            for child in self.tree.children(node)
+            if self.fields[child] == rules.f_alias
+            for step in self.bind(child, self.declare)
+        ]
         steps: list[Step] = []
         exhaustive = False
         for case in cases:

@@ -30,7 +30,7 @@ class DefUse(Simple):
 
     def run(self) -> list[tuple[int, int]]:
         """Walk the module."""
-        self.walkers: dict[str, Callable[[int], None]] = {role: getattr(self, role) for role in self.rules.roles}
+        self.methods = self.rules.methods.get(type(self)) or self._methods()
         self.todo: list[Step] = [(self.visit, 0)]
         todo = self.todo
         while todo:
@@ -47,6 +47,12 @@ class DefUse(Simple):
         edges.sort()
         return edges
 
+    def _methods(self) -> list[Any]:
+        """The method of each node type; looked up once for a language."""
+        methods = [getattr(type(self), role) for role in self.rules.statement]
+        self.rules.methods[type(self)] = methods
+        return methods
+
     def then(self, *steps: Step) -> None:
         """Do these steps next, in this order."""
         self.todo.extend(reversed(steps))
@@ -55,7 +61,7 @@ class DefUse(Simple):
         """Walk a statement, or a run of them; code that is never reached has no data flow."""
         if self.scope.dead[-1]:
             return
-        self.walkers[self.rules.statement[self.kinds[node]]](node)
+        self.methods[self.kinds[node]](self, node)
 
     def sequence(self, node: int) -> None:
         """Statements in a row."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from codeblock.segment.tree import Grammar
 
 NOTHING, NAME, CLOSURE, COMPREHENSION, WALRUS, TARGET, CALL, MAYBE = range(8)
@@ -65,7 +67,7 @@ class FlowRules:
                     self.special[kind] = _IN_EXPRESSIONS[role]
                 elif role not in _CLASSES:
                     self.statement[kind] = role
-        self.roles = frozenset(self.statement)
+        self.methods: dict[type, list[Any]] = {}  # what walks each node type, by class of walk; filled by the first
         self.without_calls = [NOTHING if what == CALL else what for what in self.special]
         ids = {
             role: grammar.ids(roles.get(role, set())) for role in (*_CLASSES, "name", "function", "class_body", "this_member")

@@ -25,7 +25,12 @@ class Lexical(DefUse):
         self.keep_uses = True
         self.keys = 0
         self.defined_names: set[bytes] = set()  # of functions and classes
-        self.methods = [None if role == "scan" else getattr(self, role) for role in self.rules.statement]
+
+    def _methods(self) -> list[Any]:
+        """The method of each node type that has one; looked up once for a language."""
+        methods = [None if role == "scan" else getattr(type(self), role) for role in self.rules.statement]
+        self.rules.methods[type(self)] = methods
+        return methods
 
     # -- names
 
@@ -133,7 +138,7 @@ class Lexical(DefUse):
                     self.use(self.text(node), self.owner[node])
             elif (method := methods[kind]) is not None:
                 self.todo.append((self.walk, (self.after[node], end)))
-                method(node)
+                method(self, node)
                 return
             node += 1
 
@@ -447,7 +452,7 @@ class Lexical(DefUse):
         self.close_scope()
 
     def _body(self, body: int) -> None:
-        if self.methods[self.kinds[body]] == self.block:
+        if self.rules.statement[self.kinds[body]] == "block":
             self.statements(body)
         else:
             self.scan(body)
