@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from codeblock.segment import segment
+from codeblock.segment.flow import def_use_edges
+from codeblock.segment.items import draft_items
+from codeblock.segment.languages import ALL as LANGUAGES
+from codeblock.segment.languages import find_rules
+from codeblock.segment.recognise import parse
+from codeblock.segment.segmenter import rules_of
+from codeblock.segment.tree import flatten
 
 Case = tuple[str, set[tuple[int, int]]]
 
@@ -30,11 +39,13 @@ C: dict[str, Case] = {
         {(0, 2), (4, 5), (1, 7), (3, 7)},
     ),
     "switch falls through": (
-        "void f(int n) {\n  int s = 0;\n  switch (n) {\n    case 1:\n      s = 1;\n    case 2:\n      g(s);\n      break;\n  }\n  g(s);\n}",
+        "void f(int n) {\n  int s = 0;\n  switch (n) {\n    case 1:\n      s = 1;\n    case 2:\n      g(s);\n"
+        "      break;\n  }\n  g(s);\n}",
         {(0, 2), (1, 6), (4, 6), (1, 9), (4, 9)},
     ),
     "macros, types, functions": (
-        "#define N 3\nstruct P {\n  int a;\n};\ntypedef struct P Q;\nint f(Q *q) {\n  return q->a + N;\n}\nint main() {\n  return f(0);\n}",
+        "#define N 3\nstruct P {\n  int a;\n};\ntypedef struct P Q;\nint f(Q *q) {\n  return q->a + N;\n}\n"
+        "int main() {\n  return f(0);\n}",
         {(1, 4), (4, 5), (5, 6), (0, 6), (5, 9)},
     ),
 }
@@ -67,7 +78,8 @@ GO: dict[str, Case] = {
         {(1, 3), (3, 4), (2, 6)},
     ),
     "three kinds of for": (
-        "package p\nfunc f(m M) {\n  s := 0\n  for i := 0; i < 3; i++ {\n    s += i\n  }\n  for k, v := range m {\n    g(k, v)\n  }\n"
+        "package p\nfunc f(m M) {\n  s := 0\n  for i := 0; i < 3; i++ {\n    s += i\n  }\n"
+        "  for k, v := range m {\n    g(k, v)\n  }\n"
         "  for s < 3 {\n    s++\n  }\n  return\n}",
         {(2, 4), (3, 4), (1, 6), (6, 7), (2, 9), (4, 9), (10, 9), (2, 10), (4, 10)},
     ),
@@ -76,7 +88,8 @@ GO: dict[str, Case] = {
         {(1, 6), (2, 5), (5, 6), (2, 8)},
     ),
     "closures and switch": (
-        "package p\nfunc f(a int) {\n  x := 1\n  g := func(b int) int {\n    return b + x\n  }\n  switch a {\n  case 1:\n    x = 2\n"
+        "package p\nfunc f(a int) {\n  x := 1\n  g := func(b int) int {\n    return b + x\n  }\n  switch a {\n"
+        "  case 1:\n    x = 2\n"
         "  default:\n    x = 3\n  }\n  g(x)\n}",
         {(2, 4), (3, 4), (8, 4), (10, 4), (1, 6), (3, 12), (8, 12), (10, 12)},
     ),
@@ -90,11 +103,13 @@ RUST: dict[str, Case] = {
         {(0, 1), (1, 2), (0, 4), (4, 5), (0, 7), (7, 8)},
     ),
     "match arms": (
-        "fn f(a: i32) {\n  let mut y = 0;\n  match a {\n    n if n > 3 => {\n      y = n;\n    }\n    _ => {\n      y = 2;\n    }\n  }\n  g(y);\n}",
+        "fn f(a: i32) {\n  let mut y = 0;\n  match a {\n    n if n > 3 => {\n      y = n;\n    }\n    _ => {\n"
+        "      y = 2;\n    }\n  }\n  g(y);\n}",
         {(0, 2), (3, 4), (4, 10), (7, 10)},
     ),
     "types, impl, closures, macros": (
-        "use a::B;\nstruct P {\n  x: i32,\n}\nimpl P {\n  fn new(x: B) -> P {\n    P { x }\n  }\n}\nfn main() {\n  let k = 1;\n"
+        "use a::B;\nstruct P {\n  x: i32,\n}\nimpl P {\n  fn new(x: B) -> P {\n    P { x }\n  }\n}\n"
+        "fn main() {\n  let k = 1;\n"
         '  let c = |a: i32| a + k;\n  println!("{}", c(2));\n}',
         {(0, 5), (1, 4), (1, 5), (1, 6), (5, 6), (10, 11), (11, 12)},
     ),
@@ -109,15 +124,18 @@ CSHARP: dict[str, Case] = {
         {(2, 3), (1, 6), (3, 6), (5, 6)},
     ),
     "loops": (
-        "class A { void F(int n) {\nvar s = 0;\nforeach (var v in G(n)) {\n  s += v;\n}\nfor (int i = 0; i < n; i++) s++;\nH(s);\n}}",
+        "class A { void F(int n) {\nvar s = 0;\nforeach (var v in G(n)) {\n  s += v;\n}\n"
+        "for (int i = 0; i < n; i++) s++;\nH(s);\n}}",
         {(0, 2), (0, 5), (1, 3), (2, 3), (1, 5), (3, 5), (1, 6), (3, 6), (5, 6)},
     ),
     "patterns, out, lambdas": (
-        "class A { void F(object o) {\nif (o is string s) {\n  G(s);\n}\nT(o, out var u);\nFunc<int> l = m => m + u;\nl(2);\n}}",
+        "class A { void F(object o) {\nif (o is string s) {\n  G(s);\n}\nT(o, out var u);\n"
+        "Func<int> l = m => m + u;\nl(2);\n}}",
         {(0, 1), (1, 2), (0, 4), (4, 5), (5, 6)},
     ),
     "try, switch": (
-        "class A { void F(int a) {\nint x = 0;\ntry {\n  x = 1;\n} catch (E e) {\n  G(x, e);\n}\nswitch (a) {\n  case 1:\n    x = 2;\n"
+        "class A { void F(int a) {\nint x = 0;\ntry {\n  x = 1;\n} catch (E e) {\n  G(x, e);\n}\nswitch (a) {\n"
+        "  case 1:\n    x = 2;\n"
         "    break;\n  default:\n    x = 3;\n    break;\n}\nG(x);\n}}",
         {(1, 5), (3, 5), (4, 5), (0, 7), (9, 15), (12, 15)},
     ),
@@ -128,7 +146,8 @@ KOTLIN: dict[str, Case] = {
         {(0, 2), (1, 3), (2, 3), (1, 5), (3, 5), (6, 5), (1, 6), (3, 6), (1, 8), (3, 8), (6, 8)},
     ),
     "when, if": (
-        "fun f(a: Int): Int {\n  var x = 0\n  when (a) {\n    1 -> x = 1\n    else -> x = 2\n  }\n  if (a > 1) {\n    x = 3\n  }\n  return x\n}",
+        "fun f(a: Int): Int {\n  var x = 0\n  when (a) {\n    1 -> x = 1\n    else -> x = 2\n  }\n"
+        "  if (a > 1) {\n    x = 3\n  }\n  return x\n}",
         {(0, 2), (0, 6), (3, 9), (4, 9), (7, 9)},
     ),
     "classes and lambdas": (
@@ -151,12 +170,14 @@ PHP: dict[str, Case] = {
         {(0, 3), (2, 3), (0, 5), (2, 6), (5, 6)},
     ),
     "loops and branches": (
-        "<?php\n$s = 0;\nforeach ($arr as $k => $v) {\n  $s += $v;\n}\nif ($s) {\n  $s = 1;\n} elseif ($k) {\n  $s = 2;\n} else {\n  $s = 3;\n}\necho $s;",
+        "<?php\n$s = 0;\nforeach ($arr as $k => $v) {\n  $s += $v;\n}\nif ($s) {\n  $s = 1;\n} elseif ($k) {\n"
+        "  $s = 2;\n} else {\n  $s = 3;\n}\necho $s;",
         {(0, 3), (2, 3), (0, 5), (3, 5), (6, 12), (8, 12), (10, 12), (2, 7)},
     ),
     "global": ("<?php\n$x = 1;\nfunction f() {\n  global $x;\n  $x = 2;\n}\nf();\necho $x;", {(0, 7), (4, 7), (2, 6)}),
     "classes, try": (
-        "<?php\nclass A {\n  function f($a) {\n    try {\n      $x = $a;\n    } catch (E $e) {\n      g($e);\n    }\n    return $x;\n  }\n}\n$o = new A();\n$o->f(1);",
+        "<?php\nclass A {\n  function f($a) {\n    try {\n      $x = $a;\n    } catch (E $e) {\n      g($e);\n"
+        "    }\n    return $x;\n  }\n}\n$o = new A();\n$o->f(1);",
         {(2, 4), (5, 6), (4, 8), (0, 11), (11, 12)},
     ),
 }
@@ -171,7 +192,8 @@ RUBY: dict[str, Case] = {
         {(2, 8), (4, 8), (6, 8), (2, 9), (4, 9), (6, 9), (8, 9)},
     ),
     "rescue, case, while": (
-        "x = 0\nbegin\n  x = 1\nrescue E => e\n  p(x, e)\nend\ncase x\nwhen 1\n  x = 2\nelse\n  x = 3\nend\nwhile x < 9\n  x += 1\nend",
+        "x = 0\nbegin\n  x = 1\nrescue E => e\n  p(x, e)\nend\ncase x\nwhen 1\n  x = 2\nelse\n  x = 3\nend\n"
+        "while x < 9\n  x += 1\nend",
         {(0, 4), (2, 4), (3, 4), (0, 6), (2, 6), (8, 12), (10, 12), (13, 12), (8, 13), (10, 13)},
     ),
     "instance variables": (
@@ -192,10 +214,45 @@ BASH: dict[str, Case] = {
     "functions": ('g=1\nf() {\n  local a=$1\n  echo "$a $g"\n  r=2\n}\nf x\necho "$r $a"', {(2, 3), (0, 3), (1, 6), (4, 7)}),
     "case": ('x=1\ncase "$x" in\n  a)\n    y=5\n    ;;\n  *)\n    y=6\n    ;;\nesac\necho "$y"', {(0, 1), (3, 9), (6, 9)}),
 }
-ALL = {"c": C, "cpp": CPP, "go": GO, "rust": RUST, "csharp": CSHARP, "kotlin": KOTLIN, "php": PHP, "ruby": RUBY, "bash": BASH}
+CASES = {"c": C, "cpp": CPP, "go": GO, "rust": RUST, "csharp": CSHARP, "kotlin": KOTLIN, "php": PHP, "ruby": RUBY, "bash": BASH}
 
 
-@pytest.mark.parametrize(("language", "name"), [(language, name) for language, cases in ALL.items() for name in cases])
+@pytest.mark.parametrize(("language", "name"), [(language, name) for language, cases in CASES.items() for name in cases])
 def test_language(language: str, name: str) -> None:
-    source, expected = ALL[language][name]
+    source, expected = CASES[language][name]
     assert edges(source, language) == expected
+
+
+def test_every_language_has_a_flow_table() -> None:
+    assert [rules.name for rules in LANGUAGES if not rules.has_flow] == []
+
+
+def test_a_language_without_a_flow_table_says_so_and_has_no_edges() -> None:
+    go = find_rules("go")
+    assert go is not None
+    rules = replace(go, flow={})
+    assert not rules.has_flow
+    parsed = parse("package p\nvar x = 1\nvar y = x", rules)
+    assert parsed is not None
+    for_items, _, for_flow = rules_of(parsed.grammar)
+    tree = flatten(parsed.tree, parsed.source.data, parsed.grammar)
+    _, pieces = draft_items(tree, for_items, 1, None)
+    assert len(pieces) == 3
+    assert def_use_edges(tree, for_flow, pieces, False) == []
+
+
+@pytest.mark.parametrize("language", [rules.name for rules in LANGUAGES])
+def test_nesting_a_thousand_deep_ends(language: str) -> None:
+    """The walk has no recursion; blocks, calls and operators that are nested deep are no trouble."""
+    rules = find_rules(language)
+    assert rules is not None
+    for source in (
+        "{" * 1000 + "}" * 1000,
+        "f(" * 1000 + "x" + ")" * 1000 + ";",
+        "x = " + "-" * 1000 + "x;",
+        "if (x) " * 1000 + "{}",
+    ):
+        parsed = parse(source, rules)
+        assert parsed is not None
+        tree = flatten(parsed.tree, parsed.source.data, parsed.grammar)
+        assert def_use_edges(tree, rules_of(parsed.grammar)[2], [(0, 0, len(source))], True) == []

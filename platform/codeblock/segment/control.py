@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from codeblock.segment.definitions import Definitions
 from codeblock.segment.defuse import ALWAYS, Step
-from codeblock.segment.lexical import Lexical
 from codeblock.segment.scopes import Layer, join
 
 
-class Control(Lexical):
-    """Each role of a flow table is a method here or in `Lexical`; names that a header declares end with the statement."""
+class Control(Definitions):
+    """Each role of a flow table is a method here or in `Definitions`; names that a header declares end with the statement."""
 
     def in_block(self, *steps: Step) -> None:
         """Do these steps in a block of names."""

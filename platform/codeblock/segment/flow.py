@@ -17,7 +17,7 @@ def def_use_edges(tree: FlatTree, rules: FlowRules, pieces: list[Piece], mutatio
     """The edges (defining item, using item) of a tree, sorted, without self-edges.
 
     `pieces` are (item, first byte, end) in the order of the source. A language without a flow table
-    (`FlowRules.has_flow` is False) has no edges.
+    (`LanguageRules.has_flow` is False) has no edges.
     """
     if not rules.has_flow or not pieces:
         return []

@@ -52,8 +52,7 @@ class FlowRules:
     def __init__(self, grammar: Grammar) -> None:
         rules = grammar.rules
         count = len(grammar.type_of)
-        self.has_flow = bool(rules.flow)
-        """Whether the language has a flow table; without one it has no edges, no reach and no bridge."""
+        self.has_flow = rules.has_flow
         self.has_blocks = rules.binding != "python"
         self.assignment_declares = rules.binding == "assigned"
         self.statement = ["scan"] * count

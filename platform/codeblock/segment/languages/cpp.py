@@ -66,7 +66,9 @@ RULES = replace(
     called={**dict.fromkeys(_CLASSES.split(), "name"), "new_expression": "type"},
     flow={**c.FLOW, **_FLOW},
     not_a_use=frozenset({"field"}),
-    mutators=frozenset(b"push_back pop_back emplace_back emplace insert erase clear push pop resize assign append push_front pop_front".split()),
+    mutators=frozenset(
+        b"push_back pop_back emplace_back emplace insert erase clear push pop resize assign append push_front pop_front".split()
+    ),
     words=names(
         "include iostream std cout cin endl vector namespace using template class string nullptr int void main const "
         "auto bool "

@@ -75,7 +75,9 @@ RULES = LanguageRules(
     not_core=names("comment"),
     flow=_FLOW,
     binding="assigned",
-    mutators=frozenset(b"push pop shift unshift append prepend insert delete clear concat merge! map! sort! reverse! add".split()),
+    mutators=frozenset(
+        b"push pop shift unshift append prepend insert delete clear concat merge! map! sort! reverse! add".split()
+    ),
     words=names("def end puts do elsif require attr_accessor nil each gets chomp initialize unless module class to_i to_s"),
     signs=("puts ", ".each", " do |", "#{", "\nend", ".to_i", "@", ".new", "elsif ", ".nil?", ".map {", "{ |", "{|"),
     impossible=(

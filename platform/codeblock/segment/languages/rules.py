@@ -147,3 +147,8 @@ class LanguageRules:
     """Lines of this shape are this language even where the text does not parse."""
     needs_shape: bool = False
     """Whether the grammar takes almost any text, so that a text without a line of that shape is not this language."""
+
+    @property
+    def has_flow(self) -> bool:
+        """Whether the language has a flow table; without one its items have no edges, no reach and no bridge."""
+        return bool(self.flow)

@@ -87,7 +87,9 @@ RULES = LanguageRules(
     },
     not_core_first=names("reference_pattern self_parameter"),
     flow=_FLOW,
-    mutators=frozenset(b"push pop insert remove clear extend push_str push_back push_front pop_front sort retain truncate".split()),
+    mutators=frozenset(
+        b"push pop insert remove clear extend push_str push_back push_front pop_front sort retain truncate".split()
+    ),
     words=names("fn let mut impl println String Vec Option Some None Ok Err match usize i32 u32 f64 str unwrap pub struct use"),
     signs=("println!", "fn ", "let mut ", "&str", "&mut ", "-> ", "vec!", "fn main()", "use std::", "Vec<"),
     impossible=(
