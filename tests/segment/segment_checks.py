@@ -170,7 +170,7 @@ def parses_alone(source: str, item: Item, language: str) -> bool:
     for filler in ("\n", "\n:\n") if language == "bash" else ("\n",):
         text = textwrap.dedent(filler.join(parts))
         for stub in ("{}", *STUBS[language]):
-            parsed = parse(stub.format(text if language == "go" else f"\n{text}\n"), rules)
+            parsed = parse(stub.format(text if language == "go" else f"\n{text}\n") + "\n", rules)
             if parsed is not None and not parsed.has_error:
                 return True
     return False

@@ -332,6 +332,16 @@ def test_untagged_code_is_recognised(language: str) -> None:
     assert find_regions(f"Text.\n```\n{BARE[language]}\n```\n")[0].language == language
 
 
+@pytest.mark.parametrize("directive", ["#include <stdio.h>", '#include "a.h"', "#ifdef X\n#endif", "#define N 3", "#undef N"])
+def test_blanks_at_the_end_of_a_directive_are_no_error(directive: str) -> None:
+    source = directive.replace("\n", " \t\n") + " \t\nint x;\n"
+    for language in ("c", "cpp"):
+        result = segment(source, language)
+        assert not result.has_error
+        assert texts(source, result)[-1] == "int x;"
+        check_invariants(source, result)
+
+
 def test_php_without_its_opening_tag_is_php() -> None:
     source = "function f($x) {\n  $y = strlen($x);\n  echo $y;\n}"
     assert find_regions(source)[0].language == "php"

@@ -26,6 +26,9 @@ RULES = LanguageRules(
     name="c",
     aliases=("h", "ansi-c", "c99", "c11", "embedded-c", "arduino"),
     grammar=wheel("tree_sitter_c"),
+    misread=re.compile(
+        r"^([ \t]*#[ \t]*(?:include[ \t]*(?:<[^>\n]*>|\"[^\"\n]*\")|(?:ifn?def|undef)[ \t]+\w+))([ \t]+)(?=\r?$)", re.MULTILINE
+    ),
     punctuation=names("( ) [ ] , . ; struct union enum typedef ..."),
     identifier="identifier",
     string_parts=names("string_literal char_literal system_lib_string"),
