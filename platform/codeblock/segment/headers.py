@@ -26,6 +26,7 @@ class ItemRules:
         self.header_fields = frozenset(grammar.field(name) for name in rules.header_parts) - {-1}
         self.trailing = grammar.ids(rules.trailing)
         self.comment = grammar.comment
+        self.cut = self.body | grammar.ids(set(rules.opened_by))
         self.opened_by = {
             kind: grammar.ids({token}, named=False) for name, token in rules.opened_by.items() for kind in grammar.ids({name})
         }

@@ -77,7 +77,7 @@ class _Cutter:
             elif rules.named[kind]:
                 first, start = self.waiting[:2] if self.waiting else (node, starts[node])
                 self.waiting = None
-                if self._tokens(start, ends[node], first, node) <= self.max_tokens:
+                if self._tokens(start, ends[node], first, node) <= self.max_tokens or self._is_solid(node):
                     self._piece(self._item(first, kind_of(tree, rules, node)), start, ends[node])
                 else:
                     todo.extend(self._cut(first, start, node)[::-1])
@@ -126,6 +126,10 @@ class _Cutter:
         if at and (at == len(self.token_starts) or self.token_starts[at] > start):
             at -= 1  # a token that begins with the white space before the statement
         return bisect_left(self.token_starts, end) - at
+
+    def _is_solid(self, node: int) -> bool:
+        """Whether there is no body in a statement."""
+        return self.rules.cut.isdisjoint(self.tree.kinds[node : self.tree.after[node]])
 
     def _cut(self, first: int, start: int, node: int) -> list[int | Event]:
         """The headers of a statement that is too large, and the statements in its bodies, in order."""

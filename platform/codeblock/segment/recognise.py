@@ -82,7 +82,7 @@ def parse(text: str, rules: LanguageRules) -> Parsed | None:
     grammar = grammar_of(rules)
     if grammar is None:
         return None
-    source = encode(text)
+    source = encode(rules.misread.sub(lambda found: found[1] + "\n" * len(found[2]), text))
     tree = grammar.parser.parse(source.data)
     return Parsed(grammar, source, tree, tree.root_node.has_error)
 

@@ -14,7 +14,7 @@ _CLAUSES = "catch_clause finally_clause switch_block_statement_group switch_rule
 _CLASSES = (
     "class_declaration interface_declaration enum_declaration record_declaration annotation_type_declaration module_declaration"
 )
-_FUNCTIONS = "method_declaration constructor_declaration compact_constructor_declaration annotation_type_element_declaration"
+_FUNCTIONS = "method_declaration constructor_declaration compact_constructor_declaration"
 _TYPES = (
     "type_identifier scoped_type_identifier generic_type array_type integral_type floating_point_type boolean_type "
     "void_type "
@@ -65,12 +65,11 @@ RULES = LanguageRules(
     identifier="identifier",
     string_parts=names("string_literal character_literal"),
     item_kinds=kinds(
-        **{"import": "import_declaration package_declaration", "class": _CLASSES, "return": "return_statement "
-            "yield_statement"},
+        **{"import": "import_declaration package_declaration", "class": _CLASSES, "return": "return_statement yield_statement"},
         function=_FUNCTIONS,
         control=f"{_CONTROL} {_CLAUSES} throw_statement break_statement continue_statement assert_statement",
         definition="field_declaration local_variable_declaration assignment_expression update_expression "
-            "constant_declaration "
+        "constant_declaration "
         "enum_constant",
         call="method_invocation object_creation_expression explicit_constructor_invocation",
         comment="line_comment block_comment",
@@ -93,8 +92,7 @@ RULES = LanguageRules(
     ),
     core_tokens=OPERATORS
     | names(
-        "if else for while do switch case default return yield throw try catch finally break continue instanceof new "
-        "assert ::"
+        "if else for while do switch case default return yield throw try catch finally break continue instanceof new assert ::"
     ),
     not_core=names(f"import_declaration package_declaration line_comment block_comment {_TYPES}"),
     called={"object_creation_expression": "type", "array_creation_expression": "type"},

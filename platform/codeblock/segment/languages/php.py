@@ -65,8 +65,8 @@ _RULES = LanguageRules(
     aliases=("php3", "php4", "php5", "php7", "php8", "php-template", "laravel"),
     grammar=wheel("tree_sitter_php", "language_php_only"),
     punctuation=names("( ) [ ] , ; -> ?-> => :: class interface trait enum function fn namespace use extends implements"),
-    identifier="name",
-    string_parts=names("string nowdoc variable_name text_interpolation"),
+    identifier="variable_name",
+    string_parts=names("string nowdoc text_interpolation"),
     leaf_unless={"encapsed_string": b"$", "heredoc": b"$"},
     item_kinds=kinds(
         **{"import": _IMPORTS, "class": _CLASSES, "return": "return_statement yield_expression"},
@@ -87,9 +87,7 @@ _RULES = LanguageRules(
     opened_by={"case_statement": ":", "default_statement": ":"},
     comment=names("comment"),
     core=names(
-        "name variable_name integer float string encapsed_string string_content escape_sequence nowdoc boolean null "
-        "heredoc "
-        "heredoc_body"
+        "name integer float string encapsed_string string_content escape_sequence nowdoc boolean null heredoc heredoc_body"
     ),
     core_tokens=OPERATORS
     | names(

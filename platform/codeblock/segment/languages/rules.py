@@ -64,6 +64,9 @@ class LanguageRules:
     """Rules for texts that `opening` does not match: the grammar for code without the tag that switches to it."""
     opening: re.Pattern[str] = NEVER
 
+    misread: re.Pattern[str] = NEVER
+    """White space (group 2, behind group 1) that the grammar takes for an error; it is parsed as line breaks."""
+
     # -- the flat tree
     punctuation: Names
     """Anonymous tokens that no rule needs; they are dropped while the tree is read. The closers of bodies are needed."""
