@@ -25,10 +25,11 @@ CASES = {
     "an assignment inside an expression": ("let x = 0;\nif ((x = g())) {\n  f(x);\n}", {(1, 2)}),
     "one that may not happen": ("let x = 0;\na && (x = 1);\nf(x);", {(0, 2), (1, 2)}),
     "branches unite": ("let x = 1;\nif (c) {\n  x = 2;\n}\nf(x);", {(0, 4), (2, 4)}),
-    "branches without braces": (
-        "let x = 1;\nif (c)\n  x = 2;\nelse if (d)\n  x = 3;\nelse\n  x = 4;\nf(x);",
-        {(1, 7), (3, 7), (5, 7)},
+    "else if": (
+        "let x = 1;\nif (c) {\n  x = 2;\n} else if (d) {\n  x = 3;\n} else {\n  x = 4;\n}\nf(x);",
+        {(2, 8), (4, 8), (6, 8)},
     ),
+    "branches without braces are one item": ("let x = 1;\nif (c)\n  x = x + 1;\nelse\n  x = 4;\nf(x);", {(0, 1), (1, 5)}),
     "a way that returns takes no part": ("let x = 1;\nif (c) {\n  x = 2;\n  throw x;\n}\nf(x);", {(0, 5), (2, 3)}),
     "let ends with its block": ("let x = 1;\n{\n  let x = 2;\n  f(x);\n}\nf(x);", {(0, 5), (2, 3)}),
     "var does not": ("var x = 1;\nif (c) {\n  var x = 2;\n}\nf(x);", {(0, 4), (2, 4)}),

@@ -309,9 +309,11 @@ class Control(Definitions):
 
     def command(self, node: int) -> None:
         """A shell command: its name may be a function, `read x` defines x."""
+        self.then((self.inside, node), (self._run_command, node))
+
+    def _run_command(self, node: int) -> None:
         parts = self._parts(node)
         text = self.text(parts[0]) if parts else b""
-        self.inside(node)
         if parts:
             self.use(text, self.owner[parts[0]])
         if text in (b"return", b"exit"):

@@ -38,8 +38,7 @@ class Definitions(Lexical):
         if name is not None and owner is not None:
             owner.used_members.append((self.text(name), self.owner[name]))
         else:
-            first = node + 1
-            self.scan(first)
+            self.then((self.scan, node + 1))
 
     def _member_of_this(self, node: int) -> tuple[int | None, Scope | None]:
         """The name in `this.x`, and the class that it is in."""
@@ -195,7 +194,7 @@ class Definitions(Lexical):
 
     def first_part(self, node: int) -> None:
         """`a::b`: a is used."""
-        self.scan(node + 1)
+        self.then((self.scan, node + 1))
 
     def update(self, node: int) -> None:
         """`++x`, `x--`; another operator only uses."""

@@ -119,8 +119,8 @@ class Lexical(DefUse):
         self.walk((node, self.after[node]))
 
     def inside(self, node: int) -> None:
-        """Walk the children of a node."""
-        self.walk((node + 1, self.after[node]))
+        """Walk the children of a node next (not now: what is nested deep must not recurse)."""
+        self.todo.append((self.walk, (node + 1, self.after[node])))
 
     def walk(self, nodes: tuple[int, int]) -> None:
         """Walk a run of nodes; code that is never reached has no data flow."""
@@ -175,10 +175,12 @@ class Lexical(DefUse):
 
     def hoist(self, node: int) -> None:
         """Define the functions and classes of a run of statements."""
-        for child in self.tree.children(node):
+        todo = list(self.tree.children(node))[::-1]
+        while todo:
+            child = todo.pop()
             kind = self.kinds[child]
             if kind in self.rules.wrapper:
-                self.hoist(child)
+                todo.extend(list(self.tree.children(child))[::-1])
             elif kind in self.rules.definition and (name := self.name_of(child)) is not None:
                 self.defined_names.add(self.text(name))
                 self.declare(self.text(name), self.owner[name])
