@@ -20,12 +20,12 @@ from typing import Any
 
 from codeblock.segment import Segmentation, find_regions, reach_and_bridge, segment, segment_response
 from codeblock.segment.core import core_nodes
-from codeblock.segment.defuse import def_use_edges
+from codeblock.segment.flow import def_use_edges
 from codeblock.segment.items import draft_items
 from codeblock.segment.languages import find_rules
 from codeblock.segment.recognise import parse
 from codeblock.segment.segmenter import rules_of
-from codeblock.segment.tree import flatten
+from codeblock.segment.tree import flatten, grammar_of
 
 
 def machine() -> str:
@@ -56,7 +56,9 @@ def steps(codes: list[str]) -> dict[str, float]:
     """CPU seconds of each step over sources that are Python."""
     rules = find_rules("python")
     assert rules is not None
-    for_items, for_core, for_flow = rules_of("python")
+    grammar = grammar_of(rules)
+    assert grammar is not None
+    for_items, for_core, for_flow = rules_of(grammar)
     spent = dict.fromkeys(("parse", "flatten", "items", "core", "def-use", "reach and bridge"), 0.0)
     last = 0.0
 
@@ -69,14 +71,15 @@ def steps(codes: list[str]) -> dict[str, float]:
     for code in codes:
         last = time.process_time()
         parsed = parse(code, rules)
+        assert parsed is not None
         lap("parse")
         tree = flatten(parsed.tree, parsed.source.data, parsed.grammar)
         lap("flatten")
-        drafts = draft_items(tree, for_items, 64, None)
+        drafts, pieces = draft_items(tree, for_items, 64, None)
         lap("items")
         core_nodes(tree, for_core)
         lap("core")
-        edges = def_use_edges(tree, for_flow, [draft.node for draft in drafts], False) if len(drafts) > 1 else []
+        edges = def_use_edges(tree, for_flow, pieces, False) if len(drafts) > 1 else []
         lap("def-use")
         reach_and_bridge(len(drafts), edges)
         lap("reach and bridge")

@@ -22,6 +22,10 @@ CASES = {
     "loops carry": ("x = 0\nfor i in y:\n  print(x, i)\n  x = 1\nprint(x)", {(0, 2), (1, 2), (3, 2), (0, 4), (3, 4)}),
     "an augmented assignment is use and definition": ("x = 0\nx += 1\nprint(x)", {(0, 1), (1, 2)}),
     "break leaves with what it had": ("x = 0\nwhile True:\n  x = 1\n  break\n  x = 2\nprint(x)", {(2, 5)}),
+    "while 1 and while (True) end by break too": (
+        "x = 0\nwhile 1:\n  x = 1\n  if c: break\nwhile (True):\n  break\nprint(x)",
+        {(2, 6)},
+    ),
     "imports define": ("import a.b\nimport c as d\nfrom e import f, g as h\na, c, d\ne, f, g, h", {(0, 3), (1, 3), (2, 4)}),
     "parameters are defined in the header": ("def f(a, b=1, *c, d: int, **e):\n  return a, b, c, d, e", {(0, 1)}),
     "defaults are used outside": ("a = 1\ndef f(a=a):\n  return a", {(0, 1), (1, 2)}),
@@ -63,6 +67,7 @@ CASES = {
     "a lambda sees all definitions around": ("x = 1\nf = lambda: x\nx = 2", {(0, 1), (2, 1)}),
     "a lambda default is evaluated now": ("x = 1\nf = lambda x=x: x\nx = 2", {(0, 1)}),
     "global": ("x = 1\ndef f():\n  global x\n  x = 2\nprint(x)", {(0, 4), (3, 4)}),
+    "global in a method": ("x = 1\nclass A:\n  def f(self):\n    global x\n    print(x)\n    x = 2", {(0, 4), (5, 4)}),
     "a declared name sees all definitions": ("x = 1\ndef f():\n  global x\n  x += 1\nx = 3", {(0, 3), (4, 3)}),
     "nonlocal": (
         "x = 0\ndef f():\n  x = 1\n  def g():\n    nonlocal x\n    x = 2\n  return x",
@@ -71,6 +76,7 @@ CASES = {
     "del is a use and ends a definition": ("x = 1\ndel x\nprint(x)", {(0, 1)}),
     "chained and unpacked": ("a = b, *c = d = 1, 2\nprint(a, b, c, d)", {(0, 1)}),
     "an annotation alone defines nothing": ("x = 1\nx: int\nprint(x)", {(0, 2)}),
+    "an annotated part uses the whole": ("def f(a):\n  a.x: int", {(0, 1)}),
     "keywords and attributes are no uses": ("a = b = 1\nf(a=2)\nc.b", set()),
     "interpolations are uses": ("x = w = 1\nf'{x:>{w}} y'\n'{x}'", {(0, 1)}),
     "assigning to a part uses the whole": ("x = {}\nk = 1\nx[k] = 2\nprint(x)", {(0, 2), (1, 2), (0, 3)}),

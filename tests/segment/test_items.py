@@ -14,9 +14,10 @@ import pytest
 import tree_sitter_python
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from segment_checks import ODD, check_invariants, texts
 from tree_sitter import Language, Parser
 
-from codeblock.segment import Segmentation, segment, segment_response
+from codeblock.segment import segment, segment_response
 
 PARSER = Parser(Language(tree_sitter_python.language()))
 SOURCES = [inspect.getsource(module) for module in (textwrap, json.decoder)]
@@ -31,27 +32,6 @@ METHODS = [
     for owner in (argparse.ArgumentParser, argparse.HelpFormatter, unittest.mock.NonCallableMock)
     for _, method in inspect.getmembers(owner, inspect.isfunction)
 ]
-ODD = [
-    "\r\n",
-    "\r",
-    "\t",
-    "é",
-    "😀",
-    "a\u0301",
-    "\ufeff",
-    "\ud800",
-    "\x00",
-    "\x0c",
-    "```",
-    "(",
-    '"""',
-    "\\",
-    "#",
-    ";",
-    "\n\n",
-    "日本",
-]
-
 PROGRAM = '''import os
 
 @decorator(1)
@@ -77,38 +57,6 @@ class Thing: pass
 walk(1)  # rides
 x: int
 '''
-
-
-def texts(source: str, result: Segmentation) -> list[str]:
-    return ["".join(source[start:end] for start, end in item.spans) for item in result.items]
-
-
-def check_invariants(text: str, result: Segmentation) -> None:
-    """Disjoint, in order, every non-blank character of a region in exactly one item; edges and core in bounds."""
-    spans = [span for item in result.items for span in item.spans]
-    at = 0
-    inside = [False] * len(text)
-    for start, end in spans:
-        assert at <= start < end <= len(text)
-        at = end
-        inside[start:end] = [True] * (end - start)
-    in_region = [False] * len(text)
-    for region in result.regions:
-        assert 0 <= region.start <= region.end <= len(text)
-        in_region[region.start : region.end] = [True] * (region.end - region.start)
-    for char, covered, wanted in zip(text, inside, in_region, strict=True):
-        assert covered <= wanted
-        assert char.isspace() or covered == wanted
-    assert len(result.reach) == len(result.bridge) == len(result.items)
-    for source, target in result.edges:
-        assert source != target
-        assert 0 <= source < len(result.items)
-        assert 0 <= target < len(result.items)
-    at = 0
-    for start, end in result.core:
-        assert at <= start < end
-        assert all(inside[start:end])
-        at = end
 
 
 def parses_alone(source: str, start: int, end: int) -> bool:

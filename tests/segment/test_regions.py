@@ -29,13 +29,16 @@ def found(response: str) -> list[tuple[str, str | None, bool]]:
         ("```py:main.py\nx = 1\n```", [("x = 1\n", "python", True)]),
         ("~~~py\n```\nx\n~~~\n", [("```\nx\n", "python", True)]),
         ("````py\n```\nx\n````\n", [("```\nx\n", "python", True)]),
-        ("```c++\nint x;\n```", [("int x;\n", "c++", True)]),
-        ("- item\n    ```js\n    let x;\n    ```\n", [("    let x;\n", "js", True)]),
+        ("```c++\nint x;\n```", [("int x;\n", "cpp", True)]),
+        ("- item\n    ```js\n    let x;\n    ```\n", [("    let x;\n", "javascript", True)]),
         ("```python\nx = 1", [("x = 1", "python", True)]),
         ("```\nx = f(1)\n```", [("x = f(1)\n", "python", False)]),
-        ("```\nlet x = 1\n```", [("let x = 1\n", None, False)]),
+        ("```\nlet x = 1\n```", [("let x = 1\n", "javascript", False)]),
         ("```py\r\nx = 1\r\n```\r\n", [("x = 1\r\n", "python", True)]),
-        ("```python\na\n```\nand\n```js\nb\n```", [("a\n", "python", True), ("b\n", "js", True)]),
+        ("```python\na\n```\nand\n```js\nb\n```", [("a\n", "python", True), ("b\n", "javascript", True)]),
+        ('```python title="a b.py"\nx = 1\n```', [("x = 1\n", "python", True)]),
+        ("```language-sql\nx\n```", [("x\n", "sql", True)]),
+        ("```{r, echo=FALSE}\nx\n```", [("x\n", "r", True)]),
         ("```python\n\n```", []),
         ("use ```x``` here", []),
     ],
@@ -62,21 +65,22 @@ def test_bare_python(code: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "code",
+    ("code", "language"),
     [
-        "SELECT name FROM users\nWHERE age > 3;",
-        "CREATE TABLE t (\n  id int(11) NOT NULL,\n  name varchar(50),\n  PRIMARY KEY (id)\n);",
-        "<html>\n  <body>\n    Text\n  </body>\n</html>",
-        "public class A {\n  int x = 1;\n}",
-        "x = 1;\ny = f(x);",
-        "#!/bin/bash\necho hi",
-        '{\n  "name": "x",\n  "age": 3\n}',
-        ".a {\n  color: red;\n}",
-        "class A\n  def f(x)\n    puts x\n  end\nend",
+        ("SELECT name FROM users\nWHERE age > 3;", "sql"),
+        ("CREATE TABLE t (\n  id int(11) NOT NULL,\n  name varchar(50),\n  PRIMARY KEY (id)\n);", "sql"),
+        ("<html>\n  <body>\n    Text\n  </body>\n</html>", "html"),
+        ("public class A {\n  int x = 1;\n}", "java"),
+        ("x = 1;\ny = f(x);", "javascript"),
+        ("#!/bin/bash\necho hi", "bash"),
+        ('{\n  "name": "x",\n  "age": 3\n}', "json"),
+        (".a {\n  color: red;\n}", "css"),
+        ("class A\n  def f(x)\n    puts x\n  end\nend", "ruby"),
+        ("Dim x As Integer\nx = f(1)\nEnd Sub", None),
     ],
 )
-def test_bare_code_of_other_languages(code: str) -> None:
-    assert found(code) == [(code, None, False)]
+def test_bare_code_of_other_languages(code: str, language: str | None) -> None:
+    assert found(code) == [(code, language, False)]
 
 
 @pytest.mark.parametrize(
@@ -108,10 +112,16 @@ def test_broken_python_without_a_tag_is_python_with_an_error() -> None:
     assert result.language == "python"
 
 
-def test_broken_python_with_a_tag_is_an_error_and_other_languages_are_not() -> None:
+def test_broken_code_with_a_tag_is_an_error_where_there_is_a_grammar() -> None:
     assert segment_response("```python\nx = (\n```").has_error
-    assert not segment_response("```rust\nx = (\n```").has_error
+    assert segment_response("```rust\nx = (\n```").has_error
+    assert not segment_response("```haskell\nx = (\n```").has_error
     assert not segment_response("```\nx = (\n```").has_error
+
+
+def test_how_the_language_was_found_is_kept() -> None:
+    response = "```js\nf()\n```\n```\nx = f(1)\n```\n```\n(((\n```\n"
+    assert [region.decided for region in find_regions(response)] == ["tag", "recognised", "unknown"]
 
 
 def test_regions_of_a_response_share_offsets_but_no_edges() -> None:
@@ -130,7 +140,7 @@ def test_reach_and_bridge_are_those_of_each_region() -> None:
 
 
 def test_the_language_is_that_of_the_largest_region() -> None:
-    assert segment_response("```python\nx\n```\n```rust\nlet x = 1;\n```").language == "text"
+    assert segment_response("```python\nx\n```\n```haskell\nlet x = 1;\n```").language == "text"
     assert segment_response("```python\nx = 1 + 2 + 3\n```\n```rust\nlet\n```").language == "python"
     assert segment_response("just words").language == "text"
 
@@ -151,9 +161,11 @@ def test_what_is_called_impossible_never_parses_on_real_data() -> None:
     assert all(parse(text, rules).has_error for text in impossible)
 
 
-def test_real_unfenced_data_is_mostly_decided_as_code() -> None:
+def test_real_unfenced_data_is_mostly_decided_as_code_in_a_language() -> None:
     results = [find_regions(text) for text in _codealpaca()[::5]]
     python = sum(bool(r) and r[0].language == "python" for r in results) / len(results)
+    unknown = sum(bool(r) and r[0].language is None for r in results) / len(results)
     code = sum(map(bool, results)) / len(results)
     assert 0.35 < python < 0.5
     assert 0.75 < code < 0.95
+    assert unknown < 0.05

@@ -3,10 +3,11 @@
 from codeblock.segment.regions import find_regions
 from codeblock.segment.segmenter import segment, segment_response
 from codeblock.segment.structure import reach_and_bridge
-from codeblock.segment.types import TEXT, Item, Region, Segmentation, Span
+from codeblock.segment.types import TEXT, Decided, Item, Region, Segmentation, Span
 
 __all__ = [
     "TEXT",
+    "Decided",
     "Item",
     "Region",
     "Segmentation",

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 from codeblock.segment.flow_rules import CALL, CLOSURE, COMPREHENSION, MAYBE, NAME, TARGET, WALRUS, FlowRules
 from codeblock.segment.scopes import OPEN, Scope
 from codeblock.segment.tree import FlatTree
+
+Piece = tuple[int, int, int]
+"""Item, and bytes `start .. end` of one stretch of it."""
 
 Hidden = tuple[int, frozenset[bytes], tuple[tuple[int, int], ...], bool]
 """An inner scope of an expression: its end, its own names, the node ranges outside it, whether it runs later (lambda)."""
@@ -13,12 +18,12 @@ Hidden = tuple[int, frozenset[bytes], tuple[tuple[int, int], ...], bool]
 class Bindings:
     """The state of the walk, and the uses and definitions of one statement at a time."""
 
-    def __init__(self, tree: FlatTree, rules: FlowRules, first_nodes: list[int], mutation_defines: bool) -> None:
+    def __init__(self, tree: FlatTree, rules: FlowRules, pieces: list[Piece], mutation_defines: bool) -> None:
         self.tree, self.rules, self.mutation_defines = tree, rules, mutation_defines
         self.special = rules.special if mutation_defines else rules.without_calls
         self.kinds, self.fields, self.after = tree.kinds, tree.fields, tree.after
-        self.owner = _owners(first_nodes, len(tree.kinds))
-        self.incoming = [0] * len(first_nodes)  # set of defining items, by using item
+        self.owner = _owners(pieces, tree.starts)
+        self.incoming = [0] * (1 + max(pieces)[0])  # set of defining items, by using item
         self.module = self.scope = Scope(None)
         self.keep_uses = b"global" in tree.data or b"nonlocal" in tree.data
         self.maybe_until = 0  # definitions at nodes before this one may not happen
@@ -72,14 +77,17 @@ class Bindings:
         elif not scope.declared[name]:
             scope.exported.append((name, 1 << item))
         elif scope is not self.module:
-            for table in (self.module.defined, self.module.foreign):
-                table[name] = table.get(name, 0) | 1 << item
+            foreign = self.module.foreign
+            foreign[name] = foreign.get(name, 0) | 1 << item
 
     def close_scope(self) -> None:
         """End the scope: hand free names to the scope around it."""
         scope = self.scope
         parent = scope.parent
         defined = scope.defined
+        if parent is None:
+            for name, bits in scope.foreign.items():
+                defined[name] = defined.get(name, 0) | bits
         for name, bits in scope.exported:
             if scope.declared.get(name) is not False and name in defined:
                 defined[name] |= bits
@@ -108,6 +116,7 @@ class Bindings:
     def scan(self, node: int) -> None:
         """The uses of an expression, and the names that it defines on its way."""
         special, fields, not_a_use = self.special, self.fields, self.rules.not_a_use
+        data, starts, ends, use, owner = self.tree.data, self.tree.starts, self.tree.ends, self.use, self.owner
         end = self.after[node]
         for at, kind in enumerate(self.kinds[node:end], node):
             if what := special[kind]:
@@ -115,7 +124,7 @@ class Bindings:
                     self._scan_special(at, end)
                     return
                 if fields[at] not in not_a_use:
-                    self.use(self.text(at), self.owner[at])
+                    use(data[starts[at] : ends[at]], owner[at])
 
     def _scan_special(self, node: int, end: int) -> None:
         """As `scan`, from a node on that may begin a scope of its own or define a name."""
@@ -252,10 +261,10 @@ class Bindings:
             self._mutate(callee)
 
 
-def _owners(first_nodes: list[int], count: int) -> list[int]:
-    """The item of each node."""
-    owner: list[int] = [0] * (first_nodes[0] if first_nodes else count)
-    for item, first in enumerate(first_nodes):
-        upto = first_nodes[item + 1] if item + 1 < len(first_nodes) else count
-        owner += [item] * (upto - first)
+def _owners(pieces: list[Piece], starts: list[int]) -> list[int]:
+    """The item of each node, by where it starts; nodes are in the order of the source."""
+    owner: list[int] = []
+    for place, (item, _, _) in enumerate(pieces):
+        upto = bisect_left(starts, pieces[place + 1][1], len(owner)) if place + 1 < len(pieces) else len(starts)
+        owner += [item] * (upto - len(owner))
     return owner

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from codeblock.schema import ItemKind
 from codeblock.segment.tree import FlatTree, Grammar
 
-NOTHING, WHOLE, NAME, SKIP, SKIP_FIRST, DOCUMENTED = range(6)
+NOTHING, WHOLE, NAME, SKIP, SKIP_FIRST, DOCUMENTED, CALLED = range(7)
 
 
 class CoreRules:
@@ -16,7 +17,7 @@ class CoreRules:
         self.string = grammar.ids({rules.string})
         self.comment = grammar.comment
         self.body = grammar.body
-        self.statement = grammar.ids({rules.statement_wrapper})
+        self.statement = grammar.ids(rules.wrappers)
         self.action = [NOTHING] * len(grammar.type_of)
         for action, names in (
             (WHOLE, rules.core),
@@ -24,38 +25,60 @@ class CoreRules:
             (SKIP, rules.not_core),
             (SKIP_FIRST, rules.not_core_first),
             (DOCUMENTED, rules.documented),
+            (CALLED, set(rules.called)),
         ):
             for kind in grammar.ids(names):
                 self.action[kind] = action
         for kind in grammar.ids(rules.core_tokens, named=False):
             self.action[kind] = WHOLE
+        self.types = frozenset(grammar.field(name) for name in rules.not_core_fields)
+        self.called = {kind: grammar.field(name) for key, name in rules.called.items() for kind in grammar.ids({key})}
+        self.defined = grammar.ids({n for n, kind in rules.item_kinds.items() if kind == ItemKind.CLASS.value})
 
 
 def core_nodes(tree: FlatTree, rules: CoreRules) -> list[int]:
     """Tree nodes of the core logic leaves, in order; no two overlap."""
-    kinds, starts, ends, after, data = tree.kinds, tree.starts, tree.ends, tree.after, tree.data
-    action, names = rules.action, rules.names
+    kinds, starts, ends, after, data, fields = tree.kinds, tree.starts, tree.ends, tree.after, tree.data, tree.fields
+    action, names, types = rules.action, rules.names, rules.types
     found: list[int] = []
     docstrings: set[int] = set()
+    called: list[int] = []
     upto = 0  # nodes before this one are inside something that is not core
     for node, kind in enumerate(kinds):
         what = action[kind]
-        if what == NOTHING or node < upto:
+        if node < upto or (what == NOTHING and not types):
             continue
-        if what == NAME:
+        if what == SKIP or (types and fields[node] in types):
+            upto = after[node]
+            while called and called[-1] < upto:
+                name = called.pop()
+                if name >= node:
+                    found.append(name)
+        elif what == NAME:
             if data[starts[node] : ends[node]] not in names:
                 found.append(node)
         elif what == WHOLE:
             # a string with code inside has leaves of its own
             if after[node] == node + 1 and node not in docstrings and ends[node] > starts[node]:
                 found.append(node)
-        elif what == SKIP:
-            upto = after[node]
         elif what == SKIP_FIRST:
             upto = node + 2
-        elif (doc := _docstring(tree, rules, node)) is not None:
+        elif what == CALLED:
+            called.extend(_called(tree, rules, node))
+        elif what == DOCUMENTED and (doc := _docstring(tree, rules, node)) is not None:
             docstrings.add(doc)
     return found
+
+
+def _called(tree: FlatTree, rules: CoreRules, node: int) -> list[int]:
+    """The name of the type that a node creates, or that it defines with a body."""
+    field = rules.called[tree.kinds[node]]
+    name = tree.child(node, field)
+    if name is None or (tree.kinds[node] in rules.defined and tree.child_of(node, rules.body) is None):
+        return []
+    while tree.after[name] > name + 1:
+        name += 1
+    return [name]
 
 
 def _docstring(tree: FlatTree, rules: CoreRules, node: int) -> int | None:

@@ -1,113 +1,166 @@
 """Coding items: METHOD stage 2 [ours].
 
-A statement with at most `max_item_tokens` tokens is one item. A larger compound statement gives a header item (decorators
-and all, up to the body), then its body is walked in turn; each clause (`elif`, `except`, `case` ...) has its own header.
-A comment on the line where an item ends rides with that item; comments on lines of their own are items of kind
-`comment`, one for each run of lines without a blank line between.
+A statement with at most `max_item_tokens` tokens is one item. A larger one is cut at its outermost bodies, wherever in it
+they are: what is outside of them is its header item (decorators and all, `{` with its `}`), then each body is walked in
+turn; each clause (`elif`, `except`, `case` ...) has its own header. A comment on the line where an item ends rides with
+that item; comments on lines of their own are items of kind `comment`, one for each run of lines without a blank line
+between.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass
+from itertools import groupby
 
 from codeblock.schema import ItemKind
-from codeblock.segment.tree import FlatTree, Grammar
+from codeblock.segment.headers import Event, ItemRules, outline
+from codeblock.segment.tree import FlatTree
 from codeblock.segment.types import Span
+
+NEWLINE = 10
+
+Piece = tuple[int, int, int]
+"""Item, and bytes `start .. end` of one stretch of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """An item before its offsets are characters: bytes `start .. end`, first tree node `node`."""
+    """An item before its offsets are characters: first tree node and kind."""
 
     node: int
-    start: int
-    end: int
     kind: str
 
 
-class ItemRules:
-    """The node types that decide where items are cut, by number."""
+def draft_items(
+    tree: FlatTree, rules: ItemRules, max_tokens: int, token_starts: list[int] | None
+) -> tuple[list[Draft], list[Piece]]:
+    """The items of a tree and their pieces, both in the order of the source.
 
-    def __init__(self, grammar: Grammar) -> None:
-        rules = grammar.rules
-        self.kind_of = [rules.item_kinds.get(name) if grammar.named[i] else None for i, name in enumerate(grammar.type_of)]
-        self.statement_wrapper = grammar.ids({rules.statement_wrapper})
-        self.definition_wrapper = grammar.ids({rules.definition_wrapper})
-        self.string = grammar.ids({rules.string})
-        self.compound = grammar.ids(rules.compound)
-        self.body = grammar.body
-        self.comment = grammar.comment
+    `token_starts` are bytes; without them the tree's leaves count.
+    """
+    return _Cutter(tree, rules, max_tokens, token_starts).run()
 
 
-def draft_items(tree: FlatTree, rules: ItemRules, max_tokens: int, token_starts: list[int] | None) -> list[Draft]:
-    """The items of a tree in the order of the source. `token_starts` are bytes; without them the tree's leaves count."""
-    kinds, starts, ends = tree.kinds, tree.starts, tree.ends
-    items: list[Draft] = []
-    todo = list(tree.children(0))[::-1]
-    while todo:
-        node = todo.pop()
-        kind = kinds[node]
-        if kind in rules.comment:
-            _add_comment(items, tree, node)
-            continue
-        if kind in rules.body:
-            todo.extend(list(tree.children(node))[::-1])
-            continue
-        inner = node
-        if kind in rules.definition_wrapper:
-            inner = tree.child_of(node, rules.compound) or node
-        if kinds[inner] not in rules.compound or _tokens(tree, node, token_starts) <= max_tokens:
-            items.append(Draft(node, starts[node], ends[node], kind_of(tree, rules, node)))
-            continue
-        header_end = starts[node] + 1
-        rest: list[int] = []
-        for child in tree.children(inner):
-            kind = kinds[child]
-            if rest or kind in rules.body or kind in rules.compound:
-                rest.append(child)
-            elif kind in rules.comment:
-                # between the header's colon and its body; inside brackets it is no child of the statement
-                rest.append(child)
-            else:
-                header_end = ends[child]
-        items.append(Draft(node, starts[node], header_end, kind_of(tree, rules, inner)))
-        todo.extend(rest[::-1])
-    return items
+class _Cutter:
+    def __init__(self, tree: FlatTree, rules: ItemRules, max_tokens: int, token_starts: list[int] | None) -> None:
+        self.tree, self.rules = tree, rules
+        self.max_tokens, self.token_starts = max_tokens, token_starts
+        self.items: list[Draft] = []
+        self.pieces: list[Piece] = []
+        self.waiting: tuple[int, int, int] | None = None  # what is attached to the next statement: node, start, end
 
+    def run(self) -> tuple[list[Draft], list[Piece]]:
+        tree, rules = self.tree, self.rules
+        kinds, starts, ends = tree.kinds, tree.starts, tree.ends
+        todo: list[int | Event] = []
+        todo.extend([*tree.children(0)][::-1])
+        while todo:
+            step = todo.pop()
+            if not isinstance(step, int):
+                self._flush()
+                group, start, end, _ = step
+                if group.item is None:
+                    group.item = self._item(group.node, group.kind)
+                self._piece(group.item, start, end)
+                continue
+            node, kind = step, kinds[step]
+            if starts[node] == ends[node] or (not rules.named[kind] and self.waiting is None):
+                continue  # a token between statements; the item before it covers it
+            if kind in rules.comment:
+                self._comment(node)
+            elif kind in rules.trailing and self.pieces:
+                self._piece(self.pieces[-1][0], starts[node], ends[node])
+            elif kind in rules.attached:
+                first, start = self.waiting[:2] if self.waiting else (node, starts[node])
+                self.waiting = first, start, ends[node]
+            elif rules.named[kind]:
+                first, start = self.waiting[:2] if self.waiting else (node, starts[node])
+                self.waiting = None
+                if self._tokens(start, ends[node], first, node) <= self.max_tokens or self._is_solid(node):
+                    self._piece(self._item(first, kind_of(tree, rules, node)), start, ends[node])
+                else:
+                    todo.extend(self._cut(first, start, node)[::-1])
+        self._flush()
+        return self.items, self.pieces
 
-def _tokens(tree: FlatTree, node: int, token_starts: list[int] | None) -> int:
-    if token_starts is None:
-        return tree.leaf_total(node)
-    start = tree.starts[node]
-    first = bisect_left(token_starts, start)
-    if first and (first == len(token_starts) or token_starts[first] > start):
-        first -= 1  # a token that begins with the white space before the statement
-    return bisect_left(token_starts, tree.ends[node]) - first
+    def _item(self, node: int, kind: str) -> int:
+        self.items.append(Draft(node, kind))
+        return len(self.items) - 1
+
+    def _piece(self, item: int, start: int, end: int) -> None:
+        if self.tree.data[end - 1] == NEWLINE:  # some grammars put it into a directive
+            end = start + len(self.tree.data[start:end].rstrip())
+        if self.pieces and self.pieces[-1][0] == item:
+            start = self.pieces.pop()[1]
+        self.pieces.append((item, start, end))
+
+    def _flush(self) -> None:
+        """Something is attached, but no statement comes behind it."""
+        if self.waiting is not None:
+            node, start, end = self.waiting
+            self.waiting = None
+            self._piece(self._item(node, ItemKind.OTHER.value), start, end)
+
+    def _comment(self, node: int) -> None:
+        tree = self.tree
+        start, end = tree.starts[node], tree.ends[node]
+        if self.waiting is not None:
+            return  # between a decorator and its definition
+        if self.pieces:
+            item, _, last = self.pieces[-1]
+            between = tree.data[last:start]
+            lines = between.count(b"\n") or between.count(b"\r")
+            draft = self.items[item]
+            same = draft.kind == ItemKind.COMMENT.value and tree.kinds[draft.node] == tree.kinds[node]
+            if lines == 0 or (lines == 1 and same):
+                self._piece(item, start, end)
+                return
+        self._piece(self._item(node, ItemKind.COMMENT.value), start, end)
+
+    def _tokens(self, start: int, end: int, first: int, last: int) -> int:
+        """Tokens of a stretch of the source, which is that of the sibling nodes `first .. last`."""
+        if self.token_starts is None:
+            return self.tree.leaves_before(self.tree.after[last]) - self.tree.leaves[first]
+        at = bisect_left(self.token_starts, start)
+        if at and (at == len(self.token_starts) or self.token_starts[at] > start):
+            at -= 1  # a token that begins with the white space before the statement
+        return bisect_left(self.token_starts, end) - at
+
+    def _is_solid(self, node: int) -> bool:
+        """Whether there is no body in a statement."""
+        return self.rules.cut.isdisjoint(self.tree.kinds[node : self.tree.after[node]])
+
+    def _cut(self, first: int, start: int, node: int) -> list[int | Event]:
+        """The headers of a statement that is too large, and the statements in its bodies, in order."""
+        events = outline(self.tree, self.rules, node, kind_of(self.tree, self.rules, node))
+        if first != node:
+            head = events[0].group
+            head.node = first
+            events.insert(0, Event(head, start, start + 1, None))
+        if self.token_starts is not None:
+            for group, stretch in groupby(events, key=lambda event: event.group):
+                run = list(stretch)
+                group.tokens += self._tokens(run[0].start, run[-1].end, 0, 0)
+        return [
+            event.statement
+            if event.statement is not None and not (event.group.is_clause and event.group.tokens <= self.max_tokens)
+            else event
+            for event in events
+        ]
 
 
 def kind_of(tree: FlatTree, rules: ItemRules, node: int) -> str:
     """The kind of the item that begins with this statement; a string alone is a comment (a docstring)."""
-    kind = tree.kinds[node]
-    if kind in rules.definition_wrapper:
-        node = tree.child_of(node, rules.compound) or node
-    elif kind in rules.statement_wrapper and node + 1 < tree.after[node]:
-        node += 1
-        if tree.kinds[node] in rules.string:
+    kinds = tree.kinds
+    while kinds[node] in rules.wrappers:
+        inner = next((c for c in tree.children(node) if rules.named[kinds[c]] and kinds[c] not in rules.attached), None)
+        if inner is None:
+            break
+        node = inner
+        if kinds[node] in rules.string:
             return ItemKind.COMMENT.value
-    return rules.kind_of[tree.kinds[node]] or ItemKind.OTHER.value
-
-
-def _add_comment(items: list[Draft], tree: FlatTree, node: int) -> None:
-    start, end = tree.starts[node], tree.ends[node]
-    if items:
-        last = items[-1]
-        between = tree.data[last.end : start]
-        lines = between.count(b"\n") or between.count(b"\r")
-        if lines == 0 or (lines == 1 and last.kind == ItemKind.COMMENT.value and tree.kinds[last.node] == tree.kinds[node]):
-            items[-1] = Draft(last.node, last.start, end, last.kind)
-            return
-    items.append(Draft(node, start, end, ItemKind.COMMENT.value))
+    return rules.kind_of[kinds[node]] or ItemKind.OTHER.value
 
 
 def cover(spans: list[Span], text: str, start: int, end: int) -> list[Span]:

@@ -1,20 +1,30 @@
-"""Which language is an untagged text? By the grammar's own verdict, then by the shape of its lines."""
+"""Which language is an untagged text? By the grammars' own verdict, then by the shape of its lines."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 from tree_sitter import Tree
 
 from codeblock.segment.languages import ALL, LanguageRules
+from codeblock.segment.languages.others import known_by_looks
 from codeblock.segment.source import Source, encode
 from codeblock.segment.tree import Grammar, grammar_of
 
 CODE_SHARE = 0.5
 """Share of the lines with the look of code from which on a text without a grammar counts as code."""
 
+MAX_ERROR_SHARE = 0.2
+"""Share of a text's bytes in syntax errors up to which a text with lines of a language's shape is of that language."""
+
+MAX_PARSED = 3
+"""Grammars that are tried on a text at most, besides Python's: those whose words and signs it has most."""
+
+_WORD = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
+_STATEMENTS = re.compile(r"[;{}][ \t]*(?:\n|\Z)")
 _SENTENCE = re.compile(r"^[ \t]*(?:\d+\. |[*-] )?[A-Z][a-z']*(?:,? [a-z']+){3}", re.MULTILINE)
 _SHEBANG = re.compile(r"\s*(?:#!|<\?|<!)")
 _COMMENT_LINE = re.compile(r"\s*#+(?:[ ]|$)")
@@ -55,28 +65,111 @@ class Parsed:
         return self.grammar.rules.name
 
 
-def parse(text: str, rules: LanguageRules) -> Parsed:
-    """Parse a text in a language."""
-    grammar = grammar_of(rules.name)
-    source = encode(text)
+class Verdict(NamedTuple):
+    """What language a text is in, and its syntax tree; None where that is not known, or there is no grammar for it."""
+
+    language: str | None
+    parsed: Parsed | None
+
+
+UNKNOWN = Verdict(None, None)
+
+
+def parse(text: str, rules: LanguageRules) -> Parsed | None:
+    """Parse a text in a language; None where its grammar is not installed."""
+    if rules.bare is not None and not rules.opening.search(text):
+        rules = rules.bare
+    grammar = grammar_of(rules)
+    if grammar is None:
+        return None
+    source = encode(rules.misread.sub(lambda found: found[1] + "\n" * len(found[2]), text))
     tree = grammar.parser.parse(source.data)
     return Parsed(grammar, source, tree, tree.root_node.has_error)
 
 
-def recognise(text: str) -> Parsed | None:
-    """The syntax tree of an untagged text in the language that it is in; None where no grammar takes it.
+def recognise(text: str) -> Verdict:
+    """The language of an untagged text.
 
     A language takes a text that parses without an error and has more in it than words and literals. A text that does not
     parse is still of the language if it has a line of an unmistakable shape (`def f(x):`) and no sentence; its tree then
-    `has_error`.
+    `has_error`. Python is asked before the others, then the languages whose words and signs the text has, most first.
     """
-    for rules in ALL:
-        parsed = None if _impossible(text, rules) else parse(text, rules)
-        if parsed is not None and not parsed.has_error:
-            return parsed if _is_program(parsed, text) else None
-        if rules.shape.search(text) and not _SENTENCE.search(text):
-            return parsed or parse(text, rules)
-    return None
+    if (name := known_by_looks(text)) is not None:
+        return Verdict(name, None)
+    first, *others = ALL
+    parsed = None if _impossible(text, first) else parse(text, first)
+    if parsed is not None and not parsed.has_error and _is_program(parsed, text):
+        return Verdict(first.name, parsed)
+    if (parsed is None or parsed.has_error) and first.shape.search(text) and not _SENTENCE.search(text):
+        return Verdict(first.name, parsed or parse(text, first))
+    return UNKNOWN if _SENTENCE.match(text) else _among(text, likely(text, others))
+
+
+def likely(text: str, languages: list[LanguageRules]) -> list[LanguageRules]:
+    """The languages whose words and signs a text has, most first; at most `MAX_PARSED`."""
+    scores = [0] * len(languages)
+    by_word, by_sign = _clues(tuple(rules.name for rules in languages))
+    for word in set(_WORD.findall(text)):
+        for at in by_word.get(word, ()):
+            scores[at] += 1
+    for sign, at in by_sign:
+        if sign in text:
+            scores[at] += 2
+    order = sorted((at for at, score in enumerate(scores) if score), key=lambda at: -scores[at])[:MAX_PARSED]
+    if not order and _STATEMENTS.search(text):
+        order = [0]
+    return [languages[at] for at in order]
+
+
+@cache
+def _clues(names: tuple[str, ...]) -> tuple[dict[str, list[int]], list[tuple[str, int]]]:
+    by_word: dict[str, list[int]] = {}
+    by_sign: list[tuple[str, int]] = []
+    rules_of = {rules.name: rules for rules in ALL}
+    for at, name in enumerate(names):
+        for word in rules_of[name].words:
+            by_word.setdefault(word, []).append(at)
+        by_sign += [(sign, at) for sign in rules_of[name].signs]
+    return by_word, by_sign
+
+
+def _among(text: str, languages: list[LanguageRules]) -> Verdict:
+    """The first of the languages that takes the text, else the one with the smallest share of errors."""
+    broken: list[tuple[float, Parsed]] = []
+    for rules in languages:
+        shaped = rules.shape.search(text) is not None
+        if any(pattern.search(text) for pattern in rules.impossible) or (rules.needs_shape and not shaped):
+            continue
+        parsed = parse(text, rules)
+        if parsed is None:
+            if shaped:
+                return Verdict(rules.name, None)
+        elif not parsed.has_error:
+            if _is_program(parsed, text):
+                return Verdict(rules.name, parsed)
+        elif shaped:
+            broken.append((error_share(parsed.tree), parsed))
+    if broken and not _SENTENCE.search(text):
+        share, parsed = min(broken, key=lambda pair: pair[0])
+        if share <= MAX_ERROR_SHARE:
+            return Verdict(parsed.language, parsed)
+    return UNKNOWN
+
+
+def error_share(tree: Tree) -> float:
+    """Share of a text's bytes that the grammar could not place, 0..1; a token that it had to add counts as one byte."""
+    wrong = 0
+    cursor = tree.walk()
+    while True:
+        node = cursor.node
+        assert node is not None
+        if node.is_error or node.is_missing:
+            wrong += max(node.end_byte - node.start_byte, 1)
+        elif node.has_error and cursor.goto_first_child():
+            continue
+        while not cursor.goto_next_sibling():
+            if not cursor.goto_parent():
+                return wrong / max(tree.root_node.end_byte, 1)
 
 
 def _impossible(text: str, rules: LanguageRules) -> bool:
@@ -86,19 +179,13 @@ def _impossible(text: str, rules: LanguageRules) -> bool:
     return rules.impossible_unless.search(text) is None and any(pattern.search(text) for pattern in anywhere)
 
 
-@cache
-def _evidence(language: str) -> frozenset[int]:
-    grammar = grammar_of(language)
-    names = grammar.rules.evidence
-    return grammar.ids(names) | grammar.ids(names, named=False)
-
-
 def _is_program(parsed: Parsed, text: str) -> bool:
     """Whether there is more than words, numbers and strings, and the lines do not end as another language's."""
+    rules = parsed.grammar.rules
     lines = [line for line in text.split("\n") if line.strip()]
-    if all(line.rstrip().endswith(parsed.grammar.rules.terminator) for line in lines):
+    if all(line.rstrip().endswith(rules.terminator) for line in lines):
         return False
-    wanted = _evidence(parsed.language)
+    wanted = parsed.grammar.evidence
     cursor = parsed.tree.walk()
     while True:
         node = cursor.node

@@ -3,40 +3,98 @@
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 from codeblock.segment.languages import find_rules
 from codeblock.segment.recognise import Parsed, looks_like_code, parse, recognise
-from codeblock.segment.types import Region
+from codeblock.segment.transcripts import Transcript, read_transcript
+from codeblock.segment.types import Decided, Region, Span
 
 _FENCE_LINE = re.compile(r"^[ \t]*(?P<mark>`{3,}|~{3,})(?P<info>[^\n]*)\n?", re.MULTILINE)
 _TAG = re.compile(r"[^\s,:;{}()\[\]=\"'`.]+(?:\.[^\s,:;{}()\[\]=\"'`.]+)*")
+_PREFIX = re.compile(r"(?:language|lang|highlight-source)-(?=\w)")
+_SESSION_TAGS = {
+    "pycon": "python",
+    "python-repl": "python",
+    "pythonrepl": "python",
+    "python-console": "python",
+    "doctest": "python",
+}
+
+
+class Block(NamedTuple):
+    """Code that is parsed as one: a region, or the lines of code of a session at a prompt, each a region."""
+
+    regions: list[Region]
+    parsed: Parsed | None
+    start: int
+    end: int
+    code: str | None = None
+    """The text of a session from `start` to `end`, with prompts and output blanked; None where all of it is code."""
 
 
 def find_regions(response: str) -> list[Region]:
     """The code regions of a response, in order.
 
     A fenced block (``` or ~~~, indented or not) is a region; its language is the first word after the fence. A fence that
-    is never closed runs to the end. A response without fences is one region if it is code, and none if it is prose.
+    is never closed runs to the end. A response without fences is one region if it is code, and none if it is prose. In a
+    session at a prompt (`>>> `, `$ `) each line of code is a region, and the rest is text.
     """
-    return [region for region, _ in parsed_regions(response)]
+    return [region for block in blocks_of(response) for region in block.regions]
 
 
-def parsed_regions(response: str) -> list[tuple[Region, Parsed | None]]:
-    """The regions, each with its syntax tree where its language has a grammar."""
+def blocks_of(response: str) -> list[Block]:
+    """The code of a response with its syntax trees, where its languages have grammars."""
     if "```" in response or "~~~" in response:
-        blocks = _fenced(response)
-        if blocks:
-            return [_fenced_region(response, *block) for block in blocks if response[block[0] : block[1]].strip()]
+        fenced = _fenced(response)
+        if fenced:
+            return [_fenced_block(response, *each) for each in fenced if response[each[0] : each[1]].strip()]
     if not response.strip():
         return []
-    parsed = recognise(response)
-    if parsed is None and not looks_like_code(response):
-        return []
-    return [(Region(0, len(response), parsed.language if parsed else None, False), parsed)]
+    block = block_of(response, (0, len(response)), None)
+    is_code = block.code is not None or block.regions[0].language is not None or looks_like_code(response)
+    return [block] if is_code else []
+
+
+def block_of(text: str, span: Span, tag: str | None) -> Block:
+    """The code in a span of a text, in the language that its tag names, else in the one that it is recognised as."""
+    start, end = span
+    tagged = tag is not None
+    inner = text[start:end]
+    transcript = read_transcript(inner) if tag is None or _may_be_session(tag) else None
+    if transcript is not None and transcript.spans:
+        return _session(transcript, start, end, tagged)
+    rules = find_rules(tag and _SESSION_TAGS.get(tag.lower(), tag))
+    if rules is not None:
+        parsed = parse(inner, rules)
+        decided = Decided.TAG if parsed else Decided.NOT_INSTALLED
+        return Block([Region(start, end, rules.name, tagged, decided)], parsed, start, end)
+    if tag is not None:
+        return Block([Region(start, end, tag.lower(), True, Decided.TAG)], None, start, end)
+    language, parsed = recognise(inner)
+    decided = Decided.RECOGNISED if language else Decided.UNKNOWN
+    if parsed is None and find_rules(language) is not None:
+        decided = Decided.NOT_INSTALLED
+    return Block([Region(start, end, language, False, decided)], parsed, start, end)
+
+
+def _may_be_session(tag: str) -> bool:
+    rules = find_rules(tag)
+    return tag.lower() in _SESSION_TAGS or (rules is not None and rules.name in ("python", "bash"))
+
+
+def _session(transcript: Transcript, start: int, end: int, tagged: bool) -> Block:
+    rules = find_rules(transcript.language)
+    parsed = parse(transcript.code, rules) if rules else None
+    decided = Decided.TAG if tagged else Decided.RECOGNISED
+    if parsed is None:
+        decided = Decided.NOT_INSTALLED
+    regions = [Region(a + start, b + start, transcript.language, tagged, decided) for a, b in transcript.spans]
+    return Block(regions, parsed, start, end, transcript.code)
 
 
 def _fenced(response: str) -> list[tuple[int, int, str]]:
-    """Start, end and tag of each fenced block's content."""
+    """Start, end and info string of each fenced block's content."""
     blocks: list[tuple[int, int, str]] = []
     opening: tuple[int, str, str] | None = None
     for line in _FENCE_LINE.finditer(response):
@@ -53,13 +111,6 @@ def _fenced(response: str) -> list[tuple[int, int, str]]:
     return blocks
 
 
-def _fenced_region(response: str, start: int, end: int, info: str) -> tuple[Region, Parsed | None]:
-    text = response[start:end]
-    tag = _TAG.search(info)
-    if tag is None:
-        parsed = recognise(text)
-        return Region(start, end, parsed.language if parsed else None, False), parsed
-    rules = find_rules(tag[0])
-    if rules is None:
-        return Region(start, end, tag[0].lower(), True), None
-    return Region(start, end, rules.name, True), parse(text, rules)
+def _fenced_block(response: str, start: int, end: int, info: str) -> Block:
+    tag = _TAG.search(_PREFIX.sub("", info))
+    return block_of(response, (start, end), tag[0] if tag else None)

@@ -19,13 +19,14 @@ OPEN = 1
 class Loop:
     """A loop being walked: the place of its layer, the uses exposed at its head, the states that leave its body."""
 
-    __slots__ = ("bottom", "breaks", "continues", "exposed")
+    __slots__ = ("bottom", "breaks", "continues", "exposed", "is_switch")
 
     def __init__(self, bottom: int) -> None:
         self.bottom = bottom
         self.exposed: Layer = {}  # name -> set of items
         self.breaks: list[Layer] = []
         self.continues: list[Layer] = []
+        self.is_switch = False
 
 
 class Scope:
@@ -43,6 +44,10 @@ class Scope:
         self.free: list[tuple[bytes, int]] = []  # uses in functions within, and of declared names: see all definitions
         self.exported: list[tuple[bytes, int]] = []  # definitions of nonlocal names made by functions within
         self.foreign: Layer = {}  # name -> set of definitions made by functions within
+        self.blocks: list[dict[bytes, bytes]] = []  # nested blocks: name -> the key that it is known by
+        self.is_class = self.is_isolated = False
+        self.assigned_members: list[tuple[bytes, int]] = []  # `this.x = ..`
+        self.used_members: list[tuple[bytes, int]] = []
         self.uses: list[tuple[bytes, int]] = []  # all uses; kept only where functions within may define names
 
     def push(self, layer: Layer, dead: bool = False) -> None:

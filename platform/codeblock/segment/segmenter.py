@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,15 +10,16 @@ from numpy.typing import NDArray
 from codeblock.schema import ItemKind
 from codeblock.segment.chunks import blank_line_chunks
 from codeblock.segment.core import CoreRules, core_nodes
-from codeblock.segment.defuse import def_use_edges
+from codeblock.segment.flow import def_use_edges
 from codeblock.segment.flow_rules import FlowRules
-from codeblock.segment.items import ItemRules, cover, draft_items
-from codeblock.segment.languages import find_rules
-from codeblock.segment.recognise import Parsed, parse, recognise
-from codeblock.segment.regions import parsed_regions
+from codeblock.segment.headers import ItemRules
+from codeblock.segment.items import cover, draft_items
+from codeblock.segment.recognise import Parsed
+from codeblock.segment.regions import Block, block_of, blocks_of
 from codeblock.segment.structure import reach_and_bridge
-from codeblock.segment.tree import flatten, grammar_of
-from codeblock.segment.types import TEXT, Item, Region, Segmentation, Span
+from codeblock.segment.transcripts import within
+from codeblock.segment.tree import Grammar, flatten
+from codeblock.segment.types import TEXT, Item, Segmentation, Span
 
 MAX_FLOW_ITEMS = 2048
 """A region with more items (some 30,000 tokens) gets no edges, reach or bridge: their number can grow with its square."""
@@ -41,14 +41,8 @@ def segment(
     """
     if not source.strip():
         return Segmentation()
-    rules = find_rules(language)
-    if language is None:
-        parsed = recognise(source)
-        region = Region(0, len(source), parsed.language if parsed else None, False)
-    else:
-        parsed = parse(source, rules) if rules else None
-        region = Region(0, len(source), rules.name if rules else language.lower(), True)
-    return _segment_regions(source, [(region, parsed)], max_item_tokens, token_starts, mutation_defines)
+    block = block_of(source, (0, len(source)), language)
+    return _segment_blocks(source, [block], max_item_tokens, token_starts, mutation_defines)
 
 
 def segment_response(
@@ -62,90 +56,103 @@ def segment_response(
 
     `token_starts` [T], ascending, are the characters of the response at which its tokens start.
     """
-    return _segment_regions(response, parsed_regions(response), max_item_tokens, token_starts, mutation_defines)
+    return _segment_blocks(response, blocks_of(response), max_item_tokens, token_starts, mutation_defines)
 
 
-@cache
-def rules_of(language: str) -> tuple[ItemRules, CoreRules, FlowRules]:
-    grammar = grammar_of(language)
-    return ItemRules(grammar), CoreRules(grammar), FlowRules(grammar)
+_RULES: dict[int, tuple[ItemRules, CoreRules, FlowRules]] = {}
 
 
-def _segment_regions(
-    text: str,
-    regions: list[tuple[Region, Parsed | None]],
-    max_tokens: int,
-    token_starts: NDArray[np.int32] | None,
-    mutation_defines: bool,
+def rules_of(grammar: Grammar) -> tuple[ItemRules, CoreRules, FlowRules]:
+    """The tables of a grammar for each step; built once per process."""
+    key = id(grammar)  # grammars live as long as the process
+    if key not in _RULES:
+        _RULES[key] = ItemRules(grammar), CoreRules(grammar), FlowRules(grammar)
+    return _RULES[key]
+
+
+def _segment_blocks(
+    text: str, blocks: list[Block], max_tokens: int, token_starts: NDArray[np.int32] | None, mutation_defines: bool
 ) -> Segmentation:
     items: list[Item] = []
     edges: list[tuple[int, int]] = []
     core: list[Span] = []
     signals: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
     has_error = False
-    for region, parsed in regions:
+    for block in blocks:
+        parsed = block.parsed
+        inner: list[tuple[int, int]] = []
         if parsed is None or parsed.has_error:
             has_error = has_error or parsed is not None
-            found = [Item(ItemKind.OTHER.value, (s,)) for s in blank_line_chunks(text, region.start, region.end)]
-            inner: list[tuple[int, int]] = []
+            code = text[block.start : block.end] if block.code is None else block.code
+            chunks = [(a + block.start, b + block.start) for a, b in blank_line_chunks(code, 0, len(code))]
+            found = [Item(ItemKind.OTHER.value, tuple(_in_regions(chunk, block))) for chunk in chunks]
         else:
-            found, inner = _segment_parsed(text, region, parsed, core, max_tokens, token_starts, mutation_defines)
+            found, leaves, inner = _segment_parsed(text, block, parsed, max_tokens, token_starts, mutation_defines)
+            core.extend(leaves)
         signals.append(reach_and_bridge(len(found), inner))
         shift = len(items)
         edges.extend((a + shift, b + shift) for a, b in inner)
         items.extend(found)
-    largest = max(regions, key=lambda pair: pair[0].end - pair[0].start, default=None)
+    largest = max(blocks, key=lambda block: sum(region.end - region.start for region in block.regions), default=None)
     return Segmentation(
         items=items,
         edges=edges,
         core=core,
-        regions=[region for region, _ in regions],
+        regions=[region for block in blocks for region in block.regions],
         reach=np.concatenate([reach for reach, _ in signals]) if signals else np.zeros(0, np.float32),
         bridge=np.concatenate([bridge for _, bridge in signals]) if signals else np.zeros(0, np.float32),
         has_error=has_error,
-        language=largest[1].language if largest and largest[1] else TEXT,
+        language=largest.parsed.language if largest and largest.parsed else TEXT,
     )
+
+
+def _in_regions(span: Span, block: Block) -> list[Span]:
+    """A span without what is prompt or output in it."""
+    return [span] if block.code is None else within(span, [(region.start, region.end) for region in block.regions])
 
 
 def _segment_parsed(
     text: str,
-    region: Region,
+    block: Block,
     parsed: Parsed,
-    core: list[Span],
     max_tokens: int,
     token_starts: NDArray[np.int32] | None,
     mutation_defines: bool,
-) -> tuple[list[Item], list[tuple[int, int]]]:
-    """Items and edges of a region that parses; its core spans are added to `core`."""
-    item_rules, core_rules, flow_rules = rules_of(parsed.language)
+) -> tuple[list[Item], list[Span], list[tuple[int, int]]]:
+    """Items, core leaves and edges of a block that parses."""
+    item_rules, core_rules, flow_rules = rules_of(parsed.grammar)
     tree = flatten(parsed.tree, parsed.source.data, parsed.grammar)
     starts, ends = tree.starts, tree.ends
-    to_char, shift = parsed.source.to_char, region.start
+    to_char, shift = parsed.source.to_char, block.start
 
     def chars(start: int, end: int) -> Span:
         if to_char is None:
             return start + shift, end + shift
         return to_char[start] + shift, to_char[end - 1] + 1 + shift
 
-    counted = None
-    if token_starts is not None:
-        counted = _byte_starts(token_starts, to_char, region)
-    drafts = draft_items(tree, item_rules, max_tokens, counted)
-    spans = cover([chars(d.start, d.end) for d in drafts], text, region.start, region.end)
-    items = [Item(draft.kind, (span,)) for draft, span in zip(drafts, spans, strict=True)]
+    counted = None if token_starts is None else _byte_starts(token_starts, to_char, block)
+    drafts, pieces = draft_items(tree, item_rules, max_tokens, counted)
+    covered = text if block.code is None else " " * block.start + block.code
+    spans = cover([chars(start, end) for _, start, end in pieces], covered, block.start, block.end)
+    spans_of: list[list[Span]] = [[] for _ in drafts]
+    for (item, _, _), span in zip(pieces, spans, strict=True):
+        spans_of[item].extend(_in_regions(span, block))
+    items = [Item(draft.kind, tuple(own)) for draft, own in zip(drafts, spans_of, strict=True)]
     nodes = core_nodes(tree, core_rules)
     if to_char is None:
-        core.extend([(starts[node] + shift, ends[node] + shift) for node in nodes])
+        core = [(starts[node] + shift, ends[node] + shift) for node in nodes]
     else:
-        core.extend([(to_char[starts[node]] + shift, to_char[ends[node] - 1] + 1 + shift) for node in nodes])
+        core = [(to_char[starts[node]] + shift, to_char[ends[node] - 1] + 1 + shift) for node in nodes]
+    if block.code is not None:
+        core = [part for leaf in core for part in _in_regions(leaf, block)]
     edges: list[tuple[int, int]] = []
     if 1 < len(items) <= MAX_FLOW_ITEMS:
-        edges = def_use_edges(tree, flow_rules, [draft.node for draft in drafts], mutation_defines)
-    return items, edges
+        edges = def_use_edges(tree, flow_rules, pieces, mutation_defines)
+    return items, core, edges
 
 
-def _byte_starts(token_starts: NDArray[np.int32], to_char: list[int] | None, region: Region) -> list[int]:
-    """The tokens that start in a region, and the one before them, by the byte of the region's source."""
-    first, last = np.searchsorted(token_starts, (region.start, region.end))
-    chars: list[int] = (token_starts[max(first - 1, 0) : last] - region.start).tolist()
+def _byte_starts(token_starts: NDArray[np.int32], to_char: list[int] | None, block: Block) -> list[int]:
+    """The tokens that start in a region, and the one before them, by the byte of the block's source."""
+    first, last = np.searchsorted(token_starts, (block.start, block.end))
+    chars: list[int] = (token_starts[max(first - 1, 0) : last] - block.start).tolist()
     return chars if to_char is None else [bisect_left(to_char, char) for char in chars]

@@ -22,6 +22,9 @@ class Simple(Bindings):
             if (annotation := tree.child(here, rules.f_type)) is not None:
                 self.scan(annotation)
         if right is None:
+            for left in lefts:
+                if self.kinds[left] in rules.member:
+                    self.scan(left)
             return
         self.scan(right)
         for left in lefts:

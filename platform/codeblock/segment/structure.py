@@ -108,27 +108,28 @@ def _bridge(following: list[list[int]], edge_count: int) -> list[float]:
 
 def _accumulate(following: list[list[int]], source: int, score: list[float]) -> None:
     """Add the dependencies of one source on every other node."""
-    distance = {source: 0}
-    paths = {source: 1.0}
+    distance = [0] * len(following)  # 1 + edges from the source; 0: not reached
+    paths = [0.0] * len(following)
+    distance[source], paths[source] = 1, 1.0
     order = [source]
+    shortest: list[tuple[int, int]] = []  # the edges of shortest paths, from near to far
     for node in order:
         further, here = distance[node] + 1, paths[node]
         for nearby in following[node]:
-            known = distance.get(nearby)
-            if known is None:
+            known = distance[nearby]
+            if known == 0:
                 distance[nearby] = further
                 paths[nearby] = here
                 order.append(nearby)
+                shortest.append((node, nearby))
             elif known == further:
                 paths[nearby] += here
+                shortest.append((node, nearby))
     if len(order) < 3:
         return
-    share = dict.fromkeys(order, 0.0)
-    for node in reversed(order):
-        further, total = distance[node] + 1, 0.0
-        for nearby in following[node]:
-            if distance[nearby] == further:
-                total += (1.0 + share[nearby]) / paths[nearby]
-        share[node] = total * paths[node]
+    share = [0.0] * len(following)
+    for node, nearby in reversed(shortest):
+        share[node] += paths[node] * (1.0 + share[nearby]) / paths[nearby]
+    share[source] = 0.0
+    for node in order:
         score[node] += share[node]
-    score[source] -= share[source]

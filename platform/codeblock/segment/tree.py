@@ -6,15 +6,17 @@ out, and a string literal without code inside is one leaf.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 
 from tree_sitter import Language, Parser, Tree
 
 from codeblock.segment.languages import LanguageRules
 
-DROP, LEAF, INNER, STRING = range(4)
+_LOG = logging.getLogger(__name__)
+_SAID: list[str] = []
+DROP, LEAF, INNER, STRING, MARKED = range(5)
 QUOTES = b"\"'"
 
 
@@ -29,8 +31,10 @@ class Grammar:
         self.type_of = [self.language.node_kind_for_id(i) or "" for i in count]
         self.named = [self.language.node_kind_is_named(i) for i in count]
         self.reading = [self._reading(i) for i in count]
-        self.body = self.ids({rules.body})
-        self.comment = self.ids({rules.comment})
+        self.body = self.ids(rules.body)
+        self.comment = self.ids(rules.comment)
+        self.evidence = self.ids(rules.evidence) | self.ids(rules.evidence, named=False)
+        self.markers = [rules.leaf_unless.get(name) if self.named[i] else None for i, name in enumerate(self.type_of)]
 
     def _reading(self, kind: int) -> int:
         name, rules = self.type_of[kind], self.rules
@@ -38,6 +42,8 @@ class Grammar:
             return DROP if name in rules.punctuation else INNER
         if name == rules.string:
             return STRING
+        if name in rules.leaf_unless:
+            return MARKED
         leaf = name in rules.string_parts or name == rules.identifier
         return LEAF if leaf else INNER
 
@@ -94,18 +100,39 @@ class FlatTree:
 
     def leaf_total(self, node: int) -> int:
         """Leaves of a node's subtree."""
-        after = self.after[node]
-        return (self.leaves[after] if after < len(self.leaves) else self.leaf_count) - self.leaves[node]
+        return self.leaves_before(self.after[node]) - self.leaves[node]
+
+    def leaves_before(self, node: int) -> int:
+        """Leaves before a node, which may be the one behind the last."""
+        return self.leaves[node] if node < len(self.leaves) else self.leaf_count
 
 
-@cache
-def grammar_of(rules_name: str) -> Grammar:
-    """The grammar of a language that has rules; built once per process, since parsers cannot be pickled."""
-    from codeblock.segment.languages import find_rules
+_GRAMMARS: dict[int, Grammar | None] = {}
 
-    rules = find_rules(rules_name)
-    assert rules is not None
-    return Grammar(rules)
+
+def grammar_of(rules: LanguageRules) -> Grammar | None:
+    """The grammar of a language that has rules; None, said once, where its package is not installed.
+
+    Built once per process, since parsers cannot be pickled.
+    """
+    key = id(rules)  # the tables are constants of modules
+    if key not in _GRAMMARS:
+        try:
+            _GRAMMARS[key] = Grammar(rules)
+        except ImportError:
+            _GRAMMARS[key] = None
+            _say_what_to_install(rules.name)
+    return _GRAMMARS[key]
+
+
+def _say_what_to_install(language: str) -> None:
+    if not _SAID:
+        _SAID.append(language)
+        _LOG.warning(
+            "no grammar for %s is installed: code in this and other languages than Python is cut at blank lines; "
+            "pip install 'codeblock[languages]'",
+            language,
+        )
 
 
 def flatten(tree: Tree, data: bytes, grammar: Grammar) -> FlatTree:
@@ -119,6 +146,7 @@ def flatten(tree: Tree, data: bytes, grammar: Grammar) -> FlatTree:
     open_nodes: list[int] = []
     seen = 0
     reading, prefixes = grammar.reading, grammar.rules.interpolated
+    markers = grammar.markers
     cursor = tree.walk()
     down, along, up = cursor.goto_first_child, cursor.goto_next_sibling, cursor.goto_parent
     while True:
@@ -137,6 +165,10 @@ def flatten(tree: Tree, data: bytes, grammar: Grammar) -> FlatTree:
             leaves.append(seen)
             if how == STRING:
                 how = LEAF if data[start] in QUOTES or _prefix(data, start) not in prefixes else INNER
+            elif how == MARKED:
+                marker = markers[kind]
+                assert marker is not None
+                how = INNER if data.find(marker, start, node.end_byte) >= 0 else LEAF
             if how == INNER and down():
                 open_nodes.append(at)
                 continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,15 @@ Span = tuple[int, int]
 """Start and end of a run of characters, end excluded."""
 
 
+class Decided(StrEnum):
+    """How the language of a region was found."""
+
+    TAG = "tag"  # the response names it
+    RECOGNISED = "recognised"  # by a grammar that takes the text, or by how the text begins
+    UNKNOWN = "unknown"  # code, in what language cannot be said
+    NOT_INSTALLED = "not_installed"  # tagged or recognised, but the package with the grammar is not installed
+
+
 class Region(NamedTuple):
     """A run of code in a response."""
 
@@ -24,6 +34,8 @@ class Region(NamedTuple):
     """Canonical name where rules exist for the language, else the tag as it was written (lower case), None where unknown."""
     tagged: bool
     """Whether the response itself named the language."""
+    decided: str
+    """A value of `Decided`."""
 
 
 class Item(NamedTuple):
@@ -45,7 +57,8 @@ class Segmentation:
     items: list[Item] = field(default_factory=list)
     """In the order of the source."""
     edges: list[tuple[int, int]] = field(default_factory=list)
-    """Def-use edges (defining item, using item), sorted, without self-edges; never between two regions."""
+    """Def-use edges (defining item, using item), sorted, without self-edges; never between two regions, except between
+    the lines of one session at a prompt."""
     core: list[Span] = field(default_factory=list)
     """Core logic leaves, sorted and disjoint."""
     regions: list[Region] = field(default_factory=list)
@@ -54,6 +67,6 @@ class Segmentation:
     bridge: NDArray[np.float32] = field(default_factory=_no_signal)
     """[I] directed betweenness within its region, 0..1."""
     has_error: bool = False
-    """A region that is tagged or recognised as a language with a grammar does not parse."""
+    """A region that is tagged or recognised as a language with an installed grammar does not parse."""
     language: str = TEXT
-    """Of the largest region; `text` where no grammar was used."""
+    """Of the largest block of code; `text` where no grammar was used."""

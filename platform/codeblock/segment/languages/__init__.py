@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
-from codeblock.segment.languages import python
+from codeblock.segment.languages import bash, c, cpp, csharp, go, java, javascript, kotlin, php, python, ruby, rust, typescript
 from codeblock.segment.languages.rules import LanguageRules
 
-ALL: tuple[LanguageRules, ...] = (python.RULES,)
+ALL: tuple[LanguageRules, ...] = (
+    python.RULES,
+    javascript.RULES,
+    java.RULES,
+    c.RULES,
+    cpp.RULES,
+    typescript.RULES,
+    typescript.TSX,
+    csharp.RULES,
+    php.RULES,
+    go.RULES,
+    rust.RULES,
+    ruby.RULES,
+    bash.RULES,
+    kotlin.RULES,
+)
+"""Where two languages take an untagged text equally well, the first is meant."""
 
 _BY_NAME = {name: rules for rules in ALL for name in (rules.name, *rules.aliases)}
 
