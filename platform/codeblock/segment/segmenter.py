@@ -144,11 +144,11 @@ def _segment_parsed(
     for (item, _, _), span in zip(pieces, spans, strict=True):
         spans_of[item].extend(_in_regions(span, block))
     items = [Item(draft.kind, tuple(own)) for draft, own in zip(drafts, spans_of, strict=True)]
-    nodes = core_nodes(tree, core_rules)
-    if to_char is None:
-        core = [(starts[node] + shift, ends[node] + shift) for node in nodes]
-    else:
-        core = [(to_char[starts[node]] + shift, to_char[ends[node] - 1] + 1 + shift) for node in nodes]
+    data = tree.data
+    leaves = [(starts[node], ends[node]) for node in core_nodes(tree, core_rules)]
+    if not tree.grammar.rules.documented:  # some leaves of other grammars end with the line: the text of a here-document
+        leaves = [(a, a + len(data[a:b].rstrip())) for a, b in leaves if data[a:b].strip()]
+    core = [(a + shift, b + shift) for a, b in leaves] if to_char is None else [chars(a, b) for a, b in leaves]
     if block.code is not None:
         core = [part for leaf in core for part in _in_regions(leaf, block)]
     edges: list[tuple[int, int]] = []
