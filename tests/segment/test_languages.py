@@ -237,6 +237,11 @@ def test_invariants_hold_on_mutated_code(case: tuple[str, str], limit: int) -> N
     check_invariants(text, segment_response(text, max_item_tokens=limit))
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_byte_order_mark_alone_is_an_item(language: str) -> None:
+    assert texts("\ufeff", segment("\ufeff", language)) == ["\ufeff"]
+
+
 @given(st.text(), st.sampled_from(LANGUAGES), st.integers(1, 70))
 @settings(max_examples=400, deadline=None)
 def test_invariants_hold_on_any_text(text: str, language: str, limit: int) -> None:

@@ -24,7 +24,7 @@ MAX_PARSED = 3
 """Grammars that are tried on a text at most, besides Python's: those whose words and signs it has most."""
 
 _WORD = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
-_STATEMENTS = re.compile(r"[;{}][ \t]*(?:\n|\Z)")
+_STATEMENTS = re.compile(r"[;{}][ \t]*(?://.*)?(?:\n|\Z)")
 _SENTENCE = re.compile(r"^[ \t]*(?:\d+\. |[*-] )?[A-Z][a-z']*(?:,? [a-z']+){3}", re.MULTILINE)
 _SHEBANG = re.compile(r"\s*(?:#!|<\?|<!)")
 _COMMENT_LINE = re.compile(r"\s*#+(?:[ ]|$)")

@@ -81,14 +81,13 @@ def _segment_blocks(
     for block in blocks:
         parsed = block.parsed
         inner: list[tuple[int, int]] = []
-        if parsed is None or parsed.has_error:
-            has_error = has_error or parsed is not None
-            code = text[block.start : block.end] if block.code is None else block.code
-            chunks = [(a + block.start, b + block.start) for a, b in blank_line_chunks(code, 0, len(code))]
-            found = [Item(ItemKind.OTHER.value, tuple(_in_regions(chunk, block))) for chunk in chunks]
-        else:
+        found: list[Item] = []
+        if parsed is not None and not parsed.has_error:
             found, leaves, inner = _segment_parsed(text, block, parsed, max_tokens, token_starts, mutation_defines)
             core.extend(leaves)
+        has_error = has_error or (parsed is not None and parsed.has_error)
+        if not found:  # no tree, or nothing in it (a byte-order mark alone)
+            found = _chunks(text, block)
         signals.append(reach_and_bridge(len(found), inner))
         shift = len(items)
         edges.extend((a + shift, b + shift) for a, b in inner)
@@ -104,6 +103,13 @@ def _segment_blocks(
         has_error=has_error,
         language=largest.parsed.language if largest and largest.parsed else TEXT,
     )
+
+
+def _chunks(text: str, block: Block) -> list[Item]:
+    """The runs of lines between blank lines."""
+    code = text[block.start : block.end] if block.code is None else block.code
+    chunks = [(a + block.start, b + block.start) for a, b in blank_line_chunks(code, 0, len(code))]
+    return [Item(ItemKind.OTHER.value, tuple(_in_regions(chunk, block))) for chunk in chunks]
 
 
 def _in_regions(span: Span, block: Block) -> list[Span]:
@@ -138,11 +144,11 @@ def _segment_parsed(
     for (item, _, _), span in zip(pieces, spans, strict=True):
         spans_of[item].extend(_in_regions(span, block))
     items = [Item(draft.kind, tuple(own)) for draft, own in zip(drafts, spans_of, strict=True)]
-    nodes = core_nodes(tree, core_rules)
-    if to_char is None:
-        core = [(starts[node] + shift, ends[node] + shift) for node in nodes]
-    else:
-        core = [(to_char[starts[node]] + shift, to_char[ends[node] - 1] + 1 + shift) for node in nodes]
+    data = tree.data
+    leaves = [(starts[node], ends[node]) for node in core_nodes(tree, core_rules)]
+    if not tree.grammar.rules.documented:  # some leaves of other grammars end with the line: the text of a here-document
+        leaves = [(a, a + len(data[a:b].rstrip())) for a, b in leaves if data[a:b].strip()]
+    core = [(a + shift, b + shift) for a, b in leaves] if to_char is None else [chars(a, b) for a, b in leaves]
     if block.code is not None:
         core = [part for leaf in core for part in _in_regions(leaf, block)]
     edges: list[tuple[int, int]] = []

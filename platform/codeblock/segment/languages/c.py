@@ -92,7 +92,7 @@ RULES = LanguageRules(
         re.compile(r"\A\s*(?:<|SELECT\b|def\b|using\b|function\b|public\b|package\b|import\b)"),
         re.compile(
             r"\bstd::|\bcout\b|\bclass\b|\btemplate\b|\bnamespace\b|\bString\b|\bfunction\b|\bconsole\.|\blet\b|\bvar\b"
-            r"|\bpublic\b|\bnew\b|\bfunc\b|\bfn\b|\bvector\b|\bstring\b|=>|#include[ \t]*<\w+>"
+            r"|\bpublic\b|\bnew\b|\bfunc\b|\bfn\b|\bvector\b|\bstring\b(?!\.h)|=>|#include[ \t]*<\w+>"
         ),
     ),
     evidence=names(

@@ -21,7 +21,7 @@ OTHERS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("sql", re.compile(rf"\s*(?:--[^\n]*\n\s*)*(?:{_SQL})", re.IGNORECASE)),
     ("json", re.compile(r"\s*(?:\{\s*\"[^\"\n]*\"\s*:|\[\s*\{\s*\"[^\"\n]*\"\s*:)")),
     ("css", re.compile(r"\s*(?:/\*[^*]*\*/\s*)?(?:@(?:media|import|font-face|keyframes)\b"
-        r"|(?!(?:interface|type|class|enum|export|const|struct|object|query)\b)[.#:]?[A-Za-z*][^{}();=]{0,200}\{\s*"
+        r"|(?!(?:interface|type|class|enum|export|const|struct|object|query)\b)[.#:]?[A-Za-z*](?:[^{}();=]|:[\w-]+\([^()]*\)){0,200}\{\s*"
                        r"(?:/\*[^*]*\*/\s*)?[a-z-]+\s*:\s*[^;{}]{1,200}[;}])")),
     ("dockerfile", re.compile(r"\s*FROM[ \t]+[\w./:-]+(?:[ \t]+AS[ \t]+\w+)?[ \t]*\n\s*(?:RUN|WORKDIR|COPY|ENV"
         r"|MAINTAINER|ADD|LABEL|EXPOSE)\b")),
