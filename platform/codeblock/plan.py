@@ -21,7 +21,7 @@ from codeblock.fingerprint import model_fingerprint
 from codeblock.pairs.files import InputFile, find_files, fingerprint
 from codeblock.select import get_strategy
 
-VERSION = {"pairs": 1, "prepared": 2, "scored": 1, "selected": 2, "trained": 1, "evaluated": 1}
+VERSION = {"pairs": 1, "prepared": 3, "scored": 1, "selected": 2, "trained": 1, "evaluated": 1}
 """Raised with each change of a stage's code that changes its output: older results are then no longer valid."""
 
 

@@ -91,6 +91,12 @@ class Comparison:
         line = f"rows: {read:,} read = {kept:,} kept + {rejected:,} rejected + {filtered:,} filtered"
         return f"{line} ({detail})" if detail else line
 
+    def languages(self) -> str:
+        """One line with the language of the kept pairs' code, and how it was found."""
+        found = ", ".join(f"{name} {count:,}" for name, count in self.prepared["languages"].items())
+        how = ", ".join(f"{name} {count:,}" for name, count in self.prepared["language_from"].items())
+        return f"code: {found} (language by {how})"
+
     def identity(self) -> str:
         """Hash of all results: an equal run has been logged before."""
         keys = [step.key for arm in self.arms for step in arm.plan.steps()]

@@ -115,10 +115,12 @@ def _with_fences(response: str, found: Spans) -> list[Sequence[Span]]:
             continue
         line = response.rfind("\n", 0, max(start - 1, 0)) + 1
         if response[line:start].lstrip(" \t").startswith(FENCES):
-            items[inside[0]] = [(line, start), *items[inside[0]]]
+            first = min(inside, key=lambda index: items[index][0])
+            items[first] = [(line, start), *items[first]]
             if response[end:].lstrip(" \t").startswith(FENCES):
                 behind = response.find("\n", end)
-                items[inside[-1]] = [*items[inside[-1]], (end, len(response) if behind < 0 else behind)]
+                last = max(inside, key=lambda index: items[index][-1])  # a header may own the bracket that closes the region
+                items[last] = [*items[last], (end, len(response) if behind < 0 else behind)]
     return items
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -22,16 +23,17 @@ def prepare(
     """Prepare every part of `pairs` into a part of `output` of the same name, rejections beside; returns the counts."""
     work = partial(_prepare_part, output=output, config=config, tokenizer=tokenizer, revision=revision, max_length=max_length)
     results = map_parts(work, [{"path": str(path)} for path in parts(pairs)], what="prepare")
-    reasons: Counter[str] = Counter()
-    for result in results:
-        reasons.update({reason: count for reason, count in result["reasons"].items() if count})
-    totals = {key: sum(result[key] for result in results) for key in ("kept", "tokens", "response_tokens")}
-    return {
-        "read": sum(result["read"] for result in results),
-        **totals,
-        "reasons": dict(reasons),
-        "worker_peak_mb": peak_of(results),
-    }
+    totals = {key: sum(result[key] for result in results) for key in ("read", "kept", "tokens", "response_tokens")}
+    counts = {key: _added(result[key] for result in results) for key in ("reasons", "languages", "language_from")}
+    return {**totals, **counts, "worker_peak_mb": peak_of(results)}
+
+
+def _added(counts: Iterable[dict[str, int | None]]) -> dict[str, int]:
+    """Counts of all parts together, the most frequent first (Arrow fills what a part lacks with nulls)."""
+    total: Counter[str] = Counter()
+    for each in counts:
+        total.update({key: count for key, count in each.items() if count})
+    return dict(total.most_common())
 
 
 def _prepare_part(
@@ -50,6 +52,8 @@ def _prepare_part(
         "tokens": tokens,
         "response_tokens": tokens - sum(prepared["response_start"].to_pylist()),
         "reasons": dict(Counter(rejected["reason"].to_pylist())),
+        "languages": dict(Counter(prepared["language"].to_pylist())),
+        "language_from": dict(Counter(prepared["language_from"].to_pylist())),
         "peak_mb": process_peak_mb(),
     }
 

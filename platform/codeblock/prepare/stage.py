@@ -96,6 +96,7 @@ def _columns(rendered: list[Rendered], responses: list[str], found: list[Segment
         "item_bridge": [each.bridge for each in found],
         "edges": [np.array(each.edges, dtype=np.int32).ravel() for each in found],
         "language": [each.language for each in found],
+        "language_from": [each.decided for each in found],
     }
 
 

@@ -19,7 +19,7 @@ from codeblock.segment.regions import Block, block_of, blocks_of
 from codeblock.segment.structure import reach_and_bridge
 from codeblock.segment.transcripts import within
 from codeblock.segment.tree import Grammar, flatten
-from codeblock.segment.types import TEXT, Item, Segmentation, Span
+from codeblock.segment.types import TEXT, Decided, Item, Segmentation, Span
 
 MAX_FLOW_ITEMS = 2048
 """A region with more items (some 30,000 tokens) gets no edges, reach or bridge: their number can grow with its square."""
@@ -102,6 +102,7 @@ def _segment_blocks(
         bridge=np.concatenate([bridge for _, bridge in signals]) if signals else np.zeros(0, np.float32),
         has_error=has_error,
         language=largest.parsed.language if largest and largest.parsed else TEXT,
+        decided=largest.regions[0].decided if largest else Decided.UNKNOWN.value,
     )
 
 

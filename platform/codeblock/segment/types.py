@@ -70,3 +70,5 @@ class Segmentation:
     """A region that is tagged or recognised as a language with an installed grammar does not parse."""
     language: str = TEXT
     """Of the largest block of code; `text` where no grammar was used."""
+    decided: str = Decided.UNKNOWN.value
+    """How that language was found, a value of `Decided`."""
