@@ -34,6 +34,7 @@ def row_of(number, rng):
         "item_bridge": rng.random(items).tolist(),
         "edges": [],
         "language": "python",
+        "language_from": "tag",
         "nll": [np.nan, np.nan, *rng.exponential(size=size - 2)],
     }
 
