@@ -1,11 +1,10 @@
 """Selection: from scored pairs to a weight per token. Imports neither Ray nor MLflow.
 
-from codeblock.select import ScoredPair, select
 weights = select([ScoredPair.from_columns(row) for row in rows], "codeblock").weights
 """
 
-from codeblock.select.pair import ScoredPair
+from codeblock.select.pair import ScoredPair, iter_pairs
 from codeblock.select.selection import Selection, select
 from codeblock.select.strategies import get_strategy, strategy, strategy_names
 
-__all__ = ["ScoredPair", "Selection", "get_strategy", "select", "strategy", "strategy_names"]
+__all__ = ["ScoredPair", "Selection", "get_strategy", "iter_pairs", "select", "strategy", "strategy_names"]
