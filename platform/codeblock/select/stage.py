@@ -7,17 +7,18 @@ import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from codeblock.config import SelectConfig
 from codeblock.errors import CodeBlockError
+from codeblock.quality import factor_to_scale, quality_bin
 from codeblock.schema import SELECTED
 from codeblock.select.pair import COLUMNS, ScoredPair, iter_pairs
 from codeblock.select.selection import Selection, select
-from codeblock.tables import parts, read_part, write_part
+from codeblock.tables import iter_rows, parts, read_part, write_part
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,20 @@ class Split:
 
 
 def select_parts(
-    scored: Path, output: Path, strategy: str, settings: SelectConfig, dev_pairs: int, seed: int
+    scored: Path,
+    output: Path,
+    strategy: str,
+    settings: SelectConfig,
+    dev_pairs: int,
+    seed: int,
+    long_tail: Path | None = None,
 ) -> dict[str, Any]:
     """Select over all parts of `scored`, write `output` with the same part names (schema SELECTED); returns the facts.
 
-    Raises CodeBlockError where no token was selected.
+    `long_tail`: directory of the pairs' long-tail scores, which rank pairs of equal quality. Raises CodeBlockError where no
+    token was selected.
     """
-    split = split_pairs(scored, settings.subset_ratio, dev_pairs, seed)
+    split = split_pairs(scored, settings.subset_ratio, dev_pairs, seed, long_tail)
     train = select(_pairs(scored, split.train), strategy, settings, seed=seed, pool_tokens=split.pool_tokens)
     dev = _select_dev(scored, split, strategy, settings, seed)
     if train.supervised_tokens == 0:
@@ -61,30 +69,55 @@ def select_parts(
     }
 
 
-def split_pairs(scored: Path, subset_ratio: float, dev_pairs: int, seed: int) -> Split:
-    """Hold out the same `dev_pairs` in every arm (at most a tenth), keep the best `subset_ratio` of the rest by quality.
+def split_pairs(scored: Path, subset_ratio: float, dev_pairs: int, seed: int, long_tail: Path | None = None) -> Split:
+    """Hold out the same `dev_pairs` in every arm (at most a tenth), keep the best `subset_ratio` of the rest.
 
-    A pair without a quality comes after those that have one; equals are ordered by a seeded hash.
+    Best is the highest quality; with `long_tail` (schema LONG_TAIL) the highest bin of quality, 0 to 5, and in it the highest
+    long-tail score. A pair without a quality comes after those that have one; equals are ordered by a
+    seeded hash.
     """
     rows = [row for path in parts(scored) for row in _ranking(path, seed)]
-    dev = {id_ for _, _, id_, _ in heapq.nsmallest(min(dev_pairs, len(rows) // 10), rows, key=lambda row: row[1])}
-    pool = sorted(row for row in rows if row[2] not in dev)
+    if long_tail is not None:
+        rows = _by_bin_and_rarity(rows, long_tail)
+    dev = {row.id for row in heapq.nsmallest(min(dev_pairs, len(rows) // 10), rows, key=lambda row: row.lottery)}
+    pool = sorted(row for row in rows if row.id not in dev)
     kept = pool[: max(1, round(subset_ratio * len(pool)))]
     return Split(
-        train=frozenset(id_ for _, _, id_, _ in kept),
+        train=frozenset(row.id for row in kept),
         dev=frozenset(dev),
         pool_pairs=len(pool),
-        pool_tokens=sum(tokens for *_, tokens in pool),
+        pool_tokens=sum(row.tokens for row in pool),
     )
 
 
-def _ranking(path: Path, seed: int) -> Iterator[tuple[float, bytes, str, int]]:
+class _Ranked(NamedTuple):
+    """A pair in the ranking, best first: lower values of the first three fields are better."""
+
+    quality: float  # with its sign changed; infinite without one
+    rarity: float  # the same of the long-tail score, 0 without one
+    lottery: bytes
+    id: str
+    tokens: int
+
+
+def _ranking(path: Path, seed: int) -> Iterator[_Ranked]:
     table = read_part(path, ["id", "quality", "input_ids", "response_start"])
     lengths = np.diff(table["input_ids"].combine_chunks().offsets.to_numpy()) if table.num_rows else []
     starts, qualities = table["response_start"].to_pylist(), table["quality"].to_pylist()
     for id_, quality, start, length in zip(table["id"].to_pylist(), qualities, starts, lengths, strict=True):
         lottery = hashlib.blake2b(f"{seed}:{id_}".encode(), digest_size=8).digest()
-        yield (np.inf if quality is None else -quality, lottery, id_, int(length) - start)
+        known = quality is not None and not np.isnan(quality)
+        yield _Ranked(-quality if known else np.inf, 0.0, lottery, id_, int(length) - start)
+
+
+def _by_bin_and_rarity(rows: list[_Ranked], long_tail: Path) -> list[_Ranked]:
+    """The rows with bins for qualities (the rule is in codeblock.quality) and their long-tail scores."""
+    scores = {row["id"]: row["long_tail"] for row in iter_rows(long_tail)}
+    factor = factor_to_scale(max((-row.quality for row in rows if row.quality < np.inf), default=0.0))
+    return [
+        row._replace(quality=-quality_bin(-row.quality, factor) if row.quality < np.inf else np.inf, rarity=-scores[row.id])
+        for row in rows
+    ]
 
 
 def _pairs(scored: Path, ids: frozenset[str]) -> Iterator[ScoredPair]:
