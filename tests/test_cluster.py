@@ -42,7 +42,9 @@ def test_an_actor_is_built_with_its_arguments():
 
 
 def test_a_full_disk_in_a_worker_is_one_line():
-    with pytest.raises(CodeBlockError, match=r"^write: No space left on device: .*; free space there or name another storage=DIR$"):
+    with pytest.raises(
+        CodeBlockError, match=r"^write: No space left on device: .*; free space there or name another storage=DIR$"
+    ):
         map_parts(fill_the_disk, [{"value": 1}], what="write")
 
 

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import xxhash
 
-from codeblock.filter.words import Messages, last_request, pair_text, runs, words
+from codeblock.filter.words import runs, words
 from codeblock.tables import read_part, write_part
 
-INDEX: pa.Schema = pa.schema([("hash", pa.uint64()), ("benchmark", pa.string()), ("task", pa.string())])
+INDEX: pa.Schema = pa.schema([("run", pa.string()), ("benchmark", pa.string()), ("task", pa.string())])
 
 
 @dataclass(frozen=True)
@@ -30,42 +29,39 @@ class Reference:
 
 
 def write_index(references: Iterable[Reference], length: int, path: Path) -> None:
-    """Write the hashes of all runs of `length` words; of equal runs the first task is named."""
-    found: dict[int, tuple[str, str]] = {}
+    """Write all runs of `length` words; of equal ones the first task is named."""
+    found: dict[str, tuple[str, str]] = {}
     for reference in references:
         prompt = words(reference.prompt)
-        whole = [_whole(prompt)] if 0 < len(prompt) < length else []
+        whole = [_whole(prompt)] if len(prompt) < length else []
         for run in [*runs(prompt, length), *runs(words(reference.solution), length), *whole]:
-            found.setdefault(_hash(run), (reference.benchmark, reference.task))
+            found.setdefault(run, (reference.benchmark, reference.task))
     names = list(found.values())
     columns = [list(found), [benchmark for benchmark, _ in names], [task for _, task in names]]
     write_part(path, pa.table(columns, schema=INDEX))
 
 
 class Index:
-    """The runs of all benchmarks, as `write_index` wrote them."""
+    """The runs of all benchmarks, as `write_index` wrote them: about 200 bytes a run, 500 runs a task."""
 
     def __init__(self, path: Path, length: int) -> None:
         table = read_part(path)
         tasks = zip(table["benchmark"].to_pylist(), table["task"].to_pylist(), strict=True)
-        self._tasks = dict(zip(table["hash"].to_pylist(), tasks, strict=True))
+        self._tasks = dict(zip(table["run"].to_pylist(), tasks, strict=True))
         self._length = length
 
-    def find(self, messages: Messages, response: str) -> str | None:
-        """The benchmark, the task and the run that a pair shares with it; None where it shares none."""
-        request = words(last_request(messages))
-        if 0 < len(request) < self._length:
-            whole = _whole(request)
-            if task := self._tasks.get(_hash(whole)):
-                return f"{task[0]}, {task[1]}: the whole request is its prompt"
-        for run in runs(words(pair_text(messages, response)), self._length):
-            if task := self._tasks.get(_hash(run)):
-                return f"{task[0]}, {task[1]}: {run}"
-        return None
+    def find(self, text: list[str], request: list[str]) -> str | None:
+        """The benchmark, the task and the run that the words of a pair share with it; None where they share none.
 
-
-def _hash(run: str) -> int:
-    return xxhash.xxh3_64_intdigest(run.encode())
+        `request`: the words of the user's last turn alone, for the prompts that are shorter than a run.
+        """
+        if len(request) < self._length and (task := self._tasks.get(_whole(request))):
+            return f"{task[0]}, {task[1]}: the whole request is its prompt"
+        found = runs(text, self._length)
+        if self._tasks.keys().isdisjoint(found):
+            return None
+        run = next(run for run in found if run in self._tasks)
+        return f"{self._tasks[run][0]}, {self._tasks[run][1]}: {run}"
 
 
 def _whole(sequence: list[str]) -> str:

@@ -110,7 +110,11 @@ def _matches(
     """Pairs (leader, row) of one band that reach the threshold; `keys` are the hashes of the active rows."""
     rows, buckets = _buckets(keys, active)
     for begin, end in _spans(buckets):
-        yield from _matches_in_memory(store, rows[begin:end], buckets[begin:end], owner, threshold)
+        places = np.arange(begin, end)
+        first = np.searchsorted(buckets, buckets[begin])
+        if first < begin:  # the rest of a bucket that was cut: its first row comes along
+            places = np.append(first, places)
+        yield from _matches_in_memory(store, rows[places], buckets[places], owner, threshold)
 
 
 def _buckets(keys: NDArray[np.uint64], active: Rows) -> tuple[Rows, Rows]:
@@ -126,7 +130,7 @@ def _buckets(keys: NDArray[np.uint64], active: Rows) -> tuple[Rows, Rows]:
 
 
 def _spans(buckets: Rows) -> Iterable[tuple[int, int]]:
-    """Ranges of whole buckets of at most CHUNK_ROWS rows; a larger bucket is cut."""
+    """Ranges of whole buckets of at most CHUNK_ROWS rows; a larger bucket is cut, and then only its first row is held against all."""
     edges = np.append(np.flatnonzero(buckets[1:] != buckets[:-1]) + 1, buckets.size)
     begin = 0
     while begin < buckets.size:

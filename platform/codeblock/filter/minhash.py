@@ -14,7 +14,7 @@ import xxhash
 from datasketch import MinHash, MinHashLSH
 from numpy.typing import NDArray
 
-from codeblock.filter.words import runs, words
+from codeblock.filter.words import runs
 
 PERMUTATIONS = 128
 SHINGLE_WORDS = 5
@@ -38,18 +38,20 @@ def bands_for(threshold: float) -> Bands:
     return Bands(index.b, index.r)
 
 
-def signatures(texts: Iterable[str]) -> NDArray[np.uint32]:
-    """uint32[rows, PERMUTATIONS]. The share of equal values of two rows estimates the Jaccard similarity of their shingles."""
+def signatures(texts: Iterable[list[str]]) -> NDArray[np.uint32]:
+    """uint32[rows, PERMUTATIONS], from the words of each row.
+
+    The share of equal values of two rows estimates the Jaccard similarity of their shingles.
+    """
     shingles = (_shingle_hashes(text) for text in texts)
     made = MinHash.generator(shingles, num_perm=PERMUTATIONS, seed=_SEED, hashfunc=int, scheme="affine32")
     rows = [minhash.hashvalues for minhash in made]
     return np.array(rows, dtype=np.uint32).reshape(len(rows), PERMUTATIONS)
 
 
-def _shingle_hashes(text: str) -> list[int]:
+def _shingle_hashes(text: list[str]) -> list[int]:
     """Hashes of the distinct shingles; a text too short for one is a shingle of its own."""
-    sequence = words(text)
-    shingles = set(runs(sequence, SHINGLE_WORDS)) or {" ".join(sequence) or text.strip()}
+    shingles = set(runs(text, SHINGLE_WORDS)) or {" ".join(text)}
     return [xxhash.xxh32_intdigest(shingle.encode()) for shingle in shingles]
 
 

@@ -19,7 +19,7 @@ from codeblock.config import FilterConfig
 from codeblock.filter.contamination import Index
 from codeblock.filter.minhash import signatures
 from codeblock.filter.rating import Rating
-from codeblock.filter.words import Messages, pair_text
+from codeblock.filter.words import Messages, last_request, pair_text, words
 from codeblock.schema import PAIRS, REJECTED, Reason
 
 RATINGS: pa.Schema = pa.schema([("id", pa.string()), ("quality", pa.float32()), ("failure", pa.string())])
@@ -49,16 +49,16 @@ def screen(pairs: pa.Table, config: FilterConfig, index: Index | None) -> Screen
     messages, responses = pairs["messages"].to_pylist(), pairs["response"].to_pylist()
     kept: list[int] = []
     rejected: list[dict[str, Any]] = []
+    texts = [words(pair_text(turns, response)) for turns, response in zip(messages, responses, strict=True)]
     for row, quality in enumerate(pairs["quality"].to_pylist()):
-        found = index.find(messages[row], responses[row]) if index else None
+        found = index.find(texts[row], words(last_request(messages[row]))) if index else None
         if found is not None:
             rejected.append(_rejection(pairs, row, Reason.CONTAMINATED, found))
         elif config.rating is None and below(quality, config.min_quality):
             rejected.append(_rejection(pairs, row, Reason.BELOW_MIN_QUALITY, f"quality {quality:g}"))
         else:
             kept.append(row)
-    texts = (pair_text(messages[row], responses[row]) for row in kept)
-    signed = signatures(texts) if config.near_duplicates is not None else None
+    signed = signatures(texts[row] for row in kept) if config.near_duplicates is not None else None
     return Screened(np.array(kept, dtype=np.int32), signed, pa.Table.from_pylist(rejected, schema=REJECTED))
 
 

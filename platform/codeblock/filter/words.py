@@ -10,8 +10,11 @@ _WORD = re.compile(r"\w+")
 
 
 def words(text: str) -> list[str]:
-    """Lower-case runs of letters, digits and underscores; punctuation and layout do not count."""
-    return _WORD.findall(text.lower())
+    """Lower-case runs of letters, digits and underscores; punctuation and layout do not count.
+
+    A text without any is one word, so that two such texts are alike only where they are equal.
+    """
+    return _WORD.findall(text.lower()) or [text.strip()]
 
 
 def runs(sequence: list[str], length: int) -> list[str]:
