@@ -1,5 +1,7 @@
 """Real pairs as the stage `pairs` makes them, and tables of made-up ones."""
 
+from pathlib import Path
+
 import pyarrow as pa
 import pytest
 
@@ -48,3 +50,16 @@ def codealpaca(read_real):
 def pairs_table_fixture():
     """The function that makes tables of pairs."""
     return pairs_table
+
+
+@pytest.fixture
+def stand_in(monkeypatch):
+    """A local endpoint, and its key in the environment."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    from stand_in import KEY, StandIn
+
+    monkeypatch.setenv("RATING_KEY", KEY)
+    server = StandIn()
+    yield server
+    server.shutdown()
+    server.server_close()
