@@ -60,6 +60,73 @@ class PairsConfig(Section):
     """A longer response is rejected (bytes of UTF-8)."""
 
 
+RATING_PROMPT = """Rate the quality of the answer to a programming request on a scale from 0 to 5.
+0: wrong, empty or off topic. 1: hardly usable. 2: serious faults. 3: some faults. 4: good. 5: correct, complete and clear.
+
+Request:
+{instruction}
+
+Answer:
+{response}
+
+Reply with one number from 0 to 5 and nothing else."""
+
+
+class RatingConfig(Section):
+    """Quality from a language model behind an OpenAI-compatible endpoint. Needs `pip install "codeblock[rating]"`."""
+
+    url: str = execution(...)
+    """Base of the API with its version, such as `http://localhost:8000/v1`."""
+    model: str
+    """Name of the model there."""
+    prompt: str = RATING_PROMPT
+    """What it is asked; `{instruction}` and `{response}` stand for the pair. The first number of the reply is the rating,
+    0 to 5."""
+    request: dict[str, Any] = {"temperature": 0}
+    """Further fields of each request."""
+    overwrite: bool = False
+    """Rate pairs too that have a quality in the data."""
+    key_env: str | None = execution("OPENAI_API_KEY")
+    """Environment variable with the key; empty: the endpoint asks for none."""
+    concurrency: int = execution(8, ge=1)
+    """Requests at the same time."""
+    timeout_seconds: float = execution(60.0, gt=0)
+    """Seconds to wait for one reply."""
+    retries: int = execution(4, ge=0)
+    """Times that a request is sent again after a time-out, a lost connection, a status 429 or one of the server's (5xx)."""
+
+    @field_validator("prompt")
+    @classmethod
+    def _both_places(cls, prompt: str) -> str:
+        if "{instruction}" not in prompt or "{response}" not in prompt:
+            raise ValueError("the prompt needs both {instruction} and {response}")
+        return prompt
+
+
+class FilterConfig(Section):
+    """The filters that need no parse. METHOD: stage 1. Each can be turned off; a row that one takes is counted."""
+
+    near_duplicates: float | None = Field(0.8, gt=0, le=1)
+    """Filter a pair whose shingles of 5 words have at least this Jaccard similarity (estimated by MinHash) with those of an
+    earlier pair that is kept. Empty: off."""
+    decontaminate: bool = True
+    """Filter pairs that share a run of words with the prompt or the solution of a task in `evaluate.benchmarks`."""
+    decontaminate_ngram: int = Field(13, ge=2)
+    """Words of such a run."""
+    min_quality: float | None = None
+    """Filter pairs of a lower quality, on the scale of the data (0 to 5 with `rating`); pairs without one stay."""
+    rating: RatingConfig | None = None
+    """Rate pairs without a quality. Empty: off."""
+    long_tail: bool = False
+    """Rank pairs of equal quality by rarity in the reference model's embeddings, so that `select.subset_ratio` keeps the rare
+    ones. Needs `pip install "codeblock[longtail]"`."""
+
+    @property
+    def takes_rows(self) -> bool:
+        """Whether there is anything to do before the pairs are prepared."""
+        return bool(self.near_duplicates or self.decontaminate or self.min_quality is not None or self.rating)
+
+
 class ModelConfig(Section):
     """The model that is trained, and scores as the reference unless `score.model` names another."""
 
@@ -251,6 +318,7 @@ class Config(Section):
     seed: int = 0
     """Seeds every random choice."""
     pairs: PairsConfig = PairsConfig()
+    filter: FilterConfig = FilterConfig()
     model: ModelConfig = ModelConfig()
     prepare: PrepareConfig = PrepareConfig()
     score: ScoreConfig = ScoreConfig()

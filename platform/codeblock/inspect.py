@@ -21,7 +21,7 @@ from codeblock.report.fate import Bid, Cut, Status, ranked_fate, unranked_fate
 from codeblock.report.index import ArmTally, write_pages
 from codeblock.report.sample import ArmView, Fate, Sample, items_from_row, sample_from_row, selected
 from codeblock.select.pair import COLUMNS, ScoredPair, iter_pairs
-from codeblock.select.stage import Split, split_pairs
+from codeblock.select.split import Split, split_pairs
 from codeblock.select.strategies import get_strategy
 from codeblock.select.utility import MIN_CORE_TOKENS, item_utility, normalise, rerank
 from codeblock.tables import parts, read_part
@@ -114,7 +114,13 @@ def _arm(plan: Plan, arm: ArmPlan, ids: Collection[str]) -> _Arm:
         plan=arm,
         strategy=arm.strategy,
         facts=facts,
-        split=split_pairs(plan.scored.directory, settings.subset_ratio, config.train.dev_pairs, config.seed),
+        split=split_pairs(
+            plan.scored.directory,
+            settings.subset_ratio,
+            config.train.dev_pairs,
+            config.seed,
+            plan.long_tail.directory if plan.long_tail else None,
+        ),
         # One ranking over all pairs ends at an item of any of them.
         weights=_weights(arm.selected.directory, None if ranked else ids),
         tally=ArmTally(arm.name, arm.strategy, facts["supervised_share"], facts["asked_share"]),

@@ -1,4 +1,4 @@
-"""The product in one screen: pairs -> prepared -> scored -> selected -> model -> pass@1.
+"""The product in one screen: pairs -> filtered -> prepared -> scored -> selected -> model -> pass@1.
 
 Each stage is a cached step (cache.py) whose identity is planned before anything runs (plan.py). A stage reads the directory
 of the one before and writes its own; Ray does the work inside the stages' drivers.
@@ -17,6 +17,11 @@ from codeblock.config import Config
 from codeblock.console import counter, say, stage_line
 from codeblock.evaluate.benchmarks import load
 from codeblock.evaluate.driver import evaluate
+from codeblock.filter.contamination import Reference
+from codeblock.filter.driver import filter_pairs
+from codeblock.filter.embed import embed
+from codeblock.filter.long_tail import check_installed, long_tail
+from codeblock.filter.rating import check_endpoint
 from codeblock.models import context_length
 from codeblock.pairs.stage import read_pairs
 from codeblock.plan import ArmPlan, Plan, make_plan
@@ -36,6 +41,7 @@ def run(config: Config, until: Until = "evaluate") -> Comparison:
     Raises CodeBlockError with one line for everything the user can mend.
     """
     plan = make_plan(config, check_storage(config.storage))
+    _check_filters(plan)
     with ray_session(config.cluster):
         preflight(config.cluster)
         comparison = run_data(plan, until)
@@ -53,11 +59,17 @@ def run_data(plan: Plan, until: Until) -> Comparison:
             plan.tiny.run(partial(_build_tiny, config.seed))
     with stage_line(plan.pairs), counter("rows") as advance:
         comparison.pairs = plan.pairs.run(lambda output: read_pairs(plan.files, config.pairs, output, advance))
+    if plan.filtered is not None:
+        with stage_line(plan.filtered):
+            comparison.filtered = plan.filtered.run(
+                lambda output: filter_pairs(plan.pairs.directory, output, config.filter, _references(plan), config.cluster),
+                resume=True,
+            )
     max_length = config.model.max_length or context_length(plan.model.path, plan.model.revision)
     with stage_line(plan.prepared):
         comparison.prepared = plan.prepared.run(
             lambda output: prepare(
-                plan.pairs.directory, output, config.prepare, plan.model.path, plan.model.revision, max_length
+                plan.to_prepare.directory, output, config.prepare, plan.model.path, plan.model.revision, max_length
             )
         )
     require_pairs(comparison)
@@ -70,7 +82,24 @@ def run_data(plan: Plan, until: Until) -> Comparison:
                 ),
                 resume=True,
             )
+        _long_tail(plan)
     return comparison
+
+
+def _long_tail(plan: Plan) -> None:
+    """Embed the pairs and score how rare they are, where the config asks for it."""
+    if plan.embedded is None or plan.long_tail is None:
+        return
+    config, reference, embedded = plan.config, plan.reference, plan.embedded
+    with stage_line(embedded):
+        embedded.run(
+            lambda output: embed(
+                plan.prepared.directory, output, reference.path, reference.revision, config.score, config.cluster
+            ),
+            resume=True,
+        )
+    with stage_line(plan.long_tail):
+        plan.long_tail.run(lambda output: long_tail(embedded.directory, output))
 
 
 def run_arm(plan: Plan, arm: ArmPlan, until: Until) -> ArmResult:
@@ -90,6 +119,7 @@ def run_arm(plan: Plan, arm: ArmPlan, until: Until) -> ArmResult:
                     config.train.dev_pairs,
                     config.seed,
                     {column: needed.step.directory for column, needed in arm.extra.items()},
+                    plan.long_tail.directory if plan.long_tail else None,
                     plan.model.path,
                     plan.model.revision,
                 )
@@ -120,6 +150,24 @@ def _score_extra(plan: Plan, arm: ArmPlan) -> None:
         work = partial(score, prepared, model=model.path, revision=model.revision, config=config.score, column=column)
         with stage_line(needed.step):
             needed.step.run(partial(work, cluster=config.cluster), resume=True)
+
+
+def _references(plan: Plan) -> list[Reference]:
+    """All tasks of the benchmarks, whatever `evaluate.limit` says."""
+    return [
+        Reference(name, task.task_id, task.prompt, task.reference)
+        for name in plan.config.evaluate.benchmarks
+        for task in load(name, plan.benchmark_path(name)).tasks
+    ]
+
+
+def _check_filters(plan: Plan) -> None:
+    """Refuse what the filters need and cannot have, before any stage has begun."""
+    rating = plan.config.filter.rating
+    if rating is not None and plan.filtered is not None and plan.filtered.facts is None:
+        check_endpoint(rating)
+    if plan.long_tail is not None and plan.long_tail.facts is None:
+        check_installed()
 
 
 def _build_tiny(seed: int, output: Path) -> dict[str, Any]:

@@ -21,7 +21,17 @@ from codeblock.fingerprint import model_fingerprint
 from codeblock.pairs.files import InputFile, find_files, fingerprint
 from codeblock.select import get_strategy
 
-VERSION = {"pairs": 1, "prepared": 3, "scored": 1, "selected": 2, "trained": 1, "evaluated": 1}
+VERSION = {
+    "pairs": 1,
+    "filtered": 1,
+    "prepared": 3,
+    "embedded": 1,
+    "long_tail": 1,
+    "scored": 1,
+    "selected": 2,
+    "trained": 1,
+    "evaluated": 1,
+}
 """Raised with each change of a stage's code that changes its output: older results are then no longer valid."""
 
 
@@ -70,9 +80,17 @@ class Plan:
     model: Model
     reference: Model
     pairs: Step
+    filtered: Step | None
     prepared: Step
     scored: Step
+    embedded: Step | None
+    long_tail: Step | None
     arms: list[ArmPlan]
+
+    @property
+    def to_prepare(self) -> Step:
+        """The step whose pairs are prepared: the last one before it."""
+        return self.filtered or self.pairs
 
     @property
     def files(self) -> list[InputFile]:
@@ -92,8 +110,8 @@ class Plan:
 
     def steps(self) -> list[Step]:
         """All steps in order."""
-        shared = [step for step in (self.tiny, self.pairs, self.prepared, self.scored) if step is not None]
-        return [*shared, *(step for arm in self.arms for step in arm.steps())]
+        steps = (self.tiny, self.pairs, self.filtered, self.prepared, self.scored, self.embedded, self.long_tail)
+        return [*(step for step in steps if step is not None), *(step for arm in self.arms for step in arm.steps())]
 
 
 def make_plan(config: Config, cache: Path) -> Plan:
@@ -105,20 +123,27 @@ def make_plan(config: Config, cache: Path) -> Plan:
     model = _model(config.model.path, config.model.revision, tiny_step, cache)
     reference = _model(config.score.model, None, tiny_step, cache) if config.score.model else model
     pairs = _step(cache, "pairs", "pairs", input=_pairs_fingerprint(config, tiny_step), **_without_path(config))
+    filtered = _filtered(config, pairs, tiny_step, cache)
     prepared = _step(
         cache,
         "prepared",
         "prepare",
-        pairs=pairs.key,
+        pairs=(filtered or pairs).key,
         tokenizer=model.fingerprint,
         max_length=config.model.max_length,
         **config.prepare.identity(),
     )
     scored = _step(cache, "scored", "score", prepared=prepared.key, model=reference.fingerprint, dtype=config.score.dtype)
+    embedded = long_tail = None
+    if config.filter.long_tail:
+        embedded = _step(
+            cache, "embedded", "embed", prepared=prepared.key, model=reference.fingerprint, dtype=config.score.dtype
+        )
+        long_tail = _step(cache, "long_tail", "long_tail", embedded=embedded.key)
     arms: list[ArmPlan] = []
     for name in config.arms:
-        arms.append(_arm(config, name, model, prepared, scored, arms, tiny_step, cache))
-    return Plan(config, tiny_step, model, reference, pairs, prepared, scored, arms)
+        arms.append(_arm(config, name, model, prepared, scored, long_tail, arms, tiny_step, cache))
+    return Plan(config, tiny_step, model, reference, pairs, filtered, prepared, scored, embedded, long_tail, arms)
 
 
 def _step(cache: Path, stage: str, label: str, **identity: Any) -> Step:
@@ -164,12 +189,29 @@ def _second_model(config: Config, arm: str, before: list[ArmPlan], tiny_step: St
     return Model(str(step.directory / "model"), None, f"trained:{step.key}")
 
 
+def _filtered(config: Config, pairs: Step, tiny_step: Step | None, cache: Path) -> Step | None:
+    """The filters that are on; None where none is."""
+    asked = config.filter
+    if not asked.takes_rows:
+        return None
+    identity: dict[str, Any] = {"near_duplicates": asked.near_duplicates, "min_quality": asked.min_quality}
+    if asked.decontaminate:
+        identity["ngram"] = asked.decontaminate_ngram
+        identity["benchmarks"] = {
+            name: _tasks(name, path, tiny_step) for name, path in sorted(config.evaluate.benchmarks.items())
+        }
+    if asked.rating is not None:
+        identity["rating"] = asked.rating.identity()
+    return _step(cache, "filtered", "filter", pairs=pairs.key, **identity)
+
+
 def _arm(
     config: Config,
     name: str,
     model: Model,
     prepared: Step,
     scored: Step,
+    long_tail: Step | None,
     before: list[ArmPlan],
     tiny_step: Step | None,
     cache: Path,
@@ -194,6 +236,7 @@ def _arm(
             seed=config.seed,
             dev_pairs=config.train.dev_pairs,
             **{column: needed.step.key for column, needed in extra.items()},
+            **({"long_tail": long_tail.key} if long_tail else {}),
             **{field: getattr(settings, field) for field in fields},
         )
         trained = _step(
@@ -213,11 +256,13 @@ def _arm(
 
 
 def _evaluation(config: Config, arm: str, benchmark: str, path: str, model: str, tiny_step: Step | None, cache: Path) -> Step:
-    tasks = f"tiny:{tiny_step.key}" if path == TINY and tiny_step else _tasks_fingerprint(benchmark, path)
+    tasks = _tasks(benchmark, path, tiny_step)
     settings = {key: value for key, value in config.evaluate.identity().items() if key != "benchmarks"}
     return _step(cache, "evaluated", f"evaluate[{arm}, {benchmark}]", benchmark=benchmark, tasks=tasks, model=model, **settings)
 
 
-def _tasks_fingerprint(benchmark: str, path: str) -> str:
+def _tasks(benchmark: str, path: str, tiny_step: Step | None) -> str:
+    if path == TINY and tiny_step is not None:
+        return f"tiny:{tiny_step.key}"
     tasks = [asdict(task) for task in load(benchmark, path).tasks]
     return hashlib.sha256(json.dumps(tasks).encode()).hexdigest()

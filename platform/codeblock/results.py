@@ -65,6 +65,7 @@ class Comparison:
 
     plan: Plan
     pairs: Facts = field(default_factory=dict)
+    filtered: Facts = field(default_factory=dict)
     prepared: Facts = field(default_factory=dict)
     scored: Facts = field(default_factory=dict)
     arms: list[ArmResult] = field(default_factory=list)
@@ -77,7 +78,8 @@ class Comparison:
     @property
     def reasons(self) -> Counter[str]:
         """Why rows left before selection, by reason."""
-        return Counter(self.pairs.get("reasons", {})) + Counter(self.prepared.get("reasons", {}))
+        stages = (self.pairs, self.filtered, self.prepared)
+        return sum((Counter(facts.get("reasons", {})) for facts in stages), Counter())
 
     def accounting(self) -> str:
         """One line in which read = kept + rejected + filtered."""
@@ -89,7 +91,10 @@ class Comparison:
             raise CodeBlockError(f"rows were lost: {read} read, {kept} kept, {rejected} rejected, {filtered} filtered")
         detail = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common())
         line = f"rows: {read:,} read = {kept:,} kept + {rejected:,} rejected + {filtered:,} filtered"
-        return f"{line} ({detail})" if detail else line
+        line = f"{line} ({detail})" if detail else line
+        if failed := self.filtered.get("rating_failed"):
+            line += f"; {failed:,} of {self.filtered['rating_asked']:,} ratings failed, these pairs rank without one"
+        return line
 
     def languages(self) -> str:
         """One line with the language of the kept pairs' code, and how it was found."""
@@ -146,7 +151,12 @@ def log_comparison(comparison: Comparison, tracker: Tracker, report: Sequence[Pa
 
 
 def _stage_metrics(comparison: Comparison) -> dict[str, float]:
-    stages = {"pairs": comparison.pairs, "prepare": comparison.prepared, "score": comparison.scored}
+    stages = {
+        "pairs": comparison.pairs,
+        "filter": comparison.filtered,
+        "prepare": comparison.prepared,
+        "score": comparison.scored,
+    }
     return {
         f"{stage}/{key}": value
         for stage, facts in stages.items()

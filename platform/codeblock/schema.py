@@ -1,6 +1,6 @@
 """The columns that pass between the stages: the only thing that stages share.
 
-    pairs -> prepared (tokens, items, data flow) -> scored (nll per token) -> selected (weight per token)
+    pairs -> filtered -> prepared (tokens, items, data flow) -> scored (nll per token) -> selected (weight per token)
 
 One Parquet row is one instruction-response pair. Shapes: T is the number of tokens of the rendered pair (prompt and
 response), I the number of items, E the number of def-use edges. Character offsets count Unicode code points
@@ -56,12 +56,25 @@ class Reason(StrEnum):
     TEMPLATE_ERROR = "template_error"
     # usable, taken by a filter
     DUPLICATE = "duplicate"
+    NEAR_DUPLICATE = "near_duplicate"
+    CONTAMINATED = "contaminated"
+    BELOW_MIN_QUALITY = "below_min_quality"
     NO_CODE = "no_code"
     SYNTAX_ERROR = "syntax_error"
     BELOW_SUBSET = "below_subset_ratio"
 
 
-FILTERED: Final = frozenset({Reason.DUPLICATE, Reason.NO_CODE, Reason.SYNTAX_ERROR, Reason.BELOW_SUBSET})
+FILTERED: Final = frozenset(
+    {
+        Reason.DUPLICATE,
+        Reason.NEAR_DUPLICATE,
+        Reason.CONTAMINATED,
+        Reason.BELOW_MIN_QUALITY,
+        Reason.NO_CODE,
+        Reason.SYNTAX_ERROR,
+        Reason.BELOW_SUBSET,
+    }
+)
 
 MESSAGES_TYPE: Final = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 
@@ -74,6 +87,8 @@ PAIRS: Final = pa.schema(
         ("quality", pa.float32()),  # a number of the data, higher is better; null where it has none
     ]
 )
+
+"""`filtered` has these columns too."""
 
 PREPARED: Final = pa.schema(
     [
@@ -97,6 +112,10 @@ PREPARED: Final = pa.schema(
 )
 
 SCORED: Final = pa.schema([*PREPARED, ("nll", pa.list_(pa.float32()))])  # [T] natural log, NaN outside the response
+
+EMBEDDED: Final = pa.schema([("id", pa.string()), ("embedding", pa.list_(pa.float16()))])  # [D] width of the model
+
+LONG_TAIL: Final = pa.schema([("id", pa.string()), ("long_tail", pa.float32())])  # 0 common .. 1 rare
 
 SELECTED: Final = pa.schema(
     [

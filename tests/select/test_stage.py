@@ -8,7 +8,8 @@ from codeblock.config import SelectConfig
 from codeblock.errors import CodeBlockError
 from codeblock.schema import SCORED, TokenClass
 from codeblock.select import select
-from codeblock.select.stage import select_parts, split_pairs
+from codeblock.select.split import split_pairs
+from codeblock.select.stage import select_parts
 from codeblock.tables import read_table, write_part
 
 P, X, C, K, S = (int(value) for value in TokenClass)
@@ -70,14 +71,6 @@ def test_parts_and_library_select_the_same(scored, tmp_path, strategy, scope):
     assert {id_ for id_, row in rows.items() if row["split"] == "dev"} == split.dev
     assert facts["supervised_pairs"] + facts["unsupervised_pairs"] + facts["below_subset_ratio"] + len(split.dev) == 200
     assert not (tmp_path / "out" / "offers").exists()
-
-
-def test_the_best_pairs_are_kept_and_those_without_quality_come_last(scored):
-    split = split_pairs(scored, 0.5, 0, 0)
-    qualities = {row["id"]: row["quality"] for row in read_table(scored).to_pylist()}
-    kept = [qualities[id_] for id_ in split.train]
-    left = [quality for id_, quality in qualities.items() if id_ not in split.train and quality is not None]
-    assert min(kept) >= max(left)
 
 
 def test_columns_of_a_second_model_are_read_beside_the_scores(scored, tmp_path):

@@ -25,12 +25,13 @@ def select_arm(
     dev_pairs: int,
     seed: int,
     extra: Mapping[str, Path],
+    long_tail: Path | None,
     tokenizer: str,
     revision: str | None,
 ) -> dict[str, Any]:
     """`stage.select_parts` with an audit of the masks' text; the parts in tasks where there are many."""
     return select_parts(
-        scored, output, strategy, settings, dev_pairs, seed, extra, load_tokenizer(tokenizer, revision), _mapper
+        scored, output, strategy, settings, dev_pairs, seed, extra, long_tail, load_tokenizer(tokenizer, revision), _mapper
     )
 
 

@@ -7,8 +7,6 @@ in parallel.
 
 from __future__ import annotations
 
-import hashlib
-import heapq
 import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -28,29 +26,15 @@ from codeblock.select.audit import Findings, judge, undecodable
 from codeblock.select.pair import COLUMNS, Units, iter_pairs
 from codeblock.select.selection import pay, response_tokens, units_of, weights_of
 from codeblock.select.shelf import Chosen, Shelf
+from codeblock.select.split import DEV, TRAIN, Split, split_pairs
 from codeblock.select.strategies import Strategy, get_strategy
 from codeblock.tables import parts, read_part, write_part
 
 Mapper = Callable[[Callable[[dict[str, Any]], dict[str, Any]], Sequence[dict[str, Any]]], Iterable[dict[str, Any]]]
 """Applies a function to items, results in order: `map` here, Ray Data in the driver."""
 
-TRAIN, DEV = "train", "dev"
 AUDITED_PARTS, AUDITED_PAIRS = 8, 32
 """How much of a selection is held against its text."""
-
-
-@dataclass(frozen=True)
-class Split:
-    """Which pairs an arm trains on and which are held out; `pool_tokens` counts the response tokens of all but `dev`."""
-
-    train: frozenset[str]
-    dev: frozenset[str]
-    pool_pairs: int
-    pool_tokens: int
-
-    def role(self, id_: str) -> str | None:
-        """`train`, `dev`, or None for a pair below the kept share."""
-        return DEV if id_ in self.dev else TRAIN if id_ in self.train else None
 
 
 @dataclass(frozen=True)
@@ -82,16 +66,18 @@ def select_parts(
     dev_pairs: int,
     seed: int,
     extra: Mapping[str, Path] | None = None,
+    long_tail: Path | None = None,
     tokenizer: Any = None,
     mapper: Mapper = map,
 ) -> dict[str, Any]:
     """Select over all parts of `scored`, write `output` with the same part names (schema SELECTED); returns the facts.
 
-    `tokenizer`: with it, the audit also holds the masks of some pairs against the text of their items. Raises CodeBlockError
-    where no token was selected, and where the audit of masks fails.
+    `extra`: directories with columns of other models, by column. `long_tail`: directory of the pairs' long-tail scores, which
+    rank pairs of equal quality. `tokenizer`: with it, the audit also holds the masks of some pairs against the text of their
+    items. Raises CodeBlockError where no token was selected, and where the audit of masks fails.
     """
     order = Order(scored, output, strategy, settings, seed, extra or {})
-    split = split_pairs(scored, settings.subset_ratio, dev_pairs, seed)
+    split = split_pairs(scored, settings.subset_ratio, dev_pairs, seed, long_tail)
     paths = parts(scored)
     roles = [[split.role(id_) or "" for id_ in read_part(path, ["id"])["id"].to_pylist()] for path in paths]
     for _ in mapper(partial(offer, order), [{"path": str(path), "roles": roles[i]} for i, path in enumerate(paths)]):
@@ -248,29 +234,3 @@ def _pay_dev(order: Order, split: Split, paths: Sequence[Path]) -> list[Chosen]:
     tokens = sum(int(load().tokens_P.sum()) for load in shelves)
     asked = round(density * tokens) if order.rule.budgeted else None
     return pay(shelves, asked, order.settings, "dataset")
-
-
-def split_pairs(scored: Path, subset_ratio: float, dev_pairs: int, seed: int) -> Split:
-    """Hold out the same `dev_pairs` in every arm (at most a tenth), keep the best `subset_ratio` of the rest by quality.
-
-    A pair without a quality comes after those that have one; equals are ordered by a seeded hash.
-    """
-    rows = [row for path in parts(scored) for row in _ranking(path, seed)]
-    dev = {id_ for _, _, id_, _ in heapq.nsmallest(min(dev_pairs, len(rows) // 10), rows, key=lambda row: row[1])}
-    pool = sorted(row for row in rows if row[2] not in dev)
-    kept = pool[: max(1, round(subset_ratio * len(pool)))]
-    return Split(
-        train=frozenset(id_ for _, _, id_, _ in kept),
-        dev=frozenset(dev),
-        pool_pairs=len(pool),
-        pool_tokens=sum(tokens for *_, tokens in pool),
-    )
-
-
-def _ranking(path: Path, seed: int) -> Iterator[tuple[float, bytes, str, int]]:
-    table = read_part(path, ["id", "quality", "input_ids", "response_start"])
-    lengths = np.diff(table["input_ids"].combine_chunks().offsets.to_numpy()) if table.num_rows else []
-    starts, qualities = table["response_start"].to_pylist(), table["quality"].to_pylist()
-    for id_, quality, start, length in zip(table["id"].to_pylist(), qualities, starts, lengths, strict=True):
-        lottery = hashlib.blake2b(f"{seed}:{id_}".encode(), digest_size=8).digest()
-        yield (np.inf if quality is None else -quality, lottery, id_, int(length) - start)

@@ -1,0 +1,86 @@
+"""Embeddings of prepared pairs: the reference model's last hidden states, averaged over the response. [ours, after DS2]
+
+Shapes: B pairs of a batch, T tokens, D hidden width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+
+from codeblock.cluster import map_parts, peak_of, pending
+from codeblock.config import ClusterConfig, ScoreConfig
+from codeblock.memory import worker_peak_mb
+from codeblock.models import device, load_model
+from codeblock.schema import EMBEDDED
+from codeblock.tables import count_rows, parts, read_part, write_part
+
+
+def embed(
+    prepared: Path, output: Path, model: str, revision: str | None, config: ScoreConfig, cluster: ClusterConfig
+) -> dict[str, Any]:
+    """Embed the parts of `prepared` into parts of `output` of the same names (schema EMBEDDED); those there are left."""
+    results = map_parts(
+        Embedder,
+        [{"path": str(path)} for path in pending(parts(prepared), output)],
+        what="embed",
+        actors=cluster.actors,
+        cpus=cluster.cpus_per_worker,
+        gpus=cluster.gpus_per_worker,
+        constructor={"model": model, "revision": revision, "config": config, "output": output},
+    )
+    return {"kept": count_rows(output), "worker_peak_mb": peak_of(results)}
+
+
+class Embedder:
+    """An actor that holds the reference model."""
+
+    def __init__(self, model: str, revision: str | None, config: ScoreConfig, output: Path) -> None:
+        self._model = load_model(model, revision, config.dtype).to(device())
+        self._batch_tokens = config.batch_tokens
+        self._output = output
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        path = Path(row["path"])
+        table = read_part(path, ["id", "input_ids", "response_start"])
+        input_ids = [np.asarray(ids, dtype=np.int64) for ids in table["input_ids"].to_numpy()]
+        embeddings = mean_hidden(self._model, input_ids, table["response_start"].to_pylist(), self._batch_tokens)
+        column = pa.array(list(embeddings.astype(np.float16)), EMBEDDED.field("embedding").type)
+        write_part(self._output / path.name, pa.table([table["id"], column], schema=EMBEDDED))
+        return {"peak_mb": worker_peak_mb()}
+
+
+@torch.inference_mode()
+def mean_hidden(
+    model: Any, input_ids: Sequence[NDArray[np.int64]], response_start: Sequence[int], batch_tokens: int
+) -> NDArray[np.float32]:
+    """float32[pairs, D], of unit length: the mean over response tokens of the last hidden state, divided by its norm.
+
+    Unit length loses nothing to cosine distance, and keeps float16 from overflow.
+    """
+    where = next(model.parameters()).device
+    lengths = np.array([ids.size for ids in input_ids])
+    means = np.empty((len(input_ids), model.config.hidden_size), dtype=np.float32)
+    order = np.argsort(-lengths, kind="stable")
+    start = 0
+    while start < order.size:
+        batch = order[start : start + max(1, batch_tokens // max(1, lengths[order[start]]))]
+        start += batch.size
+        ids_BT = torch.zeros((batch.size, int(lengths[batch[0]])), dtype=torch.int64)
+        response_BT = torch.zeros_like(ids_BT)
+        mask_BT = torch.zeros_like(ids_BT)
+        for place, pair in enumerate(batch.tolist()):
+            ids_BT[place, : lengths[pair]] = torch.from_numpy(input_ids[pair])
+            mask_BT[place, : lengths[pair]] = 1
+            response_BT[place, response_start[pair] : lengths[pair]] = 1
+        inputs = {"input_ids": ids_BT.to(where), "attention_mask": mask_BT.to(where)}
+        hidden_BTD = model.get_decoder()(**inputs, use_cache=False).last_hidden_state.float()
+        sums_BD = torch.einsum("btd,bt->bd", hidden_BTD, response_BT.to(where).float())
+        means[batch] = torch.nn.functional.normalize(sums_BD, dim=-1).cpu().numpy()
+    return means
