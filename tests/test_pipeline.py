@@ -171,6 +171,13 @@ def test_near_duplicates_are_filtered_and_counted_and_rare_pairs_come_first(fini
     assert min(kept) >= max(left)
 
 
+def test_pairs_are_decontaminated_of_every_benchmark_but_the_embedded_one(setting):
+    assert plan_of(setting).decontaminated == ["tiny"]  # the benchmark of that name in a file of the user's
+    embedded = plan_of(setting, "evaluate.benchmarks.tiny=tiny")
+    assert embedded.decontaminated == []
+    assert embedded.filtered.identity["benchmarks"] == {}
+
+
 def test_filters_that_are_off_have_no_step(setting):
     off = ["filter.near_duplicates=null", "filter.decontaminate=false"]
     plan, rated = plan_of(setting, *off), plan_of(setting, *off, "filter.rating={url: 'http://x', model: m}")
