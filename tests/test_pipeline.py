@@ -29,7 +29,10 @@ def response(number: int) -> str:
 
 @pytest.fixture(scope="module")
 def setting(tmp_path_factory, small_model):
-    """A directory with pairs (three of them unusable, one a duplicate, one without code), a benchmark and a config."""
+    """A directory with pairs (three of them unusable, one a duplicate, one without code), a benchmark and a config.
+
+    The pairs are alike on purpose, so the filter of near duplicates is off.
+    """
     home = tmp_path_factory.mktemp("run")
     rows = [{"instruction": f"Add {n} to each value.", "output": response(n)} for n in range(40)]
     rows += [rows[0], {"instruction": "Say hello.", "output": "Hello, how are you today? I am very well."}]
@@ -50,6 +53,7 @@ def setting(tmp_path_factory, small_model):
 name: small
 storage: {home}/runs
 pairs: {{path: {home}/pairs.jsonl}}
+filter: {{near_duplicates: null}}
 model: {{path: {small_model}, max_length: 256}}
 select: {{token_budget: 0.2, nl_share: 0.1}}
 arms: {{base: {{}}, full: {{strategy: full}}, codeblock: {{strategy: codeblock}}}}
@@ -146,6 +150,49 @@ def test_a_change_of_the_budget_touches_selection_and_training_of_budgeted_arms_
 
 
 @pytest.mark.slow
+def test_near_duplicates_are_filtered_and_counted_and_rare_pairs_come_first(finished, capsys):
+    overrides = [
+        "filter.near_duplicates=0.25",
+        "filter.long_tail=true",
+        "select.subset_ratio=0.5",
+        "arms={full: {strategy: full}}",
+    ]
+    assert call("select", finished / "config.yaml", *overrides) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    plan = plan_of(finished, *overrides)
+    lost = plan.filtered.facts["reasons"]["near_duplicate"]
+    assert f"{40 - lost} kept + 3 rejected + {lost + 2} filtered" in printed
+    assert f"near_duplicate {lost}" in printed
+    rarity = {row["id"]: row["long_tail"] for row in iter_rows(plan.long_tail.directory)}
+    assert len(rarity) == 40 - lost
+    split = {row["id"]: row["split"] for row in iter_rows(plan.arms[0].selected.directory)}
+    kept = [rarity[id_] for id_, name in split.items() if name == "train"]
+    left = [rarity[id_] for id_ in rarity if id_ not in split]
+    assert min(kept) >= max(left)
+
+
+def test_pairs_are_decontaminated_of_every_benchmark_but_the_embedded_one(setting):
+    assert plan_of(setting).decontaminated == ["tiny"]  # the benchmark of that name in a file of the user's
+    embedded = plan_of(setting, "evaluate.benchmarks.tiny=tiny")
+    assert embedded.decontaminated == []
+    assert embedded.filtered.identity["benchmarks"] == {}
+
+
+def test_filters_that_are_off_have_no_step(setting):
+    off = ["filter.near_duplicates=null", "filter.decontaminate=false"]
+    plan, rated = plan_of(setting, *off), plan_of(setting, *off, "filter.rating={url: 'http://x', model: m}")
+    assert [step.stage for step in plan.steps()][:3] == ["pairs", "prepared", "scored"]
+    assert [step.stage for step in rated.steps()][:4] == ["pairs", "filtered", "prepared", "scored"]
+    assert rated.pairs.key == plan.pairs.key
+    moved = plan_of(setting, *off, "filter.rating={url: 'http://y', model: m, concurrency: 3}")
+    assert moved.filtered.key == rated.filtered.key
+    rare = plan_of(setting, *off, "filter.long_tail=true")
+    assert [step.stage for step in rare.steps()][:5] == ["pairs", "prepared", "scored", "embedded", "long_tail"]
+    assert rare.scored.key == plan.scored.key
+    assert rare.arms[1].selected.key != plan.arms[1].selected.key
+
+
+@pytest.mark.slow
 def test_arms_are_nested_runs_with_curves_scores_and_verdicts(finished):
     from mlflow import MlflowClient
 
@@ -189,6 +236,11 @@ def test_samples_made_elsewhere_are_graded(finished, capsys):
         (["model.path=./nothing"], "model.path=./nothing: neither a directory here nor a hub model"),
         (["arms.codeblock.strategy=codeblok"], "did you mean codeblock?"),
         (["evaluate.benchmarks={humanevl: x}"], "benchmark 'humanevl': unknown"),
+        (
+            ["filter.rating={url: 'http://127.0.0.1:9/v1', model: m, key_env: null}"],
+            "no answer (",
+        ),
+        (["filter.rating={url: 'http://127.0.0.1:9/v1', model: m, key_env: NO_SUCH_KEY}"], "key_env=NO_SUCH_KEY: not set"),
         (["cluster.train_workers=3"], "3 x 1 CPU asked, the cluster has 2 CPU"),
         (["cluster.gpus_per_worker=1"], "1 x 1 GPU asked, the cluster has 0 GPU"),
     ],

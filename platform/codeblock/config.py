@@ -110,7 +110,8 @@ class FilterConfig(Section):
     """Filter a pair whose shingles of 5 words have at least this Jaccard similarity (estimated by MinHash) with those of an
     earlier pair that is kept. Empty: off."""
     decontaminate: bool = True
-    """Filter pairs that share a run of words with the prompt or the solution of a task in `evaluate.benchmarks`."""
+    """Filter pairs that share a run of words with the prompt or the solution of a task in `evaluate.benchmarks`. Not of the
+    embedded `tiny`, whose tasks are held out of its pairs by their content, and share their phrases."""
     decontaminate_ngram: int = Field(13, ge=2)
     """Words of such a run."""
     min_quality: float | None = None

@@ -153,10 +153,10 @@ def _score_extra(plan: Plan, arm: ArmPlan) -> None:
 
 
 def _references(plan: Plan) -> list[Reference]:
-    """All tasks of the benchmarks, whatever `evaluate.limit` says."""
+    """All tasks that pairs must not hold, whatever `evaluate.limit` says."""
     return [
         Reference(name, task.task_id, task.prompt, task.reference)
-        for name in plan.config.evaluate.benchmarks
+        for name in plan.decontaminated
         for task in load(name, plan.benchmark_path(name)).tasks
     ]
 

@@ -93,6 +93,11 @@ class Plan:
         return self.filtered or self.pairs
 
     @property
+    def decontaminated(self) -> list[str]:
+        """Names of the benchmarks whose tasks pairs must not hold."""
+        return list(_decontaminated(self.config))
+
+    @property
     def files(self) -> list[InputFile]:
         """The input files; empty for a Hugging Face dataset."""
         path = self.config.pairs.path
@@ -197,12 +202,15 @@ def _filtered(config: Config, pairs: Step, tiny_step: Step | None, cache: Path) 
     identity: dict[str, Any] = {"near_duplicates": asked.near_duplicates, "min_quality": asked.min_quality}
     if asked.decontaminate:
         identity["ngram"] = asked.decontaminate_ngram
-        identity["benchmarks"] = {
-            name: _tasks(name, path, tiny_step) for name, path in sorted(config.evaluate.benchmarks.items())
-        }
+        identity["benchmarks"] = {name: _tasks(name, path, tiny_step) for name, path in _decontaminated(config).items()}
     if asked.rating is not None:
         identity["rating"] = asked.rating.identity()
     return _step(cache, "filtered", "filter", pairs=pairs.key, **identity)
+
+
+def _decontaminated(config: Config) -> dict[str, str]:
+    """Benchmarks by name, with their paths, whose tasks pairs must not hold."""
+    return {name: path for name, path in sorted(config.evaluate.benchmarks.items()) if path != TINY}
 
 
 def _arm(

@@ -45,6 +45,7 @@ def test_the_score_is_ds2s_formula_over_the_ten_nearest_others(tmp_path):
     embeddings = clusters(np.random.default_rng(0), 1000)
     embeddings[7] = embeddings[3]  # a pair of equal rows: each is the other's neighbour, and neither its own
     write(embeddings, tmp_path / "in")
+    write_part(tmp_path / "in" / part_name(999), EMBEDDED.empty_table())
     facts = long_tail(tmp_path / "in", tmp_path / "out")
     table = read_table(tmp_path / "out")
     d = naive_distance(embeddings)
@@ -77,6 +78,7 @@ def test_with_few_pairs_there_are_fewer_neighbours(tmp_path, rows):
 def test_the_index_for_many_rows_finds_nearly_all_neighbours(tmp_path, monkeypatch):
     embeddings = clusters(np.random.default_rng(2), 6000, centres=200)
     write(embeddings, tmp_path)
+    write_part(tmp_path / part_name(999), EMBEDDED.empty_table())  # a part of which no pair was kept
     rows = embeddings.astype(np.float32)
     exact = build_index(parts(tmp_path))
     monkeypatch.setattr(module, "EXACT_ROWS", 1000)

@@ -116,6 +116,13 @@ def test_a_bucket_of_many_equal_rows_keeps_the_first(tmp_path, monkeypatch):
     assert set(group(store_of(signed, tmp_path), THRESHOLD).owner.tolist()) == {0}
 
 
+@pytest.mark.parametrize("threshold", [0.01, 0.5, 0.7, 0.8, 0.9, 0.99, 1.0])
+def test_bands_find_nearly_every_pair_just_above_any_threshold(threshold):
+    bands = bands_for(threshold)
+    assert bands.count * bands.width <= PERMUTATIONS
+    assert 1 - (1 - min(1, threshold + 0.05) ** bands.width) ** bands.count > 0.98
+
+
 def test_no_rows_and_one_row(tmp_path):
     for count in (0, 1):
         groups = group(store_of(related_signatures(np.random.default_rng(5), 1, 1)[:count], tmp_path / str(count)), THRESHOLD)

@@ -27,25 +27,19 @@ them apart."""
 
 
 class SignatureStore:
-    """Signatures and band hashes of all rows on disk; rows are numbered in the order in which they were added."""
+    """Signatures and hashes of `bands` bands on disk. Rows are numbered in the order in which they were added."""
 
     def __init__(self, directory: Path, bands: int) -> None:
-        self._directory, self._bands = directory, bands
-        self.rows = 0
+        self._directory, self.bands = directory, bands
         directory.mkdir(parents=True, exist_ok=True)
-        for path in (self._signatures, *(self._band(number) for number in range(bands))):
-            path.write_bytes(b"")
-
-    @property
-    def bands(self) -> int:
-        """Number of bands."""
-        return self._bands
+        self._signatures.touch()
+        self.rows = self._signatures.stat().st_size // (4 * PERMUTATIONS)
 
     def add(self, signatures: NDArray[np.uint32], hashes: NDArray[np.uint64]) -> None:
         """Append rows: uint32[rows, PERMUTATIONS] and uint64[rows, bands]."""
         with self._signatures.open("ab") as file:
             np.ascontiguousarray(signatures).tofile(file)
-        for number in range(self._bands):
+        for number in range(self.bands):
             with self._band(number).open("ab") as file:
                 np.ascontiguousarray(hashes[:, number]).tofile(file)
         self.rows += signatures.shape[0]
@@ -130,7 +124,7 @@ def _buckets(keys: NDArray[np.uint64], active: Rows) -> tuple[Rows, Rows]:
 
 
 def _spans(buckets: Rows) -> Iterable[tuple[int, int]]:
-    """Ranges of whole buckets of at most CHUNK_ROWS rows; a larger one is cut, and its first row alone held against all."""
+    """Ranges of whole buckets of at most CHUNK_ROWS rows; a larger one is cut: then its first row alone meets all."""
     edges = np.append(np.flatnonzero(buckets[1:] != buckets[:-1]) + 1, buckets.size)
     begin = 0
     while begin < buckets.size:

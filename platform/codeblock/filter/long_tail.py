@@ -61,7 +61,8 @@ def build_index(paths: list[Path]) -> Any:
     """
     faiss = _faiss()
     rows = sum(pq.read_metadata(path).num_rows for path in paths)
-    width = next(block.shape[1] for block in map(embeddings_of, paths) if block.size)
+    paths = [path for path in paths if pq.read_metadata(path).num_rows]
+    width = embeddings_of(paths[0]).shape[1]
     if rows <= EXACT_ROWS:
         index = faiss.IndexFlatIP(width)
     else:
@@ -69,7 +70,7 @@ def build_index(paths: list[Path]) -> Any:
         step = max(1, rows // (index.nlist * TRAIN_ROWS_PER_CELL))
         index.train(np.concatenate([embeddings_of(path)[::step] for path in paths]))
     for path in paths:
-        index.add(embeddings_of(path).reshape(-1, width))
+        index.add(embeddings_of(path))
     return index
 
 
