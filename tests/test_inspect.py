@@ -20,7 +20,7 @@ from codeblock.plan import Plan, make_plan
 from codeblock.prepare.render import Renderer
 from codeblock.prepare.stage import prepare_batch
 from codeblock.schema import PAIRS, SCORED
-from codeblock.select.stage import select_parts
+from codeblock.select.stage import Request, select_parts
 from codeblock.tables import mark_complete, part_name, read_table, write_part
 
 CODE = """Here it is:
@@ -69,7 +69,8 @@ def plan(tmp_path_factory: pytest.TempPathFactory, small_model: Path, tokenizer:
     for arm in plan.arms:
         if arm.selected is not None and arm.strategy is not None and arm.name != "later":
             place = arm.selected.directory
-            facts = select_parts(plan.scored.directory, place, arm.strategy, arm.settings, config.train.dev_pairs, config.seed)
+            request = Request(plan.scored.directory, arm.strategy, arm.settings, config.seed, config.train.dev_pairs)
+            facts = select_parts(request, place)
             mark_complete(place, {"identity": arm.selected.identity, "facts": facts})
     return plan
 

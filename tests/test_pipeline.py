@@ -218,6 +218,53 @@ def test_samples_are_shown_and_arms_compared(finished, capsys):
 
 
 @pytest.mark.slow
+def test_an_arm_can_rank_by_the_model_that_another_arm_trained(finished, capsys):
+    overrides = ["arms.cleaned.strategy=token_cleaning", "arms.mixed.strategy=sstoken", "score.second_model=arm:full"]
+    assert call("select", finished / "config.yaml", *overrides) == 0
+    plan = plan_of(finished, *overrides)
+    cleaned, mixed = plan.arms[-2:]
+    assert set(mixed.rounds[0].extra) == {"nll_second", "prompt_attention"}
+    second = {row["id"]: row["nll_second"] for row in iter_rows(cleaned.rounds[0].extra["nll_second"].step.directory)}
+    rows = list(iter_rows(plan.scored.directory))
+    assert all(np.isnan(row["nll"]).tolist() == np.isnan(second[row["id"]]).tolist() for row in rows)
+    assert any(np.nanmax(np.abs(np.subtract(row["nll"], second[row["id"]]))) > 1e-4 for row in rows)
+    for arm in (cleaned, mixed):
+        facts = arm.selected.facts
+        assert abs(facts["supervised_tokens"] - facts["asked_tokens"]) <= 0.05 * facts["asked_tokens"]
+    before = capsys.readouterr()
+    assert call("select", finished / "config.yaml", "arms.cleaned.strategy=rho1") == 1
+    assert "arms.cleaned: its strategy compares two models; set score.second_model" in capsys.readouterr().err
+    assert "masks: cleaned: supervised tokens per supervised pair" in before.out
+
+
+@pytest.mark.slow
+def test_a_self_evolving_arm_trains_in_rounds_on_the_model_of_the_round_before(finished, capsys):
+    overrides = ["arms.evolving.strategy=self_evolving", f"score.second_model={plan_of(finished).model.path}"]
+    assert call("train", finished / "config.yaml", *overrides) == 0
+    arm = plan_of(finished, *overrides).arms[-1]
+    assert len(arm.rounds) == 5
+    trained = [each.trained.facts for each in arm.rounds]
+    assert all(facts["train_seconds"] > 0 for facts in trained)
+    models = [each.extra["nll_second"].model.path for each in arm.rounds]
+    assert models[1:] == [str(each.trained.directory / "model") for each in arm.rounds[:-1]]
+    ids = [{row["id"] for row in iter_rows(each.selected.directory) if row["split"] == "train"} for each in arm.rounds]
+    assert not set.intersection(*ids)
+    capsys.readouterr()
+    assert call("train", finished / "config.yaml", *overrides, "train.mode=lora") == 1
+    assert "arms.evolving: self_evolving goes on training its model" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_masks_are_exported_for_another_trainer(finished, tmp_path, capsys):
+    assert call("export", finished / "config.yaml", "--format", "axolotl", "--out", tmp_path / "masks") == 0
+    assert "training pairs in train/" in capsys.readouterr().out
+    rows = list(iter_rows(tmp_path / "masks" / "train"))
+    selected = plan_of(finished).arms[2].selected.facts
+    assert len(rows) == selected["supervised_pairs"]
+    assert sum(label != -100 for row in rows for label in row["labels"]) == selected["supervised_tokens"]
+
+
+@pytest.mark.slow
 def test_samples_made_elsewhere_are_graded(finished, capsys):
     samples = finished / "runs" / "samples.jsonl"
     rows = [{"task_id": "t0", "completion": "def add_0(v):\n    return list(v)\n"}, {"task_id": "t1", "completion": "def"}]

@@ -12,10 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from codeblock.arms import ArmPlan
 from codeblock.config import SelectConfig
 from codeblock.errors import CodeBlockError, RowError
 from codeblock.models import load_tokenizer
-from codeblock.plan import ArmPlan, Plan
+from codeblock.plan import Plan
 from codeblock.prepare.render import Renderer
 from codeblock.report.fate import Bid, Cut, Status, ranked_fate, unranked_fate
 from codeblock.report.index import ArmTally, write_pages

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from codeblock import tiny
+from codeblock.arms import ArmPlan, Model, Round
 from codeblock.cache import check_storage
 from codeblock.cluster import preflight, ray_session
 from codeblock.config import Config
@@ -24,11 +25,12 @@ from codeblock.filter.long_tail import check_installed, long_tail
 from codeblock.filter.rating import check_endpoint
 from codeblock.models import context_length
 from codeblock.pairs.stage import read_pairs
-from codeblock.plan import ArmPlan, Plan, make_plan
+from codeblock.plan import Plan, make_plan
 from codeblock.prepare.driver import prepare
 from codeblock.results import ArmResult, Comparison, require_pairs
 from codeblock.score.driver import score
 from codeblock.select.driver import select_arm
+from codeblock.select.stage import Request
 from codeblock.train.driver import fit
 
 Until = Literal["prepare", "score", "select", "train", "evaluate"]
@@ -104,52 +106,48 @@ def _long_tail(plan: Plan) -> None:
 
 def run_arm(plan: Plan, arm: ArmPlan, until: Until) -> ArmResult:
     """Select, train and evaluate one arm."""
-    config, result = plan.config, ArmResult(arm)
-    model_path, revision = plan.model.path, plan.model.revision
-    if arm.selected is not None and arm.trained is not None and arm.strategy is not None:
-        strategy, selected = arm.strategy, arm.selected.directory
-        _score_extra(plan, arm)
-        with stage_line(arm.selected):
-            result.selected = arm.selected.run(
-                lambda output: select_arm(
-                    plan.scored.directory,
-                    output,
-                    strategy,
-                    arm.settings,
-                    config.train.dev_pairs,
-                    config.seed,
-                    {column: needed.step.directory for column, needed in arm.extra.items()},
-                    plan.long_tail.directory if plan.long_tail else None,
-                    plan.model.path,
-                    plan.model.revision,
-                )
-            )
+    config, result, model = plan.config, ArmResult(arm), plan.model
+    for each in arm.rounds:
+        result.add_selected(_select(plan, arm, each))
         if until in ORDER[3:]:
-            with stage_line(arm.trained):
-                result.trained = arm.trained.run(
-                    lambda output: fit(
-                        selected, plan.model.path, plan.model.revision, output, config.train, config.cluster, config.seed
-                    ),
-                    resume=True,
-                )
-            model_path, revision = str(arm.trained.directory / "model"), None
+            result.add_trained(_train(plan, each))
+            model = Model.trained_by(each.trained)
     if until == "evaluate":
         for name, step in arm.evaluated.items():
             benchmark = load(name, plan.benchmark_path(name), config.evaluate.limit)
-            work = partial(evaluate, model_path, revision, benchmark, config=config.evaluate, cluster=config.cluster)
+            work = partial(evaluate, model.path, model.revision, benchmark, config=config.evaluate, cluster=config.cluster)
             with stage_line(step):
                 result.evaluated[name] = step.run(work, resume=True)
     return result
 
 
-def _score_extra(plan: Plan, arm: ArmPlan) -> None:
-    """What the arm's strategy needs of a second model."""
+def _select(plan: Plan, arm: ArmPlan, round_: Round) -> dict[str, Any]:
     config, prepared = plan.config, plan.prepared.directory
-    for column, needed in arm.extra.items():
-        model = needed.model
-        work = partial(score, prepared, model=model.path, revision=model.revision, config=config.score, column=column)
+    for column, needed in round_.extra.items():
+        second = needed.model
+        work = partial(score, prepared, model=second.path, revision=second.revision, config=config.score, column=column)
         with stage_line(needed.step):
             needed.step.run(partial(work, cluster=config.cluster), resume=True)
+    assert arm.strategy is not None
+    request = Request(
+        plan.scored.directory,
+        arm.strategy,
+        arm.settings,
+        config.seed,
+        config.train.dev_pairs,
+        extra={column: needed.step.directory for column, needed in round_.extra.items()},
+        long_tail=plan.long_tail.directory if plan.long_tail else None,
+        share=round_.share,
+    )
+    with stage_line(round_.selected):
+        return round_.selected.run(partial(select_arm, request, plan.model.path, plan.model.revision))
+
+
+def _train(plan: Plan, round_: Round) -> dict[str, Any]:
+    config, start = plan.config, round_.start
+    work = partial(fit, round_.selected.directory, start.path, start.revision)
+    with stage_line(round_.trained):
+        return round_.trained.run(lambda output: work(output, round_.train, config.cluster, config.seed), resume=True)
 
 
 def _references(plan: Plan) -> list[Reference]:

@@ -9,17 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from codeblock import tiny
+from codeblock.arms import ArmPlan, Model, plan_rounds
 from codeblock.cache import Step
-from codeblock.config import TINY, Config, SelectConfig
-from codeblock.errors import CodeBlockError
+from codeblock.config import TINY, Config
 from codeblock.evaluate.benchmarks import load
 from codeblock.fingerprint import model_fingerprint
 from codeblock.pairs.files import InputFile, find_files, fingerprint
-from codeblock.select import get_strategy
 
 VERSION = {
     "pairs": 1,
@@ -33,42 +33,6 @@ VERSION = {
     "evaluated": 1,
 }
 """Raised with each change of a stage's code that changes its output: older results are then no longer valid."""
-
-
-@dataclass(frozen=True)
-class Model:
-    """A model by where it lies and what it is."""
-
-    path: str
-    revision: str | None
-    fingerprint: str
-
-
-@dataclass(frozen=True)
-class ExtraColumn:
-    """A column that a second model adds to the scores."""
-
-    step: Step
-    model: Model
-
-
-@dataclass(frozen=True)
-class ArmPlan:
-    """The steps of one arm; the untrained arm has only evaluations."""
-
-    name: str
-    strategy: str | None
-    settings: SelectConfig
-    extra: dict[str, ExtraColumn]
-    """What the strategy needs beside the reference's scores, by column."""
-    selected: Step | None
-    trained: Step | None
-    evaluated: dict[str, Step]
-
-    def steps(self) -> list[Step]:
-        """All steps in order."""
-        extra = [column.step for column in self.extra.values()]
-        return [*extra, *(step for step in (self.selected, self.trained, *self.evaluated.values()) if step is not None)]
 
 
 @dataclass(frozen=True)
@@ -145,10 +109,10 @@ def make_plan(config: Config, cache: Path) -> Plan:
             cache, "embedded", "embed", prepared=prepared.key, model=reference.fingerprint, dtype=config.score.dtype
         )
         long_tail = _step(cache, "long_tail", "long_tail", embedded=embedded.key)
-    arms: list[ArmPlan] = []
+    plan = Plan(config, tiny_step, model, reference, pairs, filtered, prepared, scored, embedded, long_tail, [])
     for name in config.arms:
-        arms.append(_arm(config, name, model, prepared, scored, long_tail, arms, tiny_step, cache))
-    return Plan(config, tiny_step, model, reference, pairs, filtered, prepared, scored, embedded, long_tail, arms)
+        plan.arms.append(_arm(plan, name, tiny_step, cache))
+    return plan
 
 
 def _step(cache: Path, stage: str, label: str, **identity: Any) -> Step:
@@ -179,21 +143,6 @@ def _without_path(config: Config) -> dict[str, Any]:
     return {key: value for key, value in config.pairs.identity().items() if key not in ("path", "split", "revision")}
 
 
-def _second_model(config: Config, arm: str, before: list[ArmPlan], tiny_step: Step | None, cache: Path) -> Model:
-    """The model of `score.second_model`: one of its own, or the one that an earlier arm trains."""
-    path = config.score.second_model
-    if path is None:
-        raise CodeBlockError(f"arms.{arm}: its strategy compares two models; set score.second_model (a path, or arm:NAME)")
-    if not path.startswith("arm:"):
-        return _model(path, None, tiny_step, cache)
-    trained = {plan.name: plan.trained for plan in before if plan.trained is not None}
-    step = trained.get(path.removeprefix("arm:"))
-    if step is None:
-        there = ", ".join(trained) or "none"
-        raise CodeBlockError(f"score.second_model={path}: no arm of that name is trained before {arm}; there are: {there}")
-    return Model(str(step.directory / "model"), None, f"trained:{step.key}")
-
-
 def _filtered(config: Config, pairs: Step, tiny_step: Step | None, cache: Path) -> Step | None:
     """The filters that are on; None where none is."""
     asked = config.filter
@@ -213,54 +162,16 @@ def _decontaminated(config: Config) -> dict[str, str]:
     return {name: path for name, path in sorted(config.evaluate.benchmarks.items()) if path != TINY}
 
 
-def _arm(
-    config: Config,
-    name: str,
-    model: Model,
-    prepared: Step,
-    scored: Step,
-    long_tail: Step | None,
-    before: list[ArmPlan],
-    tiny_step: Step | None,
-    cache: Path,
-) -> ArmPlan:
-    settings = config.settings_of(name)
-    strategy = config.arms[name].strategy
-    extra: dict[str, ExtraColumn] = {}
-    selected = trained = None
-    if strategy is not None:
-        rule = get_strategy(strategy)
-        for column in sorted(rule.needs):
-            second = _second_model(config, name, before, tiny_step, cache)
-            identity = {"prepared": prepared.key, "model": second.fingerprint, "dtype": config.score.dtype}
-            extra[column] = ExtraColumn(_step(cache, "scored", f"score[{column}]", column=column, **identity), second)
-        fields = sorted({"subset_ratio", "supervise_eos", "background_weight", *rule.uses})
-        selected = _step(
-            cache,
-            "selected",
-            f"select[{name}]",
-            scored=scored.key,
-            strategy=strategy,
-            seed=config.seed,
-            dev_pairs=config.train.dev_pairs,
-            **{column: needed.step.key for column, needed in extra.items()},
-            **({"long_tail": long_tail.key} if long_tail else {}),
-            **{field: getattr(settings, field) for field in fields},
-        )
-        trained = _step(
-            cache,
-            "trained",
-            f"train[{name}]",
-            selected=selected.key,
-            model=model.fingerprint,
-            seed=config.seed,
-            **config.train.identity(),
-        )
+def _arm(plan: Plan, name: str, tiny_step: Step | None, cache: Path) -> ArmPlan:
+    """The steps of one arm; `plan` has the arms before it."""
+    config = plan.config
+    rounds = plan_rounds(plan, name, partial(_step, cache), lambda path: _model(path, None, tiny_step, cache))
+    model = rounds[-1].trained.key if rounds else plan.model.fingerprint
     evaluated = {
-        benchmark: _evaluation(config, name, benchmark, path, trained.key if trained else model.fingerprint, tiny_step, cache)
+        benchmark: _evaluation(config, name, benchmark, path, model, tiny_step, cache)
         for benchmark, path in config.evaluate.benchmarks.items()
     }
-    return ArmPlan(name, strategy, settings, extra, selected, trained, evaluated)
+    return ArmPlan(name, config.arms[name].strategy, config.settings_of(name), rounds, evaluated)
 
 
 def _evaluation(config: Config, arm: str, benchmark: str, path: str, model: str, tiny_step: Step | None, cache: Path) -> Step:

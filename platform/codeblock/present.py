@@ -6,13 +6,14 @@ from pathlib import Path
 
 from rich.table import Table
 
+from codeblock.arms import ArmPlan
 from codeblock.console import console, say
 from codeblock.errors import CodeBlockError
 from codeblock.evaluate import GradeResult
 from codeblock.evaluate.metrics import compare
 from codeblock.export import HOW, export
 from codeblock.inspect import write_samples
-from codeblock.plan import ArmPlan, Plan
+from codeblock.plan import Plan
 from codeblock.report.table import arms_table
 from codeblock.results import ArmResult, Comparison, log_comparison, write_report
 from codeblock.tables import read_part, write_part

@@ -12,8 +12,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from codeblock.arms import ArmPlan
 from codeblock.errors import CodeBlockError
-from codeblock.plan import ArmPlan, Plan
+from codeblock.plan import Plan
 from codeblock.report.plots import plot_dev_nll, plot_loss, plot_share_against_pass
 from codeblock.report.table import ArmRow, Score, arms_markdown
 from codeblock.schema import FILTERED
@@ -22,6 +23,19 @@ from codeblock.track.runs import Tracker, pass_metrics
 
 Facts = dict[str, Any]
 TRAIN_METRICS = ("processed_tokens", "supervised_tokens", "train_seconds", "tokens_per_second", "peak_memory_mb", "pairs")
+
+SELECTED_SUMS = (
+    "kept_pairs",
+    "supervised_pairs",
+    "unsupervised_pairs",
+    "supervised_tokens",
+    "asked_tokens",
+    "supervised_share",
+    "asked_share",
+    "warnings",
+)
+TRAINED_SUMS = ("processed_tokens", "supervised_tokens", "train_seconds", "pairs", "dropped_pairs")
+"""What adds up over the rounds of an arm."""
 
 
 @dataclass
@@ -32,6 +46,14 @@ class ArmResult:
     selected: Facts | None = None
     trained: Facts | None = None
     evaluated: dict[str, Facts] = field(default_factory=dict)
+
+    def add_selected(self, facts: Facts) -> None:
+        """Facts of one round's selection, added to those of the rounds before."""
+        self.selected = _added(self.selected, facts, SELECTED_SUMS)
+
+    def add_trained(self, facts: Facts) -> None:
+        """Facts of one round's fit, added to those of the rounds before."""
+        self.trained = _added(self.trained, facts, TRAINED_SUMS)
 
     @property
     def row(self) -> ArmRow:
@@ -57,6 +79,12 @@ class ArmResult:
         if self.plan.trained is None or self.trained is None:
             return []
         return list(pq.read_table(self.plan.trained.directory / f"{name}.parquet").to_pylist())
+
+
+def _added(before: Facts | None, facts: Facts, sums: tuple[str, ...]) -> Facts:
+    if before is None:
+        return facts
+    return {**facts, **{key: before[key] + facts[key] for key in sums if facts.get(key) is not None}}
 
 
 @dataclass

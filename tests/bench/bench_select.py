@@ -19,7 +19,7 @@ from codeblock.config import SelectConfig
 from codeblock.memory import process_peak_mb
 from codeblock.select.budget import spend
 from codeblock.select.shelf import Shelf, cost
-from codeblock.select.stage import select_parts
+from codeblock.select.stage import Request, select_parts
 
 PER_SHELF = 100_000
 
@@ -42,7 +42,7 @@ def real(scored: Path) -> None:
     for strategy in ("full", "random_tokens", "random_items", "codeblock"):
         with tempfile.TemporaryDirectory() as output:
             started = time.perf_counter()
-            facts = select_parts(scored, Path(output), strategy, SelectConfig(), 64, 0)
+            facts = select_parts(Request(scored, strategy, SelectConfig()), Path(output))
             seconds = time.perf_counter() - started
         rows = facts["pool_pairs"] + facts["dev_pairs"]
         print(f"{strategy:>14}: {rows:,} rows in {seconds:.1f} s, {facts['supervised_share']:.4%} of the pool supervised")

@@ -9,7 +9,7 @@ from codeblock.errors import CodeBlockError
 from codeblock.schema import SCORED, TokenClass
 from codeblock.select import select
 from codeblock.select.split import split_pairs
-from codeblock.select.stage import select_parts
+from codeblock.select.stage import Request, select_parts
 from codeblock.tables import read_table, write_part
 
 P, X, C, K, S = (int(value) for value in TokenClass)
@@ -56,7 +56,7 @@ def test_parts_and_library_select_the_same(scored, tmp_path, strategy, scope):
     from codeblock.select.pair import iter_pairs
 
     settings = SelectConfig(token_budget=0.4, scope=scope)
-    facts = select_parts(scored, tmp_path / "out", strategy, settings, dev_pairs=10, seed=3)
+    facts = select_parts(Request(scored, strategy, settings, seed=3, dev_pairs=10), tmp_path / "out")
     split = split_pairs(scored, 1.0, 10, 3)
     pairs = [pair for pair in iter_pairs(read_table(scored)) if pair.id in split.train]
     wanted = select(pairs, strategy, settings, seed=3, pool_tokens=split.pool_tokens)
@@ -82,8 +82,8 @@ def test_columns_of_a_second_model_are_read_beside_the_scores(scored, tmp_path):
         write_part(tmp_path / "second" / path.name, pa.table({"id": table["id"], "nll_second": second}))
     settings = SelectConfig(token_budget=0.3)
     extra = {"nll_second": tmp_path / "second"}
-    facts = select_parts(scored, tmp_path / "out", "token_cleaning", settings, 0, 0, extra)
-    plain = select_parts(scored, tmp_path / "plain", "top_loss_tokens", settings, 0, 0)
+    facts = select_parts(Request(scored, "token_cleaning", settings, 0, 0, extra), tmp_path / "out")
+    plain = select_parts(Request(scored, "top_loss_tokens", settings, 0, 0), tmp_path / "plain")
     assert facts["supervised_tokens"] == plain["supervised_tokens"]
     weights = (read_table(tmp_path / name).to_pylist() for name in ("out", "plain"))
     assert all(a["weight"] == b["weight"] for a, b in zip(*weights, strict=True))
@@ -91,4 +91,15 @@ def test_columns_of_a_second_model_are_read_beside_the_scores(scored, tmp_path):
 
 def test_a_budget_that_buys_nothing_is_an_error(scored, tmp_path):
     with pytest.raises(CodeBlockError, match="no supervised token"):
-        select_parts(scored, tmp_path / "out", "codeblock", SelectConfig(token_budget=1e-6), 0, 0)
+        select_parts(Request(scored, "codeblock", SelectConfig(token_budget=1e-6), 0, 0), tmp_path / "out")
+
+
+def test_shares_divide_the_kept_pairs_and_the_budget(scored, tmp_path):
+    whole = split_pairs(scored, 0.8, 10, 0)
+    shares = [split_pairs(scored, 0.8, 10, 0, share=(number, 3)) for number in range(3)]
+    assert frozenset.union(*(share.train for share in shares)) == whole.train
+    assert sum(len(share.train) for share in shares) == len(whole.train)
+    assert all(share.dev == whole.dev for share in shares)
+    request = Request(scored, "random_tokens", SelectConfig(token_budget=0.3), share=(1, 3))
+    facts = select_parts(request, tmp_path / "out")
+    assert facts["asked_tokens"] == round(0.3 * facts["pool_tokens"] / 3)

@@ -31,12 +31,19 @@ class Split:
         return DEV if id_ in self.dev else TRAIN if id_ in self.train else None
 
 
-def split_pairs(scored: Path, subset_ratio: float, dev_pairs: int, seed: int, long_tail: Path | None = None) -> Split:
+def split_pairs(
+    scored: Path,
+    subset_ratio: float,
+    dev_pairs: int,
+    seed: int,
+    long_tail: Path | None = None,
+    share: tuple[int, int] = (0, 1),
+) -> Split:
     """Hold out the same `dev_pairs` in every arm (at most a tenth), keep the best `subset_ratio` of the rest.
 
     Best is the highest quality; with `long_tail` (schema LONG_TAIL) the highest bin of quality, 0 to 5, and in it the highest
-    long-tail score. A pair without a quality comes after those that have one; equals are ordered by a
-    seeded hash.
+    long-tail score. A pair without a quality comes after those that have one; equals are ordered by a seeded hash.
+    `share` (number, of how many) keeps one of several equal parts of these, drawn by the same hash.
     """
     rows = [row for path in parts(scored) for row in _ranking(path, seed)]
     if long_tail is not None:
@@ -44,6 +51,8 @@ def split_pairs(scored: Path, subset_ratio: float, dev_pairs: int, seed: int, lo
     dev = {row.id for row in heapq.nsmallest(min(dev_pairs, len(rows) // 10), rows, key=lambda row: row.lottery)}
     pool = sorted(row for row in rows if row.id not in dev)
     kept = pool[: max(1, round(subset_ratio * len(pool)))]
+    number, shares = share
+    kept = [row for row in kept if int.from_bytes(row.lottery, "big") % shares == number]
     return Split(
         train=frozenset(row.id for row in kept),
         dev=frozenset(dev),

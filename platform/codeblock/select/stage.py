@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,19 +38,32 @@ AUDITED_PARTS, AUDITED_PAIRS = 8, 32
 
 
 @dataclass(frozen=True)
-class Order:
-    """What one selection asks for. `extra` are directories with columns that the strategy needs beside the scores."""
+class Request:
+    """What one selection asks for."""
 
     scored: Path
-    output: Path
     strategy: str
     settings: SelectConfig
-    seed: int
-    extra: Mapping[str, Path]
+    seed: int = 0
+    dev_pairs: int = 64
+    extra: Mapping[str, Path] = field(default_factory=dict)
+    """Directories with columns of other models, by column."""
+    long_tail: Path | None = None
+    """Directory of the pairs' long-tail scores, which rank pairs of equal quality."""
+    share: tuple[int, int] = (0, 1)
+    """The pairs and the budget of a round: its number, of how many."""
 
     @property
     def rule(self) -> Strategy:
         return get_strategy(self.strategy)
+
+
+@dataclass(frozen=True)
+class Order:
+    """A request, and where its result goes."""
+
+    request: Request
+    output: Path
 
     @property
     def offers(self) -> Path:
@@ -58,33 +71,22 @@ class Order:
         return self.output / "offers"
 
 
-def select_parts(
-    scored: Path,
-    output: Path,
-    strategy: str,
-    settings: SelectConfig,
-    dev_pairs: int,
-    seed: int,
-    extra: Mapping[str, Path] | None = None,
-    long_tail: Path | None = None,
-    tokenizer: Any = None,
-    mapper: Mapper = map,
-) -> dict[str, Any]:
-    """Select over all parts of `scored`, write `output` with the same part names (schema SELECTED); returns the facts.
+def select_parts(request: Request, output: Path, tokenizer: Any = None, mapper: Mapper = map) -> dict[str, Any]:
+    """Select over all parts of the scored table, write `output` with the same part names (schema SELECTED); returns the facts.
 
-    `extra`: directories with columns of other models, by column. `long_tail`: directory of the pairs' long-tail scores, which
-    rank pairs of equal quality. `tokenizer`: with it, the audit also holds the masks of some pairs against the text of their
-    items. Raises CodeBlockError where no token was selected, and where the audit of masks fails.
+    `tokenizer`: with it, the audit also holds the masks of some pairs against the text of their items. Raises CodeBlockError
+    where no token was selected, and where the audit of masks fails.
     """
-    order = Order(scored, output, strategy, settings, seed, extra or {})
-    split = split_pairs(scored, settings.subset_ratio, dev_pairs, seed, long_tail)
-    paths = parts(scored)
+    order, settings, rule = Order(request, output), request.settings, request.rule
+    split = split_pairs(
+        request.scored, settings.subset_ratio, request.dev_pairs, request.seed, request.long_tail, request.share
+    )
+    paths = parts(request.scored)
     roles = [[split.role(id_) or "" for id_ in read_part(path, ["id"])["id"].to_pylist()] for path in paths]
     for _ in mapper(partial(offer, order), [{"path": str(path), "roles": roles[i]} for i, path in enumerate(paths)]):
         pass
-    asked = round(settings.token_budget * split.pool_tokens) if order.rule.budgeted else None
-    scope = order.rule.scope or settings.scope
-    train = pay([partial(_shelf, order, path, TRAIN) for path in paths], asked, settings, scope)
+    asked = round(settings.token_budget * split.pool_tokens / request.share[1]) if rule.budgeted else None
+    train = pay([partial(_shelf, order, path, TRAIN) for path in paths], asked, settings, rule.scope or settings.scope)
     dev = _pay_dev(order, split, paths)
     bought = [
         {"path": str(path), TRAIN: of_train.tobytes(), DEV: of_dev.tobytes()}
@@ -98,13 +100,13 @@ def select_parts(
         findings.merge(Findings(**json.loads(each["findings"])))
     if tokens == 0:
         raise CodeBlockError(
-            f"strategy {strategy}: no supervised token among {len(split.train)} pairs "
+            f"strategy {request.strategy}: no supervised token among {len(split.train)} pairs "
             f"({asked} tokens asked); raise select.token_budget or select.subset_ratio"
         )
     faulty = list(_undecodable(order, tokenizer)) if tokenizer is not None else []
-    verdict = judge(findings, faulty, asked, tokens, order.rule.whole_items, settings.supervise_eos)
+    verdict = judge(findings, faulty, asked, tokens, rule.whole_items, settings.supervise_eos)
     if verdict.failures:
-        raise CodeBlockError(f"mask audit, strategy {strategy}: {'; '.join(verdict.failures)}; nothing was trained")
+        raise CodeBlockError(f"mask audit, strategy {request.strategy}: {'; '.join(verdict.failures)}; nothing was trained")
     pairs = len(findings.supervised)
     return {
         "pool_pairs": split.pool_pairs,
@@ -117,7 +119,7 @@ def select_parts(
         "supervised_tokens": tokens,
         "asked_tokens": asked,
         "supervised_share": tokens / split.pool_tokens,
-        "asked_share": settings.token_budget if asked is not None else None,
+        "asked_share": settings.token_budget / request.share[1] if asked is not None else None,
         "warnings": verdict.warnings,
         "supervised_tokens_per_pair": verdict.distribution,
     }
@@ -128,17 +130,17 @@ def _undecodable(order: Order, tokenizer: Any) -> Iterator[str]:
     for path in parts(order.output)[:: max(1, len(parts(order.output)) // AUDITED_PARTS)]:
         chosen = read_part(path, ["id", "weight"]).slice(0, AUDITED_PAIRS)
         weights = dict(zip(chosen["id"].to_pylist(), chosen["weight"].to_numpy(zero_copy_only=False), strict=True))
-        yield from undecodable(read_part(order.scored / path.name), weights, tokenizer)
+        yield from undecodable(read_part(order.request.scored / path.name), weights, tokenizer)
 
 
 def offer(order: Order, item: dict[str, Any]) -> dict[str, Any]:
     """Write what one part has for sale: its units, and the unit of each token."""
-    path, roles = Path(item["path"]), item["roles"]
+    path, roles, request = Path(item["path"]), item["roles"], order.request
     units: list[Units] = []
     kept: list[tuple[int, str, int]] = []
     for row, pair in enumerate(iter_pairs(_columns(order, path))):
         if roles[row]:
-            units.append(units_of(pair, order.rule, order.settings, order.seed))
+            units.append(units_of(pair, request.rule, request.settings, request.seed))
             kept.append((row, roles[row], response_tokens(pair.token_class)))
     table = {
         "row": [row for row, _, _ in kept],
@@ -169,7 +171,7 @@ _OFFER: dict[str, pa.DataType] = {
 def deliver(order: Order, item: dict[str, Any]) -> dict[str, Any]:
     """Write the weights of one part: training pairs with a supervised token, and all held-out ones."""
     path = Path(item["path"])
-    table = read_part(order.scored / path.name, ["id", "input_ids", "token_class", "token_item"])
+    table = read_part(order.request.scored / path.name, ["id", "input_ids", "token_class", "token_item"])
     ids, items = table["id"].to_pylist(), table["token_item"].to_numpy(zero_copy_only=False)
     classes = table["token_class"].to_numpy(zero_copy_only=False)
     weights: dict[int, tuple[str, NDArray[np.float32]]] = {}
@@ -180,7 +182,7 @@ def deliver(order: Order, item: dict[str, Any]) -> dict[str, Any]:
         ends = np.cumsum([len(size) for size in found["size"].to_pylist()], dtype=np.int64)
         rows, owners = found["row"].to_pylist(), found["unit_of_token"].to_numpy(zero_copy_only=False)
         for row, owner, chosen in zip(rows, owners, np.split(bought, ends[:-1]), strict=True) if rows else ():
-            weight = weights_of(owner, classes[row], chosen, order.settings)
+            weight = weights_of(owner, classes[row], chosen, order.request.settings)
             supervised = int((weight == 1.0).sum())
             if role == TRAIN:
                 tokens += supervised
@@ -198,7 +200,7 @@ def deliver(order: Order, item: dict[str, Any]) -> dict[str, Any]:
 def _columns(order: Order, path: Path) -> pa.Table:
     """The columns that decide a selection, those of other models beside the scores."""
     table = read_part(path, COLUMNS)
-    for name, directory in order.extra.items():
+    for name, directory in order.request.extra.items():
         table = table.append_column(name, read_part(directory / path.name, [name])[name])
     return table
 
@@ -230,7 +232,7 @@ def _shelf(order: Order, path: Path, role: str) -> Shelf:
 def _pay_dev(order: Order, split: Split, paths: Sequence[Path]) -> list[Chosen]:
     """The held-out pairs under the same rule, at the density that the kept pairs have."""
     shelves = [partial(_shelf, order, path, DEV) for path in paths]
-    density = min(1.0, order.settings.token_budget / (len(split.train) / split.pool_pairs))
+    density = min(1.0, order.request.settings.token_budget / (len(split.train) / split.pool_pairs))
     tokens = sum(int(load().tokens_P.sum()) for load in shelves)
-    asked = round(density * tokens) if order.rule.budgeted else None
-    return pay(shelves, asked, order.settings, "dataset")
+    asked = round(density * tokens) if order.request.rule.budgeted else None
+    return pay(shelves, asked, order.request.settings, "dataset")

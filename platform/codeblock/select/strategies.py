@@ -36,8 +36,10 @@ class Strategy:
     """Columns beside the reference's nll: `nll_second` (a second model's), `prompt_attention`."""
     scope: Scope | None
     """The scope that belongs to the rule, whatever the config says."""
-    whole_items: bool
+    whole_items: bool = False
     """Whether an item is supervised whole or not at all; the audit of masks holds the rule to it."""
+    rounds: int = 1
+    """Rounds of selecting and training, each on its share of the pairs with the model of the round before."""
 
 
 BUDGET_FIELDS = ("token_budget", "scope")
@@ -51,12 +53,13 @@ def strategy(
     needs: tuple[str, ...] = (),
     scope: Scope | None = None,
     whole_items: bool = False,
+    rounds: int = 1,
 ) -> Callable[[UnitsOf], UnitsOf]:
     """Register a function as the strategy `name`."""
 
     def register(function: UnitsOf) -> UnitsOf:
         fields = frozenset(uses + (BUDGET_FIELDS if budgeted else ()))
-        _REGISTRY[name] = Strategy(name, function, fields, budgeted, frozenset(needs), scope, whole_items)
+        _REGISTRY[name] = Strategy(name, function, fields, budgeted, frozenset(needs), scope, whole_items, rounds)
         return function
 
     return register
@@ -88,7 +91,7 @@ def _imported(path: str) -> Strategy:
     if not callable(function):
         raise CodeBlockError(f"strategy {path!r}: a {type(function).__name__}, not a function")
     found = [rule for rule in _REGISTRY.values() if rule.units is function]
-    return found[0] if found else Strategy(path, function, frozenset(SelectConfig.model_fields), True, frozenset(), None, False)
+    return found[0] if found else Strategy(path, function, frozenset(SelectConfig.model_fields), True, frozenset(), None)
 
 
 @strategy("full", budgeted=False)
@@ -130,6 +133,12 @@ def rho1(pair: ScoredPair, settings: SelectConfig, rng: np.random.Generator) -> 
 @strategy("token_cleaning", needs=("nll_second",), scope="dataset")
 def token_cleaning(pair: ScoredPair, settings: SelectConfig, rng: np.random.Generator) -> Units:
     """The same excess loss, ranked over the data set (the fixed-model mode)."""
+    return _tokens(pair, _excess(pair))
+
+
+@strategy("self_evolving", needs=("nll_second",), scope="dataset", rounds=5)
+def self_evolving(pair: ScoredPair, settings: SelectConfig, rng: np.random.Generator) -> Units:
+    """The same in rounds: the reference of each is the model that the round before has trained."""
     return _tokens(pair, _excess(pair))
 
 

@@ -1,0 +1,155 @@
+"""The steps of one arm: rounds of selecting and training, and the evaluations.
+
+Nearly every strategy has one round. `self_evolving` has several, each on its own share of the pairs: a round ranks by the
+model of the round before, and goes on training it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from codeblock.cache import Step
+from codeblock.config import SelectConfig, TrainConfig
+from codeblock.errors import CodeBlockError
+from codeblock.select import get_strategy
+
+if TYPE_CHECKING:
+    from codeblock.plan import Plan
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model by where it lies and what it is."""
+
+    path: str
+    revision: str | None
+    fingerprint: str
+
+    @classmethod
+    def trained_by(cls, step: Step) -> Model:
+        """The model that a fit writes."""
+        return cls(str(step.directory / "model"), None, f"trained:{step.key}")
+
+
+@dataclass(frozen=True)
+class ExtraColumn:
+    """A column that a second model adds to the scores."""
+
+    step: Step
+    model: Model
+
+
+@dataclass(frozen=True)
+class Round:
+    """Select and train once."""
+
+    extra: dict[str, ExtraColumn]
+    """What the strategy needs beside the reference's scores, by column."""
+    selected: Step
+    trained: Step
+    start: Model
+    """The model that is trained."""
+    train: TrainConfig
+    share: tuple[int, int]
+    """The round trains on the pairs of this share: its number, of how many."""
+
+
+@dataclass(frozen=True)
+class ArmPlan:
+    """The steps of one arm; the untrained arm has no rounds."""
+
+    name: str
+    strategy: str | None
+    settings: SelectConfig
+    rounds: list[Round]
+    evaluated: dict[str, Step]
+
+    @property
+    def selected(self) -> Step | None:
+        """The selection of the last round."""
+        return self.rounds[-1].selected if self.rounds else None
+
+    @property
+    def trained(self) -> Step | None:
+        """The fit of the last round."""
+        return self.rounds[-1].trained if self.rounds else None
+
+    def steps(self) -> list[Step]:
+        """All steps in order."""
+        steps: list[Step] = []
+        for each in self.rounds:
+            steps += [*(column.step for column in each.extra.values()), each.selected, each.trained]
+        return [*steps, *self.evaluated.values()]
+
+
+def plan_rounds(plan: Plan, arm: str, step: Callable[..., Step], model_at: Callable[[str], Model]) -> list[Round]:
+    """The rounds of an arm. `step` makes a step of a stage, a label and an identity; `model_at` finds a model by its path.
+
+    Raises CodeBlockError where the strategy is not known or needs a second model that there is not.
+    """
+    config = plan.config
+    strategy = config.arms[arm].strategy
+    if strategy is None:
+        return []
+    rule = get_strategy(strategy)
+    if rule.rounds > 1 and config.train.mode == "lora":
+        raise CodeBlockError(f"arms.{arm}: {strategy} goes on training its model, which train.mode=lora cannot; use full")
+    second = _second_model(plan, arm, model_at) if rule.needs else None
+    settings, train = config.settings_of(arm), _train_of_a_round(config.train, rule.rounds)
+    fields = sorted({"subset_ratio", "supervise_eos", "background_weight", *rule.uses})
+    rounds: list[Round] = []
+    start = plan.model
+    for number in range(rule.rounds):
+        label = arm if rule.rounds == 1 else f"{arm} {number + 1}/{rule.rounds}"
+        extra: dict[str, ExtraColumn] = {}
+        for column in sorted(rule.needs):
+            assert second is not None
+            identity = {"prepared": plan.prepared.key, "model": second.fingerprint, "dtype": config.score.dtype}
+            extra[column] = ExtraColumn(step("scored", f"score[{column}, {label}]", column=column, **identity), second)
+        selected = step(
+            "selected",
+            f"select[{label}]",
+            scored=plan.scored.key,
+            strategy=strategy,
+            seed=config.seed,
+            dev_pairs=config.train.dev_pairs,
+            **{column: needed.step.key for column, needed in extra.items()},
+            **({"long_tail": plan.long_tail.key} if plan.long_tail else {}),
+            **({"share": [number, rule.rounds]} if rule.rounds > 1 else {}),
+            **{field: getattr(settings, field) for field in fields},
+        )
+        trained = step(
+            "trained",
+            f"train[{label}]",
+            selected=selected.key,
+            model=start.fingerprint,
+            seed=config.seed,
+            **train.identity(),
+        )
+        rounds.append(Round(extra, selected, trained, start, train, (number, rule.rounds)))
+        start = second = Model.trained_by(trained)
+    return rounds
+
+
+def _train_of_a_round(train: TrainConfig, rounds: int) -> TrainConfig:
+    """The recipe with its steps divided among the rounds; epochs are passes over a round's own pairs already."""
+    if rounds == 1 or train.steps is None:
+        return train
+    return train.model_copy(update={"steps": -(-train.steps // rounds)})
+
+
+def _second_model(plan: Plan, arm: str, model_at: Callable[[str], Model]) -> Model:
+    """The model of `score.second_model`: one of its own, or the one that an earlier arm trains."""
+    path = plan.config.score.second_model
+    if path is None:
+        raise CodeBlockError(f"arms.{arm}: its strategy compares two models; set score.second_model (a path, or arm:NAME)")
+    if not path.startswith("arm:"):
+        return model_at(path)
+    trained = {each.name: each.trained for each in plan.arms if each.trained is not None}
+    step = trained.get(path.removeprefix("arm:"))
+    if step is None:
+        there = ", ".join(trained) or "none"
+        raise CodeBlockError(f"score.second_model={path}: no arm of that name is trained before {arm}; there are: {there}")
+    return Model.trained_by(step)
