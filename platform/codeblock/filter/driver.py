@@ -73,9 +73,10 @@ def _counts(output: Path) -> dict[str, Any]:
     for path in parts(output / "rejected"):
         reasons.update(read_part(path, ["reason"])["reason"].to_pylist())
     counts: dict[str, Any] = {"kept": count_rows(output), "reasons": dict(reasons)}
-    if asked := count_rows(output / "ratings"):
-        failed = sum(asked_.num_rows - asked_["quality"].null_count for asked_ in map(read_part, parts(output / "ratings")))
-        counts |= {"rating_asked": asked, "rating_failed": asked - failed}
+    ratings = [read_part(path, ["quality"])["quality"] for path in parts(output / "ratings")]
+    if ratings:
+        counts["rating_asked"] = sum(len(quality) for quality in ratings)
+        counts["rating_failed"] = sum(quality.null_count for quality in ratings)
     return counts
 
 
