@@ -259,7 +259,7 @@ def test_masks_are_exported_for_another_trainer(finished, tmp_path, capsys):
     assert call("export", finished / "config.yaml", "--format", "axolotl", "--out", tmp_path / "masks") == 0
     assert "training pairs in train/" in capsys.readouterr().out
     rows = list(iter_rows(tmp_path / "masks" / "train"))
-    selected = plan_of(finished).arms[2].selected.facts
+    selected = plan_of(finished).arms[-1].selected.facts
     assert len(rows) == selected["supervised_pairs"]
     assert sum(label != -100 for row in rows for label in row["labels"]) == selected["supervised_tokens"]
 

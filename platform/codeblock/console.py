@@ -18,7 +18,7 @@ errors = Console(stderr=True, highlight=False)
 
 def say(text: str) -> None:
     """One line of plain text."""
-    console.print(escape(text))
+    console.print(escape(text), soft_wrap=True)
 
 
 @contextmanager
