@@ -60,7 +60,7 @@ def select(
 
 def units_of(pair: ScoredPair, rule: Strategy, settings: SelectConfig, seed: int) -> Units:
     """What a strategy offers of one pair."""
-    return rule.units(pair, settings, _generator(seed, pair.id))
+    return rule.units(pair, settings, _generator(seed, pair.id) if rule.seeded else _UNUSED)
 
 
 def response_tokens(class_T: NDArray[np.uint8]) -> int:
@@ -90,6 +90,9 @@ def weights_of(
     if settings.supervise_eos:
         weight_T[class_T == TokenClass.STOP] = 1.0
     return weight_T
+
+
+_UNUSED = np.random.default_rng(0)
 
 
 def _generator(seed: int, pair_id: str) -> np.random.Generator:

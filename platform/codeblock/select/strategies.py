@@ -38,6 +38,8 @@ class Strategy:
     """The scope that belongs to the rule, whatever the config says."""
     whole_items: bool = False
     """Whether an item is supervised whole or not at all; the audit of masks holds the rule to it."""
+    seeded: bool = False
+    """Whether the rule draws random numbers; others get a generator that they must not use, for making one takes time."""
     rounds: int = 1
     """Rounds of selecting and training, each on its share of the pairs with the model of the round before."""
 
@@ -53,13 +55,14 @@ def strategy(
     needs: tuple[str, ...] = (),
     scope: Scope | None = None,
     whole_items: bool = False,
+    seeded: bool = False,
     rounds: int = 1,
 ) -> Callable[[UnitsOf], UnitsOf]:
     """Register a function as the strategy `name`."""
 
     def register(function: UnitsOf) -> UnitsOf:
         fields = frozenset(uses + (BUDGET_FIELDS if budgeted else ()))
-        _REGISTRY[name] = Strategy(name, function, fields, budgeted, frozenset(needs), scope, whole_items, rounds)
+        _REGISTRY[name] = Strategy(name, function, fields, budgeted, frozenset(needs), scope, whole_items, seeded, rounds)
         return function
 
     return register
@@ -91,7 +94,11 @@ def _imported(path: str) -> Strategy:
     if not callable(function):
         raise CodeBlockError(f"strategy {path!r}: a {type(function).__name__}, not a function")
     found = [rule for rule in _REGISTRY.values() if rule.units is function]
-    return found[0] if found else Strategy(path, function, frozenset(SelectConfig.model_fields), True, frozenset(), None)
+    return (
+        found[0]
+        if found
+        else Strategy(path, function, frozenset(SelectConfig.model_fields), True, frozenset(), None, seeded=True)
+    )
 
 
 @strategy("full", budgeted=False)
@@ -112,7 +119,7 @@ def full_code(pair: ScoredPair, settings: SelectConfig, rng: np.random.Generator
     return _tokens(pair, np.zeros(pair.nll.size), pair.token_item >= 0)
 
 
-@strategy("random_items", whole_items=True)
+@strategy("random_items", whole_items=True, seeded=True)
 def random_items(pair: ScoredPair, settings: SelectConfig, rng: np.random.Generator) -> Units:
     """Whole coding items drawn uniformly."""
     return _items(pair, rng.random(pair.item_reach.size))
@@ -153,7 +160,7 @@ def sstoken(pair: ScoredPair, settings: SelectConfig, rng: np.random.Generator) 
     return _tokens(pair, (1 - settings.attention_share) * gain + settings.attention_share * attention)
 
 
-@strategy("random_tokens")
+@strategy("random_tokens", seeded=True)
 def random_tokens(pair: ScoredPair, settings: SelectConfig, rng: np.random.Generator) -> Units:
     """Response tokens drawn uniformly."""
     return _tokens(pair, rng.random(pair.nll.size))
@@ -209,6 +216,8 @@ def _words(pair: ScoredPair, q: float) -> tuple[NDArray[np.int32], NDArray[np.fl
     """Words numbered from 0 per token (int32[T], -1 elsewhere), and the mean GCE of each."""
     member = (pair.token_word >= 0) & ~np.isnan(pair.nll)
     words_T = np.full(pair.nll.size, -1, dtype=np.int32)
+    if not member.any():
+        return words_T, np.empty(0)
     _, numbers = np.unique(pair.token_word[member], return_inverse=True)
     words_T[member] = numbers
     gce = generalized_cross_entropy(pair.nll[member], q)

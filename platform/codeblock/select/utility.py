@@ -67,5 +67,11 @@ def _gate(u: Floats, gate: Literal["hard", "sigmoid", "none"]) -> Floats:
     if gate == "none":
         return np.ones_like(u)
     if gate == "hard":
-        return (u >= np.median(u)).astype(np.float64)
-    return 1.0 / (1.0 + np.exp(-SIGMOID_SLOPE * (u - np.median(u))))
+        return (u >= _median(u)).astype(np.float64)
+    return 1.0 / (1.0 + np.exp(-SIGMOID_SLOPE * (u - _median(u))))
+
+
+def _median(values: Floats) -> float:
+    # np.median takes ten times as long on the few items of a response.
+    ordered = np.sort(values)
+    return float(ordered[(values.size - 1) // 2] + ordered[values.size // 2]) / 2
