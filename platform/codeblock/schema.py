@@ -54,6 +54,7 @@ class Reason(StrEnum):
     RESPONSE_TOO_LARGE = "response_too_large"
     LONGER_THAN_CONTEXT = "longer_than_context"
     TEMPLATE_ERROR = "template_error"
+    SEGMENTATION_ERROR = "segmentation_error"
     # usable, taken by a filter
     DUPLICATE = "duplicate"
     NEAR_DUPLICATE = "near_duplicate"

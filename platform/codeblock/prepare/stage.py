@@ -65,12 +65,15 @@ def _segment(
         return tokens.reason, tokens.detail
     if tokens.input_ids.size > max_length:
         return Reason.LONGER_THAN_CONTEXT, f"{tokens.input_ids.size} tokens, the context has {max_length}"
-    found = segment_response(
-        response,
-        max_item_tokens=config.max_item_tokens,
-        token_starts=tokens.starts[tokens.response_start : -1],
-        mutation_defines=config.mutation_defines,
-    )
+    try:
+        found = segment_response(
+            response,
+            max_item_tokens=config.max_item_tokens,
+            token_starts=tokens.starts[tokens.response_start : -1],
+            mutation_defines=config.mutation_defines,
+        )
+    except Exception as error:  # what a grammar or its rules do on one text must not end the run
+        return Reason.SEGMENTATION_ERROR, f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
     if config.require_code and not found.regions:
         return Reason.NO_CODE, "no fenced block, and the text does not look like code"
     if config.require_syntax and found.has_error:
