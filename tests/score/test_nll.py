@@ -5,7 +5,8 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-from codeblock.score.nll import batches_by_length, token_nll
+from codeblock.padding import batches_by_length
+from codeblock.score.nll import token_nll
 
 SETTINGS = {
     "vocab_size": 97,

@@ -18,6 +18,7 @@ from codeblock.cluster import map_parts, peak_of, pending
 from codeblock.config import ClusterConfig, ScoreConfig
 from codeblock.memory import worker_peak_mb
 from codeblock.models import device, load_model
+from codeblock.padding import batches_by_length, pad
 from codeblock.schema import EMBEDDED
 from codeblock.tables import count_rows, parts, read_part, write_part
 
@@ -65,22 +66,12 @@ def mean_hidden(
     Unit length loses nothing to cosine distance, and keeps float16 from overflow.
     """
     where = next(model.parameters()).device
-    lengths = np.array([ids.size for ids in input_ids])
     means = np.empty((len(input_ids), model.config.hidden_size), dtype=np.float32)
-    order = np.argsort(-lengths, kind="stable")
-    start = 0
-    while start < order.size:
-        batch = order[start : start + max(1, batch_tokens // max(1, lengths[order[start]]))]
-        start += batch.size
-        ids_BT = torch.zeros((batch.size, int(lengths[batch[0]])), dtype=torch.int64)
-        response_BT = torch.zeros_like(ids_BT)
-        mask_BT = torch.zeros_like(ids_BT)
-        for place, pair in enumerate(batch.tolist()):
-            ids_BT[place, : lengths[pair]] = torch.from_numpy(input_ids[pair])
-            mask_BT[place, : lengths[pair]] = 1
-            response_BT[place, response_start[pair] : lengths[pair]] = 1
-        inputs = {"input_ids": ids_BT.to(where), "attention_mask": mask_BT.to(where)}
-        hidden_BTD = model.get_decoder()(**inputs, use_cache=False).last_hidden_state.float()
-        sums_BD = torch.einsum("btd,bt->bd", hidden_BTD, response_BT.to(where).float())
+    for batch in batches_by_length([ids.size for ids in input_ids], batch_tokens):
+        ids_BT, mask_BT = pad([input_ids[pair] for pair in batch], where)
+        first_B = torch.tensor([response_start[pair] for pair in batch], device=where)
+        response_BT = mask_BT * (torch.arange(ids_BT.shape[1], device=where) >= first_B[:, None])
+        hidden_BTD = model.get_decoder()(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False).last_hidden_state.float()
+        sums_BD = torch.einsum("btd,bt->bd", hidden_BTD, response_BT.float())
         means[batch] = torch.nn.functional.normalize(sums_BD, dim=-1).cpu().numpy()
     return means

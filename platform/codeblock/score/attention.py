@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from codeblock.score.nll import batches_by_length, pad
+from codeblock.padding import batches_by_length, pad
 
 
 @torch.inference_mode()

@@ -8,12 +8,14 @@ prompt gets no logits, and logits are made for a bounded number of positions at 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
+from codeblock.padding import batches_by_length, pad
 
 LOGIT_ELEMENTS = 2**26
 """Logits made at a time (elements of N x V): 256 MiB in float32."""
@@ -43,27 +45,6 @@ def token_nll(
             results[pair][first:] = nll_N[start : start + count]
             start += count
     return results
-
-
-def batches_by_length(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
-    """Indices of pairs, longest first, so that each batch holds at most `batch_tokens` padded tokens (or one pair)."""
-    order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
-    start = 0
-    while start < len(order):
-        size = max(1, batch_tokens // max(1, lengths[order[start]]))
-        yield order[start : start + size]
-        start += size
-
-
-def pad(rows: list[NDArray[np.int32]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids and attention mask int64[B, T] of some pairs, padded on the right with zeros."""
-    width = max(row.size for row in rows)
-    ids = np.zeros((len(rows), width), dtype=np.int64)
-    mask = np.zeros((len(rows), width), dtype=np.int64)
-    for index, row in enumerate(rows):
-        ids[index, : row.size] = row
-        mask[index, : row.size] = 1
-    return torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device)
 
 
 def _response_positions(
