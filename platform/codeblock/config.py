@@ -273,14 +273,30 @@ class EvaluateConfig(Section):
     """Benchmarks by name, each with the path of its file (`tiny` needs none)."""
     limit: int | None = Field(None, ge=1)
     """Grade only the first tasks of each benchmark."""
-    max_new_tokens: int = Field(512, ge=1)
-    """Tokens after which an answer is cut."""
-    timeout_seconds: float = Field(3.0, gt=0)
-    """Wall-clock seconds that one program may take."""
-    memory_mb: int = Field(1024, ge=64)
-    """Address space of one program (MiB)."""
+    prompt: Literal["auto", "chat", "base"] = "auto"
+    """Ask in a chat, or let the model go on from the benchmark's text; auto: a chat where the tokenizer has a template."""
+    samples: int = Field(1, ge=1)
+    """Answers to each task."""
+    temperature: float = Field(0.0, ge=0)
+    """Temperature of sampling; 0 is greedy."""
+    top_p: float = Field(1.0, gt=0, le=1)
+    """Sample from the likeliest tokens that hold this share of the probability."""
+    max_new_tokens: int | None = Field(None, ge=1)
+    """Tokens after which an answer is cut. Empty: the benchmark's own number."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of generation."""
+    timeout_seconds: float | None = Field(None, gt=0)
+    """Seconds that one solution may take. Empty: the benchmark's own number."""
+    memory_mb: int | None = Field(None, ge=64)
+    """Address space of one solution (MiB). Empty: the benchmark's own number."""
+    engine: Literal["hf", "vllm"] = execution("hf")
+    """What generates: transformers, anywhere; or vLLM, on GPUs."""
     batch_size: int = execution(32, ge=1)
-    """Tasks generated together."""
+    """Answers generated together."""
+    pythons: dict[str, str] = execution({})
+    """Python interpreters by benchmark, for one whose solutions need packages of their own (`codeblock benchmark-env`)."""
+    allow_missing_layers: bool = execution(False)
+    """Grade where this machine lacks layers of the sandbox."""
 
 
 class ClusterConfig(Section):

@@ -80,8 +80,8 @@ def evaluate(
     result = grade(
         samples,
         benchmark,
-        timeout_seconds=config.timeout_seconds,
-        memory_mb=config.memory_mb,
+        timeout_seconds=config.timeout_seconds or 3.0,
+        memory_mb=config.memory_mb or 1024,
         processes=cluster.grade_processes,
     )
     tables.write_part(output / "verdicts.parquet", result.table())
@@ -130,7 +130,7 @@ def generate(
         constructor={
             "model_path": model_path,
             "revision": revision,
-            "max_new_tokens": config.max_new_tokens,
+            "max_new_tokens": config.max_new_tokens or benchmark.max_new_tokens,
             "batch_size": config.batch_size,
         },
     )

@@ -23,6 +23,7 @@ from codeblock.errors import CodeBlockError
 from codeblock.evaluate.benchmarks import Benchmark, Task
 from codeblock.evaluate.benchmarks.base import json_lines
 from codeblock.evaluate.metrics import mean_pass_at_k, pass_at_1_interval
+from codeblock.evaluate.oracles import Script
 from codeblock.evaluate.sandbox import Limits, Outcome, Sandbox, Verdict
 
 PASS_AT = (1, 10, 100)
@@ -61,7 +62,7 @@ class Sample:
     def program(self, benchmark: Benchmark, task: Task) -> str:
         """The program that grades this sample."""
         code = self.solution if self.solution is not None else benchmark.code(task, self.completion or "")
-        return benchmark.program(task, code)
+        return program(task, code)
 
 
 @dataclass(frozen=True)
@@ -199,7 +200,7 @@ def check_references(benchmark: Benchmark, limits: Limits, processes: int | None
 
     Raises CodeBlockError where all fail: then the limits or the machine are wrong.
     """
-    programs = [benchmark.program(task, benchmark.code(task, task.reference)) for task in benchmark.tasks]
+    programs = [program(task, benchmark.code(task, task.reference)) for task in benchmark.tasks]
     outcomes, _ = run_programs(programs, limits, processes)
     failures = {
         task.task_id: f"{outcome.verdict.value}: {outcome.error}"
@@ -213,6 +214,12 @@ def check_references(benchmark: Benchmark, limits: Limits, processes: int | None
             "raise evaluate.timeout_seconds or evaluate.memory_mb, or check the benchmark's file"
         )
     return failures
+
+
+def program(task: Task, code: str) -> str:
+    """Solution and tests as one program."""
+    assert isinstance(task.oracle, Script)
+    return f"{code}\n{task.oracle.test}\n"
 
 
 def run_programs(programs: Sequence[str], limits: Limits, processes: int | None = None) -> tuple[list[Outcome], list[str]]:

@@ -3,7 +3,7 @@
 Three kinds of text, each made from the one before:
 - answer: what the model said, prose and all;
 - completion: what is stored in a samples file and what public graders read;
-- code: the whole solution that a completion stands for. Code and tests together are the program.
+- code: the whole solution that a completion stands for; a task's oracle decides whether it is right.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ import gzip
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from codeblock.errors import CodeBlockError
+from codeblock.evaluate.oracles import Limits, Oracle
 
 Message = dict[str, str]
 
@@ -30,19 +31,23 @@ class Task:
     """The instruction, or the head of the function to complete."""
     entry_point: str
     """Name of the function or class that the tests call."""
-    test: str
-    """Code that raises where the solution is wrong."""
     reference: str
     """The benchmark's own solution, as a completion."""
+    oracle: Oracle
+    """What decides whether a solution is right."""
+    limits: Limits = field(default_factory=Limits)
+    """The benchmark's official limits."""
 
 
 @dataclass(frozen=True)
 class Benchmark(ABC):
-    """A benchmark. Subclasses say what its file looks like and how its programs are made."""
+    """A benchmark. Subclasses say what its file looks like, what is asked, and how an answer becomes a solution."""
 
     name: ClassVar[str]
-    fields: ClassVar[dict[str, str]]
-    """Fields of `Task`, each with its key in the benchmark's file."""
+    max_new_tokens: ClassVar[int] = 512
+    """Tokens that the official protocol lets an answer have."""
+    stops: ClassVar[tuple[str, ...]] = ()
+    """Text at which a base model's completion of `text` ends; it is cut off."""
     tasks: list[Task]
 
     @classmethod
@@ -53,7 +58,7 @@ class Benchmark(ABC):
         for place, row in json_lines(Path(path), f"benchmark {cls.name}"):
             if len(tasks) == limit:
                 break
-            task = Task(**{field: _text(row, key, place) for field, key in cls.fields.items()})
+            task = cls.task(row, place)
             if task.task_id in seen:
                 raise CodeBlockError(f"{place}: task_id {task.task_id!r} occurs twice; each task has an id of its own")
             seen.add(task.task_id)
@@ -62,21 +67,35 @@ class Benchmark(ABC):
             raise CodeBlockError(f"benchmark {cls.name}, {path}: no tasks; the file is empty")
         return cls(tasks)
 
+    @classmethod
     @abstractmethod
-    def messages(self, task: Task) -> list[Message]:
-        """The chat that asks for a solution."""
+    def task(cls, row: dict[str, Any], place: str) -> Task:
+        """A task from a row of the file; `place` names the row in errors. Raises CodeBlockError."""
 
     @abstractmethod
-    def completion(self, task: Task, answer: str) -> str:
-        """The completion that a chat model's answer holds; empty where it holds none."""
+    def messages(self, task: Task) -> list[Message]:
+        """The chat that asks for a solution. A last message of the assistant is the beginning of its answer."""
+
+    @abstractmethod
+    def text(self, task: Task) -> str:
+        """What a base model goes on from."""
+
+    @abstractmethod
+    def completion(self, task: Task, answer: str, *, base: bool = False) -> str:
+        """The completion that an answer holds; empty where it holds none. `base`: it went on from `text`, not from a chat."""
 
     @abstractmethod
     def code(self, task: Task, completion: str) -> str:
         """The whole solution that a completion stands for."""
 
-    @abstractmethod
-    def program(self, task: Task, code: str) -> str:
-        """The program that runs to its end exactly if the code is right."""
+
+def text_field(row: dict[str, Any], key: str, place: str) -> str:
+    """A field of a row that has to be text. Raises CodeBlockError."""
+    value = row.get(key)
+    if not isinstance(value, str):
+        problem = "is missing" if value is None else f"is {type(value).__name__}, not text"
+        raise CodeBlockError(f"{place}: field {key!r} {problem}; is this the benchmark's file?")
+    return value
 
 
 def json_lines(path: Path, what: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -104,11 +123,3 @@ def _object(line: bytes, place: str) -> dict[str, Any]:
     if not isinstance(row, dict):
         raise CodeBlockError(f"{place}: a JSON object is needed, not {type(row).__name__}; mend or remove the line")
     return row
-
-
-def _text(row: dict[str, Any], key: str, place: str) -> str:
-    value = row.get(key)
-    if not isinstance(value, str):
-        problem = "is missing" if value is None else f"is {type(value).__name__}, not text"
-        raise CodeBlockError(f"{place}: field {key!r} {problem}; is this the benchmark's file?")
-    return value

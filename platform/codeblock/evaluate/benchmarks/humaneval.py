@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from codeblock.evaluate.benchmarks.base import Benchmark, Message, Task
+from codeblock.evaluate.benchmarks.base import Benchmark, Message, Task, text_field
 from codeblock.evaluate.extract import as_body, defines, extract_code
+from codeblock.evaluate.oracles import Script
 
 REQUEST = (
     "Complete the following Python function. Answer with a self-contained solution, the whole function with "
@@ -24,18 +25,34 @@ class HumanEval(Benchmark):
     """A completion goes on from the prompt, which ends in an open function with its docstring."""
 
     name: ClassVar[str] = "humaneval"
-    fields: ClassVar[dict[str, str]] = {
-        "task_id": "task_id",
-        "prompt": "prompt",
-        "entry_point": "entry_point",
-        "test": "test",
-        "reference": "canonical_solution",
-    }
+    stops: ClassVar[tuple[str, ...]] = ("\nclass", "\ndef", "\n#", "\n@", "\nprint", "\nif", "\n```")
+    tasks: list[Task]
+
+    @classmethod
+    def task(cls, row: dict[str, Any], place: str) -> Task:
+        prompt, entry_point = text_field(row, "prompt", place), text_field(row, "entry_point", place)
+        return Task(
+            task_id=text_field(row, "task_id", place),
+            prompt=prompt,
+            entry_point=entry_point,
+            reference=text_field(row, "canonical_solution", place),
+            # The prompt's own helpers (`poly`, `encode_cyclic`) are part of the tests of three tasks.
+            oracle=Script(
+                setup=f"{prompt}\n    pass\n",
+                test=f"{text_field(row, 'test', place)}\ncheck({entry_point})",
+                calls=entry_point,
+            ),
+        )
 
     def messages(self, task: Task) -> list[Message]:
         return [{"role": "user", "content": REQUEST.format(prompt=task.prompt.strip())}]
 
-    def completion(self, task: Task, answer: str) -> str:
+    def text(self, task: Task) -> str:
+        return task.prompt
+
+    def completion(self, task: Task, answer: str, *, base: bool = False) -> str:
+        if base:
+            return answer
         code = extract_code(answer, task.entry_point)
         if defines(code, task.entry_point):
             # The prompt stays before it, so its imports and helpers are there, and the new definition replaces the open
@@ -45,6 +62,3 @@ class HumanEval(Benchmark):
 
     def code(self, task: Task, completion: str) -> str:
         return task.prompt + completion
-
-    def program(self, task: Task, code: str) -> str:
-        return f"{code}\n{task.test}\ncheck({task.entry_point})"

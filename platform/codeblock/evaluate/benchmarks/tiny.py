@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from codeblock.evaluate.benchmarks.base import Benchmark, Message, Task
+from codeblock.evaluate.benchmarks.base import Benchmark, Message, Task, text_field
 from codeblock.evaluate.extract import extract_code
+from codeblock.evaluate.oracles import Script
 
 
 @dataclass(frozen=True)
@@ -14,22 +15,27 @@ class Tiny(Benchmark):
     """JSONL with `task_id`, `instruction`, `entry_point`, `test`, `reference`; a completion is a whole solution."""
 
     name: ClassVar[str] = "tiny"
-    fields: ClassVar[dict[str, str]] = {
-        "task_id": "task_id",
-        "prompt": "instruction",
-        "entry_point": "entry_point",
-        "test": "test",
-        "reference": "reference",
-    }
+    tasks: list[Task]
+
+    @classmethod
+    def task(cls, row: dict[str, Any], place: str) -> Task:
+        entry_point = text_field(row, "entry_point", place)
+        return Task(
+            task_id=text_field(row, "task_id", place),
+            prompt=text_field(row, "instruction", place),
+            entry_point=entry_point,
+            reference=text_field(row, "reference", place),
+            oracle=Script(setup="", test=text_field(row, "test", place), calls=entry_point),
+        )
 
     def messages(self, task: Task) -> list[Message]:
         return [{"role": "user", "content": task.prompt}]
 
-    def completion(self, task: Task, answer: str) -> str:
-        return extract_code(answer, task.entry_point)
+    def text(self, task: Task) -> str:
+        return f"{task.prompt}\n\n```python\n"
+
+    def completion(self, task: Task, answer: str, *, base: bool = False) -> str:
+        return extract_code(f"```python\n{answer}" if base else answer, task.entry_point)
 
     def code(self, task: Task, completion: str) -> str:  # noqa: ARG002
         return completion
-
-    def program(self, task: Task, code: str) -> str:
-        return f"{code}\n\n{task.test}\n"
