@@ -22,7 +22,7 @@ import pyarrow as pa
 from codeblock.errors import CodeBlockError
 from codeblock.evaluate.benchmarks import Benchmark, Task
 from codeblock.evaluate.benchmarks.base import json_lines
-from codeblock.evaluate.metrics import mean_pass_at_k, pass_at_1_interval
+from codeblock.evaluate.metrics import mean_pass_at_k, pass_at_k_interval
 from codeblock.evaluate.oracles import Script
 from codeblock.evaluate.sandbox import Limits, Outcome, Sandbox, Verdict
 
@@ -106,7 +106,7 @@ class GradeResult:
 
     def facts(self) -> dict[str, Any]:
         """The result as plain JSON, without the rows."""
-        low, high = pass_at_1_interval(list(self.counts.values()))
+        low, high = pass_at_k_interval(list(self.counts.values()))
         verdicts = Counter(row.verdict.value for row in self.rows)
         return {
             "benchmark": self.benchmark,
