@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 from codeblock.arms import ArmPlan
@@ -52,7 +53,12 @@ def _on_benchmark(arms: dict[str, ArmPlan], first: str, benchmark: str) -> Diffe
         raise CodeBlockError(f"{benchmark}: no task that every arm has; run `codeblock run` with the same config")
     kept = {name: {task: each for task, each in arm.items() if task in common} for name, arm in counts.items()}
     found = {name: compare(kept[first], arm) for name, arm in kept.items() if name != first}
-    return Differences(benchmark, first, found, len(every) - len(common))
+    left_out = (every | _not_run(arms.values(), benchmark)) - common
+    return Differences(benchmark, first, found, len(left_out))
+
+
+def _not_run(arms: Iterable[ArmPlan], benchmark: str) -> set[str]:
+    return {task for arm in arms for task in (arm.evaluated[benchmark].facts or {}).get("not_run", ())}
 
 
 def _counts(arm: ArmPlan, benchmark: str) -> dict[str, Counts]:

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from codeblock.console import console, say
 from codeblock.differences import differences, write_differences
-from codeblock.evaluate import GradeResult
+from codeblock.evaluate import Benchmark, Settings, grade_samples_file
+from codeblock.evaluate.formats import check_output, write_verdicts
 from codeblock.export import HOW, export
 from codeblock.inspect import write_samples
 from codeblock.plan import Plan
 from codeblock.report.differences import differences_table, note
 from codeblock.report.table import arms_table
 from codeblock.results import ArmResult, Comparison, log_comparison, write_report
-from codeblock.tables import write_part
 from codeblock.track.runs import Tracker
 
 SAMPLE_PAGES = 3
@@ -70,20 +70,26 @@ def _warn(arm: ArmResult) -> None:
             say(f"note: {place}: {facts['truncated']} of {facts['tasks']} answers were cut before they ended")
 
 
-def present_grades(result: GradeResult, output: Path | None) -> None:
-    """Print the result of a file of samples; write its verdicts where asked."""
+def present_grades(samples: Path, benchmark: Benchmark, settings: Settings, output: Path | None) -> None:
+    """Grade a file of samples and print the result; write the verdicts where asked."""
+    if output is not None:
+        check_output(output, benchmark)
+    result = grade_samples_file(samples, benchmark, settings)
     facts = result.facts()
-    rates = ", ".join(f"pass@{k} {rate:.4f}" for k, rate in result.pass_at_k.items())
     say(f"{facts['benchmark']}: {facts['tasks']} tasks, {facts['samples']} samples")
-    say(f"{rates}; pass@1 95% interval [{facts['low']:.4f}, {facts['high']:.4f}]")
+    for k, rate in result.pass_at_k.items():
+        low, high = result.interval(k)
+        say(f"pass@{k} {rate:.4f}, 95% interval [{low:.4f}, {high:.4f}]")
+    if "base_pass_at_1" in facts:
+        say(f"pass@1 on the base inputs alone {facts['base_pass_at_1']:.4f}")
     say("verdicts: " + ", ".join(f"{verdict} {count}" for verdict, count in facts["verdicts"].items()))
-    for what in ("missing_tasks", "unknown_tasks", "missing_layers"):
+    for what in ("missing_tasks", "unknown_tasks", "not_run", "missing_layers"):
         if facts[what]:
-            say(f"{what.replace('_', ' ')}: {len(facts[what])} ({', '.join(facts[what][:5])})")
+            say(f"{what.replace('_', ' ')}: {len(facts[what])} ({', '.join(list(facts[what])[:5])})")
     for task, error in facts["reference_failures"].items():
         say(f"reference of {task} fails on this machine: {error}")
     if output is not None:
-        write_part(output, result.table())
+        write_verdicts(output, samples, benchmark, result)
         say(f"verdicts of each sample: {output}")
 
 

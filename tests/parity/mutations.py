@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
-import copy
 import random
+import textwrap
 from collections.abc import Callable, Iterator
 
 Mutation = Callable[[str, str, random.Random], str | None]
@@ -181,9 +181,9 @@ def inserted(statements: tuple[str, ...]) -> Mutation:
 
         def edit(function: ast.FunctionDef) -> bool:
             place = 1 if ast.get_docstring(function) is not None else 0
-            function.body[place:place] = copy.deepcopy(
-                ast.parse(f"def f():\n    {statement.replace(chr(10), chr(10) + '    ')}").body[0].body
-            )  # type: ignore[attr-defined]  # noqa: E501
+            wrapped = ast.parse(f"def f():\n{textwrap.indent(statement, '    ')}").body[0]
+            assert isinstance(wrapped, ast.FunctionDef)
+            function.body[place:place] = wrapped.body
             return True
 
         return edited(source, name, edit)

@@ -19,7 +19,7 @@ from codeblock import tables
 from codeblock.cluster import map_parts, peak_of
 from codeblock.config import ClusterConfig, EvaluateConfig
 from codeblock.evaluate.benchmarks import Benchmark, Task
-from codeblock.evaluate.grading import grade
+from codeblock.evaluate.grading import Settings, grade
 from codeblock.memory import worker_peak_mb
 
 
@@ -77,13 +77,14 @@ def evaluate(
         for task in benchmark.tasks
     ]
     tables.write_text(output / "samples.jsonl", "".join(json.dumps(sample) + "\n" for sample in samples))
-    result = grade(
-        samples,
-        benchmark,
-        timeout_seconds=config.timeout_seconds or 3.0,
-        memory_mb=config.memory_mb or 1024,
+    settings = Settings(
+        timeout_seconds=config.timeout_seconds,
+        memory_mb=config.memory_mb,
         processes=cluster.grade_processes,
+        python=config.pythons.get(benchmark.name),
+        allow_missing_layers=config.allow_missing_layers,
     )
+    result = grade(samples, benchmark, settings)
     tables.write_part(output / "verdicts.parquet", result.table())
     ends = Counter(answers[task.task_id]["end"] for task in benchmark.tasks)
     return {

