@@ -28,6 +28,7 @@ from codeblock.sandbox.oracles import Cases, Limits, Oracle, Script, UnitTest
 
 HARD_FACTOR: Final = 10
 GRACE_SECONDS: Final = 60.0
+LOST_SECONDS: Final = 1.0
 STOP: Final = b"s"
 
 
@@ -137,22 +138,17 @@ class Sandbox:
                 told["oracle"] = as_request(oracle, expected)
             self._checker.send(told, ours)
             self._known = (oracle, expected)
-        answer: dict[str, Any] | None = None
-        report: dict[str, Any] | None = None
-        stopped, deadline = False, time.monotonic() + HARD_FACTOR * seconds + GRACE_SECONDS
-        while answer is None or report is None:
-            waiting = [helper for helper, got in ((self._checker, answer), (self._solver, report)) if got is None]
-            ready = select.select(waiting, [], [], max(deadline - time.monotonic(), 0))[0]
-            if not ready:
-                raise HelperDiedError("no answer in time")
-            if self._checker in ready:
-                answer = self._checker.receive(deadline)
-            if self._solver in ready:
-                report = self._solver.receive(deadline)
-            if not stopped:
-                self._solver.signal(STOP)
-                stopped = True
-        return judge(answer, report), answer
+        deadline = time.monotonic() + HARD_FACTOR * seconds + GRACE_SECONDS
+        first = select.select([self._checker, self._solver], [], [], HARD_FACTOR * seconds + GRACE_SECONDS)[0]
+        if self._checker not in first:
+            self._solver.signal(STOP)  # it has ended, or does not answer in time
+            report = self._solver.receive(deadline)
+            return judge(answer := self._checker.receive(deadline), report), answer
+        answer = self._checker.receive(deadline)
+        if answer["verdict"] == "lost":  # the report of how the solution ended is on its way, unless it hides
+            select.select([self._solver], [], [], LOST_SECONDS)
+        self._solver.signal(STOP)
+        return judge(answer, self._solver.receive(deadline)), answer
 
     def _unit(self, code: str, oracle: UnitTest, limits: Limits) -> Outcome:
         """Solution and tests in one process."""
