@@ -153,7 +153,7 @@ def test_results_come_in_the_order_of_the_jobs() -> None:
 def test_missing_layers_need_an_explicit_word(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(CodeBlockError, match=r"lacks 1 layers .*network: .*evaluate.allow_missing_layers=true"):
         require_layers(["network: a solution reaches other machines"])
-    monkeypatch.setattr("codeblock.evaluate.grading.require_layers", lambda missing: pytest.fail("asked for"))
+    monkeypatch.setattr("codeblock.evaluate.grading.require_layers", lambda _: pytest.fail("asked for"))
     assert isinstance(check_sandbox(None, allow_missing_layers=True), list)
 
 

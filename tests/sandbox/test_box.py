@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,12 @@ from codeblock.sandbox.oracles import Cases, Limits, Script, UnitTest
 LIMITS = Limits(timeout_seconds=2.0, memory_mb=512)
 TEST = Script(setup="", test="assert f([3, 1, 2]) == [1, 2, 3]\nassert f([]) == []", calls="f")
 RIGHT = "def f(x):\n    return sorted(x)\n"
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox() as sandbox:
+        yield sandbox
 
 
 def verdict(sandbox: Sandbox, code: str, test: str, setup: str = "") -> Verdict:
@@ -289,7 +296,7 @@ def test_closing_leaves_no_helper(sandbox: Sandbox) -> None:
 
 
 def test_a_helper_that_does_not_start_is_an_error_of_one_line() -> None:
-    with pytest.raises(CodeBlockError, match="the sandbox does not start") as caught:
+    with pytest.raises(CodeBlockError, match="/no/such/python does not run") as caught:
         Sandbox(python="/no/such/python")
     assert "\n" not in str(caught.value)
     with pytest.raises(CodeBlockError, match="the sandbox does not start"):

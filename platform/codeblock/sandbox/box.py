@@ -18,11 +18,12 @@ import sys
 import time
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
 from codeblock.errors import CodeBlockError
-from codeblock.sandbox import wire
+from codeblock.sandbox import launch, wire
 from codeblock.sandbox.helper import Helper, HelperDiedError, arguments
 from codeblock.sandbox.oracles import Cases, Limits, Oracle, Script, UnitTest
 
@@ -30,6 +31,8 @@ HARD_FACTOR: Final = 10
 GRACE_SECONDS: Final = 60.0
 LOST_SECONDS: Final = 1.0
 STOP: Final = b"s"
+VISIBLE: Final = (Path(__file__).parent, Path(__file__).parents[1] / "__init__.py")
+"""What the solver needs to start, besides Python."""
 
 
 class Verdict(StrEnum):
@@ -76,6 +79,7 @@ class Sandbox:
 
     def __init__(self, python: str | None = None) -> None:
         self.python = python or sys.executable
+        self._bwrap = launch.bubblewrap_works(self.python)
         self._start()
 
     def run(self, code: str, oracle: Oracle, limits: Limits, expected: Expected | None = None) -> Outcome:
@@ -118,7 +122,8 @@ class Sandbox:
     def _start(self) -> None:
         self._known: tuple[Oracle, Expected | None] | None = None
         try:
-            self._solver = Helper([self.python, *arguments("server")], {})
+            command = launch.command(self.python, arguments("server"), VISIBLE, self._bwrap)
+            self._solver = Helper(command, {"inside_bwrap": self._bwrap, "visible": [str(path) for path in VISIBLE]})
             self._checker = Helper([sys.executable, *arguments("check")], None)
         except (HelperDiedError, OSError) as error:
             raise CodeBlockError(f"grading: the sandbox does not start ({error}); is {self.python} whole?") from error
