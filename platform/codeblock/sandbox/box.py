@@ -18,17 +18,21 @@ import sys
 import time
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
 from codeblock.errors import CodeBlockError
-from codeblock.sandbox import wire
+from codeblock.sandbox import launch, wire
 from codeblock.sandbox.helper import Helper, HelperDiedError, arguments
 from codeblock.sandbox.oracles import Cases, Limits, Oracle, Script, UnitTest
 
 HARD_FACTOR: Final = 10
 GRACE_SECONDS: Final = 60.0
+LOST_SECONDS: Final = 1.0
 STOP: Final = b"s"
+VISIBLE: Final = (Path(__file__).parent, Path(__file__).parents[1] / "__init__.py")
+"""What the solver needs to start, besides Python."""
 
 
 class Verdict(StrEnum):
@@ -75,6 +79,7 @@ class Sandbox:
 
     def __init__(self, python: str | None = None) -> None:
         self.python = python or sys.executable
+        self._bwrap = launch.bubblewrap_works(self.python)
         self._start()
 
     def run(self, code: str, oracle: Oracle, limits: Limits, expected: Expected | None = None) -> Outcome:
@@ -117,7 +122,8 @@ class Sandbox:
     def _start(self) -> None:
         self._known: tuple[Oracle, Expected | None] | None = None
         try:
-            self._solver = Helper([self.python, *arguments("server")], {})
+            command = launch.command(self.python, arguments("server"), VISIBLE, self._bwrap)
+            self._solver = Helper(command, {"inside_bwrap": self._bwrap, "visible": [str(path) for path in VISIBLE]})
             self._checker = Helper([sys.executable, *arguments("check")], None)
         except (HelperDiedError, OSError) as error:
             raise CodeBlockError(f"grading: the sandbox does not start ({error}); is {self.python} whole?") from error
@@ -137,22 +143,17 @@ class Sandbox:
                 told["oracle"] = as_request(oracle, expected)
             self._checker.send(told, ours)
             self._known = (oracle, expected)
-        answer: dict[str, Any] | None = None
-        report: dict[str, Any] | None = None
-        stopped, deadline = False, time.monotonic() + HARD_FACTOR * seconds + GRACE_SECONDS
-        while answer is None or report is None:
-            waiting = [helper for helper, got in ((self._checker, answer), (self._solver, report)) if got is None]
-            ready = select.select(waiting, [], [], max(deadline - time.monotonic(), 0))[0]
-            if not ready:
-                raise HelperDiedError("no answer in time")
-            if self._checker in ready:
-                answer = self._checker.receive(deadline)
-            if self._solver in ready:
-                report = self._solver.receive(deadline)
-            if not stopped:
-                self._solver.signal(STOP)
-                stopped = True
-        return judge(answer, report), answer
+        deadline = time.monotonic() + HARD_FACTOR * seconds + GRACE_SECONDS
+        first = select.select([self._checker, self._solver], [], [], HARD_FACTOR * seconds + GRACE_SECONDS)[0]
+        if self._checker not in first:
+            self._solver.signal(STOP)  # it has ended, or does not answer in time
+            report = self._solver.receive(deadline)
+            return judge(answer := self._checker.receive(deadline), report), answer
+        answer = self._checker.receive(deadline)
+        if answer["verdict"] == "lost":  # the report of how the solution ended is on its way, unless it hides
+            select.select([self._solver], [], [], LOST_SECONDS)
+        self._solver.signal(STOP)
+        return judge(answer, self._solver.receive(deadline)), answer
 
     def _unit(self, code: str, oracle: UnitTest, limits: Limits) -> Outcome:
         """Solution and tests in one process."""

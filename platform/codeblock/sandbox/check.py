@@ -92,6 +92,7 @@ def failed(verdict: str, error: str, **more: Any) -> Answer:
 
 def answer_of(request: dict[str, Any], oracle: dict[str, Any], channel: Channel) -> Answer:
     """Hold the solution against the oracle. "lost" where its process ended first: the grader knows how."""
+    base = {"base": None} if oracle["kind"] == "cases" else {}
     try:
         peer = Peer(channel)
         if oracle["kind"] == "script":
@@ -100,9 +101,9 @@ def answer_of(request: dict[str, Any], oracle: dict[str, Any], channel: Channel)
             return collect(request["limits"], oracle, peer)
         return run_cases(request["limits"], oracle, peer)
     except LostError:
-        return failed("lost", "")
+        return failed("lost", "", **base)
     except SolutionError as error:
-        return failed(error.verdict, error.text)
+        return failed(error.verdict, error.text, **base)
     except MemoryError:
         return failed("out_of_memory", "what the solution returned does not fit into memory")
     except AssertionError as error:

@@ -24,8 +24,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from codeblock.sandbox import solve
+from codeblock.sandbox.limits import cpu_seconds
 from codeblock.sandbox.solve import waited_seconds
-from codeblock.sandbox.walls import Walls, build_walls, cpu_seconds
+from codeblock.sandbox.walls import Walls, build_walls
 
 PRELOADED = (
     "abc bisect collections copy dataclasses datetime decimal enum fractions functools hashlib heapq itertools json math "
@@ -126,11 +127,11 @@ def wait(pid: int, started: float, limit: float, grader: int, wakeup: int) -> tu
     """
     end = "ended"
     while True:
-        done, status, usage = os.wait4(pid, os.WNOHANG)
         now = time.monotonic()
-        seconds = max(now - started - waited_seconds(pid), 0.0)
+        seconds = max(now - started - waited_seconds(pid), 0.0)  # read before the child is reaped
+        done, status, usage = os.wait4(pid, os.WNOHANG)
         if done:
-            return end, status, usage, now - started
+            return end, status, usage, seconds
         if end != "ended" or seconds >= limit or now - started >= limit * MAX_WAIT_FACTOR:
             kill(pid)
             _, status, usage = os.wait4(pid, 0)
@@ -165,8 +166,6 @@ def child(request: dict[str, Any], channel: int, ready: int, walls: Walls, scrat
     """Close everything, build the last walls, run the solution. Never returns."""
     leave = os._exit
     try:
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         walls.confine(scratch, timeout_seconds=request["timeout_seconds"], memory_mb=request["memory_mb"])
         os.write(ready, READY)  # sent before the code runs, so no code can feign a failure of the harness
         connection = solve.close_files(channel)
