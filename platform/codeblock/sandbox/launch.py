@@ -91,12 +91,14 @@ def capabilities(names: Sequence[str]) -> tuple[str, ...]:
 def wrapped(options: Sequence[str], paths: Sequence[str], inner: Sequence[str]) -> list[str]:
     """The command with bubblewrap around it: the same root as `root.enter_root` makes."""
     words = [*options, *NAMESPACES, "--die-with-parent", "--as-pid-1", "--proc", "/proc"]
+    # Named, or bubblewrap makes them for their owner alone.
+    parents = {str(parent) for path in (*paths, *DEVICES, "/var/tmp") for parent in list(Path(path).parents)[:-1]}
+    for path in sorted({*parents, scratch_base(paths), "/tmp"}):
+        words += ["--dir", path]
     for path in paths:
         words += ["--symlink", str(Path(path).readlink()), path] if is_link(path) else ["--ro-bind", path, path]
     for path in DEVICES:
         words += ["--dev-bind", path, path]
-    for path in (scratch_base(paths), "/tmp", "/var"):
-        words += ["--dir", path]
     for name, target in links(paths).items():
         words += ["--symlink", target, name]
     return [*words, "--remount-ro", "/", "--chdir", "/", "--", *inner]

@@ -31,6 +31,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Collection, Sequence
+from functools import partial
 from pathlib import Path
 
 from codeblock.sandbox import kernel
@@ -89,13 +90,13 @@ class Walls:
         self._work: Path | None = None
         kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
         self._user = None if "user" in without else find_user(paths)
-        self._own_count = self._user is not None or can_count_processes()
+        self._own_count = self._user is not None or (bool(entered) and can_count_processes())
         self._landlock: Landlock | None = None
         if "landlock" not in without and not (own_root and "processes" in entered):
             with contextlib.suppress(OSError):
-                self._landlock = Landlock(paths, str(scratch.base), "network" in entered)
+                self._landlock = Landlock(paths, "network" in entered)
         self._filter = None if "system calls" in without else build_filter(os.getpid(), "network" in entered)
-        if self._filter is not None and not in_fork(self._shed_privileges):
+        if self._filter is not None and not in_fork(partial(self._shed_privileges, scratch.base)):
             self._filter = None  # a kernel without seccomp
         # A process of the same user could otherwise read this one's memory, or stop it with a debugger's calls.
         kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
@@ -138,7 +139,7 @@ class Walls:
             os.environ[key] = str(scratch)
         tempfile.tempdir = None  # forget where the helper keeps its own
         set_limits(timeout_seconds, memory_mb, self._own_count)
-        self._shed_privileges()
+        self._shed_privileges(scratch)
         os.chdir(scratch)
         kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)  # after the change of user, which clears it
         if os.getppid() != parent:
@@ -177,9 +178,9 @@ class Walls:
                     with contextlib.suppress(ProcessLookupError, PermissionError):
                         kill(pid, signal.SIGKILL)
 
-    def _shed_privileges(self) -> None:
+    def _shed_privileges(self, scratch: Path) -> None:
         """The part of `confine` after which there is no way back."""
-        rules = None if self._landlock is None else self._landlock.rules()
+        rules = None if self._landlock is None else self._landlock.rules(scratch)
         if self._user is not None:
             self._user.become()
         else:
@@ -195,9 +196,11 @@ class Walls:
         if self._own_root:
             return ""
         if self._landlock is not None:
-            return "a program can ask for the names, sizes and owners of files, but not open them"
+            alone = "a program can ask for the names, sizes and owners of files, but not open them"
+            return alone if self._user is not None else f"{alone}; and change the permissions of those of the grader's user"
         if self._user is not None:
-            return "a program can read what everyone may read, and write where everyone may, such as /tmp"
+            readers = "root" if self._user.reads_all else "everyone"  # root: this Python lies where nobody else may read
+            return f"a program can read what {readers} may read, and write where everyone may, such as /tmp"
         return "a program can read and write what the grader's user may"
 
     def _without_user(self) -> str:
