@@ -44,6 +44,12 @@ def test_ordinary_programs_run(any_helper: Helper) -> None:
     assert answer.status == 0
 
 
+def test_pools_of_processes_work(helper: Helper) -> None:
+    """Their locks are files in /dev/shm."""
+    source = "import multiprocessing\nwith multiprocessing.get_context('fork').Pool(2) as pool: print(pool.map(abs, [-1, 2]))"
+    assert helper.run(source, TIMEOUT).printed == "[1, 2]\n"
+
+
 def test_programs_have_a_loopback_of_their_own(helper: Helper) -> None:
     source = (
         "import socket\ns = socket.create_server(('127.0.0.1', 0)); c = socket.create_connection(s.getsockname())\n"

@@ -11,6 +11,7 @@ can find, also one in a session of its own.
 Holds where the machine allows it:
 - files: an own root with Python and the system's libraries, read-only; no home directories, no lists of users, no data of
   the grader, no other process in /proc. Elsewhere Landlock, which hides contents but not names. Elsewhere neither.
+  With Landlock alone /tmp and /dev/shm are closed too: `multiprocessing`'s locks and pools then fail.
 - disk: the scratch is a file system of limited bytes and files, in memory, made anew for each program.
 - user: another user than the grader's; as the same user inside own namespaces a program finds nothing of that user's.
 - processes: a namespace of its own, whose first process is the helper: it cannot be signalled, and kills all in one call.
@@ -200,20 +201,19 @@ class Walls:
             return alone if self._user is not None else f"{alone}; and change the permissions of those of the grader's user"
         if self._user is not None:
             readers = "root" if self._user.reads_all else "everyone"  # root: this Python lies where nobody else may read
-            return f"a program can read what {readers} may read, and write where everyone may, such as /tmp"
+            return f"a program can read what {readers} may read, and write and leave files where everyone may, such as /tmp"
         return "a program can read and write what the grader's user may"
 
     def _without_user(self) -> str:
         if self._user is not None or (self._own_root and "processes" in self._entered):
-            return ""
+            return "" if os.geteuid() != 0 or self._user is not None else "programs run as root, without its capabilities"
         return "programs run as the grader's own user"
 
     def _without_processes(self) -> str:
-        if "processes" in self._entered:
-            return ""
+        if "processes" in self._entered or self._user is not None:
+            hidden = self._own_root or self._landlock is not None
+            return "" if hidden else "a program can see the command lines of all processes"
         quiet = self._landlock is not None and self._landlock.blocks_signals
-        if self._user is not None:
-            return "" if quiet else "a program can see the command lines of all processes"
         return "a program can fork faster than it is killed" + ("" if quiet else ", and can signal the grader")
 
 
