@@ -76,14 +76,14 @@ class Helper:
         self.missing: list[str] = hello["missing"]
         self.uid: int = hello["uid"]
 
-    def run(self, source: str, timeout: float = 2.0, memory_mb: int = 512) -> Answer:
+    def run(self, source: str, timeout: float = 2.0, memory_mb: int = 512, total_mb: int = 0) -> Answer:
         """Run a program; fails where the helper does not answer in time."""
-        self.send(source, timeout, memory_mb)
+        self.send(source, timeout, memory_mb, total_mb)
         return self.receive()
 
-    def send(self, source: str, timeout: float = 2.0, memory_mb: int = 512) -> None:
+    def send(self, source: str, timeout: float = 2.0, memory_mb: int = 512, total_mb: int = 0) -> None:
         """Start a program, whose answer is for `receive`."""
-        request = {"source": source, "timeout": timeout, "memory_mb": memory_mb}
+        request = {"source": source, "timeout": timeout, "memory_mb": memory_mb, "total_mb": total_mb}
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(request).encode() + b"\n")
         self.process.stdin.flush()

@@ -84,6 +84,17 @@ def test_memory_of_a_process_is_limited(any_helper: Helper) -> None:
     assert any_helper.run("x = bytearray(10 ** 12)", timeout=20).printed == "MemoryError()"
 
 
+def test_memory_of_all_processes_can_be_watched(helper: Helper) -> None:
+    """20 processes that stay below their own limit; their helper ends them when they hold too much together."""
+    before = len(helper.processes())
+    grow = "import os, time\nfor _ in range(20):\n if os.fork() == 0: x = bytes(range(256)) * (20 << 12); time.sleep(600)\n"
+    answer = helper.run(grow + "time.sleep(600)", timeout=60, memory_mb=100, total_mb=100)
+    assert answer.status is None
+    assert answer.seconds < 30, "long before the time limit"
+    assert_well(helper, before)
+    assert helper.run("x = bytes(range(256)) * (50 << 12)", timeout=30, total_mb=100).status == 0
+
+
 def test_hidden_memory_is_refused(any_helper: Helper) -> None:
     """A file in memory is no part of the address space: its writer could fill the machine."""
     if any("system calls" in layer for layer in any_helper.missing):

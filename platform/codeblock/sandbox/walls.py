@@ -19,15 +19,16 @@ Holds where the machine allows it:
 - network: none but a loopback of its own; without a namespace no sockets at all, by the filter of system calls.
 - system calls: those that reach other processes, mounts, namespaces and rarely used parts of the kernel fail.
 
-Not covered: the sum of memory over the processes of one program (each is limited, and 64 are allowed; the kernel's
-out-of-memory killer takes them before the grader), CPU time over its processes (the wall clock bounds it), side channels,
-and faults of the kernel itself.
+Not covered: the sum of memory over the processes of one program, but for a helper that asks `Walls.memory_mb` while it waits
+(each process is limited, and 64 are allowed; the kernel's out-of-memory killer takes them before the grader); CPU time over
+its processes (the wall clock bounds it); side channels; faults of the kernel itself.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import tempfile
 import time
@@ -146,6 +147,17 @@ class Walls:
         if os.getppid() != parent:
             os._exit(1)
 
+    def memory_mb(self) -> int:
+        """Memory (MiB) that the program's processes hold now: what each does not share with files, less what it has from here.
+
+        0 where there is no namespace of processes, or no /proc in it.
+        """
+        if "processes" not in self._entered:
+            return 0
+        own = private_pages(os.getpid())
+        held = sum(max(private_pages(pid) - own, 0) for pid in process_ids())
+        return held * resource.getpagesize() >> 20
+
     def kill_rest(self) -> int:
         """Kill and reap all that the program left running; the number of processes that would not die."""
         deadline = time.monotonic() + CLEANUP_SECONDS
@@ -217,13 +229,26 @@ class Walls:
         return "a program can fork faster than it is killed" + ("" if quiet else ", and can signal the grader")
 
 
+def process_ids() -> list[int]:
+    """All processes that are in sight."""
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+
+
 def children() -> list[int]:
     """Process ids of the children of this process."""
     found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                fields = (entry / "stat").read_bytes().rpartition(b")")[2].split()
-                if int(fields[1]) == os.getpid():
-                    found.append(int(entry.name))
+    for pid in process_ids():
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+            if int(fields[1]) == os.getpid():
+                found.append(pid)
     return found
+
+
+def private_pages(pid: int) -> int:
+    """Resident pages of a process that belong to no file; 0 where it is gone."""
+    try:
+        _, resident, shared, *_ = Path(f"/proc/{pid}/statm").read_bytes().split()
+    except OSError:
+        return 0
+    return int(resident) - int(shared)
