@@ -91,7 +91,10 @@ PRIVILEGES = {
     "trace": "call(libc.ptrace, 0, 0, 0, 0)",
     "shared memory": "call(libc.shmget, 0, 4096, 0o1666)",
     "nice of the helper": "os.setpriority(os.PRIO_PROCESS, os.getppid(), 19)",
-    "nice of all": "os.setpriority(os.PRIO_USER, os.getuid(), 19)",
+    "nice of the user": "os.setpriority(os.PRIO_USER, os.getuid(), 19)",
+    "nice of the caller's user": "os.setpriority(os.PRIO_USER, 0, 19)",
+    "signal to the helper": "os.kill(os.getppid(), 17)",
+    "signal by descriptor": "signal.pidfd_send_signal(os.pidfd_open(os.getppid()), 17)",
     "limits of the helper": "resource.prlimit(os.getppid(), resource.RLIMIT_NOFILE, (1, 1))",
     "processors of the helper": "os.sched_setaffinity(os.getppid(), {0})",
     "write to init's memory": "open('/proc/1/mem', 'r+b')",
@@ -105,7 +108,8 @@ PRIVILEGES = {
 @pytest.mark.parametrize("name", PRIVILEGES)
 def test_privilege_is_refused(helper: Helper, name: str) -> None:
     source = (
-        "import ctypes, os, resource, socket\nlibc = ctypes.CDLL(None, use_errno=True)\ndef call(function, *arguments):\n"
+        "import ctypes, os, resource, signal, socket\n"
+        "libc = ctypes.CDLL(None, use_errno=True)\ndef call(function, *arguments):\n"
         " if function(*arguments) < 0: raise OSError(ctypes.get_errno(), 'refused')\n"
         f"try: {PRIVILEGES[name]}\nexcept (OSError, ValueError) as error: print('refused')\nelse: print('done')"
     )
@@ -344,7 +348,7 @@ def test_filter_is_for_machines_whose_numbers_are_known(monkeypatch: pytest.Monk
 
 def test_numbers_of_system_calls_are_those_of_the_kernel_headers() -> None:
     headers = [Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h"), Path("/usr/include/asm-generic/unistd.h")]
-    tables = seccomp.CALLS | seccomp.ON_A_PROCESS | seccomp.ON_SOME_PROCESSES
+    tables = seccomp.CALLS | seccomp.ON_A_PROCESS | seccomp.ON_MANY_PROCESSES
     tables |= {"clone": seccomp.CLONE, "clone3": seccomp.CLONE3, "socket": seccomp.SOCKET}
     for column, header in enumerate(headers):
         if not header.exists():

@@ -25,7 +25,7 @@ SYSTEM = (
 """What interpreters and their libraries read of an ordinary Linux, where it is there. No list of users, no host's name."""
 OF_A_PREFIX = ("bin", "lib", "lib32", "lib64", "libexec", "share", "ssl", "pyvenv.cfg")
 """What belongs to Python below its prefix, which may be a directory with other things in it."""
-DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+DEVICES = tuple(f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom") if Path("/dev", name).exists())
 
 
 def python_paths() -> list[str]:

@@ -93,13 +93,17 @@ class Walls:
         kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
         self._user = None if "user" in without else find_user(paths)
         self._own_count = self._user is not None or (bool(entered) and can_count_processes())
+        self._filter: bytes | None = None
         self._landlock: Landlock | None = None
         if "landlock" not in without and not (own_root and "processes" in entered):
             with contextlib.suppress(OSError):
                 self._landlock = Landlock(paths, "network" in entered)
-        self._filter = None if "system calls" in without else build_filter(os.getpid(), "network" in entered)
-        if self._filter is not None and not in_fork(partial(self._shed_privileges, scratch.base)):
-            self._filter = None  # a kernel without seccomp
+        if not self._can_confine():
+            self._landlock = None
+        if "system calls" not in without:
+            self._filter = build_filter(os.getpid(), "network" in entered)
+        if not self._can_confine():
+            self._filter = None
         # A process of the same user could otherwise read this one's memory, or stop it with a debugger's calls.
         kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
 
@@ -190,6 +194,10 @@ class Walls:
                 for kill in (os.kill, os.killpg):  # the group does not exist before the child has made it
                     with contextlib.suppress(ProcessLookupError, PermissionError):
                         kill(pid, signal.SIGKILL)
+
+    def _can_confine(self) -> bool:
+        """Whether the kernel accepts the walls that are chosen so far."""
+        return in_fork(partial(self._shed_privileges, self._scratch.base))
 
     def _shed_privileges(self, scratch: Path) -> None:
         """The part of `confine` after which there is no way back."""
