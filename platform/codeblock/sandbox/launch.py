@@ -66,8 +66,8 @@ def bubblewrap_options(python: str) -> tuple[str, ...] | None:
     base = scratch_base(paths)
     trial = f"from ctypes import *; exit(CDLL(None).mount(b'tmpfs', {base.encode()!r}, b'tmpfs', c_ulong(6), None))"
     for options in choices:
-        done = subprocess.run(wrapped(options, paths, [python, "-I", "-c", trial]), capture_output=True, timeout=TRIAL_SECONDS)
-        if done.returncode == 0:
+        trial_command = wrapped(options, paths, [python, "-I", "-c", trial])
+        if subprocess.run(trial_command, capture_output=True, timeout=TRIAL_SECONDS).returncode == 0:
             return options
     return None
 
