@@ -25,7 +25,7 @@ def same(name: str, output: Any, expected: Any, inputs: Sequence[Any], atol: flo
     """
     try:
         if name == "root":
-            return bool(abs(_polynomial(*inputs, output)) <= atol)
+            return bool(abs(_polynomial(inputs[0], output)) <= atol)
         if name == "not_none":
             expected = expected is not None
         atol = atol or _own_tolerance(expected)
