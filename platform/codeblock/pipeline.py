@@ -18,6 +18,7 @@ from codeblock.config import Config
 from codeblock.console import counter, say, stage_line
 from codeblock.evaluate.benchmarks import load
 from codeblock.evaluate.driver import evaluate
+from codeblock.evaluate.vllm_engine import check_vllm
 from codeblock.filter.contamination import Reference
 from codeblock.filter.driver import filter_pairs
 from codeblock.filter.embed import embed
@@ -44,6 +45,8 @@ def run(config: Config, until: Until = "evaluate") -> Comparison:
     """
     plan = make_plan(config, check_storage(config.storage))
     _check_filters(plan)
+    if until == "evaluate" and config.evaluate.engine == "vllm":
+        check_vllm(config.cluster)
     with ray_session(config.cluster):
         preflight(config.cluster)
         comparison = run_data(plan, until)
@@ -115,7 +118,15 @@ def run_arm(plan: Plan, arm: ArmPlan, until: Until) -> ArmResult:
     if until == "evaluate":
         for name, step in arm.evaluated.items():
             benchmark = load(name, plan.benchmark_path(name), config.evaluate.limit)
-            work = partial(evaluate, model.path, model.revision, benchmark, config=config.evaluate, cluster=config.cluster)
+            work = partial(
+                evaluate,
+                model.path,
+                model.revision,
+                benchmark,
+                config=config.evaluate,
+                cluster=config.cluster,
+                seed=config.seed,
+            )
             with stage_line(step):
                 result.evaluated[name] = step.run(work, resume=True)
     return result

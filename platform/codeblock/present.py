@@ -70,7 +70,7 @@ def _warn(arm: ArmResult) -> None:
         for task, error in facts["reference_failures"].items():
             say(f"note: {place}: the reference of {task} fails on this machine ({error})")
         if facts["truncated"]:
-            say(f"note: {place}: {facts['truncated']} of {facts['tasks']} answers were cut before they ended")
+            say(f"note: {place}: {facts['truncated']} of {facts['samples']} answers were cut before they ended")
 
 
 def present_grades(result: GradeResult, output: Path | None) -> None:

@@ -48,6 +48,8 @@ class Benchmark(ABC):
     """Tokens that the official protocol lets an answer have."""
     stops: ClassVar[tuple[str, ...]] = ()
     """Text at which a base model's completion of `text` ends; it is cut off."""
+    chat_stops: ClassVar[tuple[str, ...]] = ()
+    """Text at which an answer in a chat ends, such as the fence after a block that `messages` has begun; it is cut off."""
     tasks: list[Task]
 
     @classmethod
