@@ -114,7 +114,7 @@ def generate(
         tokenizer = models.load_tokenizer(model_path, revision)
         requests = make_requests(tokenizer, benchmark, missing, config.prompt, seed)
         if config.engine == "vllm":
-            _write_as_they_come(output, generate_with_vllm(job, tokenizer, requests), config.batch_size)
+            write_as_they_come(output, generate_with_vllm(job, tokenizer, requests), config.batch_size)
         else:
             peak = _generate_with_hf(job, requests, output)
         done = read_answers(output)
@@ -181,7 +181,8 @@ def _generate_with_hf(job: Job, requests: list[Request], output: Path) -> float:
     return peak_of(results)
 
 
-def _write_as_they_come(output: Path, answers: Iterable[Answer], batch_size: int) -> None:
+def write_as_they_come(output: Path, answers: Iterable[Answer], batch_size: int) -> None:
+    """Write a part whenever `batch_size` answers have come."""
     waiting: list[Answer] = []
     for answer in answers:
         waiting.append(answer)

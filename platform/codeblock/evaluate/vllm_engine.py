@@ -47,7 +47,7 @@ def generate_with_vllm(job: Job, tokenizer: Any, requests: Sequence[Request]) ->
 
 def answers_of(processor: Any, job: Job, tokenizer: Any, requests: Sequence[Request]) -> Iterator[Answer]:
     """What `processor` answers."""
-    context, stop_ids = _context(job), stop_token_ids(tokenizer, _configured_eos(job))
+    context, stop_ids = _context(job), stop_token_ids(tokenizer, configured_eos(job))
     rooms = [request.room(job.max_new_tokens, context) for request in requests]
     rows = [
         engine_row(place, request, room, stop_ids, job.config)
@@ -142,7 +142,8 @@ def _context(job: Job) -> int:
     return context_length(_base(job), job.revision)
 
 
-def _configured_eos(job: Job) -> int | list[int] | None:
+def configured_eos(job: Job) -> int | list[int] | None:
+    """The end of text in the model's generation config."""
     from transformers import GenerationConfig
 
     try:
