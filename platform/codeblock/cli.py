@@ -82,7 +82,10 @@ def evaluate(
     samples: Annotated[Path | None, typer.Option(help="JSONL of task_id and completion, made elsewhere.")] = None,
     benchmark: Annotated[str, typer.Option(help="Benchmark of the samples.")] = "humaneval",
     tasks: Annotated[str | None, typer.Option(help="File of the benchmark's tasks.")] = None,
-    timeout: Annotated[float, typer.Option(help="Seconds that one program may take.")] = 3.0,
+    timeout: Annotated[float | None, typer.Option(help="Seconds that one solution may take; default: the benchmark's.")] = None,
+    allow_missing_layers: Annotated[
+        bool, typer.Option("--allow-missing-layers", help="Grade where this machine lacks layers of the sandbox.")
+    ] = False,
     output: Annotated[Path | None, typer.Option(help="Parquet file for the verdicts of --samples.")] = None,
 ) -> None:
     """Grade the arms of a config, or a file of samples made elsewhere."""
@@ -93,10 +96,11 @@ def evaluate(
         return
     if config is not None or tasks is None:
         raise CodeBlockError("evaluate --samples: takes no CONFIG, and needs --tasks FILE with the benchmark's tasks")
-    from codeblock.evaluate import grade_samples_file, load
+    from codeblock.evaluate import Settings, grade_samples_file, load
     from codeblock.present import present_grades
 
-    present_grades(grade_samples_file(samples, load(benchmark, tasks), timeout_seconds=timeout), output)
+    settings = Settings(timeout_seconds=timeout, allow_missing_layers=allow_missing_layers)
+    present_grades(grade_samples_file(samples, load(benchmark, tasks), settings), output)
 
 
 @app.command(epilog="Example: `codeblock compare configs/quickstart.yaml --baseline full`")

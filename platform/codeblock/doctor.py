@@ -78,10 +78,12 @@ def _grammar() -> str:
 
 
 def _sandbox() -> str:
-    from codeblock.evaluate.grading import run_programs
-    from codeblock.evaluate.sandbox import Limits, Verdict
+    from codeblock.sandbox.box import Sandbox, Verdict
+    from codeblock.sandbox.oracles import Limits, Script
 
-    outcomes, missing = run_programs(["assert 1 + 1 == 2"], Limits(10.0, 1024), 1)
-    if outcomes[0].verdict is not Verdict.PASSED:
-        raise CodeBlockError(f"a correct program is graded {outcomes[0].verdict.value}: {outcomes[0].error}")
-    return "works" + (f"; not enforced here: {', '.join(missing)}" if missing else "")
+    with Sandbox() as sandbox:
+        found = sandbox.run("def f(x):\n    return x + 1\n", Script("", "assert f(1) == 2", "f"), Limits(timeout_seconds=10.0))
+        missing = sandbox.missing
+    if found.verdict is not Verdict.PASSED:
+        raise CodeBlockError(f"a right solution is graded {found.verdict.value}: {found.error}")
+    return "works" + (f"; not enforced here: {'; '.join(missing)}" if missing else "")

@@ -18,6 +18,7 @@ from codeblock.config import Config
 from codeblock.console import counter, say, stage_line
 from codeblock.evaluate.benchmarks import load
 from codeblock.evaluate.driver import evaluate
+from codeblock.evaluate.grading import check_sandbox
 from codeblock.evaluate.vllm_engine import check_vllm
 from codeblock.filter.contamination import Reference
 from codeblock.filter.driver import filter_pairs
@@ -45,8 +46,10 @@ def run(config: Config, until: Until = "evaluate") -> Comparison:
     """
     plan = make_plan(config, check_storage(config.storage))
     _check_filters(plan)
-    if until == "evaluate" and config.evaluate.engine == "vllm":
-        check_vllm(config.cluster)
+    if until == "evaluate":
+        _check_sandbox(plan)
+        if config.evaluate.engine == "vllm":
+            check_vllm(config.cluster)
     with ray_session(config.cluster):
         preflight(config.cluster)
         comparison = run_data(plan, until)
@@ -177,6 +180,14 @@ def _check_filters(plan: Plan) -> None:
         check_endpoint(rating)
     if plan.long_tail is not None and plan.long_tail.facts is None:
         check_installed()
+
+
+def _check_sandbox(plan: Plan) -> None:
+    """Refuse a machine without the walls that grading needs, before anything is trained."""
+    todo = {name for arm in plan.arms for name, step in arm.evaluated.items() if step.facts is None}
+    pythons = plan.config.evaluate.pythons
+    for python in {pythons.get(name) for name in todo}:
+        check_sandbox(python, plan.config.evaluate.allow_missing_layers)
 
 
 def _build_tiny(seed: int, output: Path) -> dict[str, Any]:

@@ -69,6 +69,11 @@ def _warn(arm: ArmResult) -> None:
         place = f"{arm.plan.name}, {benchmark}"
         for task, error in facts["reference_failures"].items():
             say(f"note: {place}: the reference of {task} fails on this machine ({error})")
+        if facts["not_run"]:
+            packages = sorted({name for missing in facts["not_run"].values() for name in missing})
+            say(f"note: {place}: {len(facts['not_run'])} tasks not run for want of {', '.join(packages[:8])}")
+        if facts["missing_layers"]:
+            say(f"note: {place}: graded without layers of the sandbox: {'; '.join(facts['missing_layers'])}")
         if facts["truncated"]:
             say(f"note: {place}: {facts['truncated']} of {facts['samples']} answers were cut before they ended")
 
@@ -79,10 +84,15 @@ def present_grades(result: GradeResult, output: Path | None) -> None:
     rates = ", ".join(f"pass@{k} {rate:.4f}" for k, rate in result.pass_at_k.items())
     say(f"{facts['benchmark']}: {facts['tasks']} tasks, {facts['samples']} samples")
     say(f"{rates}; pass@1 95% interval [{facts['low']:.4f}, {facts['high']:.4f}]")
+    if "base_pass_at_1" in facts:
+        say(f"base inputs alone: pass@1 {facts['base_pass_at_1']:.4f}")
     say("verdicts: " + ", ".join(f"{verdict} {count}" for verdict, count in facts["verdicts"].items()))
     for what in ("missing_tasks", "unknown_tasks", "missing_layers"):
         if facts[what]:
             say(f"{what.replace('_', ' ')}: {len(facts[what])} ({', '.join(facts[what][:5])})")
+    if facts["not_run"]:
+        packages = sorted({name for missing in facts["not_run"].values() for name in missing})
+        say(f"not run: {len(facts['not_run'])} tasks, in no number, for want of {', '.join(packages[:8])}")
     for task, error in facts["reference_failures"].items():
         say(f"reference of {task} fails on this machine: {error}")
     if output is not None:

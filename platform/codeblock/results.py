@@ -197,6 +197,8 @@ def _log_arm(arm: ArmResult, tracker: Tracker, parent: str, identity: str, artif
     metrics: dict[str, float] = {}
     for name, facts in arm.evaluated.items():
         metrics.update(pass_metrics(name, facts["pass_at_1"], facts["low"], facts["high"], facts["tasks"]))
+        if "base_pass_at_1" in facts:
+            metrics[f"base_pass_at_1/{name}"] = facts["base_pass_at_1"]
     for key, value in (arm.selected or {}).items():
         if isinstance(value, int | float):
             metrics[f"select/{key}"] = value

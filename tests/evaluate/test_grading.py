@@ -7,16 +7,18 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from codeblock.errors import CodeBlockError
-from codeblock.evaluate import Sample, Verdict, grade, grade_samples_file
+from codeblock.evaluate import Sample, Settings, Verdict, grade, grade_samples_file
 from codeblock.evaluate.benchmarks import Benchmark
-from codeblock.evaluate.grading import check_references, run_programs
-from codeblock.evaluate.sandbox import Limits, Outcome, Sandbox
+from codeblock.evaluate.grading import Pool, check_sandbox, require_layers
+from codeblock.sandbox.box import Outcome, Sandbox
+from codeblock.sandbox.oracles import Limits, Oracle
 
 
 def right(benchmark: Benchmark, number: int) -> dict[str, str]:
@@ -30,9 +32,9 @@ def wrong(benchmark: Benchmark, number: int) -> dict[str, str]:
 
 def test_verdicts_and_numbers_of_a_full_set(tiny: Benchmark) -> None:
     samples = [right(tiny, n) if n < 3 else wrong(tiny, n) for n in range(7)]
-    result = grade(samples, tiny, processes=2)
+    result = grade(samples, tiny, Settings(processes=2))
     assert [row.verdict for row in result.rows] == [Verdict.PASSED] * 3 + [Verdict.EXCEPTION] * 4
-    assert result.rows[3].error == "NameError: name 'plus_3' is not defined (line 3)"
+    assert result.rows[3].error == "NameError: name 'plus_3' is not defined (line 1)"
     facts = result.facts()
     assert (facts["tasks"], facts["passed"], facts["pass_at_1"]) == (7, 3, pytest.approx(3 / 7))
     assert facts["low"] < 3 / 7 < facts["high"]
@@ -124,22 +126,54 @@ def test_references_that_all_fail_stop_the_run(tiny: Benchmark) -> None:
         grade([], broken)
 
 
-def test_a_harness_error_stops_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_harness_error_stops_the_run(tiny: Benchmark, monkeypatch: pytest.MonkeyPatch) -> None:
     run = Sandbox.run
 
-    def failing(self: Sandbox, program: str) -> Outcome:
-        return Outcome(Verdict.HARNESS_ERROR, 0.0, "no more processes") if program == "2" else run(self, program)
+    def failing(self: Sandbox, code: str, oracle: Oracle, limits: Limits, expected: None = None) -> Outcome:
+        broken = "plus_3" in code
+        return Outcome(Verdict.HARNESS_ERROR, 0.0, "no more processes") if broken else run(self, code, oracle, limits, expected)
 
     monkeypatch.setattr(Sandbox, "run", failing)
-    with pytest.raises(CodeBlockError, match="program 3 of 50: no more processes"):
-        run_programs([str(n) for n in range(50)], Limits(), 2)
+    with pytest.raises(CodeBlockError, match="t/3: no more processes; the run stops"):
+        grade([right(tiny, n) for n in range(7)], tiny, Settings(processes=2))
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("grade")]
 
 
-def test_outcomes_come_in_the_order_of_the_programs() -> None:
-    programs = [f"import time\ntime.sleep({0.2 if n == 0 else 0})\nraise ValueError({n})" for n in range(12)]
-    outcomes, _ = run_programs(programs, Limits(), 3)
-    assert [outcome.error for outcome in outcomes] == [f"ValueError: {n} (line 3)" for n in range(12)]
+def test_results_come_in_the_order_of_the_jobs() -> None:
+    def work(sandbox: Sandbox, number: int) -> tuple[int, int]:
+        time.sleep(0.2 if number == 0 else 0)
+        return number, id(sandbox)
+
+    with Pool(Settings(processes=3), 12) as pool:
+        found = pool.map(work, range(12))
+    assert [number for number, _ in found] == list(range(12))
+    assert len({sandbox for _, sandbox in found}) > 1
+
+
+def test_missing_layers_need_an_explicit_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(CodeBlockError, match=r"lacks 1 layers .*network: .*evaluate.allow_missing_layers=true"):
+        require_layers(["network: a solution reaches other machines"])
+    monkeypatch.setattr("codeblock.evaluate.grading.require_layers", lambda _: pytest.fail("asked for"))
+    assert isinstance(check_sandbox(None, allow_missing_layers=True), list)
+
+
+def test_a_task_whose_packages_are_missing_is_not_run_and_in_no_number(tiny: Benchmark) -> None:
+    first = replace(tiny.tasks[0], needs=("json", "no_such_module_here"))
+    result = grade([right(tiny, n) for n in range(6)], replace(tiny, tasks=[first, *tiny.tasks[1:]]))
+    assert result.not_run == {"t/0": ["no_such_module_here"]}
+    assert result.unknown_tasks == []
+    assert len(result.rows) == 5
+    assert result.pass_at_k == {1: pytest.approx(5 / 6)}
+
+
+def test_limits_are_never_below_a_multiple_of_the_reference_s_time(tiny: Benchmark) -> None:
+    slow = "import time\ndef plus_0(x):\n    time.sleep(0.4)\n    return x"
+    slower = slow.replace("0.4", "0.8")
+    task = replace(tiny.tasks[0], reference=slow, limits=Limits(timeout_seconds=0.2))
+    one = replace(tiny, tasks=[task])
+    assert [row.verdict for row in grade([Sample("t/0", slower)], one).rows] == [Verdict.PASSED]
+    strict = replace(one, tasks=[replace(task, limits=Limits(timeout_seconds=0.2, reference_factor=1.2))])
+    assert [row.verdict for row in grade([Sample("t/0", slower)], strict).rows] == [Verdict.TIMEOUT]
 
 
 def test_a_mix_of_hostile_samples_fails_alone(tiny: Benchmark) -> None:
@@ -151,18 +185,20 @@ def test_a_mix_of_hostile_samples_fails_alone(tiny: Benchmark) -> None:
         "import sys\nsys.exit(0)",
     ]
     samples = [{"task_id": tiny.tasks[n].task_id, "completion": code} for n, code in enumerate(hostile)]
-    result = grade([*samples, right(tiny, 5), right(tiny, 6)], tiny, timeout_seconds=1, processes=2)
+    result = grade([*samples, right(tiny, 5), right(tiny, 6)], tiny, Settings(timeout_seconds=1, processes=2))
     assert [row.verdict is Verdict.PASSED for row in result.rows] == [False] * 5 + [True] * 2
 
 
-def test_all_references_of_humaneval_pass(humaneval: Benchmark) -> None:
-    assert check_references(humaneval, Limits()) == {}
+def references(benchmark: Benchmark) -> list[Sample]:
+    return [Sample(task.task_id, task.reference) for task in benchmark.tasks]
 
 
 def test_all_references_of_humaneval_pass_with_every_core_busy(humaneval: Benchmark) -> None:
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in os.sched_getaffinity(0)]
     try:
-        assert check_references(humaneval, Limits()) == {}
+        result = grade(references(humaneval), humaneval)
+        assert result.reference_failures == {}
+        assert result.pass_at_k[1] == 1.0
         assert all(process.poll() is None for process in busy)
     finally:
         for process in busy:

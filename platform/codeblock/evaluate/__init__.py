@@ -7,7 +7,8 @@ Generation over a Ray cluster is in `driver.py`; nothing here imports Ray.
 """
 
 from codeblock.evaluate.benchmarks import Benchmark, Task, load
-from codeblock.evaluate.grading import GradeResult, Sample, grade, grade_samples_file
-from codeblock.evaluate.sandbox import Verdict
+from codeblock.evaluate.grading import Settings, grade, grade_samples_file
+from codeblock.evaluate.result import GradeResult, Sample
+from codeblock.sandbox.box import Verdict
 
-__all__ = ["Benchmark", "GradeResult", "Sample", "Task", "Verdict", "grade", "grade_samples_file", "load"]
+__all__ = ["Benchmark", "GradeResult", "Sample", "Settings", "Task", "Verdict", "grade", "grade_samples_file", "load"]

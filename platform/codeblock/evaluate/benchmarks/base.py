@@ -14,10 +14,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
+
+from pyarrow import ArrowException, parquet
 
 from codeblock.errors import CodeBlockError
-from codeblock.evaluate.oracles import Limits, Oracle
+from codeblock.sandbox.oracles import Limits, Oracle
 
 Message = dict[str, str]
 
@@ -37,6 +39,12 @@ class Task:
     """What decides whether a solution is right."""
     limits: Limits = field(default_factory=Limits)
     """The benchmark's official limits."""
+    question: str = ""
+    """What is asked in words, where that is not `prompt`."""
+    head: str = ""
+    """Code that stands before every graded solution (BigCodeBench's calibration)."""
+    needs: tuple[str, ...] = ()
+    """Top-level modules outside the standard library, without which the task cannot be graded."""
 
 
 @dataclass(frozen=True)
@@ -49,25 +57,30 @@ class Benchmark(ABC):
     stops: ClassVar[tuple[str, ...]] = ()
     """Text at which a base model's completion of `text` ends; it is cut off."""
     chat_stops: ClassVar[tuple[str, ...]] = ()
-    """Text at which an answer in a chat ends, such as the fence after a block that `messages` has begun; it is cut off."""
+    """Text at which an answer to `messages` ends; it is cut off."""
+    sample_field: ClassVar[Literal["completion", "solution"]] = "completion"
+    """Field of a samples file in which the public grader looks for what `completion` returns."""
     tasks: list[Task]
 
     @classmethod
-    def read(cls, path: str, limit: int | None) -> Self:
-        """The first `limit` tasks of a JSONL file, which may be compressed with gzip. Raises CodeBlockError."""
-        tasks: list[Task] = []
-        seen: set[str] = set()
-        for place, row in json_lines(Path(path), f"benchmark {cls.name}"):
+    def read(cls, path: Path, limit: int | None) -> Self:
+        """The first `limit` tasks of a file: JSONL, a JSON array or Parquet. Raises CodeBlockError."""
+        return cls(cls.tasks_of(path, limit))
+
+    @classmethod
+    def tasks_of(cls, path: Path, limit: int | None) -> list[Task]:
+        """The first `limit` tasks of a file. Raises CodeBlockError for a bad row, an id twice, and an empty file."""
+        tasks: dict[str, Task] = {}
+        for place, row in rows(path, f"benchmark {cls.name}"):
             if len(tasks) == limit:
                 break
             task = cls.task(row, place)
-            if task.task_id in seen:
+            if task.task_id in tasks:
                 raise CodeBlockError(f"{place}: task_id {task.task_id!r} occurs twice; each task has an id of its own")
-            seen.add(task.task_id)
-            tasks.append(task)
+            tasks[task.task_id] = task
         if not tasks:
             raise CodeBlockError(f"benchmark {cls.name}, {path}: no tasks; the file is empty")
-        return cls(tasks)
+        return list(tasks.values())
 
     @classmethod
     @abstractmethod
@@ -84,11 +97,22 @@ class Benchmark(ABC):
 
     @abstractmethod
     def completion(self, task: Task, answer: str, *, base: bool = False) -> str:
-        """The completion that an answer holds; empty where it holds none. `base`: it went on from `text`, not from a chat."""
+        """What a samples file stores of an answer in `sample_field`; empty where it holds no code.
+
+        `base`: the answer went on from `text`, not from a chat.
+        """
 
     @abstractmethod
     def code(self, task: Task, completion: str) -> str:
-        """The whole solution that a completion stands for."""
+        """The whole solution that a completion of a samples file stands for, `Task.head` before it."""
+
+    def from_solution(self, task: Task, solution: str) -> str:
+        """The whole solution that a `solution` of a samples file stands for: itself, with `Task.head` before it."""
+        return task.head + solution
+
+    def graded(self, task: Task, stored: str) -> str:
+        """The whole solution that the return value of `completion` stands for."""
+        return self.from_solution(task, stored) if self.sample_field == "solution" else self.code(task, stored)
 
 
 def text_field(row: dict[str, Any], key: str, place: str) -> str:
@@ -98,6 +122,48 @@ def text_field(row: dict[str, Any], key: str, place: str) -> str:
         problem = "is missing" if value is None else f"is {type(value).__name__}, not text"
         raise CodeBlockError(f"{place}: field {key!r} {problem}; is this the benchmark's file?")
     return value
+
+
+def list_field(row: dict[str, Any], key: str, place: str) -> list[Any]:
+    """A field of a row that has to be a list. Raises CodeBlockError."""
+    value = row.get(key)
+    if not isinstance(value, list):
+        problem = "is missing" if value is None else f"is {type(value).__name__}, not a list"
+        raise CodeBlockError(f"{place}: field {key!r} {problem}; is this the benchmark's file?")
+    return value
+
+
+def rows(path: Path, what: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Rows of a Parquet file, of a JSON array (.json) or of JSONL (.gz too), each with its place for error messages.
+
+    Raises CodeBlockError where the file cannot be read or a row is not an object.
+    """
+    if path.suffix == ".parquet" and path.is_file():
+        try:
+            found: list[Any] = parquet.read_table(path).to_pylist()
+        except (OSError, ArrowException) as error:
+            raise CodeBlockError(f"{what}: {path} is not readable as Parquet ({_line(error)}); fetch it again") from error
+    elif path.suffix == ".json" and (text := _json_array(path, what)) is not None:
+        found = text
+    else:
+        yield from json_lines(path, what)
+        return
+    for number, row in enumerate(found, 1):
+        yield (place := f"{what}, {path} row {number}"), _mapping(row, place)
+
+
+def _json_array(path: Path, what: str) -> list[Any] | None:
+    """The elements of a file that holds one JSON array; None where it does not start with one."""
+    try:
+        text = path.read_bytes()
+        if not text.lstrip().startswith(b"["):
+            return None
+        array = json.loads(text)
+    except FileNotFoundError:
+        return None  # json_lines says so
+    except (OSError, ValueError, RecursionError) as error:
+        raise CodeBlockError(f"{what}: {path} is not readable ({_line(error)}); fetch it again") from error
+    return array if isinstance(array, list) else None
 
 
 def json_lines(path: Path, what: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -122,6 +188,14 @@ def _object(line: bytes, place: str) -> dict[str, Any]:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise CodeBlockError(f"{place}: not JSON ({error}); mend or remove the line") from error
+    return _mapping(row, place)
+
+
+def _mapping(row: Any, place: str) -> dict[str, Any]:
     if not isinstance(row, dict):
         raise CodeBlockError(f"{place}: a JSON object is needed, not {type(row).__name__}; mend or remove the line")
     return row
+
+
+def _line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from codeblock.evaluate.benchmarks.base import Benchmark, Message, Task, text_field
 from codeblock.evaluate.extract import as_body, defines, extract_code
-from codeblock.evaluate.oracles import Script
+from codeblock.sandbox.oracles import Script
 
 REQUEST = (
     "Complete the following Python function. Answer with a self-contained solution, the whole function with "

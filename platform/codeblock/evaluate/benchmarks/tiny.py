@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from codeblock.evaluate.benchmarks.base import Benchmark, Message, Task, text_field
 from codeblock.evaluate.extract import extract_code
-from codeblock.evaluate.oracles import Script
+from codeblock.sandbox.oracles import Script
 
 
 @dataclass(frozen=True)

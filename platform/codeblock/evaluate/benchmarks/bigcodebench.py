@@ -1,0 +1,120 @@
+"""BigCodeBench (Zhuo et al. 2024, arXiv 2406.15877), Full (1,140 tasks) and Hard (148), as its package 0.2.5 has them.
+
+Complete asks with a docstring, Instruct in words. A sample is graded calibrated: `code_prompt + "\\n    pass\\n" + solution`,
+then the class `TestCases`, all of whose tests have to pass, in the solution's own process.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from codeblock.errors import CodeBlockError
+from codeblock.evaluate.benchmarks.base import Benchmark, Message, Task, text_field
+from codeblock.evaluate.benchmarks.evalplus import CHAT_STOPS, STOPS, chat
+from codeblock.evaluate.sanitize import sanitize_calibrated
+from codeblock.sandbox.oracles import Limits, UnitTest
+
+
+@dataclass(frozen=True)
+class BigCodeBenchComplete(Benchmark):
+    """The prompt is the head of a function with its docstring. A samples file stores the whole solution."""
+
+    name: ClassVar[str] = "bigcodebench_complete"
+    max_new_tokens: ClassVar[int] = 1280
+    stops: ClassVar[tuple[str, ...]] = (*STOPS, "\ndef ", "\nclass ", "\nimport ", "\nfrom ", "\nassert ")
+    chat_stops: ClassVar[tuple[str, ...]] = CHAT_STOPS
+    sample_field = "solution"
+    tasks: list[Task]
+
+    @classmethod
+    def task(cls, row: dict[str, Any], place: str) -> Task:
+        prompt, head = text_field(row, "complete_prompt", place), text_field(row, "code_prompt", place)
+        solution, test = text_field(row, "canonical_solution", place), text_field(row, "test", place)
+        return Task(
+            task_id=text_field(row, "task_id", place),
+            prompt=prompt,
+            entry_point=text_field(row, "entry_point", place),
+            reference=solution,
+            oracle=UnitTest(test),
+            limits=Limits(timeout_seconds=240.0, reference_factor=1.0, total_seconds=240.0, memory_mb=30 * 1024),
+            question=text_field(row, "instruct_prompt", place),
+            head=f"{head}\n    pass\n",
+            needs=_packages(_libraries(row, place), prompt + solution, test),
+        )
+
+    def messages(self, task: Task) -> list[Message]:
+        return chat(f"```\n{task.prompt.strip()}\n```")
+
+    def text(self, task: Task) -> str:
+        return task.prompt
+
+    def completion(self, task: Task, answer: str, *, base: bool = False) -> str:
+        answer = answer.replace("\t", "    ")
+        return sanitize_calibrated(self.text(task) + answer if base else answer, task.entry_point)
+
+    def code(self, task: Task, completion: str) -> str:
+        return task.head + task.prompt + completion
+
+
+@dataclass(frozen=True)
+class BigCodeBenchInstruct(BigCodeBenchComplete):
+    """The same tasks, asked in words; for chat models only."""
+
+    name: ClassVar[str] = "bigcodebench_instruct"
+    tasks: list[Task]
+
+    def messages(self, task: Task) -> list[Message]:
+        return chat(task.question.strip())
+
+    def text(self, task: Task) -> str:  # noqa: ARG002
+        raise CodeBlockError(
+            f"benchmark {self.name}: a base model cannot be asked in words; use {self.name.replace('instruct', 'complete')}, "
+            "or evaluate.prompt=chat for a model that follows a chat"
+        )
+
+
+@dataclass(frozen=True)
+class BigCodeBenchHardComplete(BigCodeBenchComplete):
+    """The 148 hard tasks."""
+
+    name: ClassVar[str] = "bigcodebench_hard_complete"
+    tasks: list[Task]
+
+
+@dataclass(frozen=True)
+class BigCodeBenchHardInstruct(BigCodeBenchInstruct):
+    """The 148 hard tasks, asked in words."""
+
+    name: ClassVar[str] = "bigcodebench_hard_instruct"
+    tasks: list[Task]
+
+
+def _libraries(row: dict[str, Any], place: str) -> list[str]:
+    """The field `libs`: a list, or (in the official file) the text of one."""
+    libraries = row.get("libs")
+    try:
+        libraries = ast.literal_eval(libraries) if isinstance(libraries, str) else libraries
+    except (SyntaxError, ValueError):
+        libraries = None
+    if not isinstance(libraries, list):
+        raise CodeBlockError(f"{place}: field 'libs' is missing or no list; is this the benchmark's file?")
+    return [str(library) for library in libraries]
+
+
+def _packages(libraries: list[str], *sources: str) -> tuple[str, ...]:
+    """Top-level modules outside the standard library that a task names or that its code and tests import."""
+    modules = set(libraries)
+    for source in sources:
+        try:
+            tree = ast.parse(source)
+        except SyntaxError:
+            continue  # its grading says so
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                modules.update(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                modules.add(node.module)
+    return tuple(sorted({module.partition(".")[0] for module in modules} - sys.stdlib_module_names))

@@ -1,0 +1,169 @@
+"""The checker: a trusted helper that holds a solution's answers against the tests, in a process that no solution code runs in.
+
+Standard input is a socket to the grader. A request is JSON with an oracle (none: the last one again) and, as a file
+descriptor, the channel to the solution. The checker forks a child for each; the child's answer is passed on to the grader.
+Only it can say that a solution passed.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import gc
+import json
+import os
+import resource
+import socket
+import types
+from typing import Any
+
+from codeblock.sandbox import wire
+from codeblock.sandbox.compare import same
+from codeblock.sandbox.remote import LostError, Peer, SolutionError
+from codeblock.sandbox.server import receive, send, take_connection
+from codeblock.sandbox.wire import Channel
+
+TESTS = "<tests>"
+MAX_ANSWER_BYTES = 64 << 20
+MEMORY_BYTES = 8 << 30
+GRACE_SECONDS = 30
+Answer = dict[str, Any]
+
+
+def main() -> None:
+    """Answer requests until the grader is gone."""
+    wire.unlimited_integers()
+    connection = take_connection()
+    oracle: dict[str, Any] = {}
+    with contextlib.suppress(EOFError, OSError):
+        send(connection, {"missing": []})
+        while True:
+            request, channel = receive(connection)
+            if "oracle" in request:
+                oracle = loaded(request["oracle"])
+                gc.collect()
+                gc.freeze()
+            send(connection, in_child(request, oracle, channel))
+
+
+def loaded(oracle: dict[str, Any]) -> dict[str, Any]:
+    """An oracle with what its children share: compiled tests, values of inputs and expected outputs."""
+    if oracle["kind"] == "script":
+        test = compile(oracle["test"], TESTS, "exec", dont_inherit=True)
+        return {**oracle, "setup": compile(oracle["setup"], "<setup>", "exec", dont_inherit=True), "test": test}
+    with contextlib.suppress(ImportError):
+        import numpy  # noqa: F401  loaded once, not in each child
+    parts: dict[str, Any] = {key: wire.loads(oracle[key], no_handle) for key in ("inputs", "expected") if key in oracle}
+    return {**oracle, **parts, "inputs_text": oracle["inputs"]}
+
+
+def no_handle(_: Any) -> Any:
+    raise ValueError("a value that cannot leave its process")
+
+
+def in_child(request: dict[str, Any], oracle: dict[str, Any], channel: int) -> Answer:
+    """The answer of a fork that holds one solution against the oracle."""
+    answer_in, answer_out = os.pipe2(os.O_CLOEXEC)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.close(answer_in)
+            bound = int(request["seconds"]) + GRACE_SECONDS
+            resource.setrlimit(resource.RLIMIT_CPU, (bound, bound))
+            resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+            answer = answer_of(request, oracle, Channel(socket.socket(fileno=channel)))
+            with os.fdopen(answer_out, "wb") as file:
+                file.write(json.dumps(answer).encode())
+        finally:
+            os._exit(0)
+    os.close(channel)
+    os.close(answer_out)
+    with os.fdopen(answer_in, "rb") as file:
+        text = file.read()
+    _, status = os.waitpid(pid, 0)
+    if not text:
+        return failed("checker_died", f"the checker ended with status {status}")
+    return dict(json.loads(text))
+
+
+def failed(verdict: str, error: str, **more: Any) -> Answer:
+    return {"verdict": verdict, "error": error, **more}
+
+
+def answer_of(request: dict[str, Any], oracle: dict[str, Any], channel: Channel) -> Answer:
+    """Hold the solution against the oracle. "lost" where its process ended first: the grader knows how."""
+    base = {"base": None} if oracle["kind"] == "cases" else {}
+    try:
+        peer = Peer(channel)
+        if oracle["kind"] == "script":
+            return run_script(oracle, peer)
+        if request.get("collect"):
+            return collect(request["limits"], oracle, peer)
+        return run_cases(request["limits"], oracle, peer)
+    except LostError:
+        return failed("lost", "", **base)
+    except SolutionError as error:
+        return failed(error.verdict, error.text, **base)
+    except MemoryError:
+        return failed("out_of_memory", "what the solution returned does not fit into memory")
+    except AssertionError as error:
+        return failed("wrong_answer", wire.describe(error, TESTS))
+    except BaseException as error:
+        return failed("exception", wire.describe(error, TESTS))
+
+
+def run_script(oracle: dict[str, Any], peer: Peer) -> Answer:
+    """Run test code in which the names that nothing trusted defines are the solution's."""
+    module = types.ModuleType("tests")
+    exec(oracle["setup"], module.__dict__)
+    trusted = {*vars(builtins), *module.__dict__} - {oracle["calls"]}
+    wanted = names_in(oracle["test"]) | {oracle["calls"]}
+    for name in (wanted & peer.names) - trusted:
+        module.__dict__[name] = peer.named(name)
+    if oracle["calls"] not in peer.names:
+        module.__dict__.pop(oracle["calls"], None)
+    try:
+        exec(oracle["test"], module.__dict__)
+    except SolutionError:
+        raise
+    except BaseException as error:
+        # The tests let an error of the solution through: it is the solution's, whatever its type.
+        if (told := peer.told_of(error)) is not None:
+            raise told from error
+        raise
+    return {"verdict": "passed", "error": ""}
+
+
+def names_in(code: types.CodeType) -> set[str]:
+    """All names that code looks up, in its functions too."""
+    return set(code.co_names).union(*(names_in(const) for const in code.co_consts if isinstance(const, types.CodeType)))
+
+
+def run_cases(limits: list[float], oracle: dict[str, Any], peer: Peer) -> Answer:
+    """Hold each output against the expected one, up to the first that differs."""
+    outputs = peer.outputs(oracle["calls"], limits, oracle["inputs_text"])
+    for number, (arguments, expected) in enumerate(zip(oracle["inputs"], oracle["expected"], strict=True)):
+        base = "passed" if number >= oracle["base"] else None
+        place = f"{'base' if base is None else 'plus'} input {number + 1}"
+        try:
+            output, _ = next(outputs)
+            if not same(oracle["compare"], output, expected, arguments, oracle["atol"]):
+                return failed("wrong_answer", f"{place}: {peer.shown(output)}, not {peer.shown(expected)}", base=base)
+        except LostError:
+            return failed("lost", place, base=base)
+        except SolutionError as error:
+            return failed(error.verdict, f"{place}: {error.text}", base=base)
+        except MemoryError:
+            return failed("out_of_memory", f"{place}: the output does not fit into memory", base=base)
+        except Exception as error:
+            return failed("wrong_answer", f"{place}: {wire.describe(error, TESTS)}", base=base)
+    return {"verdict": "passed", "error": "", "base": "passed"}
+
+
+def collect(limits: list[float], oracle: dict[str, Any], peer: Peer) -> Answer:
+    """The outputs of the reference as text, and the seconds of each."""
+    values, seconds = [], []
+    for output, spent in peer.outputs(oracle["calls"], limits, oracle["inputs_text"]):
+        values.append(output)
+        seconds.append(spent)
+    return {"verdict": "passed", "error": "", "expected": wire.dumps(values, no_handle), "seconds": seconds}

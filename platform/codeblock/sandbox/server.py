@@ -1,0 +1,175 @@
+"""The helper process that forks a child for each solution: one clean, single-threaded Python behind the walls.
+
+A fork of this small process costs far less than a new interpreter, and modules that solutions often import are loaded already.
+Standard input is a socket to the grader. A request is JSON with the solution and, as a file descriptor, the channel on which
+the child answers calls; the answer says how the child ended. Life of a solution: fork; in the child closed files, the walls'
+confinement, the code, calls; then the end, the time limit or the grader's word, and every descendant is killed.
+
+The modules beside this one that run here use the standard library alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import struct
+import time
+from pathlib import Path
+from typing import Any, NoReturn
+
+from codeblock.sandbox import solve
+from codeblock.sandbox.limits import cpu_seconds
+from codeblock.sandbox.solve import waited_seconds
+from codeblock.sandbox.walls import Walls, build_walls
+
+PRELOADED = (
+    "abc bisect collections copy dataclasses datetime decimal enum fractions functools hashlib heapq itertools json math "
+    "operator random re statistics string threading typing unittest unittest.mock"
+)
+"""Modules of the standard library that solutions and tests often import."""
+
+MAX_WAIT_FACTOR = 10
+"""A program that waits for a core is given up after this many times its limit."""
+READY = b"ready"
+STOP = b"s"
+
+
+def main() -> None:
+    """Answer requests until the grader is gone."""
+    for name in PRELOADED.split():
+        __import__(name)
+    connection = take_connection()
+    settings, _ = receive(connection)
+    walls = build_walls(**settings)
+    wakeup, wakeup_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wakeup_end, warn_on_full_buffer=False)
+    gc.collect()
+    gc.freeze()
+    with contextlib.suppress(EOFError, OSError):
+        send(connection, {"missing": walls.missing()})
+        while True:
+            request, channel = receive(connection)
+            answer, stopped = run(request, channel, walls, connection, wakeup)
+            send(connection, answer)
+            if not stopped and connection.recv(1) != STOP:
+                return
+
+
+def take_connection() -> socket.socket:
+    """The socket that is standard input, under another number; standard input is empty from then on."""
+    connection = socket.socket(fileno=os.dup(0))
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    os.dup2(null, 0)
+    return connection
+
+
+def receive(connection: socket.socket) -> tuple[dict[str, Any], int]:
+    """A request, and the file descriptor that came with it (-1: none). Raises EOFError."""
+    head, descriptors, _, _ = socket.recv_fds(connection, 4, 1)
+    while len(head) < 4:
+        piece = connection.recv(4 - len(head))
+        if not piece:
+            raise EOFError
+        head += piece
+    (size,), body = struct.unpack("<I", head), bytearray()
+    while len(body) < size:
+        piece = connection.recv(size - len(body))
+        if not piece:
+            raise EOFError
+        body += piece
+    return json.loads(body), descriptors[0] if descriptors else -1
+
+
+def send(connection: socket.socket, answer: dict[str, Any]) -> None:
+    body = json.dumps(answer).encode()
+    connection.sendall(struct.pack("<I", len(body)) + body)
+
+
+def run(
+    request: dict[str, Any], channel: int, walls: Walls, connection: socket.socket, wakeup: int
+) -> tuple[dict[str, Any], bool]:
+    """Run one solution to its end; leave no process and no file of it behind. The answer, and whether the grader ended it."""
+    scratch = walls.new_scratch()
+    ready_in, ready_out = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    started = time.monotonic()
+    pid = os.fork()
+    if pid == 0:
+        child(request, channel, ready_out, walls, scratch)
+    os.close(channel)
+    os.close(ready_out)
+    end, status, usage, seconds = wait(pid, started, request["timeout_seconds"], connection.fileno(), wakeup)
+    left = walls.kill_rest()
+    ready = os.read(ready_in, 4096)
+    os.close(ready_in)
+    walls.clean()
+    if end == "ended":
+        end, detail = ended(status, usage.ru_utime + usage.ru_stime, cpu_seconds(request["timeout_seconds"]))
+    else:
+        detail = f"no end after {request['timeout_seconds']:g} s"
+    if ready != READY and end != "stopped":
+        end, detail = "setup", f"the limits could not be set ({ready.decode(errors='replace')})"
+    if left:
+        end, detail = "left", f"{left} processes of the program could not be killed"
+    return {"end": end, "detail": detail, "seconds": seconds}, end == "stopped"
+
+
+def wait(pid: int, started: float, limit: float, grader: int, wakeup: int) -> tuple[str, int, resource.struct_rusage, float]:
+    """Wait for the child's end, the grader's word or the limit; how it came, and the seconds used.
+
+    Seconds that the child was ready to run and waited for a core do not count: a busy machine gives the same verdicts.
+    """
+    end = "ended"
+    while True:
+        now = time.monotonic()
+        seconds = max(now - started - waited_seconds(pid), 0.0)  # read before the child is reaped
+        done, status, usage = os.wait4(pid, os.WNOHANG)
+        if done:
+            return end, status, usage, seconds
+        if end != "ended" or seconds >= limit or now - started >= limit * MAX_WAIT_FACTOR:
+            kill(pid)
+            _, status, usage = os.wait4(pid, 0)
+            return "timeout" if end == "ended" else end, status, usage, seconds
+        ready = select.select([wakeup, grader], [], [], limit - seconds)[0]
+        if wakeup in ready:
+            with contextlib.suppress(BlockingIOError):
+                os.read(wakeup, 4096)
+        if grader in ready:
+            with contextlib.suppress(OSError):
+                os.read(grader, 1)
+            end = "stopped"
+
+
+def kill(pid: int) -> None:
+    for send_signal in (os.kill, os.killpg):  # the group does not exist before the child has made it
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            send_signal(pid, signal.SIGKILL)
+
+
+def ended(status: int, cpu: float, cpu_limit: int) -> tuple[str, str]:
+    """How a child ended by itself."""
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        if number == signal.SIGXCPU or (number == signal.SIGKILL and cpu >= cpu_limit):
+            return "timeout", f"more than {cpu_limit} s of CPU time"
+        return "killed", f"killed by {signal.Signals(number).name if number in list(signal.Signals) else number}"
+    return "exit", f"exit with code {os.WEXITSTATUS(status)} before the tests ended"
+
+
+def child(request: dict[str, Any], channel: int, ready: int, walls: Walls, scratch: Path) -> NoReturn:
+    """Close everything, build the last walls, run the solution. Never returns."""
+    leave = os._exit
+    try:
+        walls.confine(scratch, timeout_seconds=request["timeout_seconds"], memory_mb=request["memory_mb"])
+        os.write(ready, READY)  # sent before the code runs, so no code can feign a failure of the harness
+        connection = solve.close_files(channel)
+    except BaseException as error:
+        os.write(ready, repr(error).encode())
+        leave(1)
+    solve.child(request, connection, leave)

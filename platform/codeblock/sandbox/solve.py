@@ -1,0 +1,195 @@
+"""The process of one solution: it executes model-written code and answers calls to it until the channel closes.
+
+Nothing here decides a verdict but for `unittest`, whose tests share this process. Standard library alone.
+
+Messages from the checker, lists of a word and its arguments; each is answered by `["value", ...]` or `["error", ...]`:
+`global name`, `call target args kwargs`, `attribute target name`, `operator name args`, `next target`, and `cases name limits
+inputs`, which is answered once for each input.
+"""
+
+from __future__ import annotations
+
+import operator
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from codeblock.sandbox import unit, wire
+from codeblock.sandbox.wire import Channel, ClosedError
+
+SOLUTION = "<solution>"
+"""File name of the solution in tracebacks."""
+OPERATORS: dict[str, Callable[..., Any]] = {
+    **{"iter": iter, "len": len, "bool": bool, "int": int, "float": float, "str": str},
+    **{"eq": operator.eq, "getitem": operator.getitem, "setitem": operator.setitem},
+}
+MUTABLE = (list, dict, set, bytearray)
+
+
+class SlowError(Exception):
+    """One input took too long. An `Exception`, as in EvalPlus: a solution may catch it."""
+
+
+def child(request: dict[str, Any], connection: socket.socket, leave: Any) -> NoReturn:
+    """Execute the solution and answer until the channel closes. Never returns; `leave` ends the process."""
+    solution = Solution(Channel(connection))
+    try:
+        answer = solution.execute(request["code"])
+        if request["mode"] == "unittest" and answer is None:
+            answer = unit.run_tests(solution.module, request["test"], request["name"])
+        solution.send(answer or ["ready", [name for name in solution.module.__dict__ if type(name) is str]])
+        if request["mode"] == "serve" and answer is None:
+            solution.answer_calls()
+    except (ClosedError, ValueError, RecursionError):
+        pass  # the checker has its verdict, or a message that cannot be: it sees the end of the channel
+    finally:
+        leave(0)
+    raise AssertionError("not reached")
+
+
+class Solution:
+    """The solution's module, and the objects of it that the checker holds handles to."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self.module = types.ModuleType("program")
+        self.held: list[Any] = []
+        self.pid = os.getpid()
+        self._this_process, self._leave = os.getpid, os._exit
+
+    def execute(self, code: str) -> list[Any] | None:
+        """Run the solution's module; None, or the message that says how it failed."""
+        # A module that can be found by its name: dataclasses and pickle look it up.
+        sys.modules["program"] = sys.modules["__main__"] = self.module
+        sys.argv = ["program"]
+        try:
+            compiled = compile(code, SOLUTION, "exec", dont_inherit=True)
+        except (SyntaxError, ValueError, RecursionError, OverflowError) as error:
+            return ["failed", "syntax_error", wire.describe(error, SOLUTION)]
+        except MemoryError:
+            return ["failed", "out_of_memory", "MemoryError"]
+        try:
+            exec(compiled, self.module.__dict__)
+        except MemoryError:
+            return ["failed", "out_of_memory", "MemoryError"]
+        except BaseException as error:
+            return ["failed", "exception", wire.describe(error, SOLUTION)]
+        return None
+
+    def answer_calls(self) -> None:
+        """Answer messages. Raises ClosedError where the checker is done."""
+        while True:
+            message = wire.loads(self.channel.receive(), self.value_of)
+            if message[0] == "cases":
+                self.answer_cases(*message[1:])
+            else:
+                self.send(self.attempt(getattr(self, f"do_{message[0]}"), *message[1:]))
+
+    def attempt(self, action: Any, *arguments: Any) -> list[Any]:
+        """The value of an action, or its error."""
+        try:
+            return ["value", *action(*arguments)]
+        except MemoryError:
+            return ["error", ["MemoryError"], "MemoryError"]
+        except BaseException as error:
+            names = [kind.__name__ for kind in type(error).__mro__]
+            return ["error", names, wire.describe(error, SOLUTION)]
+
+    def do_global(self, name: str) -> tuple[Any]:
+        return (self.module.__dict__[name],)
+
+    def do_call(self, function: Any, arguments: list[Any], keywords: dict[str, Any]) -> tuple[Any, Any]:
+        if not any(isinstance(argument, MUTABLE) for argument in arguments):
+            return function(*arguments, **keywords), None
+        before = wire.dumps(arguments, self.handle)
+        value = function(*arguments, **keywords)
+        return value, arguments if wire.dumps(arguments, self.handle) != before else None
+
+    def do_attribute(self, target: Any, name: str) -> tuple[Any]:
+        return (getattr(target, name),)
+
+    def do_operator(self, name: str, arguments: list[Any]) -> tuple[Any]:
+        return (OPERATORS[name](*arguments),)
+
+    def do_next(self, target: Any) -> tuple[Any]:
+        return (next(target),)
+
+    def answer_cases(self, name: str, limits: list[float], inputs: list[list[Any]]) -> None:
+        """Call a function on each input, each within its limit in seconds; send every output with the seconds it took."""
+        function = self.module.__dict__.get(name)
+        for limit, arguments in zip(limits, inputs, strict=True):
+            alarm = Alarm(limit)
+            started = time.perf_counter()
+            answer = self.attempt(lambda arguments=arguments: (function(*arguments),))  # type: ignore[misc]
+            seconds = time.perf_counter() - started
+            alarm.stop()
+            self.send([*answer, seconds])
+
+    def send(self, message: list[Any]) -> None:
+        """Send an answer; what cannot be sent is an error of its own."""
+        if self._this_process() != self.pid:  # a fork of the solution comes back to here as well
+            self._leave(0)
+        try:
+            text = wire.dumps(message, self.handle)
+        except MemoryError:
+            text = wire.dumps(["error", ["MemoryError"], "MemoryError: the value is too large", 0.0], self.handle)
+        except ClosedError:
+            raise
+        except BaseException as error:
+            text = wire.dumps(["error", ["ValueError"], f"a value cannot be read: {type(error).__name__}", 0.0], self.handle)
+        self.channel.send(text)
+
+    def handle(self, value: Any) -> list[Any]:
+        """The stand-in of an object that stays here."""
+        self.held.append(value)
+        return [len(self.held) - 1, type(value).__name__]
+
+    def value_of(self, handle: Any) -> Any:
+        return self.held[handle]
+
+
+class Alarm:
+    """Raises SlowError in this process when an input took its seconds, less those that it waited for a core."""
+
+    def __init__(self, limit: float) -> None:
+        self.limit, self.started, self.waited = limit, time.monotonic(), waited_seconds()
+        signal.signal(signal.SIGALRM, self.ring)
+        signal.setitimer(signal.ITIMER_REAL, limit)
+
+    def ring(self, *_: object) -> None:
+        left = self.limit - (time.monotonic() - self.started) + (waited_seconds() - self.waited)
+        if left > 0.001:
+            signal.setitimer(signal.ITIMER_REAL, left)
+        else:
+            raise SlowError(f"no output after {self.limit:g} s")
+
+    def stop(self) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def waited_seconds(pid: int | str = "self") -> float:
+    """Seconds that a process was ready to run and waited for a core, by the kernel's count; 0 where it keeps none."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_bytes().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0
+
+
+def close_files(kept: int) -> socket.socket:
+    """Point the standard streams at /dev/null, close everything else but the channel; the channel."""
+    null = os.open("/dev/null", os.O_RDWR)
+    for descriptor in range(3):
+        os.dup2(null, descriptor)
+    number = 32 + os.urandom(1)[0] % 32
+    if kept != number:
+        os.dup2(kept, number, inheritable=False)
+    os.closerange(3, number)
+    os.closerange(number + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    return socket.socket(fileno=number)
