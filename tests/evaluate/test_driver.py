@@ -146,7 +146,7 @@ def test_verdicts_are_on_disk_and_the_samples_file_gives_them_again(
 ) -> None:
     output, _ = evaluated
     verdicts = pq.read_table(output / "verdicts.parquet")
-    assert verdicts.column_names == ["task_id", "sample", "verdict", "seconds", "error"]
+    assert verdicts.column_names == ["task_id", "sample", "verdict", "base_verdict", "seconds", "error"]
     again = grade_samples_file(output / "samples.jsonl", tiny).table()
     for column in ("task_id", "verdict", "error"):
         assert verdicts.column(column).to_pylist() == again.column(column).to_pylist()
@@ -171,6 +171,7 @@ def test_an_answer_is_read_as_what_it_was_asked_for_and_stored_where_graders_loo
 SAMPLED = EvaluateConfig(prompt="base", max_new_tokens=24, batch_size=2, samples=10, temperature=0.8, top_p=0.95)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_goes_on_with_the_samples_that_are_missing(
     ray_cluster: None, model_directory: Path, tiny: Benchmark, loaded: tuple[Any, Any], tmp_path: Path
 ) -> None:

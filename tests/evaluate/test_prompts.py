@@ -8,11 +8,12 @@ from typing import Any, ClassVar
 
 import pytest
 
+from codeblock.errors import CodeBlockError
 from codeblock.evaluate.answers import sample_seed
 from codeblock.evaluate.benchmarks import Benchmark, Task
 from codeblock.evaluate.benchmarks.base import Message
 from codeblock.evaluate.benchmarks.tiny import Tiny
-from codeblock.evaluate.prompts import goes_on_from_text, make_requests
+from codeblock.evaluate.prompts import check_prompts, goes_on_from_text, make_requests
 from codeblock.models import DEFAULT_TEMPLATE, load_tokenizer
 
 
@@ -95,3 +96,17 @@ def test_each_sample_is_a_request_with_its_own_seed(chat_tokenizer: Any, tiny: B
     assert [(each.task_id, each.sample) for each in requests] == [("t/0", 0), ("t/0", 3), ("t/1", 0)]
     assert [each.seed for each in requests] == [sample_seed(5, each.task_id, each.sample) for each in requests]
     assert requests[0].ids == requests[1].ids != requests[2].ids
+
+
+class InWords(Tiny):
+    """A benchmark for chat models only, as BigCodeBench-Instruct."""
+
+    def text(self, task: Task) -> str:
+        raise CodeBlockError("cannot be asked in words")
+
+
+def test_a_benchmark_that_a_base_model_cannot_be_asked_is_refused(chat_tokenizer: Any, tiny: Benchmark) -> None:
+    benchmarks = [tiny, InWords(tiny.tasks)]
+    check_prompts(chat_tokenizer, benchmarks, "auto")
+    with pytest.raises(CodeBlockError, match="cannot be asked in words"):
+        check_prompts(chat_tokenizer, benchmarks, "base")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 from codeblock.evaluate.answers import Request, sample_seed
@@ -26,6 +26,12 @@ def make_requests(
         ids, begun = prompts[task.task_id]
         requests.append(Request(task.task_id, sample, ids, begun, base, stops, seed=sample_seed(seed, task.task_id, sample)))
     return requests
+
+
+def check_prompts(tokenizer: Any, benchmarks: Iterable[Benchmark], prompt: PromptKind) -> None:
+    """Raise CodeBlockError where one of the benchmarks cannot be asked in this way."""
+    for benchmark in benchmarks:
+        make_requests(tokenizer, benchmark, [(benchmark.tasks[0], 0)], prompt, 0)
 
 
 def goes_on_from_text(tokenizer: Any, prompt: PromptKind) -> bool:
