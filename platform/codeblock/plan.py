@@ -28,7 +28,7 @@ VERSION = {
     "scored": 1,
     "selected": 2,
     "trained": 1,
-    "evaluated": 1,
+    "evaluated": 2,
 }
 """Raised with each change of a stage's code that changes its output: older results are then no longer valid."""
 
@@ -175,6 +175,8 @@ def _arm(plan: Plan, name: str, tiny_step: Step | None, cache: Path) -> ArmPlan:
 def _evaluation(config: Config, arm: str, benchmark: str, path: str, model: str, tiny_step: Step | None, cache: Path) -> Step:
     tasks = _tasks(benchmark, path, tiny_step)
     settings = {key: value for key, value in config.evaluate.identity().items() if key != "benchmarks"}
+    if config.evaluate.temperature > 0:
+        settings["seed"] = config.seed
     return _step(cache, "evaluated", f"evaluate[{arm}, {benchmark}]", benchmark=benchmark, tasks=tasks, model=model, **settings)
 
 
