@@ -41,6 +41,7 @@ def test_a_dumped_config_loads_to_the_same(tmp_path):
         ("select.scope=datset", r"select.scope: .*'dataset'"),
         ("train.steps.x=1", r"train.steps is a value, not a section"),
         ("pairs=5", r"pairs: .*found 5"),
+        ("evaluate.samples=4", r"evaluate.samples=4 needs evaluate.temperature above 0"),
         ("arms={}", r"name at least one arm"),
         ("train.steps", r"write section.key=value"),
     ],

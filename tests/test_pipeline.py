@@ -178,6 +178,27 @@ def test_pairs_are_decontaminated_of_every_benchmark_but_the_embedded_one(settin
     assert embedded.filtered.identity["benchmarks"] == {}
 
 
+def evaluations(plan):
+    return [step.key for arm in plan.arms for step in arm.evaluated.values()]
+
+
+def test_how_answers_are_made_names_an_evaluation_and_how_it_is_carried_out_does_not(setting):
+    greedy = evaluations(plan_of(setting))
+    for same in ("evaluate.engine=vllm", "evaluate.batch_size=3", "cluster.actors=2"):
+        assert evaluations(plan_of(setting, same)) == greedy
+    for other in ("prompt=base", "temperature=0.5", "top_p=0.9", "max_new_tokens=9", "dtype=bfloat16"):
+        assert not set(evaluations(plan_of(setting, f"evaluate.{other}"))) & set(greedy)
+
+
+def test_the_seed_names_an_evaluation_only_where_answers_are_sampled(setting):
+    def untrained(*overrides):
+        return plan_of(setting, *overrides).arms[0].evaluated["tiny"].key
+
+    assert untrained("seed=1") == untrained("seed=2")
+    assert untrained("evaluate.temperature=0.5", "seed=1") != untrained("evaluate.temperature=0.5", "seed=2")
+    assert untrained("evaluate.temperature=0.5", "evaluate.samples=2") != untrained("evaluate.temperature=0.5")
+
+
 def test_filters_that_are_off_have_no_step(setting):
     off = ["filter.near_duplicates=null", "filter.decontaminate=false"]
     plan, rated = plan_of(setting, *off), plan_of(setting, *off, "filter.rating={url: 'http://x', model: m}")
@@ -288,6 +309,7 @@ def test_samples_made_elsewhere_are_graded(finished, capsys):
             "no answer (",
         ),
         (["filter.rating={url: 'http://127.0.0.1:9/v1', model: m, key_env: NO_SUCH_KEY}"], "key_env=NO_SUCH_KEY: not set"),
+        (["evaluate.engine=vllm"], "evaluate.engine=vllm: "),  # not installed, or no GPU asked for
         (["cluster.train_workers=3"], "3 x 1 CPU asked, the cluster has 2 CPU"),
         (["cluster.gpus_per_worker=1"], "1 x 1 GPU asked, the cluster has 0 GPU"),
     ],

@@ -174,6 +174,22 @@ def doctor(storage: Annotated[Path, typer.Option(help="Directory to check.")] = 
         raise typer.Exit(1)
 
 
+@app.command(epilog="Example: `codeblock benchmark-env bigcodebench --out envs/bigcodebench`")
+def benchmark_env(
+    benchmark: Annotated[str, typer.Argument(help="Benchmark whose solutions need packages: bigcodebench.")],
+    out: Annotated[Path, typer.Option(help="Directory of the environment, several GB.")],
+    python: Annotated[str, typer.Option(help="A Python 3.11.")] = sys.executable,
+) -> None:
+    """Make the environment in which a benchmark's solutions find the packages that they need."""
+    from codeblock.evaluate.environment import fetch_corpora, make_environment
+
+    interpreter = make_environment(benchmark, out, python)
+    missing = fetch_corpora(interpreter)
+    if missing:
+        errors.print(f"not fetched: nltk's {', '.join(missing)}; the tasks that read them fail", soft_wrap=True)
+    console.print(f"made; set evaluate.pythons.{benchmark}={escape(str(interpreter))}", soft_wrap=True)
+
+
 @app.command(epilog="Example: `codeblock ui --port 5000`")
 def ui(
     storage: Annotated[Path, typer.Option(help="Storage of the runs.")] = Path("runs"),

@@ -274,7 +274,7 @@ class EvaluateConfig(Section):
     limit: int | None = Field(None, ge=1)
     """Grade only the first tasks of each benchmark."""
     prompt: Literal["auto", "chat", "base"] = "auto"
-    """Ask in a chat, or let the model go on from the benchmark's text; auto: a chat where the tokenizer has a template."""
+    """Ask in a chat, or let the model go on from the benchmark's text; auto: a chat where the tokenizer brings a template."""
     samples: int = Field(1, ge=1)
     """Answers to each task."""
     temperature: float = Field(0.0, ge=0)
@@ -297,6 +297,14 @@ class EvaluateConfig(Section):
     """Python interpreters by benchmark, for one whose solutions need packages of their own (`codeblock benchmark-env`)."""
     allow_missing_layers: bool = execution(False)
     """Grade where this machine lacks layers of the sandbox."""
+
+    @model_validator(mode="after")
+    def _samples_differ(self) -> EvaluateConfig:
+        if self.samples > 1 and self.temperature == 0:
+            raise ValueError(
+                f"evaluate.samples={self.samples} needs evaluate.temperature above 0: greedy answers are all the same"
+            )
+        return self
 
 
 class ClusterConfig(Section):

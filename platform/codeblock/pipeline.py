@@ -14,17 +14,19 @@ from codeblock import tiny
 from codeblock.arms import ArmPlan, Model, Round
 from codeblock.cache import check_storage
 from codeblock.cluster import preflight, ray_session
-from codeblock.config import Config
+from codeblock.config import TINY, Config
 from codeblock.console import counter, say, stage_line
 from codeblock.evaluate.benchmarks import load
 from codeblock.evaluate.driver import evaluate
 from codeblock.evaluate.grading import check_sandbox
+from codeblock.evaluate.prompts import check_prompts
+from codeblock.evaluate.vllm_engine import check_vllm
 from codeblock.filter.contamination import Reference
 from codeblock.filter.driver import filter_pairs
 from codeblock.filter.embed import embed
 from codeblock.filter.long_tail import check_installed, long_tail
 from codeblock.filter.rating import check_endpoint
-from codeblock.models import context_length
+from codeblock.models import context_length, load_tokenizer
 from codeblock.pairs.stage import read_pairs
 from codeblock.plan import Plan, make_plan
 from codeblock.prepare.driver import prepare
@@ -46,7 +48,7 @@ def run(config: Config, until: Until = "evaluate") -> Comparison:
     plan = make_plan(config, check_storage(config.storage))
     _check_filters(plan)
     if until == "evaluate":
-        _check_sandbox(plan)
+        _check_evaluation(plan)
     with ray_session(config.cluster):
         preflight(config.cluster)
         comparison = run_data(plan, until)
@@ -118,7 +120,15 @@ def run_arm(plan: Plan, arm: ArmPlan, until: Until) -> ArmResult:
     if until == "evaluate":
         for name, step in arm.evaluated.items():
             benchmark = load(name, plan.benchmark_path(name), config.evaluate.limit)
-            work = partial(evaluate, model.path, model.revision, benchmark, config=config.evaluate, cluster=config.cluster)
+            work = partial(
+                evaluate,
+                model.path,
+                model.revision,
+                benchmark,
+                config=config.evaluate,
+                cluster=config.cluster,
+                seed=config.seed,
+            )
             with stage_line(step):
                 result.evaluated[name] = step.run(work, resume=True)
     return result
@@ -171,12 +181,17 @@ def _check_filters(plan: Plan) -> None:
         check_installed()
 
 
-def _check_sandbox(plan: Plan) -> None:
-    """Refuse a machine without the walls that grading needs, before anything is trained."""
+def _check_evaluation(plan: Plan) -> None:
+    """Refuse before anything is trained: a machine without the walls or the engine, and a benchmark that cannot be asked."""
+    config = plan.config.evaluate
     todo = {name for arm in plan.arms for name, step in arm.evaluated.items() if step.facts is None}
-    pythons = plan.config.evaluate.pythons
-    for python in {pythons.get(name) for name in todo}:
-        check_sandbox(python, plan.config.evaluate.allow_missing_layers)
+    for python in {config.pythons.get(name) for name in todo}:
+        check_sandbox(python, config.allow_missing_layers)
+    if todo and config.engine == "vllm":
+        check_vllm(plan.config.cluster)
+    if todo and plan.config.model.path != TINY:
+        benchmarks = [load(name, plan.benchmark_path(name), config.limit) for name in sorted(todo)]
+        check_prompts(load_tokenizer(plan.model.path, plan.model.revision), benchmarks, config.prompt)
 
 
 def _build_tiny(seed: int, output: Path) -> dict[str, Any]:

@@ -6,9 +6,7 @@ fits and leaves pairs, tokens and scores where they are.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ from codeblock import tiny
 from codeblock.arms import ArmPlan, Model, plan_rounds
 from codeblock.cache import Step
 from codeblock.config import TINY, Config
-from codeblock.evaluate.benchmarks import load
+from codeblock.evaluate.benchmarks import tasks_fingerprint
 from codeblock.fingerprint import model_fingerprint
 from codeblock.pairs.files import InputFile, find_files, fingerprint
 
@@ -30,7 +28,7 @@ VERSION = {
     "scored": 1,
     "selected": 2,
     "trained": 1,
-    "evaluated": 1,
+    "evaluated": 2,
 }
 """Raised with each change of a stage's code that changes its output: older results are then no longer valid."""
 
@@ -177,11 +175,12 @@ def _arm(plan: Plan, name: str, tiny_step: Step | None, cache: Path) -> ArmPlan:
 def _evaluation(config: Config, arm: str, benchmark: str, path: str, model: str, tiny_step: Step | None, cache: Path) -> Step:
     tasks = _tasks(benchmark, path, tiny_step)
     settings = {key: value for key, value in config.evaluate.identity().items() if key != "benchmarks"}
+    if config.evaluate.temperature > 0:
+        settings["seed"] = config.seed
     return _step(cache, "evaluated", f"evaluate[{arm}, {benchmark}]", benchmark=benchmark, tasks=tasks, model=model, **settings)
 
 
 def _tasks(benchmark: str, path: str, tiny_step: Step | None) -> str:
     if path == TINY and tiny_step is not None:
         return f"tiny:{tiny_step.key}"
-    tasks = [asdict(task) for task in load(benchmark, path).tasks]
-    return hashlib.sha256(json.dumps(tasks).encode()).hexdigest()
+    return tasks_fingerprint(benchmark, path)

@@ -72,7 +72,7 @@ def _warn(arm: ArmResult) -> None:
         if facts["missing_layers"]:
             say(f"note: {place}: graded without layers of the sandbox: {'; '.join(facts['missing_layers'])}")
         if facts["truncated"]:
-            say(f"note: {place}: {facts['truncated']} of {facts['tasks']} answers were cut before they ended")
+            say(f"note: {place}: {facts['truncated']} of {facts['samples']} answers were cut before they ended")
 
 
 def present_grades(samples: Path, benchmark: Benchmark, settings: Settings, output: Path | None) -> None:

@@ -1,7 +1,7 @@
-"""Generate answers to a benchmark in a Ray Data actor pool, then grade them on this machine.
+"""Generate answers to a benchmark over a Ray cluster, then grade them on this machine.
 
-output/answers/part-*.json   one per chunk, each whole or absent: a run that was cut off generates only what is missing
-output/samples.jsonl         task_id, completion, answer: a file that public graders read
+output/answers/part-*.json   answers.Answer, parts whole or absent: a run that was cut off generates what is missing
+output/samples.jsonl         task_id, sample, completion (or solution), answer: a file that public graders read
 output/verdicts.parquet      task_id, sample, verdict, seconds, error
 """
 
@@ -11,45 +11,45 @@ import hashlib
 import json
 import time
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from codeblock import tables
+from codeblock import models, tables
 from codeblock.cluster import map_parts, peak_of
 from codeblock.config import ClusterConfig, EvaluateConfig
-from codeblock.evaluate.benchmarks import Benchmark, Task
+from codeblock.evaluate.answers import Answer, Job, Request
+from codeblock.evaluate.benchmarks import Benchmark
 from codeblock.evaluate.grading import Settings, grade
+from codeblock.evaluate.prompts import make_requests
+from codeblock.evaluate.vllm_engine import generate_with_vllm
 from codeblock.memory import worker_peak_mb
+
+Key = tuple[str, int]
+"""Task id and number of the sample."""
 
 
 class Generator:
-    """A Ray actor: loads the model once and writes the answers to one chunk of tasks at a time."""
+    """A Ray actor of the engine `hf`: loads the model once and writes one part of answers at a time."""
 
-    def __init__(self, model_path: str, revision: str | None, max_new_tokens: int, batch_size: int) -> None:
-        from codeblock import models
-
+    def __init__(self, model_path: str, revision: str | None, dtype: str, **settings: Any) -> None:
+        """`settings`: max_new_tokens, batch_size, temperature and top_p of `generate_answers`."""
         self.device = models.device()
         self.tokenizer = models.load_tokenizer(model_path, revision)
-        self.model = models.load_model(model_path, revision).to(self.device)
-        self.max_new_tokens, self.batch_size = max_new_tokens, batch_size
+        self.model = models.load_model(model_path, revision, dtype).to(self.device)
+        self.settings = settings
 
     def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
-        """`item`: `part`, the file to write; `chats`, JSON of [task_id, messages] for each task."""
+        """`item`: `output`, the directory of the parts; `requests`, JSON of a list of `answers.Request`."""
         from codeblock.evaluate.generate import generate_answers
 
-        chats = json.loads(item["chats"])
-        answers = generate_answers(
-            self.model,
-            self.tokenizer,
-            [messages for _, messages in chats],
-            max_new_tokens=self.max_new_tokens,
-            batch_size=self.batch_size,
-            device=self.device,
+        requests = [Request(**row) for row in json.loads(item["requests"])]
+        write_answers(
+            Path(item["output"]),
+            generate_answers(self.model, self.tokenizer, requests, device=self.device, **self.settings),
         )
-        rows = [{"task_id": task_id, **asdict(answer)} for (task_id, _), answer in zip(chats, answers, strict=True)]
-        tables.write_text(Path(item["part"]), json.dumps(rows))
-        return {"part": item["part"], "peak_mb": worker_peak_mb()}
+        return {"peak_mb": worker_peak_mb()}
 
 
 def evaluate(
@@ -59,23 +59,17 @@ def evaluate(
     output: Path,
     config: EvaluateConfig,
     cluster: ClusterConfig,
+    seed: int = 0,
 ) -> dict[str, Any]:
-    """Generate, grade, write `output`; the facts: tasks, passed, pass_at_1 with low and high, verdict counts, times, tokens.
+    """Generate, grade, write `output`; the facts: tasks, passed, pass_at_k with low and high, verdict counts, times, tokens.
 
-    `output` belongs to one model and one set of identity fields of `config`: answers that lie there are used.
+    `output` belongs to one model, one seed and one set of identity fields of `config`: answers that lie there are used.
     Needs a Ray session. Raises CodeBlockError where the actors do not fit the cluster and where the harness fails.
     """
     started = time.monotonic()
-    answers, peak = generate(model_path, revision, benchmark, output / "answers", config, cluster)
+    answers, peak = generate(model_path, revision, benchmark, output / "answers", config, cluster, seed)
     generate_seconds = time.monotonic() - started
-    samples = [
-        {
-            "task_id": task.task_id,
-            "completion": benchmark.completion(task, answers[task.task_id]["text"]),
-            "answer": answers[task.task_id]["text"],
-        }
-        for task in benchmark.tasks
-    ]
+    samples = samples_of(benchmark, answers)
     tables.write_text(output / "samples.jsonl", "".join(json.dumps(sample) + "\n" for sample in samples))
     settings = Settings(
         timeout_seconds=config.timeout_seconds,
@@ -86,11 +80,12 @@ def evaluate(
     )
     result = grade(samples, benchmark, settings)
     tables.write_part(output / "verdicts.parquet", result.table())
-    ends = Counter(answers[task.task_id]["end"] for task in benchmark.tasks)
+    ends = Counter(answer.end for answer in answers)
     return {
         **result.facts(),
+        "prompt": "base" if any(answer.base for answer in answers) else "chat",
         "generate_seconds": generate_seconds,
-        "tokens_generated": sum(answers[task.task_id]["tokens"] for task in benchmark.tasks),
+        "tokens_generated": sum(answer.tokens for answer in answers),
         "truncated": ends["max_new_tokens"] + ends["context"],
         "answer_ends": dict(ends),
         "worker_peak_mb": peak,
@@ -104,50 +99,91 @@ def generate(
     output: Path,
     config: EvaluateConfig,
     cluster: ClusterConfig,
-) -> tuple[dict[str, dict[str, Any]], float]:
-    """The answers (`generate.Answer` as a dictionary) by task id, and the actors' peak memory (MiB).
+    seed: int = 0,
+) -> tuple[list[Answer], float]:
+    """`config.samples` answers to each task, in order, and the actors' peak memory (MiB; 0 where it was not measured).
 
-    Only answers that `output` lacks are generated.
+    Only answers that `output` lacks are generated. Raises CodeBlockError where the engine or its resources are not there.
     """
+    wanted = {(task.task_id, sample): task for task in benchmark.tasks for sample in range(config.samples)}
     done = read_answers(output)
-    missing = [task for task in benchmark.tasks if task.task_id not in done]
-    # Prompts of similar length together; the longest first, so that the last chunks are short ones.
-    missing.sort(key=lambda task: -len(task.prompt))
-    chunks = [missing[start : start + config.batch_size] for start in range(0, len(missing), config.batch_size)]
-    items = [
+    missing = [(task, key[1]) for key, task in wanted.items() if key not in done]
+    peak = 0.0
+    if missing:
+        max_new_tokens = config.max_new_tokens or benchmark.max_new_tokens
+        job = Job(f"generate answers to {benchmark.name}", model_path, revision, max_new_tokens, config, cluster)
+        tokenizer = models.load_tokenizer(model_path, revision)
+        requests = make_requests(tokenizer, benchmark, missing, config.prompt, seed)
+        if config.engine == "vllm":
+            write_as_they_come(output, generate_with_vllm(job, tokenizer, requests), config.batch_size)
+        else:
+            peak = _generate_with_hf(job, requests, output)
+        done = read_answers(output)
+    return [done[key] for key in wanted], peak
+
+
+def samples_of(benchmark: Benchmark, answers: Iterable[Answer]) -> list[dict[str, Any]]:
+    """The answers as rows of a samples file: what the public grader reads in the field where it looks, and the answer."""
+    tasks = {task.task_id: task for task in benchmark.tasks}
+    return [
         {
-            "part": str(output / _part_name(chunk)),
-            "chats": json.dumps([[task.task_id, benchmark.messages(task)] for task in chunk]),
+            "task_id": answer.task_id,
+            "sample": answer.sample,
+            benchmark.sample_field: benchmark.completion(tasks[answer.task_id], answer.text, base=answer.base),
+            "answer": answer.text,
         }
-        for chunk in chunks
+        for answer in answers
     ]
+
+
+def read_answers(directory: Path) -> dict[Key, Answer]:
+    """The answers on disk."""
+    answers = [
+        Answer(**row) for path in sorted(directory.glob("part-*.json")) for row in json.loads(path.read_text(encoding="utf-8"))
+    ]
+    return {(answer.task_id, answer.sample): answer for answer in answers}
+
+
+def write_answers(directory: Path, answers: Sequence[Answer]) -> None:
+    """One part, named by what it answers: parts of an earlier run with another batch size stay valid beside it."""
+    keys = "\n".join(f"{answer.task_id} {answer.sample}" for answer in answers)
+    name = f"part-{hashlib.sha256(keys.encode()).hexdigest()[:16]}.json"
+    tables.write_text(directory / name, json.dumps([asdict(answer) for answer in answers]))
+
+
+def _generate_with_hf(job: Job, requests: list[Request], output: Path) -> float:
+    """Write the answers to `requests`; the actors' peak memory (MiB)."""
+    config, cluster = job.config, job.cluster
+    # Prompts of similar length together; the longest first, so that the last chunks are short ones.
+    ordered = sorted(requests, key=lambda request: -len(request.ids))
+    chunks = [ordered[start : start + config.batch_size] for start in range(0, len(ordered), config.batch_size)]
     results = map_parts(
         Generator,
-        items,
-        what=f"generate answers to {benchmark.name}",
+        [{"output": str(output), "requests": json.dumps([asdict(each) for each in chunk])} for chunk in chunks],
+        what=job.what,
         actors=cluster.actors,
         cpus=cluster.cpus_per_worker,
         gpus=cluster.gpus_per_worker,
         constructor={
-            "model_path": model_path,
-            "revision": revision,
-            "max_new_tokens": config.max_new_tokens or benchmark.max_new_tokens,
+            "model_path": job.model_path,
+            "revision": job.revision,
+            "dtype": config.dtype,
+            "max_new_tokens": job.max_new_tokens,
             "batch_size": config.batch_size,
+            "temperature": config.temperature,
+            "top_p": config.top_p,
         },
     )
-    return read_answers(output), peak_of(results)
+    return peak_of(results)
 
 
-def read_answers(directory: Path) -> dict[str, dict[str, Any]]:
-    """The answers on disk, by task id."""
-    return {
-        row["task_id"]: row
-        for path in sorted(directory.glob("part-*.json"))
-        for row in json.loads(path.read_text(encoding="utf-8"))
-    }
-
-
-def _part_name(chunk: list[Task]) -> str:
-    """Named by the tasks in it: parts of an earlier run with another batch size stay valid beside it."""
-    ids = "\n".join(task.task_id for task in chunk)
-    return f"part-{hashlib.sha256(ids.encode()).hexdigest()[:16]}.json"
+def write_as_they_come(output: Path, answers: Iterable[Answer], batch_size: int) -> None:
+    """Write a part whenever `batch_size` answers have come."""
+    waiting: list[Answer] = []
+    for answer in answers:
+        waiting.append(answer)
+        if len(waiting) == batch_size:
+            write_answers(output, waiting)
+            waiting = []
+    if waiting:
+        write_answers(output, waiting)

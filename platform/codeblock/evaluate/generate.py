@@ -1,129 +1,172 @@
-"""Generation with a Hugging Face model: batched, left-padded, sorted by length, greedy, with a key-value cache.
+"""Generation with a Hugging Face model: batched, left-padded, sorted by length, greedy or sampled, with a key-value cache.
 
-Knows nothing of Ray. Letters: B prompts of a batch, P tokens of the longest prompt, N new tokens.
+Knows nothing of Ray. An answer does not depend on the batch it is generated in, but for the rounding of the arithmetic: greedy
+takes the likeliest token, and a sample has random numbers of its own (`Request.seed`).
+Letters: B requests of a batch, P tokens of the longest prompt, N new tokens, V tokens of the vocabulary.
 """
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from transformers import GenerationConfig
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    StoppingCriteria,
+    StoppingCriteriaList,
+    TemperatureLogitsWarper,
+    TopPLogitsWarper,
+)
 
-from codeblock.evaluate.benchmarks.base import Message
+from codeblock.evaluate.answers import Answer, End, Request, finish, first_stop, stop_token_ids, without_room
 
-End = Literal["stop", "max_new_tokens", "context", "prompt_too_long"]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the model said to one prompt."""
-
-    text: str
-    tokens: int
-    """Generated tokens, the stop token included."""
-    end: End
-    """Why it ends: a stop token; `max_new_tokens`; the model's context is full; or the prompt alone does not fit (no text)."""
-
-
-@dataclass(frozen=True)
-class _Prompt:
-    index: int
-    ids: list[int]
-    room: int
-    """Tokens that may be generated: at most `max_new_tokens`, and the prompt stays within the context."""
+_Ready = tuple[int, Request, int]
+"""Place in the requests, the request, tokens that may be generated."""
 
 
 def generate_answers(
     model: Any,
     tokenizer: Any,
-    prompts: Sequence[Sequence[Message]],
+    requests: Sequence[Request],
     *,
     max_new_tokens: int,
     batch_size: int,
     device: torch.device,
+    temperature: float = 0.0,
+    top_p: float = 1.0,
 ) -> list[Answer]:
-    """The greedy answer to each chat, in the order of `prompts`. The model is on `device` already.
+    """The answer to each request, in their order. The model is on `device` already. A temperature of 0 is greedy.
 
     A prompt that leaves less room than `max_new_tokens` gets what fits the model's context; one that leaves none gets an
     empty answer that says so.
     """
     context = int(getattr(model.config, "max_position_embeddings", None) or 2048)
-    stops = stop_token_ids(model, tokenizer)
+    stop_ids = stop_token_ids(tokenizer, model.generation_config.eos_token_id)
     answers: dict[int, Answer] = {}
-    ready: list[_Prompt] = []
-    for index, messages in enumerate(prompts):
-        ids = list(tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, return_dict=True)["input_ids"])
-        room = min(max_new_tokens, context - len(ids))
+    ready: list[_Ready] = []
+    for place, request in enumerate(requests):
+        room = request.room(max_new_tokens, context)
         if room < 1:
-            answers[index] = Answer("", 0, "prompt_too_long")
+            answers[place] = without_room(request)
         else:
-            ready.append(_Prompt(index, ids, room))
-    for batch in _batches(ready, batch_size):
-        for prompt, new in zip(batch, _generate(model, tokenizer, batch, stops, device), strict=True):
-            answers[prompt.index] = _answer(
-                tokenizer, new, stops, "max_new_tokens" if prompt.room == max_new_tokens else "context"
-            )
-    return [answers[index] for index in range(len(prompts))]
+            ready.append((place, request, room))
+    for batch, room in _batches(ready, batch_size):
+        rows = [request for _, request, _ in batch]
+        sampling = sampler([request.seed for request in rows], temperature, top_p)
+        for (place, request, _), new in zip(
+            batch, _generate(model, tokenizer, rows, room, stop_ids, sampling, device), strict=True
+        ):
+            full: End = "max_new_tokens" if room == max_new_tokens else "context"
+            answers[place] = finish(tokenizer, request, new, stop_ids, full)
+    return [answers[place] for place in range(len(requests))]
 
 
-def stop_token_ids(model: Any, tokenizer: Any) -> list[int]:
-    """Tokens that end an answer: the tokenizer's and the model's end of text, and what the chat template puts after a turn."""
-    stops = {tokenizer.eos_token_id}
-    configured = model.generation_config.eos_token_id
-    stops.update(configured if isinstance(configured, list) else [configured])
-    marker = "\u2063answer\u2063"
-    turn = [{"role": "user", "content": "question"}, {"role": "assistant", "content": marker}]
-    _, _, after = tokenizer.apply_chat_template(turn, tokenize=False).rpartition(marker)
-    following = tokenizer(after, add_special_tokens=False)["input_ids"]
-    if following and following[0] in tokenizer.all_special_ids + list(tokenizer.added_tokens_decoder):
-        stops.add(following[0])
-    return sorted(stops - {None})
-
-
-def _batches(prompts: list[_Prompt], batch_size: int) -> Iterator[list[_Prompt]]:
-    """Batches of similar length, longest first (memory runs out at once or never), each of one `room`."""
-    batch: list[_Prompt] = []
-    for prompt in sorted(prompts, key=lambda prompt: (prompt.room, -len(prompt.ids))):
-        if batch and (len(batch) == batch_size or batch[0].room != prompt.room):
-            yield batch
+def _batches(ready: list[_Ready], batch_size: int) -> Iterator[tuple[list[_Ready], int]]:
+    """Batches of similar length, longest first (memory runs out at once or never), each of one room."""
+    batch: list[_Ready] = []
+    for each in sorted(ready, key=lambda each: (each[2], -len(each[1].ids))):
+        if batch and (len(batch) == batch_size or batch[0][2] != each[2]):
+            yield batch, batch[0][2]
             batch = []
-        batch.append(prompt)
+        batch.append(each)
     if batch:
-        yield batch
+        yield batch, batch[0][2]
 
 
-def _generate(model: Any, tokenizer: Any, batch: list[_Prompt], stops: list[int], device: torch.device) -> list[list[int]]:
-    """New token ids of each prompt, padded after its stop token: [B][N]."""
-    longest = max(len(prompt.ids) for prompt in batch)
+def _generate(
+    model: Any,
+    tokenizer: Any,
+    batch: list[Request],
+    room: int,
+    stop_ids: list[int],
+    sampling: LogitsProcessorList,
+    device: torch.device,
+) -> list[list[int]]:
+    """New token ids of each request: up to the token that completes a stop text, or padded after a stop token."""
+    longest = max(len(request.ids) for request in batch)
     input_BP = torch.full((len(batch), longest), tokenizer.pad_token_id)
     mask_BP = torch.zeros_like(input_BP)
-    for row, prompt in enumerate(batch):
-        input_BP[row, longest - len(prompt.ids) :] = torch.tensor(prompt.ids)
-        mask_BP[row, longest - len(prompt.ids) :] = 1
-    greedy = GenerationConfig(
-        do_sample=False,
+    for row, request in enumerate(batch):
+        input_BP[row, longest - len(request.ids) :] = torch.tensor(request.ids)
+        mask_BP[row, longest - len(request.ids) :] = 1
+    config = GenerationConfig(
+        do_sample=False,  # where answers are sampled, `sampling` leaves one token
         num_beams=1,
         # Some models ship other values, which would be taken where these are absent: greedy means greedy.
         repetition_penalty=1.0,
         no_repeat_ngram_size=0,
-        max_new_tokens=batch[0].room,
-        eos_token_id=stops,
+        max_new_tokens=room,
+        eos_token_id=stop_ids,
         pad_token_id=tokenizer.pad_token_id,
         use_cache=True,
     )
+    stops = StopTexts(tokenizer, [request.stops for request in batch], longest)
     with torch.inference_mode():
-        output_BN = model.generate(input_ids=input_BP.to(device), attention_mask=mask_BP.to(device), generation_config=greedy)[
-            :, longest:
-        ]
-    new: list[list[int]] = output_BN.tolist()
-    return new
+        output_BN = model.generate(
+            input_ids=input_BP.to(device),
+            attention_mask=mask_BP.to(device),
+            generation_config=config,
+            logits_processor=sampling,
+            stopping_criteria=StoppingCriteriaList([stops]),
+        )[:, longest:]
+    return [new[: stops.ended.get(row, len(new))] for row, new in enumerate(output_BN.tolist())]
 
 
-def _answer(tokenizer: Any, new: list[int], stops: list[int], full: End) -> Answer:
-    end = next((position for position, token in enumerate(new) if token in stops), None)
-    if end is None:
-        return Answer(tokenizer.decode(new, skip_special_tokens=True), len(new), full)
-    return Answer(tokenizer.decode(new[:end], skip_special_tokens=True), end + 1, "stop")
+def sampler(seeds: Sequence[int], temperature: float, top_p: float) -> LogitsProcessorList:
+    """Leaves one token of each row, which it draws; `seeds` are the rows'. Empty, and so greedy, at a temperature of 0."""
+    sampling = LogitsProcessorList()
+    if temperature > 0:
+        sampling.append(TemperatureLogitsWarper(temperature))
+        if top_p < 1:
+            sampling.append(TopPLogitsWarper(top_p))
+        sampling.append(_Draw(seeds))
+    return sampling
+
+
+class _Draw(LogitsProcessor):  # type: ignore[misc]
+    """Draws the next token of each row with random numbers of that row's own, and leaves no other token.
+
+    One number a token, held against the probabilities summed in the order of the vocabulary: rounding in the logits moves the
+    borders between tokens by as little, where a sorted order could swap two tokens.
+    """
+
+    def __init__(self, seeds: Sequence[int]) -> None:
+        self._random = [random.Random(seed) for seed in seeds]
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:  # noqa: ARG002
+        cumulative_BV = scores.double().softmax(-1).cumsum(-1)
+        number_B1 = torch.tensor([[each.random()] for each in self._random], dtype=torch.float64, device=scores.device)
+        token_B1 = torch.searchsorted(cumulative_BV, number_B1 * cumulative_BV[:, -1:], right=True)
+        return torch.full_like(scores, -torch.inf).scatter(1, token_B1, 0.0)
+
+
+class StopTexts(StoppingCriteria):  # type: ignore[misc]
+    """Ends a row with the token that completes one of its stop texts, wherever in the token that is.
+
+    transformers' own StopStringCriteria takes the prompt's end for a stop's beginning, and makes a table of the vocabulary.
+    """
+
+    def __init__(self, tokenizer: Any, stops: Sequence[tuple[str, ...]], start: int) -> None:
+        self._tokenizer, self._stops, self._start = tokenizer, stops, start
+        # A token has at least one byte, but for special ones, which the text leaves out: a few may stand between.
+        self._tail = max((len(stop.encode()) for each in stops for stop in each), default=0) + 8
+        self.ended: dict[int, int] = {}
+        """New tokens of each row that a stop text has ended."""
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:  # noqa: ARG002
+        length = input_ids.shape[1] - self._start
+        watched = [row for row, stops in enumerate(self._stops) if stops and row not in self.ended]
+        if watched:
+            tails = self._decode(input_ids[:, max(self._start, input_ids.shape[1] - self._tail) :].tolist(), watched)
+            hits = [row for row, tail in tails.items() if first_stop(tail, self._stops[row]) is not None]
+            self.ended.update(dict.fromkeys(hits, length))
+        return torch.tensor([row in self.ended for row in range(len(input_ids))], device=input_ids.device)
+
+    def _decode(self, tails: list[list[int]], rows: list[int]) -> dict[int, str]:
+        chosen = [tails[row] for row in rows]
+        options = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
+        return dict(zip(rows, self._tokenizer.batch_decode(chosen, **options), strict=True))
