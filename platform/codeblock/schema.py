@@ -55,6 +55,8 @@ class Reason(StrEnum):
     LONGER_THAN_CONTEXT = "longer_than_context"
     TEMPLATE_ERROR = "template_error"
     SEGMENTATION_ERROR = "segmentation_error"
+    SEGMENTATION_CRASH = "segmentation_crash"
+    SEGMENTATION_TIMEOUT = "segmentation_timeout"
     # usable, taken by a filter
     DUPLICATE = "duplicate"
     NEAR_DUPLICATE = "near_duplicate"
