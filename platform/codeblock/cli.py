@@ -85,6 +85,9 @@ def evaluate(
     benchmark: Annotated[str, typer.Option(help="Benchmark of the samples.")] = "humaneval",
     tasks: Annotated[str | None, typer.Option(help="File of the benchmark's tasks.")] = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds that one solution may take; default: the benchmark's.")] = None,
+    python: Annotated[
+        str | None, typer.Option(help="Python of the solutions, such as one that benchmark-env has made.")
+    ] = None,
     allow_missing_layers: Annotated[
         bool, typer.Option("--allow-missing-layers", help="Grade where this machine lacks layers of the sandbox.")
     ] = False,
@@ -103,7 +106,7 @@ def evaluate(
     from codeblock.evaluate import Settings, load
     from codeblock.present import present_grades
 
-    settings = Settings(timeout_seconds=timeout, allow_missing_layers=allow_missing_layers)
+    settings = Settings(timeout_seconds=timeout, python=python, allow_missing_layers=allow_missing_layers)
     present_grades(samples, load(benchmark, tasks), settings, output)
 
 

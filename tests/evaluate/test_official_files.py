@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from codeblock.evaluate.oracles import Cases, Script, UnitTest
 from tests.evaluate.direct import error_of
 
 from codeblock.errors import CodeBlockError
 from codeblock.evaluate.benchmarks import BENCHMARKS, Benchmark, load
-from codeblock.evaluate.oracles import Cases, Script, UnitTest
 from codeblock.evaluate.source import provenance
 from codeblock.sandbox.compare import COMPARE
 

@@ -194,6 +194,13 @@ def test_cases_tell_base_and_plus_apart(sandbox: Sandbox, tmp_path: Path) -> Non
     )
 
 
+def test_the_memory_of_all_processes_together_is_bound(sandbox: Sandbox) -> None:
+    greedy = "import os, time\nfor _ in range(7):\n    if os.fork() == 0: break\nkept = b'x' * (300 << 20)\ntime.sleep(1000)"
+    outcome = sandbox.run(greedy, TEST, Limits(timeout_seconds=10.0, memory_mb=512))
+    assert outcome.verdict == Verdict.OUT_OF_MEMORY, outcome
+    assert "together" in outcome.error
+
+
 def test_a_reference_that_fails_gives_no_expected_outputs(sandbox: Sandbox, tmp_path: Path) -> None:
     broken = Cases([[1]], base=1, reference="def f(x): return 1 / 0", calls="f")
     outcome, expected = sandbox.collect(broken, LIMITS, tmp_path / "expected")

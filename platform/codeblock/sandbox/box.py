@@ -231,7 +231,9 @@ def judge(answer: dict[str, Any], report: dict[str, Any]) -> Outcome:
     if answer["verdict"] != "lost":
         verdict = Verdict(answer["verdict"])
         return Outcome(verdict, seconds, answer["error"], base or (verdict if "base" in answer else None))
-    verdict = {"timeout": Verdict.TIMEOUT, "killed": Verdict.KILLED}.get(end, Verdict.EXCEPTION)
+    verdict = {"timeout": Verdict.TIMEOUT, "killed": Verdict.KILLED, "memory": Verdict.OUT_OF_MEMORY}.get(
+        end, Verdict.EXCEPTION
+    )
     error = "the solution left before the tests ended" if end == "stopped" else report["detail"]
     place = f"{answer['error']}: " if answer["error"] else ""
     return Outcome(verdict, seconds, place + error, base or (verdict if "base" in answer else None))
