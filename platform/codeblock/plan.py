@@ -6,9 +6,7 @@ fits and leaves pairs, tokens and scores where they are.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,14 +15,14 @@ from codeblock import tiny
 from codeblock.arms import ArmPlan, Model, plan_rounds
 from codeblock.cache import Step
 from codeblock.config import TINY, Config
-from codeblock.evaluate.benchmarks import load
+from codeblock.evaluate.benchmarks import tasks_fingerprint
 from codeblock.fingerprint import model_fingerprint
 from codeblock.pairs.files import InputFile, find_files, fingerprint
 
 VERSION = {
     "pairs": 1,
     "filtered": 1,
-    "prepared": 3,
+    "prepared": 4,
     "embedded": 1,
     "long_tail": 1,
     "scored": 1,
@@ -185,5 +183,4 @@ def _evaluation(config: Config, arm: str, benchmark: str, path: str, model: str,
 def _tasks(benchmark: str, path: str, tiny_step: Step | None) -> str:
     if path == TINY and tiny_step is not None:
         return f"tiny:{tiny_step.key}"
-    tasks = [asdict(task) for task in load(benchmark, path).tasks]
-    return hashlib.sha256(json.dumps(tasks).encode()).hexdigest()
+    return tasks_fingerprint(benchmark, path)

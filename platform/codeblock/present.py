@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.table import Table
-
-from codeblock.arms import ArmPlan
 from codeblock.console import console, say
-from codeblock.errors import CodeBlockError
-from codeblock.evaluate import GradeResult
-from codeblock.evaluate.metrics import compare
+from codeblock.differences import differences, write_differences
+from codeblock.evaluate import Benchmark, Settings, grade_samples_file
+from codeblock.evaluate.formats import check_output, write_verdicts
 from codeblock.export import HOW, export
 from codeblock.inspect import write_samples
 from codeblock.plan import Plan
+from codeblock.report.differences import differences_table, note
 from codeblock.report.table import arms_table
 from codeblock.results import ArmResult, Comparison, log_comparison, write_report
-from codeblock.tables import read_part, write_part
 from codeblock.track.runs import Tracker
 
 SAMPLE_PAGES = 3
@@ -78,12 +75,16 @@ def _warn(arm: ArmResult) -> None:
             say(f"note: {place}: {facts['truncated']} of {facts['samples']} answers were cut before they ended")
 
 
-def present_grades(result: GradeResult, output: Path | None) -> None:
-    """Print the result of a file of samples; write its verdicts where asked."""
+def present_grades(samples: Path, benchmark: Benchmark, settings: Settings, output: Path | None) -> None:
+    """Grade a file of samples and print the result; write the verdicts where asked."""
+    if output is not None:
+        check_output(output, benchmark)
+    result = grade_samples_file(samples, benchmark, settings)
     facts = result.facts()
-    rates = ", ".join(f"pass@{k} {rate:.4f}" for k, rate in result.pass_at_k.items())
     say(f"{facts['benchmark']}: {facts['tasks']} tasks, {facts['samples']} samples")
-    say(f"{rates}; pass@1 95% interval [{facts['low']:.4f}, {facts['high']:.4f}]")
+    for k, rate in result.pass_at_k.items():
+        low, high = result.interval(k)
+        say(f"pass@{k} {rate:.4f}, 95% interval [{low:.4f}, {high:.4f}]")
     if "base_pass_at_1" in facts:
         say(f"base inputs alone: pass@1 {facts['base_pass_at_1']:.4f}")
     say("verdicts: " + ", ".join(f"{verdict} {count}" for verdict, count in facts["verdicts"].items()))
@@ -96,7 +97,7 @@ def present_grades(result: GradeResult, output: Path | None) -> None:
     for task, error in facts["reference_failures"].items():
         say(f"reference of {task} fails on this machine: {error}")
     if output is not None:
-        write_part(output, result.table())
+        write_verdicts(output, samples, benchmark, result)
         say(f"verdicts of each sample: {output}")
 
 
@@ -108,24 +109,13 @@ def present_export(selected: Path, output: Path, format_: str) -> None:
 
 
 def present_differences(plan: Plan, baseline: str | None) -> None:
-    """Print each arm's difference to one of them, on the same tasks."""
-    arms = {arm.name: arm for arm in plan.arms}
-    first = baseline or next(iter(arms))
-    if first not in arms:
-        raise CodeBlockError(f"--baseline {first}: no such arm; there are {', '.join(arms)}")
-    table = Table("benchmark", "arm", f"pass@1 - {first}", f"only {first}", "only the arm", "p (exact McNemar)", box=None)
-    for benchmark in plan.config.evaluate.benchmarks:
-        verdicts = {name: _passed(arm, benchmark) for name, arm in arms.items()}
-        for name in [name for name in arms if name != first]:
-            found = compare(verdicts[first], verdicts[name])
-            counts = (str(found.only_first), str(found.only_second))
-            table.add_row(benchmark, name, f"{found.difference:+.3f}", *counts, f"{found.p_value:.3g}")
-    console.print(table)
-
-
-def _passed(arm: ArmPlan, benchmark: str) -> dict[str, bool]:
-    step = arm.evaluated[benchmark]
-    if step.facts is None:
-        raise CodeBlockError(f"arm {arm.name}: not evaluated on {benchmark} yet; run `codeblock run` with the same config")
-    rows = read_part(step.directory / "verdicts.parquet", ["task_id", "verdict"]).to_pylist()
-    return {row["task_id"]: row["verdict"] == "passed" for row in rows}
+    """Print each arm's difference to one of them, on the same tasks; write it beside the report."""
+    found = differences(plan, baseline)
+    if not found:
+        say(f"{plan.arms[0].name} is the only arm; there is nothing to hold it against")
+        return
+    for each in found:
+        console.print(differences_table(each))
+        say(note(each))
+    files = write_differences(found, plan.config.storage / plan.config.name)
+    say(f"written: {', '.join(str(path) for path in files)}")

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from codeblock.arms import ArmPlan
+from codeblock.differences import differences, write_differences
 from codeblock.errors import CodeBlockError
 from codeblock.plan import Plan
 from codeblock.report.plots import plot_dev_nll, plot_loss, plot_share_against_pass
@@ -164,6 +165,8 @@ def write_report(comparison: Comparison, directory: Path) -> list[Path]:
     if trained:
         for benchmark in comparison.plan.config.evaluate.benchmarks:
             files.append(plot_share_against_pass(rows, benchmark, directory / f"share_against_pass_{benchmark}.png"))
+    if found := differences(comparison.plan):
+        files += write_differences(found, directory)
     return files
 
 

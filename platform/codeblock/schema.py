@@ -55,6 +55,8 @@ class Reason(StrEnum):
     LONGER_THAN_CONTEXT = "longer_than_context"
     TEMPLATE_ERROR = "template_error"
     SEGMENTATION_ERROR = "segmentation_error"
+    SEGMENTATION_CRASH = "segmentation_crash"
+    SEGMENTATION_TIMEOUT = "segmentation_timeout"
     # usable, taken by a filter
     DUPLICATE = "duplicate"
     NEAR_DUPLICATE = "near_duplicate"
@@ -108,7 +110,7 @@ PREPARED: Final = pa.schema(
         ("item_bridge", pa.list_(pa.float32())),  # [I] 0..1
         ("edges", pa.list_(pa.int32())),  # [2E] flat def, use, def, use ... item indices
         ("language", pa.string()),  # of the largest code region; "text" where no grammar was used
-        ("language_from", pa.string()),  # how that was decided: tag, recognised, unknown, not_installed
+        ("language_from", pa.string()),  # how that was decided: a value of segment.Decided
     ]
 )
 

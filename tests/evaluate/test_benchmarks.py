@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from codeblock.evaluate.oracles import Script
+from tests.evaluate.direct import error_of
 
 from codeblock.errors import CodeBlockError
 from codeblock.evaluate.benchmarks import Benchmark, Task, load
 from codeblock.evaluate.benchmarks.humaneval import HumanEval
-from codeblock.evaluate.sandbox import Limits, Sandbox, Verdict
 
 ROW: dict[str, Any] = {
     "task_id": "t/0",
@@ -22,12 +23,15 @@ ROW: dict[str, Any] = {
     "reference": "def f(): return 1",
 }
 
+PROMPT = (
+    'import math\n\n\ndef helper(x):\n    return math.floor(x)\n\n\ndef f(x: float) -> int:\n    """Round down, add one."""\n'
+)
 TASK = Task(
-    "H/0",
-    'import math\n\n\ndef helper(x):\n    return math.floor(x)\n\n\ndef f(x: float) -> int:\n    """Round down, add one."""\n',
-    "f",
-    "def check(candidate):\n    assert candidate(1.5) == 2\n",
-    "    return helper(x) + 1\n",
+    task_id="H/0",
+    prompt=PROMPT,
+    entry_point="f",
+    reference="    return helper(x) + 1\n",
+    oracle=Script(setup=PROMPT, test="def check(candidate):\n    assert candidate(1.5) == 2\n\ncheck(f)", calls="f"),
 )
 
 
@@ -42,11 +46,32 @@ def test_tiny_loads_with_a_limit_and_skips_blank_lines(tmp_path: Path) -> None:
     assert [task.task_id for task in load("tiny", path, limit=1).tasks] == ["t/0"]
 
 
-def test_tiny_program_is_the_code_and_then_the_test(tiny: Benchmark) -> None:
+def test_tiny_solution_is_the_code_of_the_answer(tiny: Benchmark) -> None:
     task = tiny.tasks[2]
     completion = tiny.completion(task, f"Sure.\n```python\n{task.reference}```")
-    assert tiny.program(task, tiny.code(task, completion)) == task.reference.rstrip() + "\n\n" + task.test + "\n"
+    assert tiny.code(task, completion) == task.reference.rstrip()
+    assert not error_of(task, tiny.code(task, completion))
+    assert error_of(task, task.reference.replace("+ 2", "+ 3")).startswith("AssertionError")
     assert tiny.messages(task) == [{"role": "user", "content": task.prompt}]
+
+
+def test_a_json_array_and_parquet_are_read_like_lines(tmp_path: Path) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    rows = [ROW, {**ROW, "task_id": "t/1"}]
+    (tmp_path / "t.json").write_text(json.dumps(rows))
+    parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
+    lines = load("tiny", write(tmp_path / "t.jsonl", *map(json.dumps, rows))).tasks
+    assert load("tiny", str(tmp_path / "t.json")).tasks == lines
+    assert load("tiny", str(tmp_path / "t.parquet")).tasks == lines
+    write(tmp_path / "t.json", "[{}, 3]")
+    with pytest.raises(CodeBlockError, match=r"t\.json row 1: field 'entry_point' is missing"):
+        load("tiny", str(tmp_path / "t.json"))
+    write(tmp_path / "t.parquet", "PAR1")
+    with pytest.raises(CodeBlockError, match="not readable as Parquet") as caught:
+        load("tiny", str(tmp_path / "t.parquet"))
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +108,7 @@ def test_a_missing_file_and_an_unknown_name_say_what_to_give(tmp_path: Path) -> 
         load("tiny", str(tmp_path / "none.jsonl"))
     with pytest.raises(CodeBlockError, match="not readable"):
         load("tiny", str(tmp_path))
-    with pytest.raises(CodeBlockError, match="unknown; known are humaneval, tiny"):
+    with pytest.raises(CodeBlockError, match="unknown; known are bigcodebench_complete, "):
         load("humanevall", "x")
 
 
@@ -101,27 +126,21 @@ def test_a_missing_file_and_an_unknown_name_say_what_to_give(tmp_path: Path) -> 
         "return helper(x) + 1",
         "The body is:\n```python\nreturn helper(x) + 1\n```",
         "```python\ndef f(x):\n    return helper(x) + 1\n\nif __name__ == '__main__':\n    print(f(input()))\n```",
+        "```python\ndef f(x):\n    return helper(x) + 1\n\nif __name__ == '__main__':\n    print(f(",  # cut off
+        "<think>\nIs it `def f(x): return 0`?\n</think>\n\n```python\ndef f(x):\n    return helper(x) + 1\n```",
+        "Assistant: Sure.\n```python\ndef f(x):\n    return helper(x) + 1\n```",
+        "[ANSWER]\ndef f(x):\n    return helper(x) + 1\n[/ANSWER]",
     ],
 )
 def test_humaneval_answers_become_completions_that_go_on_from_the_prompt(answer: str) -> None:
     benchmark = HumanEval([TASK])
     completion = benchmark.completion(TASK, answer)
-    program = benchmark.program(TASK, benchmark.code(TASK, completion))
-    assert program == TASK.prompt + completion + "\n" + TASK.test + "\ncheck(f)"
-    with Sandbox(Limits()) as sandbox:
-        outcome = sandbox.run(program)
-    assert outcome.verdict == Verdict.PASSED, outcome
+    code = benchmark.code(TASK, completion)
+    assert code == TASK.prompt + completion
+    assert not error_of(TASK, code)
 
 
 def test_an_empty_answer_is_an_empty_completion_and_fails() -> None:
     benchmark = HumanEval([TASK])
     assert benchmark.completion(TASK, "\n") == ""
-    with Sandbox(Limits()) as sandbox:
-        assert sandbox.run(benchmark.program(TASK, benchmark.code(TASK, ""))).verdict == Verdict.WRONG_ANSWER
-
-
-def test_humaneval_has_its_tasks(humaneval: Benchmark) -> None:
-    assert len(humaneval.tasks) == 164
-    first = humaneval.tasks[0]
-    assert first.entry_point == "has_close_elements"
-    assert first.prompt.strip() in humaneval.messages(first)[0]["content"]
+    assert error_of(TASK, benchmark.code(TASK, "")).startswith("AssertionError")

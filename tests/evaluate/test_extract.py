@@ -31,6 +31,15 @@ PROMPT = 'from typing import List\n\n\ndef f(x: int) -> int:\n    """Add one."""
         f"1. Solution:\n   ```python\n   {CODE.replace(chr(10), chr(10) + '   ')}\n   ```\n",
         f"Here is the function you asked for:\n\n{CODE}\n\nIt adds 1 to its argument.",
         f"Example output:\n```json\n{{}}\n```\n```python\n{CODE}\n```",
+        f"<think>\nMaybe\n```python\ndef f(x): return 0\n```\n</think>\n```python\n{CODE}\n```",
+        f"def f(x): return 0, or so I think.\n</think>\n\n{CODE}",  # the chat template opened the thought
+        f"Assistant: {CODE}",
+        f"<|assistant|>assistant:\n```python\n{CODE}\n```",
+        f"[ANSWER]\n{CODE}\n[/ANSWER]\nIt adds 1.",
+        f"[PYTHON]\n{CODE}\n[/PYTHON]",
+        f"The answer is\n[ANSWER]\n```python\n{CODE}\n```",
+        f"```python\n{CODE}\n\nif __name__ == '__main__':\n    print(f(",
+        f"```python\n{CODE}\n\nprint('never closed)\n```",
     ],
 )
 def test_the_solution_is_found(answer: str) -> None:
@@ -49,6 +58,15 @@ def test_the_broken_code_of_an_answer_comes_back_so_that_its_error_is_seen() -> 
 def test_an_answer_without_code_is_no_valid_program() -> None:
     assert extract_code("", "f") == ""
     assert not parses(extract_code("I am sorry, but I cannot do that.", "f"))
+
+
+def test_a_thought_that_never_ends_holds_no_answer() -> None:
+    assert extract_code(f"<think>\n{CODE}\nBut", "f") == ""
+
+
+def test_a_main_block_that_parses_stays() -> None:
+    whole = f"{CODE}\n\nif __name__ == '__main__':\n    print(f(1))"
+    assert extract_code(f"```python\n{whole}\n```", "f") == whole
 
 
 def test_body_keeps_its_indentation() -> None:

@@ -6,7 +6,7 @@ from itertools import combinations
 
 import pytest
 
-from codeblock.evaluate.metrics import compare, mean_pass_at_k, pass_at_1_interval, pass_at_k
+from codeblock.evaluate.metrics import compare, mean_pass_at_k, newcombe, pass_at_k, pass_at_k_interval
 
 
 @pytest.mark.parametrize(("n", "c", "k"), [(5, 0, 1), (5, 2, 1), (5, 2, 3), (5, 2, 4), (5, 5, 2), (6, 1, 6)])
@@ -27,34 +27,100 @@ def test_the_mean_is_over_tasks_not_over_samples() -> None:
 
 def test_wilson_interval_of_a_known_case() -> None:
     """Wilson's formula by hand for 10 of 100: (p + z^2/2n -+ z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n)."""
-    low, high = pass_at_1_interval([(1, 1)] * 10 + [(1, 0)] * 90)
+    low, high = pass_at_k_interval([(1, 1)] * 10 + [(1, 0)] * 90)
     assert (low, high) == pytest.approx((0.05522914, 0.17436566), abs=1e-6)
-    assert pass_at_1_interval([(1, 0)] * 20)[0] == 0
-    assert 0.8 < pass_at_1_interval([(1, 1)] * 20)[0] < 1 == pass_at_1_interval([(1, 1)] * 20)[1]
+    assert pass_at_k_interval([(1, 0)] * 20)[0] == 0
+    assert 0.8 < pass_at_k_interval([(1, 1)] * 20)[0] < 1 == pass_at_k_interval([(1, 1)] * 20)[1]
 
 
 def test_interval_of_several_samples_is_over_tasks() -> None:
     """Ten samples of one task are no ten tasks: the interval is as wide as that of the tasks."""
-    few = pass_at_1_interval([(10, 10)] * 10 + [(10, 0)] * 10)
+    few = pass_at_k_interval([(10, 10)] * 10 + [(10, 0)] * 10)
     assert few == pytest.approx((0.3, 0.7), abs=0.03)
-    assert pass_at_1_interval([(10, 10)] * 20) == (1, 1)
+    assert pass_at_k_interval([(10, 10)] * 20) == (1, 1)
+
+
+def test_interval_of_pass_at_k_is_about_pass_at_k() -> None:
+    counts = [(10, 1)] * 20 + [(10, 0)] * 20
+    low, high = pass_at_k_interval(counts, 10)
+    assert low < mean_pass_at_k(counts, 10) == 0.5 < high
+    assert high - low == pytest.approx(2 * 1.96 * (0.25 / 40) ** 0.5, abs=0.03)
+
+
+def test_no_tasks_say_nothing() -> None:
+    assert (mean_pass_at_k([], 1), pass_at_k_interval([])) == (0, (0, 1))
+
+
+Arm = dict[str, tuple[int, int]]
+
+
+def one_each(passed: list[bool]) -> Arm:
+    return {str(number): (1, int(each)) for number, each in enumerate(passed)}
 
 
 def test_comparison_of_equal_arms() -> None:
-    result = compare({"a": True, "b": False}, {"a": True, "b": False})
+    result = compare(one_each([True, False]), one_each([True, False]))
     assert (result.difference, result.p_value, result.only_first, result.only_second) == (0, 1, 0, 0)
+    assert result.interval[0] < 0 < result.interval[1]
 
 
 def test_exact_mcnemar_of_a_known_case() -> None:
     """1 against 9 discordant tasks: 2 * (C(10,0) + C(10,1)) / 2^10."""
-    first = {str(n): n < 1 or n >= 10 for n in range(20)}
-    second = {str(n): n >= 1 for n in range(20)}
-    result = compare(first, second)
+    result = compare(one_each([n < 1 or n >= 10 for n in range(20)]), one_each([n >= 1 for n in range(20)]))
     assert (result.only_first, result.only_second, result.tasks) == (1, 9, 20)
+    assert (result.first, result.second) == (0.55, 0.95)
     assert result.difference == pytest.approx(0.4)
     assert result.p_value == pytest.approx(22 / 1024)
+    assert result.interval[0] < 0.4 < result.interval[1]
+    assert result.first_interval == pass_at_k_interval([(1, 1)] * 11 + [(1, 0)] * 9)
 
 
-def test_arms_on_different_tasks_are_not_compared() -> None:
-    with pytest.raises(ValueError, match="differ in 2 tasks"):
-        compare({"a": True}, {"b": True})
+@pytest.mark.parametrize(
+    ("both", "only_first", "only_second", "tasks", "published"),
+    [
+        (1, 7, 1, 21, (-0.507, -0.026)),  # Fagerland, Lydersen and Laake 2014, BMC Med. Res. Methodol. 12, airway data
+        (14, 0, 5, 41, (0.01, 0.23)),  # Altman et al. 2000, Statistics with Confidence, table 6.2
+    ],
+)
+def test_newcombe_interval_of_published_cases(
+    both: int, only_first: int, only_second: int, tasks: int, published: tuple[float, float]
+) -> None:
+    assert newcombe(both, only_first, only_second, tasks) == pytest.approx(published, abs=0.005)
+
+
+def test_newcombe_interval_mirrors_and_stays_within_one() -> None:
+    low, high = newcombe(3, 2, 9, 30)
+    assert newcombe(3, 9, 2, 30) == pytest.approx((-high, -low))
+    assert newcombe(0, 0, 10, 10)[1] == 1
+    assert newcombe(10, 0, 0, 10)[0] < 0 < newcombe(10, 0, 0, 10)[1]
+
+
+def test_several_samples_are_compared_by_task() -> None:
+    """Ten samples that all agree say no more than one: the p-value is McNemar's, up to the permutations drawn."""
+    first = {str(n): (10, 10 * (n < 1 or n >= 10)) for n in range(20)}
+    second = {str(n): (10, 10 * (n >= 1)) for n in range(20)}
+    result = compare(first, second)
+    assert (result.only_first, result.only_second) == (1, 9)
+    assert result.p_value == pytest.approx(22 / 1024, abs=0.005)
+    assert result.interval == pytest.approx((0.15, 0.65), abs=0.06)
+    assert result == compare(first, second)
+
+
+def test_a_difference_over_many_tasks_is_found_and_none_is_not() -> None:
+    first = {str(n): (4, n % 4) for n in range(200)}
+    better = compare(first, {task: (4, passed + (int(task) % 3 == 0)) for task, (_, passed) in first.items()})
+    assert better.p_value < 0.001
+    assert 0 < better.interval[0] < better.difference < better.interval[1]
+    turned = compare(first, {str(n): (4, 3 - n % 4) for n in range(200)})
+    assert turned.p_value > 0.9
+    assert turned.interval[0] < 0 < turned.interval[1]
+
+
+def test_tasks_of_one_arm_alone_are_left_out_and_counted() -> None:
+    result = compare({"a": (1, 1), "b": (1, 0), "c": (1, 1)}, {"a": (1, 1), "b": (1, 1), "d": (1, 1)})
+    assert (result.tasks, result.left_out, result.first, result.second) == (2, 2, 0.5, 1)
+
+
+def test_arms_without_a_common_task_are_not_compared() -> None:
+    with pytest.raises(ValueError, match="no task in common, 1 and 1 graded"):
+        compare({"a": (1, 1)}, {"b": (1, 1)})

@@ -101,7 +101,7 @@ def test_each_sample_is_a_request_with_its_own_seed(chat_tokenizer: Any, tiny: B
 class InWords(Tiny):
     """A benchmark for chat models only, as BigCodeBench-Instruct."""
 
-    def text(self, task: Task) -> str:
+    def text(self, task: Task) -> str:  # noqa: ARG002
         raise CodeBlockError("cannot be asked in words")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -61,34 +62,60 @@ class Answer(NamedTuple):
 class Helper:
     """A helper in a mode, started as the grader starts it; and a process of the grader's user that holds a secret."""
 
-    def __init__(self, mode: Mode, stage: Path) -> None:
+    def __init__(self, mode: Mode, stage: Path, home: Path) -> None:
         self.mode = mode
         self.root = mode.root and os.geteuid() == 0
         self.user = (
             {"user": ORDINARY_USER, "group": ORDINARY_USER, "extra_groups": []} if not self.root and os.geteuid() == 0 else {}
         )
         self.stage = stage
-        self.home = stage / "home"
+        self.home = home
         self.python = self._find_python()
         self.process = self._start()
         hello = json.loads(self._line())
         self.missing: list[str] = hello["missing"]
         self.uid: int = hello["uid"]
 
-    def run(self, source: str, timeout: float = 2.0, memory_mb: int = 512) -> Answer:
+    def run(self, source: str, timeout: float = 2.0, memory_mb: int = 512, total_mb: int = 0) -> Answer:
         """Run a program; fails where the helper does not answer in time."""
-        request = {"source": source, "timeout": timeout, "memory_mb": memory_mb}
+        self.send(source, timeout, memory_mb, total_mb)
+        return self.receive()
+
+    def send(self, source: str, timeout: float = 2.0, memory_mb: int = 512, total_mb: int = 0) -> None:
+        """Start a program, whose answer is for `receive`."""
+        request = {"source": source, "timeout": timeout, "memory_mb": memory_mb, "total_mb": total_mb}
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(request).encode() + b"\n")
         self.process.stdin.flush()
+
+    def receive(self) -> Answer:
         answer = Answer(**json.loads(self._line()))
         assert answer.survivors == 0
         assert "not confined" not in answer.printed, answer
         return answer
 
-    def processes(self) -> int:
-        """Number of processes of the helper and below, seen from outside."""
-        return len(psutil.Process(self.process.pid).children(recursive=True)) + 1
+    def processes(self) -> list[psutil.Process]:
+        """The helper's processes and all below, seen from outside."""
+        own = psutil.Process(self.process.pid)
+        return [own, *own.children(recursive=True)]
+
+    def server(self) -> psutil.Process:
+        """The process that forks the programs: the first of its namespace, if it has one."""
+        for process in self.processes():
+            numbers = re.search(r"NSpid:\t(.*)", Path(f"/proc/{process.pid}/status").read_text())
+            if numbers and numbers[1].split()[1:] == ["1"]:
+                return process
+        return psutil.Process(self.process.pid)
+
+    def program(self) -> psutil.Process:
+        """The program that runs, once it is confined."""
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            for process in self.server().children():
+                if "NoNewPrivs:\t1" in Path(f"/proc/{process.pid}/status").read_text():
+                    return process
+            time.sleep(0.01)
+        raise AssertionError("no program is confined")
 
     def as_grader(self, source: str, **options: Any) -> subprocess.Popen[bytes]:
         """A Python process of the grader's user."""
@@ -157,7 +184,7 @@ class Helper:
             finally:
                 os._exit(0)
         os.close(writing)
-        with open(reading, "rb") as answer:
+        with os.fdopen(reading, "rb") as answer:
             found: list[str] = json.loads(answer.read())
         os.waitpid(pid, 0)
         return found
@@ -183,12 +210,11 @@ def start(name: str, stage: Path) -> Iterator[Helper]:
         pytest.skip("the tests do not run as root")
     if mode.without == EVERYTHING and os.geteuid() != 0:
         pytest.skip("without walls a program could reach these tests")
-    home = stage / "home"
-    home.mkdir()
+    home = Path(tempfile.mkdtemp(prefix="home-", dir=stage))
     if not mode.root and os.geteuid() == 0:
         os.chown(home, ORDINARY_USER, ORDINARY_USER)
     try:
-        helper = Helper(mode, stage)
+        helper = Helper(mode, stage, home)
         if not mode.without and helper.missing:
             pytest.skip(f"this machine refuses: {'; '.join(helper.missing)}")
         yield helper

@@ -168,11 +168,11 @@ def test_names_of_the_setup_win_over_the_solution_but_not_for_what_is_called(san
 CASES = Cases([[[3, 1]], [[5, 4]], [[]]], base=1, reference=RIGHT, calls="f")
 
 
-def test_cases_tell_base_and_plus_apart(sandbox: Sandbox) -> None:
-    outcome, expected = sandbox.collect(CASES, LIMITS)
+def test_cases_tell_base_and_plus_apart(sandbox: Sandbox, tmp_path: Path) -> None:
+    outcome, expected = sandbox.collect(CASES, LIMITS, tmp_path / "expected")
     assert outcome.verdict == Verdict.PASSED
     assert expected is not None
-    assert expected.outputs == "[[1, 3], [4, 5], []]"
+    assert expected.file.read_text() == "[1, 3]\n[4, 5]\n[]\n"
 
     def run(code: str) -> tuple[Any, Any]:
         found = sandbox.run(code, CASES, LIMITS, expected)
@@ -194,9 +194,16 @@ def test_cases_tell_base_and_plus_apart(sandbox: Sandbox) -> None:
     )
 
 
-def test_a_reference_that_fails_gives_no_expected_outputs(sandbox: Sandbox) -> None:
+def test_the_memory_of_all_processes_together_is_bound(sandbox: Sandbox) -> None:
+    greedy = "import os, time\nfor _ in range(7):\n    if os.fork() == 0: break\nkept = b'x' * (300 << 20)\ntime.sleep(1000)"
+    outcome = sandbox.run(greedy, TEST, Limits(timeout_seconds=10.0, memory_mb=512))
+    assert outcome.verdict == Verdict.OUT_OF_MEMORY, outcome
+    assert "together" in outcome.error
+
+
+def test_a_reference_that_fails_gives_no_expected_outputs(sandbox: Sandbox, tmp_path: Path) -> None:
     broken = Cases([[1]], base=1, reference="def f(x): return 1 / 0", calls="f")
-    outcome, expected = sandbox.collect(broken, LIMITS)
+    outcome, expected = sandbox.collect(broken, LIMITS, tmp_path / "expected")
     assert (outcome.verdict, expected) == (Verdict.EXCEPTION, None)
 
 

@@ -194,7 +194,7 @@ def test_messages_come_whole_and_in_order() -> None:
         sender.send("first")
         sender.send("zwei \u20ac")
         assert [receiver.receive(), receiver.receive()] == ["first", "zwei \u20ac"]
-        one.close()
+        one.shutdown(socket.SHUT_RDWR)
         with pytest.raises(wire.ClosedError):
             receiver.receive()
 

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import gzip
-import json
-import os
-from pathlib import Path
-
 import pytest
 
 from codeblock.segment import find_regions, segment_response
 from codeblock.segment.languages import find_rules
 from codeblock.segment.recognise import _impossible, parse
-
-DATA = Path(os.environ.get("CODEBLOCK_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
 
 def found(response: str) -> list[tuple[str, str | None, bool]]:
@@ -145,24 +138,16 @@ def test_the_language_is_that_of_the_largest_region() -> None:
     assert segment_response("just words").language == "text"
 
 
-def _codealpaca() -> list[str]:
-    path = DATA / "pairs" / "codealpaca20k" / "codealpaca20k.jsonl.gz"
-    if not path.exists():
-        pytest.skip(f"no {path.name}; set CODEBLOCK_TEST_DATA to the directory of the test data")
-    with gzip.open(path, "rt", encoding="utf-8") as lines:
-        return [json.loads(line)["output"] for line in lines]
-
-
-def test_what_is_called_impossible_never_parses_on_real_data() -> None:
+def test_what_is_called_impossible_never_parses_on_real_data(codealpaca: list[str]) -> None:
     rules = find_rules("python")
     assert rules is not None
-    impossible = [text for text in _codealpaca()[::5] if _impossible(text, rules)]
+    impossible = [text for text in codealpaca[::5] if _impossible(text, rules)]
     assert len(impossible) > 1000
     assert all(parse(text, rules).has_error for text in impossible)
 
 
-def test_real_unfenced_data_is_mostly_decided_as_code_in_a_language() -> None:
-    results = [find_regions(text) for text in _codealpaca()[::5]]
+def test_real_unfenced_data_is_mostly_decided_as_code_in_a_language(codealpaca: list[str]) -> None:
+    results = [find_regions(text) for text in codealpaca[::5]]
     python = sum(bool(r) and r[0].language == "python" for r in results) / len(results)
     unknown = sum(bool(r) and r[0].language is None for r in results) / len(results)
     code = sum(map(bool, results)) / len(results)

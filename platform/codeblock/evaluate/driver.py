@@ -60,10 +60,12 @@ def evaluate(
     config: EvaluateConfig,
     cluster: ClusterConfig,
     seed: int = 0,
+    store: Path | None = None,
 ) -> dict[str, Any]:
     """Generate, grade, write `output`; the facts: tasks, passed, pass_at_k with low and high, verdict counts, times, tokens.
 
     `output` belongs to one model, one seed and one set of identity fields of `config`: answers that lie there are used.
+    `store` keeps what references return on this machine.
     Needs a Ray session. Raises CodeBlockError where the actors do not fit the cluster and where the harness fails.
     """
     started = time.monotonic()
@@ -76,6 +78,7 @@ def evaluate(
         memory_mb=config.memory_mb,
         processes=cluster.grade_processes,
         python=config.pythons.get(benchmark.name),
+        store=store,
         allow_missing_layers=config.allow_missing_layers,
     )
     result = grade(samples, benchmark, settings)

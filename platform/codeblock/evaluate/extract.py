@@ -1,6 +1,7 @@
 """Code out of a chat model's answer: fenced blocks, bare code, code among prose, a function's body alone.
 
-[ours] Where several blocks are fenced, the first that parses and defines what the tests call is the solution.
+[ours] Where several blocks are fenced, the first that parses and defines what the tests call is the solution. One that does not
+parse, such as an answer that was cut off in its `if __name__` block, is cut to its longest run of lines that does.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ FENCE = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 PYTHON_TAGS = {"", "python", "python3", "py", "py3"}
+THOUGHT = re.compile(r"\A(?:\s*<think>(?:(?!</think>).)*\Z|.*</think>)", re.DOTALL)
+"""Thinking before the answer, which the chat template may have opened; all of the text where it never ends."""
+SPEAKER = re.compile(r"\A\s*(?:<\|\w+\|>)?\s*(?:assistant|answer|response)\s*:[ \t]*\n?", re.IGNORECASE)
+ANSWER_TAG = re.compile(r"\[(?P<tag>ANSWER|PYTHON)\](?P<answer>.*?)(?:\[/(?P=tag)\]|\Z)", re.DOTALL)
 CODE_START = re.compile(r"(?:async def|def|class|import|from|@\w)")
 
 
@@ -44,16 +49,22 @@ def extract_code(answer: str, entry_point: str) -> str:
 
     A body-only completion comes back with its indentation; an empty answer is empty.
     """
-    answer = answer.replace("\r\n", "\n")
+    answer = without_chat(answer.replace("\r\n", "\n"))
     blocks = fenced_blocks(answer)
     if blocks:
-        return next(
-            (block for block in blocks if defines(block, entry_point) and parses(block)),
-            next((block for block in blocks if defines(block, entry_point)), blocks[0]),
-        )
+        defining = [block for block in blocks if defines(block, entry_point)]
+        whole = next((block for block in defining if parses(block)), None)
+        return whole or (bare_code(defining[0], entry_point) if defining else blocks[0])
     if parses(answer) or not re.search(rf"\b(?:def|class)\s+{re.escape(entry_point)}\b", answer):
         return answer.rstrip()
     return bare_code(answer, entry_point)
+
+
+def without_chat(answer: str) -> str:
+    """An answer without the thinking before it, the name of its speaker and the tags `[ANSWER]` or `[PYTHON]` around it."""
+    answer = SPEAKER.sub("", THOUGHT.sub("", answer, count=1), count=1)
+    tagged = [match["answer"] for match in ANSWER_TAG.finditer(answer)]
+    return next((text for text in reversed(tagged) if text.strip()), answer).strip("\n")
 
 
 def fenced_blocks(answer: str) -> list[str]:

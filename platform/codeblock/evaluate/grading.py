@@ -23,7 +23,8 @@ from typing import Any, TypeVar
 
 from codeblock.errors import CodeBlockError
 from codeblock.evaluate.benchmarks import Benchmark, Task
-from codeblock.evaluate.benchmarks.base import json_lines
+from codeblock.evaluate.expectations import Expectations
+from codeblock.evaluate.formats import read_samples
 from codeblock.evaluate.result import GradeResult, Sample, VerdictRow
 from codeblock.sandbox.box import Expected, Outcome, Sandbox, Verdict
 from codeblock.sandbox.oracles import Cases, Limits
@@ -57,6 +58,8 @@ class Settings:
     """Solutions at a time; empty: one per CPU."""
     python: str | None = None
     """Interpreter of the solutions; empty: this one."""
+    store: Path | None = None
+    """Directory that keeps what references returned on this machine; empty: they run each time."""
     allow_missing_layers: bool = False
     """Go on where this machine lacks layers of the sandbox."""
 
@@ -158,8 +161,8 @@ def grade(
     not_run = missing_packages(benchmark, settings.python)
     tasks = {task.task_id: task for task in benchmark.tasks if task.task_id not in not_run}
     known = [sample for sample in given if sample.task_id in tasks]
-    with Pool(settings, max(len(known), len(tasks))) as pool:
-        references = run_references(pool, benchmark, list(tasks.values()), settings)
+    with Pool(settings, max(len(known), len(tasks))) as pool, Expectations(settings.store) as expectations:
+        references = run_references(pool, benchmark, list(tasks.values()), settings, expectations)
         rows = run_samples(pool, benchmark, tasks, known, references)
     all_tasks = {task.task_id for task in benchmark.tasks}
     return GradeResult(
@@ -179,11 +182,11 @@ def grade(
 
 
 def grade_samples_file(path: Path, benchmark: Benchmark, settings: Settings | None = None) -> GradeResult:
-    """Grade a JSONL file (.gz too) of samples made elsewhere: `task_id` with `completion` or `solution` on each line.
+    """Grade samples made elsewhere, in a file or directory that `read_samples` reads.
 
-    Raises CodeBlockError as `grade`, with the line, and where the file holds no sample of the benchmark.
+    Raises CodeBlockError as `grade`, with the line, and where there is no sample of the benchmark.
     """
-    samples = [Sample.of(row, place) for place, row in json_lines(path, "samples")]
+    samples = [Sample.of(row, place) for place, row in read_samples(path)]
     if not {sample.task_id for sample in samples} & {task.task_id for task in benchmark.tasks}:
         first = f"first task_id {samples[0].task_id!r}" if samples else "it is empty"
         raise CodeBlockError(
@@ -192,16 +195,16 @@ def grade_samples_file(path: Path, benchmark: Benchmark, settings: Settings | No
     return grade(samples, benchmark, settings)
 
 
-def run_references(pool: Pool, benchmark: Benchmark, tasks: Sequence[Task], settings: Settings) -> dict[str, Reference]:
+def run_references(
+    pool: Pool, benchmark: Benchmark, tasks: Sequence[Task], settings: Settings, expectations: Expectations
+) -> dict[str, Reference]:
     """Grade the benchmark's own solutions. Raises CodeBlockError where all fail: then the limits or the machine are wrong."""
 
     def work(sandbox: Sandbox, task: Task) -> Reference:
         limits = settings.limits(task)
         patient = replace(limits, timeout_seconds=REFERENCE_PATIENCE * limits.timeout_seconds)
         if isinstance(task.oracle, Cases):
-            outcome, expected = sandbox.collect(task.oracle, replace(patient, timeout_seconds=patient.total_seconds))
-            if expected is not None:
-                outcome = sandbox.run(task.oracle.reference, task.oracle, patient, expected)
+            outcome, expected = expectations.of(sandbox, task.oracle, patient)
             return Reference(checked(outcome, task), expected, limits)
         outcome = checked(sandbox.run(benchmark.code(task, task.reference), task.oracle, patient), task)
         seconds = max(limits.timeout_seconds, limits.reference_factor * outcome.seconds)

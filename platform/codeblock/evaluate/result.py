@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from codeblock.errors import CodeBlockError
-from codeblock.evaluate.metrics import mean_pass_at_k, pass_at_1_interval
+from codeblock.evaluate.metrics import mean_pass_at_k, pass_at_k_interval
 from codeblock.sandbox.box import Verdict
 
 PASS_AT = (1, 10, 100)
@@ -103,9 +103,13 @@ class GradeResult:
         fewest = min((samples for samples, _ in counts if samples), default=0)
         return {k: mean_pass_at_k(counts, k) for k in PASS_AT if k <= max(fewest, 1)}
 
+    def interval(self, k: int) -> tuple[float, float]:
+        """95% interval of pass@k over tasks."""
+        return pass_at_k_interval(list(self.counts.values()), k)
+
     def facts(self) -> dict[str, Any]:
         """The result as plain JSON, without the rows."""
-        low, high = pass_at_1_interval(list(self.counts.values()))
+        low, high = self.interval(1)
         verdicts = Counter(row.verdict.value for row in self.rows)
         base = self.base_counts
         return {
@@ -117,6 +121,7 @@ class GradeResult:
             **({} if base is None else {"base_pass_at_1": mean_pass_at_k(list(base.values()), 1)}),
             "low": low,
             "high": high,
+            **{f"pass_at_{k}_interval": self.interval(k) for k in self.pass_at_k if k > 1},
             "verdicts": dict(verdicts),
             "missing_tasks": self.missing_tasks,
             "unknown_tasks": self.unknown_tasks,

@@ -4,8 +4,8 @@
     bigcode/bigcodebench@b2a9b2c:data/v0.1.4-00000-of-00001.parquet
     HumanEval.jsonl.gz#sha256=b796127e635a67f93fb35c04f4cb03cf06f38c8072ee7cee8833d7bee06979ef
 
-The file may be left out where the dataset holds only one. The hub's own library keeps what it fetched; a file that it has is not
-asked for again where the revision is a commit.
+The file may be left out where the dataset holds only one. The hub's own library keeps what it fetched; a file that it has is
+not asked for again where the revision is a commit.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ BigCodeBench v0.1.0 and the Hard tasks of OpenCoder's mirror."""
 def resolve(source: str) -> Path:
     """The file that a source names, fetched where it is on the hub, its checksum verified where one is given.
 
-    A local path comes back whether or not it is there. Raises CodeBlockError for a hub dataset without a revision, one that cannot
-    be reached, one of several files where none is named, and a checksum that differs.
+    A local path comes back whether or not it is there. Raises CodeBlockError for a hub dataset without a revision or out of
+    reach, for several files where none is named, and for a checksum that differs.
     """
     match = CHECKSUM.fullmatch(source)
     place, digest = (match["place"], match["digest"]) if match else (source, "")
@@ -79,7 +79,7 @@ def content_hash(path: Path) -> str:
     """SHA-256 of a file, of a .gz file's content. Raises CodeBlockError where it cannot be read."""
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()  # type: ignore[arg-type]
+            return hashlib.file_digest(stream, "sha256").hexdigest()
     except (OSError, EOFError) as error:
         raise CodeBlockError(f"{path}: not readable ({error}); give the path of the benchmark's file") from error
 

@@ -1,7 +1,12 @@
-"""Maps `prepare_batch` over the parts of the pairs with Ray Data."""
+"""Maps `prepare_batch` over the parts of the pairs with Ray Data.
+
+While a part is worked on, it has a mark in `attempts/` below the stage's directory: a worker that finds one knows that the
+part has cost another worker its life, which Ray tells nobody.
+"""
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Iterable
 from functools import cache, partial
@@ -12,9 +17,12 @@ from codeblock.cluster import map_parts, peak_of
 from codeblock.config import PrepareConfig
 from codeblock.memory import process_peak_mb
 from codeblock.models import load_tokenizer
+from codeblock.prepare.guard import apart, watched
 from codeblock.prepare.render import Renderer
 from codeblock.prepare.stage import prepare_batch
 from codeblock.tables import parts, read_part, write_part
+
+ATTEMPTS = "attempts"
 
 
 def prepare(
@@ -23,6 +31,7 @@ def prepare(
     """Prepare every part of `pairs` into a part of `output` of the same name, rejections beside; returns the counts."""
     work = partial(_prepare_part, output=output, config=config, tokenizer=tokenizer, revision=revision, max_length=max_length)
     results = map_parts(work, [{"path": str(path)} for path in parts(pairs)], what="prepare")
+    shutil.rmtree(output / ATTEMPTS, ignore_errors=True)
     totals = {key: sum(result[key] for result in results) for key in ("read", "kept", "tokens", "response_tokens")}
     counts = {key: _added(result[key] for result in results) for key in ("reasons", "languages", "language_from")}
     return {**totals, **counts, "worker_peak_mb": peak_of(results)}
@@ -40,11 +49,17 @@ def _prepare_part(
     row: dict[str, Any], output: Path, config: PrepareConfig, tokenizer: str, revision: str | None, max_length: int
 ) -> dict[str, Any]:
     path = Path(row["path"])
+    mark = output / ATTEMPTS / path.name
+    again = mark.exists()
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    mark.touch()
+    segment_all = partial(apart if again else watched, seconds=config.max_row_seconds)
     pairs = read_part(path)
-    prepared, rejected = prepare_batch(pairs, _renderer(tokenizer, revision), config, max_length)
+    prepared, rejected = prepare_batch(pairs, _renderer(tokenizer, revision), config, max_length, segment_all)
     if rejected.num_rows:
         write_part(output / "rejected" / path.name, rejected)
     write_part(output / path.name, prepared)
+    mark.unlink(missing_ok=True)
     tokens = sum(len(ids) for ids in prepared["input_ids"])
     return {
         "read": pairs.num_rows,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,18 +15,21 @@ from numpy.typing import NDArray
 from codeblock.config import PrepareConfig
 from codeblock.errors import RowError
 from codeblock.prepare.align import Spans, align
+from codeblock.prepare.guard import Job, Outcome, SegmentAll, plainly
 from codeblock.prepare.render import Rendered, Renderer
 from codeblock.schema import PREPARED, REJECTED, Reason
 from codeblock.segment import Segmentation, segment_response
 
 
-def prepare_batch(pairs: pa.Table, renderer: Renderer, config: PrepareConfig, max_length: int) -> tuple[pa.Table, pa.Table]:
+def prepare_batch(
+    pairs: pa.Table, renderer: Renderer, config: PrepareConfig, max_length: int, segment_all: SegmentAll = plainly
+) -> tuple[pa.Table, pa.Table]:
     """Render, segment and align a table of pairs (schema PAIRS).
 
     Returns the prepared rows (schema PREPARED) in the order of the pairs, and the rows that were taken out (schema REJECTED).
     """
     with _without_cycle_search():
-        return _prepare_batch(pairs, renderer, config, max_length)
+        return _prepare_batch(pairs, renderer, config, max_length, segment_all)
 
 
 @contextmanager
@@ -40,14 +44,26 @@ def _without_cycle_search() -> Iterator[None]:
             gc.enable()
 
 
-def _prepare_batch(pairs: pa.Table, renderer: Renderer, config: PrepareConfig, max_length: int) -> tuple[pa.Table, pa.Table]:
+def _prepare_batch(
+    pairs: pa.Table, renderer: Renderer, config: PrepareConfig, max_length: int, segment_all: SegmentAll
+) -> tuple[pa.Table, pa.Table]:
     responses: list[str] = pairs["response"].to_pylist()
     rendered = renderer(pairs["messages"].to_pylist(), responses)
+    fitting: list[tuple[int, Rendered]] = []
     kept: list[int] = []
     found: list[Segmentation] = []
     lost: list[tuple[int, Reason, str]] = []
-    for row, (tokens, response) in enumerate(zip(rendered, responses, strict=True)):
-        outcome = _segment(tokens, response, config, max_length)
+    for row, tokens in enumerate(rendered):
+        if isinstance(tokens, RowError):
+            lost.append((row, tokens.reason, tokens.detail))
+        elif tokens.input_ids.size > max_length:
+            detail = f"{tokens.input_ids.size} tokens, the context has {max_length}"
+            lost.append((row, Reason.LONGER_THAN_CONTEXT, detail))
+        else:
+            fitting.append((row, tokens))
+    jobs = [Job(responses[row], tokens.starts[tokens.response_start : -1]) for row, tokens in fitting]
+    outcomes = segment_all(partial(_segment, config), jobs)
+    for (row, _), outcome in zip(fitting, outcomes, strict=True):
         if isinstance(outcome, Segmentation):
             kept.append(row)
             found.append(outcome)
@@ -55,21 +71,15 @@ def _prepare_batch(pairs: pa.Table, renderer: Renderer, config: PrepareConfig, m
             lost.append((row, *outcome))
     tokens_of_kept = [rendered[row] for row in kept]
     columns = _columns(tokens_of_kept, [responses[row] for row in kept], found)  # type: ignore[arg-type]
-    return _prepared_table(pairs.take(pa.array(kept, pa.int64())), columns), _rejected_table(pairs, lost)
+    return _prepared_table(pairs.take(pa.array(kept, pa.int64())), columns), _rejected_table(pairs, sorted(lost))
 
 
-def _segment(
-    tokens: Rendered | RowError, response: str, config: PrepareConfig, max_length: int
-) -> Segmentation | tuple[Reason, str]:
-    if isinstance(tokens, RowError):
-        return tokens.reason, tokens.detail
-    if tokens.input_ids.size > max_length:
-        return Reason.LONGER_THAN_CONTEXT, f"{tokens.input_ids.size} tokens, the context has {max_length}"
+def _segment(config: PrepareConfig, job: Job) -> Outcome:
     try:
         found = segment_response(
-            response,
+            job.response,
             max_item_tokens=config.max_item_tokens,
-            token_starts=tokens.starts[tokens.response_start : -1],
+            token_starts=job.token_starts,
             mutation_defines=config.mutation_defines,
         )
     except Exception as error:  # what a grammar or its rules do on one text must not end the run

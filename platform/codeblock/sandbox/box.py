@@ -65,10 +65,12 @@ class Outcome:
 class Expected:
     """What the reference returned for the inputs of `Cases`."""
 
-    outputs: str
-    """The outputs, as `wire` writes them."""
+    file: Path
+    """The outputs as `wire` writes them, one a line."""
     seconds: list[float]
     """Seconds that it took for each input."""
+    tolerances: list[float]
+    """Absolute tolerance of each output."""
 
 
 class Sandbox:
@@ -93,16 +95,16 @@ class Sandbox:
             limits = replace(limits, timeout_seconds=in_all(limits, expected))
         return self._guarded(lambda: self._checked(code, oracle, limits, request, expected)[0])
 
-    def collect(self, oracle: Cases, limits: Limits) -> tuple[Outcome, Expected | None]:
-        """Run the reference of `Cases` on all inputs."""
+    def collect(self, oracle: Cases, limits: Limits, file: Path) -> tuple[Outcome, Expected | None]:
+        """Run the reference of `Cases` on all inputs; its outputs go to `file`."""
         total = replace(limits, timeout_seconds=max(limits.total_seconds, limits.timeout_seconds))
-        request = {"collect": True, "limits": [total.timeout_seconds] * len(oracle.inputs)}
+        request = {"collect": str(file.absolute()), "limits": [total.timeout_seconds] * len(oracle.inputs)}
         found: list[Expected] = []
 
         def work() -> Outcome:
             outcome, answer = self._checked(oracle.reference, oracle, total, request, None)
             if outcome.verdict is Verdict.PASSED:
-                found.append(Expected(answer["expected"], answer["seconds"]))
+                found.append(Expected(file.absolute(), answer["seconds"], answer["tolerances"]))
             return outcome
 
         outcome = self._guarded(work)
@@ -202,7 +204,7 @@ def as_request(oracle: Script | Cases, expected: Expected | None) -> dict[str, A
     inputs = wire.dumps([list(arguments) for arguments in oracle.inputs], str)
     request = {"kind": "cases", "inputs": inputs, "base": oracle.base, "calls": oracle.calls}
     request.update(compare=oracle.compare, atol=oracle.atol)
-    return request if expected is None else {**request, "expected": expected.outputs}
+    return request if expected is None else {**request, "file": str(expected.file), "tolerances": expected.tolerances}
 
 
 def per_input(limits: Limits, expected: Expected) -> list[float]:
@@ -229,7 +231,9 @@ def judge(answer: dict[str, Any], report: dict[str, Any]) -> Outcome:
     if answer["verdict"] != "lost":
         verdict = Verdict(answer["verdict"])
         return Outcome(verdict, seconds, answer["error"], base or (verdict if "base" in answer else None))
-    verdict = {"timeout": Verdict.TIMEOUT, "killed": Verdict.KILLED}.get(end, Verdict.EXCEPTION)
+    verdict = {"timeout": Verdict.TIMEOUT, "killed": Verdict.KILLED, "memory": Verdict.OUT_OF_MEMORY}.get(
+        end, Verdict.EXCEPTION
+    )
     error = "the solution left before the tests ended" if end == "stopped" else report["detail"]
     place = f"{answer['error']}: " if answer["error"] else ""
     return Outcome(verdict, seconds, place + error, base or (verdict if "base" in answer else None))

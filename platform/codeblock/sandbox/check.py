@@ -15,10 +15,11 @@ import os
 import resource
 import socket
 import types
+from pathlib import Path
 from typing import Any
 
 from codeblock.sandbox import wire
-from codeblock.sandbox.compare import same
+from codeblock.sandbox.compare import same, tolerances
 from codeblock.sandbox.remote import LostError, Peer, SolutionError
 from codeblock.sandbox.server import receive, send, take_connection
 from codeblock.sandbox.wire import Channel
@@ -27,6 +28,7 @@ TESTS = "<tests>"
 MAX_ANSWER_BYTES = 64 << 20
 MEMORY_BYTES = 8 << 30
 GRACE_SECONDS = 30
+MAX_SHOWN = 60
 Answer = dict[str, Any]
 
 
@@ -53,8 +55,10 @@ def loaded(oracle: dict[str, Any]) -> dict[str, Any]:
         return {**oracle, "setup": compile(oracle["setup"], "<setup>", "exec", dont_inherit=True), "test": test}
     with contextlib.suppress(ImportError):
         import numpy  # noqa: F401  loaded once, not in each child
-    parts: dict[str, Any] = {key: wire.loads(oracle[key], no_handle) for key in ("inputs", "expected") if key in oracle}
-    return {**oracle, **parts, "inputs_text": oracle["inputs"]}
+    more: dict[str, Any] = {"inputs": wire.loads(oracle["inputs"], no_handle), "inputs_text": oracle["inputs"]}
+    if "file" in oracle:
+        more["expected"] = Path(oracle["file"]).read_text(encoding="utf-8").split("\n")[:-1]
+    return {**oracle, **more}
 
 
 def no_handle(_: Any) -> Any:
@@ -98,7 +102,7 @@ def answer_of(request: dict[str, Any], oracle: dict[str, Any], channel: Channel)
         if oracle["kind"] == "script":
             return run_script(oracle, peer)
         if request.get("collect"):
-            return collect(request["limits"], oracle, peer)
+            return collect(request["limits"], oracle, peer, request["collect"])
         return run_cases(request["limits"], oracle, peer)
     except LostError:
         return failed("lost", "", **base)
@@ -141,14 +145,14 @@ def names_in(code: types.CodeType) -> set[str]:
 
 def run_cases(limits: list[float], oracle: dict[str, Any], peer: Peer) -> Answer:
     """Hold each output against the expected one, up to the first that differs."""
-    outputs = peer.outputs(oracle["calls"], limits, oracle["inputs_text"])
-    for number, (arguments, expected) in enumerate(zip(oracle["inputs"], oracle["expected"], strict=True)):
+    outputs = peer.outputs(oracle["calls"], limits, oracle["base"], oracle["inputs_text"])
+    for number, wanted in enumerate(oracle["expected"]):
         base = "passed" if number >= oracle["base"] else None
         place = f"{'base' if base is None else 'plus'} input {number + 1}"
         try:
-            output, _ = next(outputs)
-            if not same(oracle["compare"], output, expected, arguments, oracle["atol"]):
-                return failed("wrong_answer", f"{place}: {peer.shown(output)}, not {peer.shown(expected)}", base=base)
+            text, _ = next(outputs)
+            if not right(text, wanted, number, oracle, peer):
+                return failed("wrong_answer", f"{place}: {shown(text)}, not {shown(wanted)}", base=base)
         except LostError:
             return failed("lost", place, base=base)
         except SolutionError as error:
@@ -160,10 +164,32 @@ def run_cases(limits: list[float], oracle: dict[str, Any], peer: Peer) -> Answer
     return {"verdict": "passed", "error": "", "base": "passed"}
 
 
-def collect(limits: list[float], oracle: dict[str, Any], peer: Peer) -> Answer:
-    """The outputs of the reference as text, and the seconds of each."""
-    values, seconds = [], []
-    for output, spent in peer.outputs(oracle["calls"], limits, oracle["inputs_text"]):
-        values.append(output)
-        seconds.append(spent)
-    return {"verdict": "passed", "error": "", "expected": wire.dumps(values, no_handle), "seconds": seconds}
+def right(text: str, wanted: str, number: int, oracle: dict[str, Any], peer: Peer) -> bool:
+    """Whether an output is the expected one; equal texts are equal values, but for NaN, and need not be read."""
+    if text == wanted and oracle["compare"] == "equal" and "NaN" not in text:
+        return True
+    expected = wire.loads(wanted, no_handle)
+    return same(oracle["compare"], peer.value(text), expected, oracle["inputs"][number], oracle["tolerances"][number])
+
+
+def collect(limits: list[float], oracle: dict[str, Any], peer: Peer, file: str) -> Answer:
+    """Write the outputs of the reference to a file, one a line; the seconds and the tolerance of each."""
+    seconds: list[float] = []
+    floats: list[Any] = []
+    with Path(file).open("w", encoding="utf-8") as lines:
+        for number, (text, spent) in enumerate(peer.outputs(oracle["calls"], limits, oracle["base"], oracle["inputs_text"])):
+            # A long string is no float, and is not read to find that out.
+            value = "" if text.startswith('"') else wire.loads(text, no_handle)
+            floats.append(value)
+            arguments = oracle["inputs"][number]
+            if oracle["compare"] != "equal" and not same(oracle["compare"], peer.value(text), value, arguments, oracle["atol"]):
+                return failed("wrong_answer", f"input {number + 1}: its own output {shown(text)} is not accepted")
+            lines.write(f"{text}\n")
+            seconds.append(spent)
+    found = tolerances(floats, oracle["base"], oracle["atol"])
+    return {"verdict": "passed", "error": "", "seconds": seconds, "tolerances": found}
+
+
+def shown(text: str) -> str:
+    """A value's text, cut."""
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."

@@ -15,7 +15,7 @@ RTOL = 1e-07
 FLOAT_ATOL = 1e-06
 """Tolerance of a task without one, from the first expected output on that is made of floats."""
 
-Rule = Callable[[Any, Any, Sequence[Any], float], Any]
+Rule = Callable[[Any, Any, Any, Sequence[Any], float], Any]
 
 
 def same(name: str, output: Any, expected: Any, inputs: Sequence[Any], atol: float) -> bool:
@@ -25,27 +25,28 @@ def same(name: str, output: Any, expected: Any, inputs: Sequence[Any], atol: flo
     """
     try:
         if name == "root":
-            return bool(abs(_polynomial(*inputs, output)) <= atol)
+            return bool(abs(_polynomial(inputs[0], output)) <= atol)
         if name == "not_none":
             expected = expected is not None
+        if COMPARE[name](output == expected, output, expected, inputs, atol):
+            return True
         atol = atol or _own_tolerance(expected)
-        exact = COMPARE[name](output, expected, inputs, atol)
-        return bool(exact) or (atol != 0 and _close(output, expected, atol))
+        return atol != 0 and _close(output, expected, atol)
     except Exception:  # an output of any type may raise anything when it is compared
         return False
 
 
 def tolerances(expected: Sequence[Any], base: int, atol: float) -> list[float]:
-    """The tolerance of each expected output: once one is made of floats, it also holds for those that follow.
+    """The tolerance with which each output is compared: that of an output made of floats also holds for those that follow.
 
-    [EvalPlus 0.3.1] keeps it so, for the first `base` inputs and for the rest each.
+    [EvalPlus 0.3.1] keeps it so, for the first `base` inputs and for the rest each. `same` adds the output's own.
     """
     found: list[float] = []
     for half in (expected[:base], expected[base:]):
         current = atol
         for output in half:
-            current = current or _own_tolerance(output)
             found.append(current)
+            current = current or _own_tolerance(output)
     return found
 
 
@@ -78,30 +79,26 @@ def _close(output: Any, expected: Any, atol: float) -> bool:
     return bool(numpy.allclose(output, expected, rtol=RTOL, atol=atol))
 
 
-def _equal(output: Any, expected: Any, _inputs: Sequence[Any], _atol: float) -> Any:
-    return output == expected
+def _anything(exact: Any, *_: Any) -> Any:
+    return exact or True
 
 
-def _anything(output: Any, expected: Any, _inputs: Sequence[Any], _atol: float) -> Any:
-    return output == expected or True
+def _or_zero(exact: Any, output: Any, *_: Any) -> Any:
+    return exact or output == 0
 
 
-def _or_zero(output: Any, expected: Any, _inputs: Sequence[Any], _atol: float) -> Any:
-    return output == expected or output == 0
-
-
-def _surface_area(output: Any, expected: Any, inputs: Sequence[Any], atol: float) -> Any:
-    """Mbpp/581, whose text leaves open which height of the pyramid is meant: the slant one, or the one that stands upright."""
-    if output == expected:
+def _surface_area(exact: Any, output: Any, _: Any, inputs: Sequence[Any], atol: float) -> Any:
+    """Mbpp/581 leaves open which height of the pyramid is meant: the slant one, or the one that stands upright."""
+    if exact:
         return True
     edge, height = inputs
     upright = edge**2 + 2 * edge * math.sqrt((edge / 2) ** 2 + height**2)
     return abs(output - round(upright)) <= atol
 
 
-def _digit_distance(output: Any, expected: Any, inputs: Sequence[Any], _atol: float) -> Any:
+def _digit_distance(exact: Any, output: Any, _: Any, inputs: Sequence[Any], *__: Any) -> Any:
     """Mbpp/558: the digits may also be compared from the right, the shorter number filled with zeros."""
-    if output == expected:
+    if exact:
         return True
     one, other = (str(number) for number in inputs)
     width = max(len(one), len(other))
@@ -109,13 +106,13 @@ def _digit_distance(output: Any, expected: Any, inputs: Sequence[Any], _atol: fl
     return output == sum(abs(int(a) - int(b)) for a, b in digits)
 
 
-def _same_set(output: Any, expected: Any, _inputs: Sequence[Any], _atol: float) -> Any:
+def _same_set(_: Any, output: Any, expected: Any, *__: Any) -> Any:
     return set(output) == set(expected)
 
 
-def _truth(output: Any, expected: bool, _inputs: Sequence[Any], _atol: float) -> Any:
+def _truth(exact: Any, output: Any, expected: bool, *_: Any) -> Any:
     """The tests of these tasks look no further than whether something is found. `expected`: whether the reference found."""
-    return expected == (output if isinstance(output, bool) else output is not None)
+    return exact if isinstance(output, bool) else expected == (output is not None)
 
 
 def _polynomial(coefficients: Sequence[float], x: float) -> float:
@@ -123,9 +120,13 @@ def _polynomial(coefficients: Sequence[float], x: float) -> float:
     return sum(each * math.pow(x, power) for power, each in enumerate(coefficients))
 
 
+def _plain(exact: Any, *_: Any) -> Any:
+    return exact
+
+
 COMPARE: dict[str, Rule] = {
-    "equal": _equal,
-    "root": _equal,  # decided in `same`
+    "equal": _plain,
+    "root": _plain,  # decided in `same`, without the expected output
     "anything": _anything,
     "or_zero": _or_zero,
     "surface_area": _surface_area,
@@ -133,3 +134,4 @@ COMPARE: dict[str, Rule] = {
     "same_set": _same_set,
     "not_none": _truth,
 }
+"""From (whether `==` holds, output, expected, inputs, tolerance) to whether the output is right without a tolerance."""

@@ -1,6 +1,7 @@
 """Landlock (Linux 5.13): a process gives up most files for good. Needs no privilege; the wall where namespaces are refused.
 
-What it hides are contents and listings: names, sizes and owners of files can still be asked for.
+What it hides are contents and listings: names, sizes and owners of files can still be asked for, and the permissions of
+one's own files changed.
 """
 
 from __future__ import annotations
@@ -30,11 +31,10 @@ SCOPES = 0b11
 class Landlock:
     """What one program may open: everything below some paths for reading, the scratch for writing as well."""
 
-    def __init__(self, readable: Sequence[str], writable: str, own_network: bool) -> None:
+    def __init__(self, readable: Sequence[str], own_network: bool) -> None:
         """Raises OSError where the kernel has no Landlock."""
         self.version = call(CREATE_RULESET, None, 0, VERSION)
         self._readable = readable
-        self._writable = writable
         self._everything = (1 << RIGHTS.get(self.version, 16)) - 1
         network = TCP if self.version >= NETWORK_VERSION and not own_network else 0
         fields = [self._everything, network, SCOPES][: 3 if self.blocks_signals else 2 if network else 1]
@@ -44,14 +44,14 @@ class Landlock:
     def blocks_signals(self) -> bool:
         return self.version >= SCOPE_VERSION
 
-    def rules(self) -> int:
-        """A descriptor of the rules, made while all these paths can still be opened."""
+    def rules(self, scratch: Path) -> int:
+        """A descriptor of the rules for one program, made while all these paths can still be opened."""
         rules = call(CREATE_RULESET, self._handled, len(self._handled), 0)
         for path in self._readable:
             allow(rules, path, EXECUTE | READ_FILE | READ_DIR)
         for path in DEVICES:
             allow(rules, path, READ_FILE | WRITE_FILE)
-        allow(rules, self._writable, self._everything)
+        allow(rules, str(scratch), self._everything)
         return rules
 
 

@@ -66,8 +66,8 @@ def bubblewrap_options(python: str) -> tuple[str, ...] | None:
     base = scratch_base(paths)
     trial = f"from ctypes import *; exit(CDLL(None).mount(b'tmpfs', {base.encode()!r}, b'tmpfs', c_ulong(6), None))"
     for options in choices:
-        done = subprocess.run(wrapped(options, paths, [python, "-I", "-c", trial]), capture_output=True, timeout=TRIAL_SECONDS)
-        if done.returncode == 0:
+        trial_command = wrapped(options, paths, [python, "-I", "-c", trial])
+        if subprocess.run(trial_command, capture_output=True, timeout=TRIAL_SECONDS).returncode == 0:
             return options
     return None
 
@@ -91,12 +91,14 @@ def capabilities(names: Sequence[str]) -> tuple[str, ...]:
 def wrapped(options: Sequence[str], paths: Sequence[str], inner: Sequence[str]) -> list[str]:
     """The command with bubblewrap around it: the same root as `root.enter_root` makes."""
     words = [*options, *NAMESPACES, "--die-with-parent", "--as-pid-1", "--proc", "/proc"]
+    # Named, or bubblewrap makes them for their owner alone.
+    parents = {str(parent) for path in (*paths, *DEVICES, "/var/tmp") for parent in list(Path(path).parents)[:-1]}
+    for path in sorted({*parents, scratch_base(paths), "/tmp"}):
+        words += ["--dir", path]
     for path in paths:
         words += ["--symlink", str(Path(path).readlink()), path] if is_link(path) else ["--ro-bind", path, path]
     for path in DEVICES:
         words += ["--dev-bind", path, path]
-    for path in (scratch_base(paths), "/tmp", "/var"):
-        words += ["--dir", path]
     for name, target in links(paths).items():
         words += ["--symlink", target, name]
     return [*words, "--remount-ro", "/", "--chdir", "/", "--", *inner]

@@ -29,7 +29,7 @@ def set_limits(timeout_seconds: float, memory_mb: int, count_processes: bool) ->
     limit(resource.RLIMIT_FSIZE, MAX_FILE_BYTES)
     limit(resource.RLIMIT_NOFILE, MAX_OPEN_FILES)
     limit(resource.RLIMIT_STACK, STACK_BYTES)
-    limit(resource.RLIMIT_CORE, 0)
+    limit(resource.RLIMIT_CORE, 1)  # 0 would still start the program that takes core dumps, where one is set (core(5))
     limit(resource.RLIMIT_MSGQUEUE, 0)
     if count_processes:
         limit(resource.RLIMIT_NPROC, MAX_PROCESSES)

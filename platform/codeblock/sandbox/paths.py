@@ -25,7 +25,7 @@ SYSTEM = (
 """What interpreters and their libraries read of an ordinary Linux, where it is there. No list of users, no host's name."""
 OF_A_PREFIX = ("bin", "lib", "lib32", "lib64", "libexec", "share", "ssl", "pyvenv.cfg")
 """What belongs to Python below its prefix, which may be a directory with other things in it."""
-DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+DEVICES = tuple(f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom") if Path("/dev", name).exists())
 
 
 def python_paths() -> list[str]:
@@ -34,9 +34,12 @@ def python_paths() -> list[str]:
     Not what PYTHONPATH or a .pth file adds: such directories hold somebody's work.
     """
     prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}
-    found = {f"{prefix}/{name}" for prefix in prefixes for name in OF_A_PREFIX}
+    real = Path(sys.executable).resolve()
+    # The libraries that an executable is linked to lie beside its real place.
+    prefixes |= {os.path.realpath(prefix) for prefix in prefixes} | {str(real.parent.parent)}
+    found = {f"{prefix.rstrip('/')}/{name}" for prefix in prefixes for name in OF_A_PREFIX}
     found |= {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-    found |= {*site.getsitepackages(), os.path.realpath(sys.executable)}
+    found |= {*site.getsitepackages(), str(real)}
     executable = Path(sys.executable)
     while executable.is_symlink():
         found.add(str(executable))

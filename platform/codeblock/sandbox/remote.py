@@ -9,7 +9,7 @@ from typing import Any
 from codeblock.sandbox import wire
 from codeblock.sandbox.wire import Channel, ClosedError
 
-MAX_SHOWN = 60
+VALUE = '["value", '
 
 
 class LostError(BaseException):
@@ -51,26 +51,23 @@ class Peer:
         """A global of the solution: a plain value, or a stand-in."""
         return self.ask("global", name)[0]
 
-    def outputs(self, name: str, limits: list[float], inputs: str) -> Iterator[tuple[Any, float]]:
-        """The output of each input of a JSON list, with the seconds it took; raises where an input raised."""
-        self._send(f"{wire.dumps(['cases', name, limits], handle_of)[:-1]}, {inputs}]")
+    def outputs(self, name: str, limits: list[float], base: int, inputs: str) -> Iterator[tuple[str, float]]:
+        """The output of each input of a JSON list, as text, with the seconds it took; raises where an input raised."""
+        self._send(f"{wire.dumps(['cases', name, limits, base], handle_of)[:-1]}, {inputs}]")
         for _ in limits:
-            answer = self._receive()
-            if answer[0] != "value":
-                raise failure_of(answer)
-            yield answer[1], float(answer[2])
+            text = self._receive_text()
+            if not text.startswith(VALUE):
+                raise failure_of(self._read(text))
+            seconds, _, value = text[len(VALUE) : -1].partition(", ")
+            yield value, float(seconds)
+
+    def value(self, text: str) -> Any:
+        """The value of an output's text."""
+        return self._read(f"[{text}]")[0]
 
     def told_of(self, error: BaseException) -> SolutionError | None:
         """The solution's failure behind an exception that was raised in its place, if it is one."""
         return next((told for raised, told in self._told if raised is error), None)
-
-    def shown(self, value: Any) -> str:
-        """A value for an error text, cut."""
-        try:
-            text = repr(value)
-        except Exception:
-            text = f"a {type(value).__name__}"
-        return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
     def _answer(self) -> list[Any]:
         answer = self._receive()
@@ -90,10 +87,19 @@ class Peer:
             raise LostError from None
 
     def _receive(self) -> list[Any]:
+        return self._read(self._receive_text())
+
+    def _receive_text(self) -> str:
         try:
-            message = wire.loads(self.channel.receive(), lambda content: Remote(self, *content))
+            return self.channel.receive()
         except ClosedError:
             raise LostError from None
+        except ValueError as error:
+            raise SolutionError("exception", f"what the solution returned cannot be read ({error})") from None
+
+    def _read(self, text: str) -> list[Any]:
+        try:
+            message = wire.loads(text, lambda content: Remote(self, *content))
         except (ValueError, RecursionError, TypeError) as error:
             raise SolutionError("exception", f"what the solution returned cannot be read ({str(error)[:100]})") from None
         if not isinstance(message, list) or not message:

@@ -18,6 +18,7 @@ CALLS = {
     "process_vm_writev": (311, 271),
     "process_madvise": (440, 440),
     "pidfd_getfd": (438, 438),
+    "pidfd_send_signal": (424, 424),
     "kcmp": (312, 272),
     "migrate_pages": (256, 238),
     "move_pages": (279, 239),
@@ -81,11 +82,18 @@ ON_A_PROCESS = {
     "sched_setscheduler": (144, 119),
     "sched_setparam": (142, 118),
     "sched_setattr": (314, 274),
+    "kill": (62, 129),
+    "tkill": (200, 130),
+    "tgkill": (234, 131),
+    "rt_sigqueueinfo": (129, 138),
+    "rt_tgsigqueueinfo": (297, 240),
 }
-"""Calls that change the process which their first argument names; a process of the same user may."""
+"""Calls that change or signal the process which their first argument names; a process of the same user may. The first
+process of a namespace survives all signals, but its own handlers would run."""
 
-ON_SOME_PROCESSES = {"setpriority": (141, 140), "ioprio_set": (251, 30)}
-"""Calls that change the processes which their first two arguments name; 0 as the second is the caller."""
+ON_MANY_PROCESSES = {"setpriority": (141, 140, 2), "ioprio_set": (251, 30, 3)}
+"""Calls that change the processes which their first two arguments name, with the first one that means all of a user; 0 as
+the second one is the caller, or its own group or user."""
 
 CLONE, CLONE3, SOCKET = (56, 220), (435, 435), (41, 198)
 NEW_NAMESPACES = 0x7E020000
@@ -124,8 +132,9 @@ def build_filter(protected: int, own_network: bool) -> bytes | None:
     steps += on_call(CLONE[column], [argument(0), step(JUMP_ANY_BIT, NEW_NAMESPACES, 0, 1), refuse(), step(RETURN, ALLOW)])
     for numbers in ON_A_PROCESS.values():
         steps += on_call(numbers[column], [argument(0), step(JUMP_EQUAL, protected, 0, 1), refuse(), step(RETURN, ALLOW)])
-    for numbers in ON_SOME_PROCESSES.values():
-        steps += on_call(numbers[column], [argument(1), step(JUMP_EQUAL, 0, 1, 0), refuse(), step(RETURN, ALLOW)])
+    for *calls, user in ON_MANY_PROCESSES.values():
+        of_a_user = [argument(0), step(JUMP_EQUAL, user, 2, 0)]
+        steps += on_call(calls[column], [*of_a_user, argument(1), step(JUMP_EQUAL, 0, 1, 0), refuse(), step(RETURN, ALLOW)])
     families = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6) if own_network else ()
     allowed = [step(JUMP_EQUAL, family, len(families) - place, 0) for place, family in enumerate(families)]
     steps += on_call(SOCKET[column], [argument(0), *allowed, refuse(), step(RETURN, ALLOW)])

@@ -36,6 +36,8 @@ PRELOADED = (
 
 MAX_WAIT_FACTOR = 10
 """A program that waits for a core is given up after this many times its limit."""
+MEMORY_SECONDS = 0.05
+"""Time between two looks at the memory of all processes of a solution."""
 READY = b"ready"
 STOP = b"s"
 
@@ -80,7 +82,7 @@ def receive(connection: socket.socket) -> tuple[dict[str, Any], int]:
         head += piece
     (size,), body = struct.unpack("<I", head), bytearray()
     while len(body) < size:
-        piece = connection.recv(size - len(body))
+        piece = connection.recv(min(size - len(body), 1 << 20))  # recv sets aside all that it is asked for
         if not piece:
             raise EOFError
         body += piece
@@ -104,15 +106,18 @@ def run(
         child(request, channel, ready_out, walls, scratch)
     os.close(channel)
     os.close(ready_out)
-    end, status, usage, seconds = wait(pid, started, request["timeout_seconds"], connection.fileno(), wakeup)
+    end, status, usage, seconds = wait(pid, started, request, walls, connection.fileno(), wakeup)
     left = walls.kill_rest()
-    ready = os.read(ready_in, 4096)
+    ready = b""
+    with contextlib.suppress(BlockingIOError):
+        ready = os.read(ready_in, 4096)
     os.close(ready_in)
     walls.clean()
+    detail = f"no end after {request['timeout_seconds']:g} s"
     if end == "ended":
         end, detail = ended(status, usage.ru_utime + usage.ru_stime, cpu_seconds(request["timeout_seconds"]))
-    else:
-        detail = f"no end after {request['timeout_seconds']:g} s"
+    elif end == "memory":
+        detail = f"its processes hold more than {request['memory_mb']} MiB together"
     if ready != READY and end != "stopped":
         end, detail = "setup", f"the limits could not be set ({ready.decode(errors='replace')})"
     if left:
@@ -120,12 +125,14 @@ def run(
     return {"end": end, "detail": detail, "seconds": seconds}, end == "stopped"
 
 
-def wait(pid: int, started: float, limit: float, grader: int, wakeup: int) -> tuple[str, int, resource.struct_rusage, float]:
+def wait(
+    pid: int, started: float, request: dict[str, Any], walls: Walls, grader: int, wakeup: int
+) -> tuple[str, int, resource.struct_rusage, float]:
     """Wait for the child's end, the grader's word or the limit; how it came, and the seconds used.
 
     Seconds that the child was ready to run and waited for a core do not count: a busy machine gives the same verdicts.
     """
-    end = "ended"
+    end, limit, looked = "ended", request["timeout_seconds"], started
     while True:
         now = time.monotonic()
         seconds = max(now - started - waited_seconds(pid), 0.0)  # read before the child is reaped
@@ -136,7 +143,12 @@ def wait(pid: int, started: float, limit: float, grader: int, wakeup: int) -> tu
             kill(pid)
             _, status, usage = os.wait4(pid, 0)
             return "timeout" if end == "ended" else end, status, usage, seconds
-        ready = select.select([wakeup, grader], [], [], limit - seconds)[0]
+        if now - looked > MEMORY_SECONDS:
+            looked = now
+            if walls.memory_mb() > request["memory_mb"]:
+                end = "memory"
+                continue
+        ready = select.select([wakeup, grader], [], [], min(limit - seconds, MEMORY_SECONDS))[0]
         if wakeup in ready:
             with contextlib.suppress(BlockingIOError):
                 os.read(wakeup, 4096)

@@ -32,8 +32,7 @@ class User(NamedTuple):
         if self.reads_all:
             kernel.prctl(kernel.PR_SET_KEEPCAPS, 1)
         os.setuid(self.uid)
-        if self.reads_all:
-            kernel.set_capabilities(1 << kernel.CAP_DAC_READ_SEARCH)
+        kernel.set_capabilities(1 << kernel.CAP_DAC_READ_SEARCH if self.reads_all else 0)
 
     def can_run_python(self, paths: Sequence[str]) -> None:
         """Raise OSError where this user may not be, or cannot read what Python needs."""

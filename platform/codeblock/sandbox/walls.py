@@ -11,6 +11,7 @@ can find, also one in a session of its own.
 Holds where the machine allows it:
 - files: an own root with Python and the system's libraries, read-only; no home directories, no lists of users, no data of
   the grader, no other process in /proc. Elsewhere Landlock, which hides contents but not names. Elsewhere neither.
+  With Landlock alone /tmp and /dev/shm are closed too: `multiprocessing`'s locks and pools then fail.
 - disk: the scratch is a file system of limited bytes and files, in memory, made anew for each program.
 - user: another user than the grader's; as the same user inside own namespaces a program finds nothing of that user's.
 - processes: a namespace of its own, whose first process is the helper: it cannot be signalled, and kills all in one call.
@@ -18,19 +19,21 @@ Holds where the machine allows it:
 - network: none but a loopback of its own; without a namespace no sockets at all, by the filter of system calls.
 - system calls: those that reach other processes, mounts, namespaces and rarely used parts of the kernel fail.
 
-Not covered: the sum of memory over the processes of one program (each is limited, and 64 are allowed; the kernel's
-out-of-memory killer takes them before the grader), CPU time over its processes (the wall clock bounds it), side channels,
-and faults of the kernel itself.
+Not covered: the sum of memory over the processes of one program, but for a helper that asks `Walls.memory_mb` while it waits
+(each process is limited, and 64 are allowed; the kernel's out-of-memory killer takes them before the grader); CPU time over
+its processes (the wall clock bounds it); side channels; faults of the kernel itself.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import tempfile
 import time
 from collections.abc import Collection, Sequence
+from functools import partial
 from pathlib import Path
 
 from codeblock.sandbox import kernel
@@ -89,14 +92,18 @@ class Walls:
         self._work: Path | None = None
         kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
         self._user = None if "user" in without else find_user(paths)
-        self._own_count = self._user is not None or can_count_processes()
+        self._own_count = self._user is not None or (bool(entered) and can_count_processes())
+        self._filter: bytes | None = None
         self._landlock: Landlock | None = None
         if "landlock" not in without and not (own_root and "processes" in entered):
             with contextlib.suppress(OSError):
-                self._landlock = Landlock(paths, str(scratch.base), "network" in entered)
-        self._filter = None if "system calls" in without else build_filter(os.getpid(), "network" in entered)
-        if self._filter is not None and not in_fork(self._shed_privileges):
-            self._filter = None  # a kernel without seccomp
+                self._landlock = Landlock(paths, "network" in entered)
+        if not self._can_confine():
+            self._landlock = None
+        if "system calls" not in without:
+            self._filter = build_filter(os.getpid(), "network" in entered)
+        if not self._can_confine():
+            self._filter = None
         # A process of the same user could otherwise read this one's memory, or stop it with a debugger's calls.
         kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
 
@@ -138,11 +145,22 @@ class Walls:
             os.environ[key] = str(scratch)
         tempfile.tempdir = None  # forget where the helper keeps its own
         set_limits(timeout_seconds, memory_mb, self._own_count)
-        self._shed_privileges()
+        self._shed_privileges(scratch)
         os.chdir(scratch)
         kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)  # after the change of user, which clears it
         if os.getppid() != parent:
             os._exit(1)
+
+    def memory_mb(self) -> int:
+        """Memory (MiB) that the program's processes hold now: what each does not share with files, less what it has from here.
+
+        0 where there is no namespace of processes, or no /proc in it.
+        """
+        if "processes" not in self._entered:
+            return 0
+        own = private_pages(os.getpid())
+        held = sum(max(private_pages(pid) - own, 0) for pid in process_ids())
+        return held * resource.getpagesize() >> 20
 
     def kill_rest(self) -> int:
         """Kill and reap all that the program left running; the number of processes that would not die."""
@@ -177,9 +195,13 @@ class Walls:
                     with contextlib.suppress(ProcessLookupError, PermissionError):
                         kill(pid, signal.SIGKILL)
 
-    def _shed_privileges(self) -> None:
+    def _can_confine(self) -> bool:
+        """Whether the kernel accepts the walls that are chosen so far."""
+        return in_fork(partial(self._shed_privileges, self._scratch.base))
+
+    def _shed_privileges(self, scratch: Path) -> None:
         """The part of `confine` after which there is no way back."""
-        rules = None if self._landlock is None else self._landlock.rules()
+        rules = None if self._landlock is None else self._landlock.rules(scratch)
         if self._user is not None:
             self._user.become()
         else:
@@ -195,32 +217,46 @@ class Walls:
         if self._own_root:
             return ""
         if self._landlock is not None:
-            return "a program can ask for the names, sizes and owners of files, but not open them"
+            alone = "a program can ask for the names, sizes and owners of files, but not open them"
+            return alone if self._user is not None else f"{alone}; and change the permissions of those of the grader's user"
         if self._user is not None:
-            return "a program can read what everyone may read, and write where everyone may, such as /tmp"
+            readers = "root" if self._user.reads_all else "everyone"  # root: this Python lies where nobody else may read
+            return f"a program can read what {readers} may read, and write and leave files where everyone may, such as /tmp"
         return "a program can read and write what the grader's user may"
 
     def _without_user(self) -> str:
         if self._user is not None or (self._own_root and "processes" in self._entered):
-            return ""
+            return "" if os.geteuid() != 0 or self._user is not None else "programs run as root, without its capabilities"
         return "programs run as the grader's own user"
 
     def _without_processes(self) -> str:
-        if "processes" in self._entered:
-            return ""
+        if "processes" in self._entered or self._user is not None:
+            hidden = self._own_root or self._landlock is not None
+            return "" if hidden else "a program can see the command lines of all processes"
         quiet = self._landlock is not None and self._landlock.blocks_signals
-        if self._user is not None:
-            return "" if quiet else "a program can see the command lines of all processes"
         return "a program can fork faster than it is killed" + ("" if quiet else ", and can signal the grader")
+
+
+def process_ids() -> list[int]:
+    """All processes that are in sight."""
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
 
 
 def children() -> list[int]:
     """Process ids of the children of this process."""
     found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                fields = (entry / "stat").read_bytes().rpartition(b")")[2].split()
-                if int(fields[1]) == os.getpid():
-                    found.append(int(entry.name))
+    for pid in process_ids():
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+            if int(fields[1]) == os.getpid():
+                found.append(pid)
     return found
+
+
+def private_pages(pid: int) -> int:
+    """Resident pages of a process that belong to no file; 0 where it is gone."""
+    try:
+        _, resident, shared, *_ = Path(f"/proc/{pid}/statm").read_bytes().split()
+    except OSError:
+        return 0
+    return int(resident) - int(shared)

@@ -20,6 +20,7 @@ from fractions import Fraction
 from typing import Any
 
 MAX_MESSAGE_BYTES = 256 << 20
+FLUSH_BYTES = 64 << 10
 MAX_TEXT = 300
 ATOMS = frozenset({type(None), bool, int, float, str})
 KEYS_AND_ITEMS: tuple[type, ...] = (type({}.keys()), type({}.items()))
@@ -37,17 +38,30 @@ class Channel:
     """Messages over a stream socket, each four bytes of length and JSON."""
 
     def __init__(self, connection: socket.socket) -> None:
-        self.connection = connection
+        self._connection, self._reader = connection, connection.makefile("rb")
+        self._waiting = bytearray()
 
     def send(self, text: str) -> None:
         """Send one message. Raises ClosedError, and ValueError where it is too long."""
+        self.put(text)
+        self.flush()
+
+    def put(self, text: str) -> None:
+        """Keep one message until `flush`, or until there are many. Raises as `send`."""
         body = text.encode()
         if len(body) > MAX_MESSAGE_BYTES:
             raise ValueError(f"more than {MAX_MESSAGE_BYTES >> 20} MiB in one value")
+        self._waiting += struct.pack("<I", len(body)) + body
+        if len(self._waiting) > FLUSH_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what waits. Raises ClosedError."""
         try:
-            self.connection.sendall(struct.pack("<I", len(body)) + body)
+            self._connection.sendall(self._waiting)
         except OSError as error:
             raise ClosedError from error
+        self._waiting.clear()
 
     def receive(self) -> str:
         """The next message. Raises ClosedError at the end, ValueError where it is too long or no text."""
@@ -57,16 +71,13 @@ class Channel:
         return self._exactly(size).decode()
 
     def _exactly(self, count: int) -> bytes:
-        data = bytearray()
-        while len(data) < count:
-            try:
-                piece = self.connection.recv(min(count - len(data), 1 << 20))
-            except OSError as error:
-                raise ClosedError from error
-            if not piece:
-                raise ClosedError
-            data += piece
-        return bytes(data)
+        try:
+            data = self._reader.read(count)
+        except OSError as error:
+            raise ClosedError from error
+        if len(data) < count:
+            raise ClosedError
+        return data
 
 
 def dumps(value: Any, handle: Handle) -> str:

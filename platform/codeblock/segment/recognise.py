@@ -23,9 +23,11 @@ MAX_ERROR_SHARE = 0.2
 MAX_PARSED = 3
 """Grammars that are tried on a text at most, besides Python's: those whose words and signs it has most."""
 
+SENTENCE = re.compile(r"^[ \t]*(?:\d+\. |[*-] )?[A-Z][a-z']*(?:,? [a-z']+){3}", re.MULTILINE)
+"""A line that begins as a sentence does."""
+
 _WORD = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 _STATEMENTS = re.compile(r"[;{}][ \t]*(?://.*)?(?:\n|\Z)")
-_SENTENCE = re.compile(r"^[ \t]*(?:\d+\. |[*-] )?[A-Z][a-z']*(?:,? [a-z']+){3}", re.MULTILINE)
 _SHEBANG = re.compile(r"\s*(?:#!|<\?|<!)")
 _COMMENT_LINE = re.compile(r"\s*#+(?:[ ]|$)")
 _CODE_LINE = re.compile(
@@ -100,9 +102,9 @@ def recognise(text: str) -> Verdict:
     parsed = None if _impossible(text, first) else parse(text, first)
     if parsed is not None and not parsed.has_error and _is_program(parsed, text):
         return Verdict(first.name, parsed)
-    if (parsed is None or parsed.has_error) and first.shape.search(text) and not _SENTENCE.search(text):
+    if (parsed is None or parsed.has_error) and first.shape.search(text) and not SENTENCE.search(text):
         return Verdict(first.name, parsed or parse(text, first))
-    return UNKNOWN if _SENTENCE.match(text) else _among(text, likely(text, others))
+    return UNKNOWN if SENTENCE.match(text) else _among(text, likely(text, others))
 
 
 def likely(text: str, languages: list[LanguageRules]) -> list[LanguageRules]:
@@ -149,7 +151,7 @@ def _among(text: str, languages: list[LanguageRules]) -> Verdict:
                 return Verdict(rules.name, parsed)
         elif shaped:
             broken.append((error_share(parsed.tree), parsed))
-    if broken and not _SENTENCE.search(text):
+    if broken and not SENTENCE.search(text):
         share, parsed = min(broken, key=lambda pair: pair[0])
         if share <= MAX_ERROR_SHARE:
             return Verdict(parsed.language, parsed)
@@ -203,5 +205,5 @@ def looks_like_code(text: str) -> bool:
     if _SHEBANG.match(text):
         return True
     lines = [line for line in text.split("\n") if line.strip() and not _COMMENT_LINE.match(line)]
-    code = sum(_CODE_LINE.match(line) is not None and not _SENTENCE.match(line) for line in lines)
+    code = sum(_CODE_LINE.match(line) is not None and not SENTENCE.match(line) for line in lines)
     return code > 0 and code >= CODE_SHARE * len(lines)

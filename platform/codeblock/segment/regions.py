@@ -1,10 +1,11 @@
-"""Where the code of a response is: its fenced blocks, else the whole response where that is code."""
+"""Where the code of a response is: its fenced blocks, else the whole response where that is code, or its lines of code."""
 
 from __future__ import annotations
 
 import re
 from typing import NamedTuple
 
+from codeblock.segment.among_prose import code_runs
 from codeblock.segment.languages import find_rules
 from codeblock.segment.recognise import Parsed, looks_like_code, parse, recognise
 from codeblock.segment.transcripts import Transcript, read_transcript
@@ -37,8 +38,9 @@ def find_regions(response: str) -> list[Region]:
     """The code regions of a response, in order.
 
     A fenced block (``` or ~~~, indented or not) is a region; its language is the first word after the fence. A fence that
-    is never closed runs to the end. A response without fences is one region if it is code, and none if it is prose. In a
-    session at a prompt (`>>> `, `$ `) each line of code is a region, and the rest is text.
+    is never closed runs to the end. A response without fences is one region if it is code, and none if it is prose; where it is
+    both, each run of lines of code is a region. In a session at a prompt (`>>> `, `$ `) each line of code is a region, and
+    the rest is text.
     """
     return [region for block in blocks_of(response) for region in block.regions]
 
@@ -53,7 +55,45 @@ def blocks_of(response: str) -> list[Block]:
         return []
     block = block_of(response, (0, len(response)), None)
     is_code = block.code is not None or block.regions[0].language is not None or looks_like_code(response)
-    return [block] if is_code else []
+    parted = _among_prose(response, block, is_code) if _may_hold_prose(block) else []
+    return parted or ([block] if is_code else [])
+
+
+def _may_hold_prose(block: Block) -> bool:
+    """Whether a response may be prose and code although, as a whole, it is called code; most grammars take no sentences."""
+    if block.code is not None:
+        return False
+    if block.parsed is None:
+        return block.regions[0].language in (None, "sql", "css")
+    return block.parsed.has_error or block.parsed.language == "bash"
+
+
+def _among_prose(response: str, whole: Block, is_code: bool) -> list[Block]:
+    """The code between the sentences of a response; none where that cannot be told.
+
+    A run of lines is code where a language takes it without an error. Lines that only look like code make the others
+    doubtful, since a part of a program is no program: then all of them are code in an unknown language where the response
+    as a whole is that, else nothing is decided here.
+    """
+    runs = [block_of(response, span, None) for span in code_runs(response) or ()]
+    taken = [_told_among_prose(block) for block in runs if _is_taken(block)]
+    doubtful = [block for block in runs if not _is_taken(block) and looks_like_code(response[block.start : block.end])]
+    if not doubtful:
+        return taken
+    if not is_code or whole.regions[0].language is not None:
+        return []
+    unknown = [(block.start, block.end) for block in runs if _is_taken(block) or block in doubtful]
+    return [Block([Region(*span, None, False, Decided.UNKNOWN)], None, *span) for span in unknown]
+
+
+def _is_taken(block: Block) -> bool:
+    language = block.regions[0].language
+    return language not in (None, "xml") and (block.parsed is None or not block.parsed.has_error)  # `<placeholder>` is no XML
+
+
+def _told_among_prose(block: Block) -> Block:
+    told = {Decided.RECOGNISED.value: Decided.AMONG_PROSE.value}
+    return block._replace(regions=[each._replace(decided=told.get(each.decided, each.decided)) for each in block.regions])
 
 
 def block_of(text: str, span: Span, tag: str | None) -> Block:

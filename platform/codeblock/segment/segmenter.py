@@ -14,6 +14,7 @@ from codeblock.segment.flow import def_use_edges
 from codeblock.segment.flow_rules import FlowRules
 from codeblock.segment.headers import ItemRules
 from codeblock.segment.items import cover, draft_items
+from codeblock.segment.lexed import lexical_core
 from codeblock.segment.recognise import Parsed
 from codeblock.segment.regions import Block, block_of, blocks_of
 from codeblock.segment.structure import reach_and_bridge
@@ -37,7 +38,8 @@ def segment(
 
     `language` is a name or alias; None: recognise it. `token_starts` [T], ascending, are the characters at which the
     model's tokens start; without it a statement's tokens are the leaves of its syntax tree. A language without a
-    grammar, and code that does not parse, is cut at blank lines: items of kind `other`, no core, no edges.
+    grammar is cut at blank lines: items of kind `other`, with the core that a lexer of the language finds, and no edges.
+    So is code that does not parse, without any core.
     """
     if not source.strip():
         return Segmentation()
@@ -88,6 +90,8 @@ def _segment_blocks(
         has_error = has_error or (parsed is not None and parsed.has_error)
         if not found:  # no tree, or nothing in it (a byte-order mark alone)
             found = _chunks(text, block)
+            if parsed is None:  # what does not parse in a language with a grammar is broken, and not worth a score
+                core.extend(_core_of_chunks(text, block, found))
         signals.append(reach_and_bridge(len(found), inner))
         shift = len(items)
         edges.extend((a + shift, b + shift) for a, b in inner)
@@ -111,6 +115,14 @@ def _chunks(text: str, block: Block) -> list[Item]:
     code = text[block.start : block.end] if block.code is None else block.code
     chunks = [(a + block.start, b + block.start) for a, b in blank_line_chunks(code, 0, len(code))]
     return [Item(ItemKind.OTHER.value, tuple(_in_regions(chunk, block))) for chunk in chunks]
+
+
+def _core_of_chunks(text: str, block: Block, chunks: list[Item]) -> list[Span]:
+    """What a lexer of the language calls names, literals, operators and keywords; none where the language is not known."""
+    code = text[block.start : block.end] if block.code is None else block.code
+    spans = [span for chunk in chunks for span in chunk.spans]
+    core = lexical_core(code, block.regions[0].language)
+    return [part for a, b in core for part in within((a + block.start, b + block.start), spans)]
 
 
 def _in_regions(span: Span, block: Block) -> list[Span]:

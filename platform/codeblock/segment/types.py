@@ -21,6 +21,7 @@ class Decided(StrEnum):
 
     TAG = "tag"  # the response names it
     RECOGNISED = "recognised"  # by a grammar that takes the text, or by how the text begins
+    AMONG_PROSE = "among_prose"  # the same, of lines that stand among prose without a fence
     UNKNOWN = "unknown"  # code, in what language cannot be said
     NOT_INSTALLED = "not_installed"  # tagged or recognised, but the package with the grammar is not installed
 

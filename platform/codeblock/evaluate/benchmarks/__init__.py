@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
+from pathlib import Path
+
 from codeblock.errors import CodeBlockError
 from codeblock.evaluate.benchmarks.base import Benchmark, Task
 from codeblock.evaluate.benchmarks.bigcodebench import (
@@ -15,9 +18,9 @@ from codeblock.evaluate.benchmarks.humanevalplus import HumanEvalPlus
 from codeblock.evaluate.benchmarks.mbpp import Mbpp, MbppAll
 from codeblock.evaluate.benchmarks.mbppplus import MbppPlus
 from codeblock.evaluate.benchmarks.tiny import Tiny
-from codeblock.evaluate.source import resolve
+from codeblock.evaluate.source import content_hash, resolve
 
-__all__ = ["BENCHMARKS", "Benchmark", "Task", "load"]
+__all__ = ["BENCHMARKS", "Benchmark", "Task", "load", "tasks_fingerprint"]
 
 KINDS: list[type[Benchmark]] = [
     Tiny,
@@ -40,11 +43,19 @@ def load(name: str, source: str, limit: int | None = None) -> Benchmark:
     Raises CodeBlockError for an unknown name, a source that `resolve` cannot find, and a file that is empty or broken (with the
     line).
     """
-    check_name(name)
+    if name not in BENCHMARKS:
+        raise CodeBlockError(f"benchmark {name!r}: unknown; known are {', '.join(sorted(BENCHMARKS))}")
     return BENCHMARKS[name].read(resolve(source), limit)
 
 
-def check_name(name: str) -> None:
-    """Raises CodeBlockError where there is no such benchmark."""
-    if name not in BENCHMARKS:
-        raise CodeBlockError(f"benchmark {name!r}: unknown; known are {', '.join(sorted(BENCHMARKS))}")
+def tasks_fingerprint(name: str, source: str) -> str:
+    """A hash of what a source holds, compressed or not, wherever it lies. Raises what `load` raises."""
+    path = resolve(source)
+    facts = path.stat() if path.exists() else None
+    return _fingerprint(name, path, (facts.st_size, facts.st_mtime_ns) if facts else None)
+
+
+@cache
+def _fingerprint(name: str, path: Path, _facts: tuple[int, int] | None) -> str:
+    load(name, str(path))  # a broken file is told before the work, not after it
+    return content_hash(path)

