@@ -122,7 +122,7 @@ def map_parts(
     else:
         rows = rows.map(partial(_telling, work), num_cpus=cpus)
     results: list[dict[str, Any]] = []
-    with _without_restart_warning():
+    with without_restart_warning():
         for result in track(rows.iter_rows(), description=f"  {what}", total=len(items), transient=True, console=console):
             if result.get("error"):
                 raise CodeBlockError(f"{what}: {result['error']}")
@@ -156,7 +156,7 @@ def peak_of(results: Sequence[dict[str, Any]]) -> float:
 
 
 @contextmanager
-def _without_restart_warning() -> Iterator[None]:
+def without_restart_warning() -> Iterator[None]:
     """Keep one line off standard error: Ray warns of every actor pool of its own making as if the user could mend it.
 
     The line is written by C++ code, so it has to be taken out of the file descriptor.

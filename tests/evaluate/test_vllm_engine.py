@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,9 @@ def engine_stage(processor: Any) -> Any:
 
 def test_the_processor_is_ray_s_with_one_engine_for_each_actor(ray_cluster: None, model_directory: Path) -> None:
     asked = job(model_directory, ClusterConfig(actors=3, gpus_per_worker=1), revision="main", dtype="bfloat16")
+    level = logging.getLogger("ray").level
     processor = vllm_engine.build(asked)
+    assert logging.getLogger("ray").level == level, "Ray stays as quiet as it was"
     stage = engine_stage(processor)
     assert processor.config.concurrency == (3, 3)
     assert stage.map_batches_kwargs["num_gpus"] == 1
@@ -155,6 +158,7 @@ def replaced_by_hf(processor: Any, model: Path) -> Any:
     return processor
 
 
+@pytest.mark.slow
 def test_rows_go_through_ray_and_come_back_as_the_answers_of_hf(
     ray_cluster: None, loaded: tuple[Any, Any], model_directory: Path
 ) -> None:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.progress import track
 
-from codeblock.cluster import require
+from codeblock.cluster import require, without_restart_warning
 from codeblock.config import ClusterConfig, EvaluateConfig
 from codeblock.console import console
 from codeblock.errors import CodeBlockError
@@ -78,19 +80,18 @@ def build(job: Job) -> Any:
         engine |= {"revision": job.revision, "tokenizer_revision": job.revision}
     if adapter is not None:
         engine |= {"enable_lora": True, "max_lora_rank": adapter["r"]}
-    return build_processor(
-        vLLMEngineProcessorConfig(
-            model_source=_base(job),
-            engine_kwargs=engine,
-            concurrency=(job.cluster.actors, job.cluster.actors),
-            batch_size=job.config.batch_size,
-            chat_template_stage=False,
-            tokenize_stage=False,
-            detokenize_stage=False,
-        ),
-        preprocess=partial(_with_adapter, job.model_path) if adapter is not None else None,
-        postprocess=_tokens,
+    config = vLLMEngineProcessorConfig(
+        model_source=_base(job),
+        engine_kwargs=engine,
+        concurrency=(job.cluster.actors, job.cluster.actors),
+        batch_size=job.config.batch_size,
+        chat_template_stage=False,
+        tokenize_stage=False,
+        detokenize_stage=False,
     )
+    preprocess = partial(_with_adapter, job.model_path) if adapter is not None else None
+    with _quiet():
+        return build_processor(config, preprocess=preprocess, postprocess=_tokens)
 
 
 def engine_row(place: int, request: Request, room: int, stop_ids: list[int], config: EvaluateConfig) -> dict[str, Any]:
@@ -112,9 +113,11 @@ def _run(processor: Any, rows: list[dict[str, Any]], batch_size: int) -> Iterato
     """(place, new tokens) of each row."""
     import ray.data
 
-    if rows:
-        blocks = -(-len(rows) // batch_size)
-        for row in processor(ray.data.from_items(rows, override_num_blocks=blocks)).iter_rows():
+    if not rows:
+        return
+    answered = processor(ray.data.from_items(rows, override_num_blocks=-(-len(rows) // batch_size)))
+    with without_restart_warning():
+        for row in answered.iter_rows():
             yield int(row["place"]), [int(token) for token in row["tokens"]]
 
 
@@ -125,6 +128,19 @@ def _tokens(row: dict[str, Any]) -> dict[str, Any]:
 def _with_adapter(path: str, row: dict[str, Any]) -> dict[str, Any]:
     """The engine puts an adapter on where a row's model is not its own."""
     return {**row, "model": path}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Ray starts itself once more while it builds a processor, which says so and turns its logs on for good."""
+    ray = logging.getLogger("ray")
+    level = ray.level
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+        ray.setLevel(level)
 
 
 def _adapter(job: Job) -> dict[str, Any] | None:
