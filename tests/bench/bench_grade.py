@@ -76,9 +76,8 @@ def beside(benchmark: str, tasks: Path, script: str, options: argparse.Namespace
     print(f"{benchmark}: {len(loaded.tasks)} references x {options.each}, {options.workers} workers, we pass {passed:,}")
     for name, turns in found.items():
         rates = ", ".join(f"{len(samples) / wall:.1f}" for wall, _ in turns)
-        print(
-            f"  {name:<14}{rates} samples/s; {', '.join(f'{1000 * cpu / len(samples):.1f}' for _, cpu in turns)} ms of CPU a sample"
-        )
+        spent_each = ", ".join(f"{1000 * cpu / len(samples):.1f}" for _, cpu in turns)
+        print(f"  {name:<14}{rates} samples/s; {spent_each} ms of CPU a sample")
     (our_wall, our_cpu), (wall, cpu) = (tuple(min(each) for each in zip(*turns, strict=True)) for turns in found.values())
     print(f"  ratio of the best turns: {wall / our_wall:.2f} in samples/s, {cpu / our_cpu:.2f} in CPU time")
 
