@@ -187,6 +187,23 @@ def test_any_json_gives_a_value_or_a_known_error(found: Any) -> None:
         wire.loads(json.dumps(found), Opaque)
 
 
+@pytest.mark.parametrize("length", [0, 1, 4096, 4097, 10_000])
+def test_a_long_list_is_told_by_its_digest(length: int) -> None:
+    def value(last: int = 0) -> list[Any]:
+        return [(n, str(n)) for n in range(length - 1)] + [(last, str(last))]
+
+    assert wire.bounded_dumps(value(), str) == wire.dumps(value(), str)
+    short = wire.bounded_dumps(value(), str, limit=1000)
+    if length <= 4096:
+        assert short == wire.dumps(value(), str)
+    else:
+        assert short == wire.bounded_dumps(value(), str, limit=1000) != wire.bounded_dumps(value(1), str, limit=1000)
+        assert len(short) < 100
+        assert wire.loads(short, str) != value()
+    strange = [*value(), object()]
+    assert wire.bounded_dumps(strange, str, limit=1000) == wire.dumps(strange, str)
+
+
 def test_messages_come_whole_and_in_order() -> None:
     one, other = socket.socketpair()
     with one, other:

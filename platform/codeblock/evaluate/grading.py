@@ -26,14 +26,11 @@ from codeblock.evaluate.benchmarks import Benchmark, Task
 from codeblock.evaluate.expectations import Expectations
 from codeblock.evaluate.formats import read_samples
 from codeblock.evaluate.result import GradeResult, Sample, VerdictRow
-from codeblock.sandbox.box import Expected, Outcome, Sandbox, Verdict
+from codeblock.sandbox.box import REFERENCE_PATIENCE, Expected, Outcome, Sandbox, Verdict
 from codeblock.sandbox.oracles import Cases, Limits
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
-
-REFERENCE_PATIENCE = 10
-"""A reference may take this many times the official limit: the machine may be slow."""
 
 
 @dataclass(frozen=True)
@@ -204,7 +201,7 @@ def run_references(
         limits = settings.limits(task)
         patient = replace(limits, timeout_seconds=REFERENCE_PATIENCE * limits.timeout_seconds)
         if isinstance(task.oracle, Cases):
-            outcome, expected = expectations.of(sandbox, task.oracle, patient)
+            outcome, expected = expectations.of(sandbox, task.oracle, limits)
             return Reference(checked(outcome, task), expected, limits)
         outcome = checked(sandbox.run(benchmark.code(task, task.reference), task.oracle, patient), task)
         seconds = max(limits.timeout_seconds, limits.reference_factor * outcome.seconds)
