@@ -207,6 +207,21 @@ def test_a_reference_that_fails_gives_no_expected_outputs(sandbox: Sandbox, tmp_
     assert (outcome.verdict, expected) == (Verdict.EXCEPTION, None)
 
 
+def test_an_output_that_stays_in_its_process_can_be_all_that_is_asked_for(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Three tasks of MBPP+ return a match, or None; only which of them counts."""
+    reference = "import re\ndef f(x): return re.match('a', x)"
+    oracle = Cases([["a"], ["b"]], base=1, reference=reference, calls="f", compare="not_none")
+    outcome, expected = sandbox.collect(oracle, LIMITS, tmp_path / "expected")
+    assert outcome.verdict == Verdict.PASSED, outcome
+    assert expected is not None
+    assert expected.file.read_text() == "true\nnull\n"
+    told = {
+        code: sandbox.run(f"import re\ndef f(x): return {code}", oracle, LIMITS, expected).verdict
+        for code in ("re.match('a', x)", "x if x == 'a' else None", "x == 'a'", "re.match('b', x)", "None", "object()")
+    }
+    assert [found == Verdict.PASSED for found in told.values()] == [True] * 3 + [False] * 3
+
+
 UNIT = UnitTest(
     "import unittest\n"
     "from unittest.mock import patch\n"

@@ -75,7 +75,17 @@ def test_a_value_comes_back_equal_and_of_its_type(value: Any) -> None:
     assert same_types(back, value)
 
 
-EDGES = [10**5000, -(10**5000), [1, [10**4300]], float("inf"), "\ud800 lone", "\x00", range(3, 9, 2), {1: {(): frozenset()}}]
+EDGES = [
+    10**5000,
+    -(10**5000),
+    [1, [10**4300]],
+    float("inf"),
+    "\ud800 lone",
+    "\x00",
+    range(3, 9, 2),
+    {1: {(): frozenset()}},
+    (int, ValueError),
+]
 
 
 @pytest.mark.parametrize("value", EDGES, ids=range(len(EDGES)))
@@ -161,12 +171,14 @@ HOSTILE = [
     '{"a": 1, "b": 2}',
     '{"fraction": [1, 0]}',
 ]
+HOSTILE += ['{"type": "eval"}', '{"type": "nothing"}', '{"type": 3}', '{"type": []}']
 HOSTILE += [
     '{"array": ["O", [1], [1]]}',
     '{"array": ["<i8", [7], [1]]}',
     '{"number": ["V", 1]}',
     '{"record": ["a b", ["x"], [1]]}',
 ]
+HOSTILE += ['{"type": "eval"}', '{"type": "nothing"}', '{"type": 3}', '{"type": []}']
 HOSTILE += ['{"record": ["P", ["__class__"], [1]]}', '{"decimal": "x"}', '{"range": [1, 2, 0]}', '{"bytes": 3}', '{"deque": 1}']
 
 

@@ -8,6 +8,7 @@ A value is plain JSON (None, bool, int, float, str, list) or an object with one 
 
 from __future__ import annotations
 
+import builtins
 import collections
 import hashlib
 import json
@@ -161,6 +162,8 @@ def pack(value: Any, handle: Handle, wide: bool = False) -> Any:
     if special is not None:
         tag, parts = special
         return {tag: _parts(parts(value), handle, wide)}
+    if kind is type and vars(builtins).get(value.__name__) is value:
+        return {"type": value.__name__}
     if kind.__module__ == "numpy":
         return _pack_numpy(value, handle, wide)
     return _pack_subclass(value, handle, wide)
@@ -247,8 +250,16 @@ def _number(content: Any) -> Any:
     return np.dtype(kind).type(item)
 
 
+def _type(name: Any) -> type:
+    found = vars(builtins)[name]
+    if not isinstance(found, type):
+        raise ValueError(name)
+    return found
+
+
 TAGS: dict[str, Callable[[Any], Any]] = {
     "digest": lambda _: Digest(),
+    "type": _type,
     "int": lambda content: int(content, 16),
     "tuple": tuple,
     "dict": dict,
