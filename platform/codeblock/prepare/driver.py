@@ -6,6 +6,7 @@ part has cost another worker its life, which Ray tells nobody.
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections import Counter
 from collections.abc import Iterable
@@ -22,6 +23,7 @@ from codeblock.prepare.render import Renderer
 from codeblock.prepare.stage import prepare_batch
 from codeblock.tables import parts, read_part, write_part
 
+_LOG = logging.getLogger(__name__)
 ATTEMPTS = "attempts"
 
 
@@ -51,6 +53,8 @@ def _prepare_part(
     path = Path(row["path"])
     mark = output / ATTEMPTS / path.name
     again = mark.exists()
+    if again:
+        _LOG.warning("%s: a worker ended while it had this part; its rows are now segmented in a child process", path.name)
     mark.parent.mkdir(parents=True, exist_ok=True)
     mark.touch()
     segment_all = partial(apart if again else watched, seconds=config.max_row_seconds)
