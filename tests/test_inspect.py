@@ -39,6 +39,7 @@ ARMS = {
     "codeblock": {"strategy": "codeblock"},
     "each": {"strategy": "codeblock", "select": {"scope": "response", "token_budget": 0.3}},
     "drawn": {"strategy": "random_tokens", "select": {"subset_ratio": 0.5}},
+    "items": {"strategy": "random_items"},
     "later": {"strategy": "codeblock", "select": {"token_budget": 0.01}},
 }
 
@@ -110,7 +111,7 @@ def test_a_page_shows_every_finished_arm_with_the_masks_of_its_table(plan: Plan,
     assert len(paths) == 4
     for path in paths[1:]:
         data = page_data(path)
-        assert [arm["name"] for arm in data["arms"]] == ["codeblock", "full", "each", "drawn"]
+        assert [arm["name"] for arm in data["arms"]] == ["codeblock", "full", "each", "drawn", "items"]
         for arm in data["arms"]:
             row = selection(plan, arm["name"]).get(path.stem)
             mask = (
@@ -173,6 +174,17 @@ def test_a_budget_inside_each_response_has_a_cut_of_its_own(plan: Plan, tmp_path
                 assert priority >= cut
 
 
+def test_every_strategy_that_ranks_whole_items_shows_their_priorities(plan: Plan, tmp_path: Path) -> None:
+    paths = write_samples(plan, "items", tmp_path, [f"p{n:02}" for n in range(60)])[1:]
+    rows = selection(plan, "items")
+    train = [fate for path in paths for fate in fates(path) if rows.get(path.stem, {}).get("split") != "dev"]
+    kept = [priority for state, _, _, priority, _ in train if state == "kept"]
+    dropped = [priority for state, _, _, priority, reason in train if reason.startswith("Below the cut")]
+    assert min(kept) >= max(dropped) > 0
+    assert len(set(kept)) == len(kept)
+    assert not any("core tokens" in reason for *_, reason in train)
+
+
 def test_a_pair_outside_the_subset_says_so(plan: Plan, tmp_path: Path) -> None:
     outside = sorted({f"p{n:02}" for n in range(60)}.difference(selection(plan, "drawn")))
     path = write_samples(plan, "drawn", tmp_path, outside[:1])[1]
@@ -194,7 +206,7 @@ def test_the_index_counts_the_pairs_of_each_arms_subset(plan: Plan, tmp_path: Pa
 @pytest.mark.parametrize(
     ("arm", "ids", "message"),
     [
-        ("base", [], "arm 'base': not one that selects tokens; there are full, codeblock, each, drawn, later"),
+        ("base", [], "arm 'base': not one that selects tokens; there are full, codeblock, each, drawn, items, later"),
         ("later", [], "arm 'later': nothing selected yet; run `codeblock select` with the same config first"),
         ("codeblock", ["p01", "nobody"], "pair 'nobody': not among the 60 scored pairs"),
     ],

@@ -308,6 +308,10 @@ class EvaluateConfig(Section):
             )
         return self
 
+    def python_of(self, benchmark: str) -> str | None:
+        """The interpreter of a benchmark's solutions, named in full or by its family (`bigcodebench`); None: this one."""
+        return self.pythons.get(benchmark) or self.pythons.get(benchmark.partition("_")[0])
+
 
 class ClusterConfig(Section):
     """The only section that differs between a laptop and a cluster. Never part of a cached stage's name."""

@@ -22,13 +22,12 @@ from codeblock.report.fate import Bid, Cut, Status, ranked_fate, unranked_fate
 from codeblock.report.index import ArmTally, write_pages
 from codeblock.report.sample import ArmView, Fate, Sample, items_from_row, sample_from_row, selected
 from codeblock.select.pair import COLUMNS, ScoredPair, iter_pairs
+from codeblock.select.selection import units_of
 from codeblock.select.split import Split, split_pairs
-from codeblock.select.strategies import get_strategy
-from codeblock.select.utility import MIN_CORE_TOKENS, item_utility, normalise, rerank
+from codeblock.select.strategies import Strategy, get_strategy
+from codeblock.select.utility import MIN_CORE_TOKENS, item_utility, normalise
 from codeblock.tables import parts, read_part
 
-RANKED = "codeblock"
-"""The strategy that ranks items; the others have neither utility nor priority."""
 TALLIED_PAIRS = 2000
 """Pairs that the distributions are counted over, drawn from all."""
 
@@ -40,7 +39,8 @@ class _Arm:
     """One arm with what its pages need from its tables."""
 
     plan: ArmPlan
-    strategy: str
+    strategy: Strategy
+    seed: int
     facts: dict[str, Any]
     split: Split
     weights: dict[str, tuple[str, NDArray[np.float32]]]  # by pair: split and weight [T]
@@ -53,7 +53,13 @@ class _Arm:
 
     @property
     def ranked(self) -> bool:
-        return self.strategy == RANKED
+        """Whether the strategy gives whole items priorities that the scored table alone decides."""
+        return self.strategy.whole_items and not self.strategy.needs
+
+    @property
+    def min_core(self) -> int:
+        """Core tokens below which the utility, where the strategy ranks by it, is 0."""
+        return MIN_CORE_TOKENS if "aggregate" in self.strategy.uses else 0
 
     def one_ranking(self, split: str) -> bool:
         """Whether the budget was spent over all pairs of a split together; held-out pairs always are."""
@@ -110,10 +116,10 @@ def _arm(plan: Plan, arm: ArmPlan, ids: Collection[str]) -> _Arm:
     assert arm.strategy is not None
     facts = arm.selected.facts or {}
     settings, config = arm.settings, plan.config
-    ranked = arm.strategy == RANKED
-    return _Arm(
+    made = _Arm(
         plan=arm,
-        strategy=arm.strategy,
+        strategy=get_strategy(arm.strategy),
+        seed=config.seed,
         facts=facts,
         split=split_pairs(
             plan.scored.directory,
@@ -122,11 +128,13 @@ def _arm(plan: Plan, arm: ArmPlan, ids: Collection[str]) -> _Arm:
             config.seed,
             plan.long_tail.directory if plan.long_tail else None,
         ),
-        # One ranking over all pairs ends at an item of any of them.
-        weights=_weights(arm.selected.directory, None if ranked else ids),
+        weights={},
         tally=ArmTally(arm.name, arm.strategy, facts["supervised_share"], facts["asked_share"]),
         lowest={},
     )
+    # One ranking over all pairs ends at an item of any of them.
+    made.weights.update(_weights(arm.selected.directory, None if made.ranked else ids))
+    return made
 
 
 def _weights(directory: Path, ids: Collection[str] | None) -> dict[str, tuple[str, NDArray[np.float32]]]:
@@ -162,7 +170,7 @@ def _count(arm: _Arm, pair: ScoredPair, kinds: list[str], tallied: bool) -> None
     if not arm.ranked or not (tallied or pair.id in arm.weights):
         return
     kept = supervised > 0
-    utility, priority = _figures(pair, arm.settings)
+    utility, priority = _figures(pair, arm)
     if kept.any() and arm.one_ranking(split):
         arm.lowest[split] = min(arm.lowest.get(split, np.inf), float(priority[kept].min()))
     if tallied and utility.size:
@@ -180,10 +188,13 @@ def _item_tokens(pair: ScoredPair, weight: NDArray[np.float32]) -> tuple[NDArray
     return np.bincount(pair.token_item[inside], minlength=size), np.bincount(pair.token_item[chosen], minlength=size)
 
 
-def _figures(pair: ScoredPair, settings: SelectConfig) -> tuple[Floats, Floats]:
-    """Utility and priority of each item, [I]."""
-    utility = item_utility(pair, settings.gce_q, settings.aggregate)
-    return utility, rerank(utility, pair.item_reach.astype(np.float64), pair.item_bridge.astype(np.float64), settings)
+def _figures(pair: ScoredPair, arm: _Arm) -> tuple[Floats, Floats]:
+    """Utility and priority of each item, [I]; the priority is 0 where the strategy never takes the item."""
+    units = units_of(pair, arm.strategy, arm.settings, arm.seed)
+    offered = (pair.token_item >= 0) & (units.unit_of_token >= 0)
+    priority = np.zeros(pair.item_reach.size)
+    priority[pair.token_item[offered]] = units.priority[units.unit_of_token[offered]]
+    return item_utility(pair, arm.settings.gce_q, arm.settings.aggregate), priority
 
 
 def _rows(plan: Plan, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -215,19 +226,19 @@ def _view(row: dict[str, Any], arm: _Arm) -> ArmView:
     _, supervised = _item_tokens(pair, weight)
     fates = _fates(row, arm, pair, supervised.tolist(), split, status)
     response = weight[row["response_start"] :]
-    return ArmView(arm.plan.name, arm.strategy, str(status), response.tolist(), fates)
+    return ArmView(arm.plan.name, arm.strategy.name, str(status), response.tolist(), fates)
 
 
 def _fates(row: dict[str, Any], arm: _Arm, pair: ScoredPair, supervised: list[int], split: str, status: Status) -> list[Fate]:
     items = items_from_row(row)
     if not arm.ranked:
-        budgeted = get_strategy(arm.strategy).budgeted
-        return [unranked_fate(*each, arm.strategy, status, budgeted) for each in zip(items, supervised, strict=True)]
-    utility, priority = _figures(pair, arm.settings)
+        name, budgeted = arm.strategy.name, arm.strategy.budgeted
+        return [unranked_fate(*each, name, status, budgeted) for each in zip(items, supervised, strict=True)]
+    utility, priority = _figures(pair, arm)
     cut = _cut(arm, split, priority, np.array(supervised) > 0)
     stop_price = int(arm.settings.supervise_eos and status is Status.EMPTY)
     return [
-        ranked_fate(item, tokens, Bid(u, p, stop_price, MIN_CORE_TOKENS), status, cut)
+        ranked_fate(item, tokens, Bid(u, p, stop_price, arm.min_core), status, cut)
         for item, tokens, u, p in zip(items, supervised, utility.tolist(), priority.tolist(), strict=True)
     ]
 

@@ -186,7 +186,7 @@ def _check_evaluation(plan: Plan) -> None:
     """Refuse before anything is trained: a machine without the walls or the engine, and a benchmark that cannot be asked."""
     config = plan.config.evaluate
     todo = {name for arm in plan.arms for name, step in arm.evaluated.items() if step.facts is None}
-    for python in {config.pythons.get(name) for name in todo}:
+    for python in {config.python_of(name) for name in todo}:
         check_sandbox(python, config.allow_missing_layers)
     if todo and config.engine == "vllm":
         check_vllm(plan.config.cluster)

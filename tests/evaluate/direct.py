@@ -8,10 +8,9 @@ import types
 import unittest
 from typing import Any
 
-from codeblock.evaluate.oracles import Cases, Script
-
 from codeblock.evaluate.benchmarks import Task
 from codeblock.sandbox.compare import same, tolerances
+from codeblock.sandbox.oracles import Cases, Script
 
 
 def error_of(task: Task, code: str) -> str:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from codeblock.evaluate.oracles import Script
 from tests.evaluate.direct import error_of
 
 from codeblock.errors import CodeBlockError
 from codeblock.evaluate.benchmarks import Benchmark, Task, load
 from codeblock.evaluate.benchmarks.humaneval import HumanEval
+from codeblock.sandbox.oracles import Script
 
 ROW: dict[str, Any] = {
     "task_id": "t/0",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from codeblock.cli import main
 from codeblock.errors import CodeBlockError
 from codeblock.evaluate import environment
 from codeblock.evaluate.benchmarks import load
@@ -54,6 +55,15 @@ def test_another_python_is_refused_before_anything_is_made(tmp_path: Path, monke
     with pytest.raises(CodeBlockError, match=r"the packages are for 3\.9"):
         make_environment("bigcodebench", tmp_path / "env")
     assert not (tmp_path / "env").exists()
+
+
+def test_the_command_says_in_one_line_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["benchmark-env", "humaneval", "--out", str(tmp_path / "env")])
+    assert stop.value.code == 1
+    assert capsys.readouterr().err == (
+        "error: benchmark 'humaneval': needs no packages of its own; those that do: bigcodebench\n"
+    )
 
 
 @pytest.mark.skipif("%d.%d" % sys.version_info[:2] != PYTHON, reason=f"needs Python {PYTHON}")  # noqa: UP031

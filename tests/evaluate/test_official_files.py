@@ -7,13 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from codeblock.evaluate.oracles import Cases, Script, UnitTest
 from tests.evaluate.direct import error_of
+from tests.evaluate.public import public_module
 
 from codeblock.errors import CodeBlockError
 from codeblock.evaluate.benchmarks import BENCHMARKS, Benchmark, load
+from codeblock.evaluate.benchmarks.base import rows
+from codeblock.evaluate.benchmarks.evalplus import ANSWER, REQUEST
+from codeblock.evaluate.benchmarks.mbppplus import MbppPlus
 from codeblock.evaluate.source import provenance
 from codeblock.sandbox.compare import COMPARE
+from codeblock.sandbox.oracles import Cases, Script, UnitTest
 
 FILES = {
     "humaneval": ("humaneval/HumanEval.jsonl.gz", 164),
@@ -225,3 +229,40 @@ def test_bigcodebench_answers_are_graded_calibrated(benchmark_of: Open) -> None:
     function = stored[stored.index("def ") :]
     assert not error_of(task, benchmark.from_solution(task, function))
     assert "NameError" in error_of(task, function)
+
+
+def test_the_public_packages_ask_and_convert_the_same(
+    benchmark_of: Open, real_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Tokenizer:
+        chat_template = "{% ... %}"
+
+        def apply_chat_template(self, messages: list[dict[str, str]], tokenize: bool) -> str:
+            assert not tokenize
+            return "".join(f"<|{each['role']}|>{each['content']}<|end|>\n" for each in messages)
+
+    def prompt(chat: list[dict[str, str]]) -> str:
+        return Tokenizer().apply_chat_template(chat, tokenize=False).removesuffix("<|end|>\n")
+
+    public = public_module("evalplus.provider.utility", monkeypatch)
+    for name, dataset in {"humanevalplus": "humaneval", "mbppplus": "mbpp"}.items():
+        benchmark = benchmark_of(name)
+        assert list(benchmark.stops) == public.EOS + public.extra_eos_for_direct_completion(dataset)
+        for task in benchmark.tasks:
+            asked = public.make_raw_chat_prompt(task.prompt.strip() + "\n", REQUEST, ANSWER, Tokenizer())
+            assert prompt(benchmark.messages(task)) == asked
+    public = public_module("bigcodebench.provider.utility", monkeypatch)
+    for way in ("complete", "instruct"):
+        benchmark = benchmark_of(f"bigcodebench_{way}")
+        assert list(benchmark.stops) == public.EOS + public.extra_eos_for_direct_completion("bigcodebench")
+        for task in benchmark.tasks:
+            text = task.prompt if way == "complete" else task.question
+            assert prompt(benchmark.messages(task)) == public.make_raw_chat_prompt(
+                text, "full", way, REQUEST, ANSWER, Tokenizer()
+            )
+    public = public_module("evalplus.data.mbpp", monkeypatch)
+    for _, row in rows(real_data / "benchmarks" / FILES["mbppplus"][0], "MBPP+"):
+        for stored in (row["base_input"], row["plus_input"] or []):
+            converted = public.mbpp_deserialize_inputs(row["task_id"], stored)
+            ours = [MbppPlus.arguments(row["task_id"], each) for each in stored]
+            assert repr(ours) == repr([list(each) for each in converted])

@@ -6,13 +6,10 @@ against them.
 
 from __future__ import annotations
 
-import os
-import sys
 import time
-import types
-from typing import Any
 
 import pytest
+from tests.evaluate.public import public_module
 
 from codeblock.evaluate.sanitize import longest_code, sanitize, sanitize_calibrated
 
@@ -89,22 +86,7 @@ def test_the_longest_run_is_the_first_of_several_and_has_two_lines() -> None:
 
 
 def test_the_public_packages_cut_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    home = os.environ.get("CODEBLOCK_EVALPLUS")
-    if not home:
-        pytest.skip("CODEBLOCK_EVALPLUS is not set")
-    monkeypatch.syspath_prepend(home)
-    evalplus, bigcodebench = (_sanitizer(package, monkeypatch) for package in ("evalplus", "bigcodebench"))
+    evalplus, bigcodebench = (public_module(f"{each}.sanitize", monkeypatch) for each in ("evalplus", "bigcodebench"))
     for answer, _ in ANSWERS:
-        assert sanitize(answer, "f") == evalplus(answer, "f")
-        assert sanitize_calibrated(answer, "f") == bigcodebench(answer, "f")
-
-
-def _sanitizer(package: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """`sanitize` of a public package; what else it imports (downloads, coloured text) is not needed for that."""
-    names = ("get_human_eval_plus", "get_mbpp_plus", "get_bigcodebench", "load_solutions", "write_directory", "write_jsonl")
-    absent = {f"{package}.data": names, "termcolor": ("colored",), "pqdm": (), "pqdm.processes": ("pqdm",)}
-    for module, members in absent.items():
-        stub = types.ModuleType(module)
-        stub.__dict__.update(dict.fromkeys(members))
-        monkeypatch.setitem(sys.modules, module, stub)
-    return pytest.importorskip(f"{package}.sanitize").sanitize
+        assert sanitize(answer, "f") == evalplus.sanitize(answer, "f")
+        assert sanitize_calibrated(answer, "f") == bigcodebench.sanitize(answer, "f")

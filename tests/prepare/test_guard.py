@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 from codeblock.config import PrepareConfig
+from codeblock.errors import CodeBlockError
 from codeblock.prepare import driver
 from codeblock.prepare.guard import Job, apart, plainly, watched
 from codeblock.schema import FILTERED, PAIRS, Reason
@@ -90,6 +91,20 @@ def test_a_crash_and_an_endless_loop_in_a_grammar_cost_their_rows_and_not_the_ru
     assert facts["read"] == facts["kept"] + sum(facts["reasons"].values()) == 18
     assert not (output / driver.ATTEMPTS).exists()
     assert FILTERED.isdisjoint({Reason.SEGMENTATION_CRASH, Reason.SEGMENTATION_TIMEOUT})
+
+
+def test_a_part_that_goes_on_ending_its_workers_ends_the_run(tmp_path, small_model):
+    write_part(tmp_path / "part-000000.parquet", pairs_of(["```python\nx = 1\n```"]))
+    mark = tmp_path / "out" / driver.ATTEMPTS / "part-000000.parquet"
+    mark.parent.mkdir(parents=True)
+    row = {"path": str(tmp_path / "part-000000.parquet")}
+    settings = (tmp_path / "out", PrepareConfig(), str(small_model), None, 256)
+    mark.write_bytes(b"." * (driver.MAX_DEATHS - 1))
+    assert driver._prepare_part(row, *settings)["kept"] == 1
+    assert not mark.exists()
+    mark.write_bytes(b"." * driver.MAX_DEATHS)
+    with pytest.raises(CodeBlockError, match=r"^part-000000.parquet: 5 workers ended while they had this part"):
+        driver._prepare_part(row, *settings)
 
 
 def jobs_of(*responses):

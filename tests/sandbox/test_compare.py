@@ -5,9 +5,7 @@ Where CODEBLOCK_EVALPLUS names a directory with its package, every comparison he
 
 from __future__ import annotations
 
-import importlib
 import math
-import os
 import sys
 from collections import OrderedDict, deque
 from decimal import Decimal
@@ -17,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.evaluate.public import public_module
 
 from codeblock.sandbox.compare import COMPARE, FLOAT_ATOL, same, tolerances
 
@@ -191,11 +190,7 @@ def test_a_tolerance_holds_for_the_inputs_that_follow() -> None:
 
 
 def test_evalplus_says_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    home = os.environ.get("CODEBLOCK_EVALPLUS")
-    if not home:
-        pytest.skip("CODEBLOCK_EVALPLUS is not set")
-    monkeypatch.syspath_prepend(home)
-    evalplus = importlib.import_module("evalplus.eval")
+    evalplus = public_module("evalplus.eval", monkeypatch)
     cases = [("mbpp", "f", "equal", [0], *shape) for shape in [*SHAPES, *NUMPY]]
     # EvalPlus 0.3.1 counts no input of find_zero (HumanEval/32) as done, so that every sample of it fails there.
     cases += [("mbpp", *each) for each in SPECIAL if each[0] != "find_zero"]

@@ -75,7 +75,17 @@ def test_a_value_comes_back_equal_and_of_its_type(value: Any) -> None:
     assert same_types(back, value)
 
 
-EDGES = [10**5000, -(10**5000), [1, [10**4300]], float("inf"), "\ud800 lone", "\x00", range(3, 9, 2), {1: {(): frozenset()}}]
+EDGES = [
+    10**5000,
+    -(10**5000),
+    [1, [10**4300]],
+    float("inf"),
+    "\ud800 lone",
+    "\x00",
+    range(3, 9, 2),
+    {1: {(): frozenset()}},
+    (int, ValueError),
+]
 
 
 @pytest.mark.parametrize("value", EDGES, ids=range(len(EDGES)))
@@ -161,12 +171,14 @@ HOSTILE = [
     '{"a": 1, "b": 2}',
     '{"fraction": [1, 0]}',
 ]
+HOSTILE += ['{"type": "eval"}', '{"type": "nothing"}', '{"type": 3}', '{"type": []}']
 HOSTILE += [
     '{"array": ["O", [1], [1]]}',
     '{"array": ["<i8", [7], [1]]}',
     '{"number": ["V", 1]}',
     '{"record": ["a b", ["x"], [1]]}',
 ]
+HOSTILE += ['{"type": "eval"}', '{"type": "nothing"}', '{"type": 3}', '{"type": []}']
 HOSTILE += ['{"record": ["P", ["__class__"], [1]]}', '{"decimal": "x"}', '{"range": [1, 2, 0]}', '{"bytes": 3}', '{"deque": 1}']
 
 
@@ -185,6 +197,23 @@ def test_hostile_text_is_a_value_error(text: str) -> None:
 def test_any_json_gives_a_value_or_a_known_error(found: Any) -> None:
     with contextlib.suppress(ValueError, RecursionError):
         wire.loads(json.dumps(found), Opaque)
+
+
+@pytest.mark.parametrize("length", [0, 1, 4096, 4097, 10_000])
+def test_a_long_list_is_told_by_its_digest(length: int) -> None:
+    def value(last: int = 0) -> list[Any]:
+        return [(n, str(n)) for n in range(length - 1)] + [(last, str(last))]
+
+    assert wire.bounded_dumps(value(), str) == wire.dumps(value(), str)
+    short = wire.bounded_dumps(value(), str, limit=1000)
+    if length <= 4096:
+        assert short == wire.dumps(value(), str)
+    else:
+        assert short == wire.bounded_dumps(value(), str, limit=1000) != wire.bounded_dumps(value(1), str, limit=1000)
+        assert len(short) < 100
+        assert wire.loads(short, str) != value()
+    strange = [*value(), object()]
+    assert wire.bounded_dumps(strange, str, limit=1000) == wire.dumps(strange, str)
 
 
 def test_messages_come_whole_and_in_order() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from itertools import pairwise
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from segment_checks import check_invariants
 
 from codeblock.segment import find_regions, segment_response
+from codeblock.segment.among_prose import code_runs
 
 PROSE = "You can use a loop that runs over the values of the list. For example:"
 BEHIND = "This will print each value of the list."
@@ -86,6 +88,14 @@ def test_a_program_is_not_parted_by_what_it_says() -> None:
         f"{LOOP}\ntext = '''\nThis is the text that is shown to the user.\n'''\n# Output: the text that it has\nprint(text)"
     )
     assert found(program) == [(program, "python", "recognised")]
+
+
+@pytest.mark.parametrize("line", ["/*\n", "The words of a sentence.\nx = f(1)\n", '"""\n', "/* */ '\n"])
+def test_a_megabyte_of_odd_lines_is_read_within_seconds(line: str) -> None:
+    text = PROSE + "\n" + line * (1_000_000 // len(line))
+    started = time.process_time()
+    code_runs(text)
+    assert time.process_time() - started < 10
 
 
 LINES = st.sampled_from(

@@ -216,6 +216,33 @@ def test_core_logic_leaves(language: str) -> None:
     assert " ".join(source[a:b] for a, b in result.core) == expected
 
 
+@pytest.mark.parametrize(
+    ("language", "source", "expected"),
+    [
+        ("typescript", "function f(a?: number, b = x ? 1 : 2) { g(a?.b ?? 1); }", "f a b = x ? 1 2 g a b ?? 1"),
+        ("typescript", "interface A { x?: number; f?(y: string): void }\nclass B { q!: number; r?: string }", "A x f y B q r"),
+        ("typescript", "type C<T> = T extends string ? 1 : 2; type M = {[K in keyof T]?: T[K]};", "= ="),
+        ("rust", "impl<T> A for B<T> { fn f(&self) { for i in x { y(i); } } }", "f for i in x y i"),
+        ("bash", "((x++))\nif (( a > 3 )); then b; fi", "x ++ if a > 3 then b"),
+    ],
+)
+def test_marks_of_types_and_implementations_are_no_operators(language: str, source: str, expected: str) -> None:
+    assert " ".join(source[a:b] for a, b in segment(source, language).core) == expected
+
+
+def test_arithmetic_in_double_parentheses_is_no_block() -> None:
+    source = "((x++))\nif (( a > 3 )); then\n  b\nfi\nwhile ((n--)); do c; done\n{ d; }"
+    assert items(source, "bash", 1) == [
+        ("((x++))",),
+        ("if (( a > 3 )); then", "fi"),
+        ("b",),
+        ("while ((n--)); do", "done"),
+        ("c;",),
+        ("{", "}"),
+        ("d;",),
+    ]
+
+
 @st.composite
 def mutated(draw: st.DrawFn) -> tuple[str, str]:
     """A sample with a few pieces taken out and put in."""

@@ -77,7 +77,7 @@ def evaluate(
         timeout_seconds=config.timeout_seconds,
         memory_mb=config.memory_mb,
         processes=cluster.grade_processes,
-        python=config.pythons.get(benchmark.name),
+        python=config.python_of(benchmark.name),
         store=store,
         allow_missing_layers=config.allow_missing_layers,
     )

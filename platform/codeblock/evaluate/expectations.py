@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import platform
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -31,17 +32,17 @@ class Expectations:
         outputs = self._directory / f"{self._key(sandbox, oracle)}.outputs"
         facts = outputs.with_suffix(".json")
         if facts.exists():
-            found = json.loads(facts.read_text(encoding="utf-8"))
-            return Outcome(Verdict.PASSED, sum(found["seconds"]), ""), Expected(outputs, found["seconds"], found["tolerances"])
+            expected = Expected(outputs, **json.loads(facts.read_text(encoding="utf-8")))
+            return Outcome(Verdict.PASSED, expected.total_seconds, ""), expected
         part = outputs.with_suffix(f".{os.getpid()}.part")
-        outcome, expected = sandbox.collect(oracle, limits, part)
-        if expected is None:
+        outcome, found = sandbox.collect(oracle, limits, part)
+        if found is None:
             part.unlink(missing_ok=True)
             return outcome, None
         part.replace(outputs)
-        part.write_text(json.dumps({"seconds": expected.seconds, "tolerances": expected.tolerances}), encoding="utf-8")
+        part.write_text(json.dumps({key: value for key, value in asdict(found).items() if key != "file"}), encoding="utf-8")
         part.replace(facts)  # written last: it says that the outputs are whole
-        return outcome, Expected(outputs, expected.seconds, expected.tolerances)
+        return outcome, replace(found, file=outputs)
 
     def _key(self, sandbox: Sandbox, oracle: Cases) -> str:
         inputs = wire.dumps([list(arguments) for arguments in oracle.inputs], str)

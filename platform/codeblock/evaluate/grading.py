@@ -7,9 +7,7 @@ result: its verdicts say something about the machine, not about the model. It st
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import sys
 import threading
 import time
@@ -23,17 +21,15 @@ from typing import Any, TypeVar
 
 from codeblock.errors import CodeBlockError
 from codeblock.evaluate.benchmarks import Benchmark, Task
+from codeblock.evaluate.environment import importable
 from codeblock.evaluate.expectations import Expectations
 from codeblock.evaluate.formats import read_samples
 from codeblock.evaluate.result import GradeResult, Sample, VerdictRow
-from codeblock.sandbox.box import Expected, Outcome, Sandbox, Verdict
+from codeblock.sandbox.box import REFERENCE_PATIENCE, Expected, Outcome, Sandbox, Verdict
 from codeblock.sandbox.oracles import Cases, Limits
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
-
-REFERENCE_PATIENCE = 10
-"""A reference may take this many times the official limit: the machine may be slow."""
 
 
 @dataclass(frozen=True)
@@ -204,7 +200,7 @@ def run_references(
         limits = settings.limits(task)
         patient = replace(limits, timeout_seconds=REFERENCE_PATIENCE * limits.timeout_seconds)
         if isinstance(task.oracle, Cases):
-            outcome, expected = expectations.of(sandbox, task.oracle, patient)
+            outcome, expected = expectations.of(sandbox, task.oracle, limits)
             return Reference(checked(outcome, task), expected, limits)
         outcome = checked(sandbox.run(benchmark.code(task, task.reference), task.oracle, patient), task)
         seconds = max(limits.timeout_seconds, limits.reference_factor * outcome.seconds)
@@ -236,7 +232,8 @@ def run_samples(
             return Outcome(
                 Verdict.WRONG_ANSWER, 0.0, f"no expected outputs: the reference fails ({described(reference.outcome)})"
             )
-        code = sample.solution if sample.solution is not None else benchmark.code(task, sample.completion or "")
+        whole = sample.solution
+        code = benchmark.code(task, sample.completion or "") if whole is None else benchmark.from_solution(task, whole)
         return checked(sandbox.run(code, task.oracle, reference.limits, reference.expected), task)
 
     order = sorted(range(len(samples)), key=lambda index: samples[index].task_id)
@@ -263,14 +260,6 @@ def described(outcome: Outcome) -> str:
 
 def missing_packages(benchmark: Benchmark, python: str | None) -> dict[str, list[str]]:
     """Tasks that need modules which the interpreter of the solutions does not have, with these."""
-    wanted = sorted({name for task in benchmark.tasks for name in task.needs})
-    if not wanted:
-        return {}
-    script = "import importlib.util, json, sys; print(json.dumps([n for n in sys.argv[1:] if not importlib.util.find_spec(n)]))"
-    found = subprocess.run([python or sys.executable, "-P", "-s", "-c", script, *wanted], capture_output=True, text=True)
-    if found.returncode != 0:
-        raise CodeBlockError(f"benchmark {benchmark.name}: {python} does not run ({found.stderr.strip()[-200:]})")
-    absent = set(json.loads(found.stdout))
-    return {
-        task.task_id: sorted(absent.intersection(task.needs)) for task in benchmark.tasks if absent.intersection(task.needs)
-    }
+    wanted = {name for task in benchmark.tasks for name in task.needs}
+    absent = wanted - importable(python or sys.executable, wanted) if wanted else set()
+    return {task.task_id: sorted(absent.intersection(task.needs)) for task in benchmark.tasks if absent.intersection(task.needs)}

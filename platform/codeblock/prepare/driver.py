@@ -1,11 +1,12 @@
 """Maps `prepare_batch` over the parts of the pairs with Ray Data.
 
-While a part is worked on, it has a mark in `attempts/` below the stage's directory: a worker that finds one knows that the
-part has cost another worker its life, which Ray tells nobody.
+While a part is worked on, it has a mark in `attempts/` below the stage's directory, a byte for each worker that began it: one
+that finds a mark knows that the part has cost other workers their lives, which Ray tells nobody.
 """
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections import Counter
 from collections.abc import Iterable
@@ -15,6 +16,7 @@ from typing import Any
 
 from codeblock.cluster import map_parts, peak_of
 from codeblock.config import PrepareConfig
+from codeblock.errors import CodeBlockError
 from codeblock.memory import process_peak_mb
 from codeblock.models import load_tokenizer
 from codeblock.prepare.guard import apart, watched
@@ -22,7 +24,10 @@ from codeblock.prepare.render import Renderer
 from codeblock.prepare.stage import prepare_batch
 from codeblock.tables import parts, read_part, write_part
 
+_LOG = logging.getLogger(__name__)
 ATTEMPTS = "attempts"
+MAX_DEATHS = 5
+"""Workers that a part may cost before the run ends."""
 
 
 def prepare(
@@ -50,10 +55,8 @@ def _prepare_part(
 ) -> dict[str, Any]:
     path = Path(row["path"])
     mark = output / ATTEMPTS / path.name
-    again = mark.exists()
-    mark.parent.mkdir(parents=True, exist_ok=True)
-    mark.touch()
-    segment_all = partial(apart if again else watched, seconds=config.max_row_seconds)
+    deaths = _deaths(mark)
+    segment_all = partial(apart if deaths else watched, seconds=config.max_row_seconds)
     pairs = read_part(path)
     prepared, rejected = prepare_batch(pairs, _renderer(tokenizer, revision), config, max_length, segment_all)
     if rejected.num_rows:
@@ -71,6 +74,21 @@ def _prepare_part(
         "language_from": dict(Counter(prepared["language_from"].to_pylist())),
         "peak_mb": process_peak_mb(),
     }
+
+
+def _deaths(mark: Path) -> int:
+    """How many workers have ended with this part; notes that another one has it now."""
+    deaths = len(mark.read_bytes()) if mark.exists() else 0
+    if deaths >= MAX_DEATHS:  # Ray itself would go on for ever
+        raise CodeBlockError(
+            f"{mark.name}: {deaths} workers ended while they had this part, and no grammar is at fault; "
+            "see what ended them in Ray's logs (too little memory?), and run again"
+        )
+    if deaths:
+        _LOG.warning("%s: a worker ended while it had this part; its rows are now segmented in a child process", mark.name)
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    mark.write_bytes(b"." * (deaths + 1))
+    return deaths
 
 
 @cache

@@ -30,6 +30,8 @@ from codeblock.sandbox.oracles import Cases, Limits, Oracle, Script, UnitTest
 HARD_FACTOR: Final = 10
 GRACE_SECONDS: Final = 60.0
 LOST_SECONDS: Final = 1.0
+REFERENCE_PATIENCE: Final = 10
+"""A reference may take this many times the official limit: the machine may be slow."""
 STOP: Final = b"s"
 VISIBLE: Final = (Path(__file__).parent, Path(__file__).parents[1] / "__init__.py")
 """What the solver needs to start, besides Python."""
@@ -71,6 +73,8 @@ class Expected:
     """Seconds that it took for each input."""
     tolerances: list[float]
     """Absolute tolerance of each output."""
+    total_seconds: float
+    """Seconds of the whole run, the passing of values included."""
 
 
 class Sandbox:
@@ -97,14 +101,14 @@ class Sandbox:
 
     def collect(self, oracle: Cases, limits: Limits, file: Path) -> tuple[Outcome, Expected | None]:
         """Run the reference of `Cases` on all inputs; its outputs go to `file`."""
-        total = replace(limits, timeout_seconds=max(limits.total_seconds, limits.timeout_seconds))
+        total = replace(limits, timeout_seconds=REFERENCE_PATIENCE * limits.total_seconds)
         request = {"collect": str(file.absolute()), "limits": [total.timeout_seconds] * len(oracle.inputs)}
         found: list[Expected] = []
 
         def work() -> Outcome:
             outcome, answer = self._checked(oracle.reference, oracle, total, request, None)
             if outcome.verdict is Verdict.PASSED:
-                found.append(Expected(file.absolute(), answer["seconds"], answer["tolerances"]))
+                found.append(Expected(file.absolute(), answer["seconds"], answer["tolerances"], outcome.seconds))
             return outcome
 
         outcome = self._guarded(work)
@@ -215,7 +219,7 @@ def per_input(limits: Limits, expected: Expected) -> list[float]:
 def in_all(limits: Limits, expected: Expected) -> float:
     """Seconds that all inputs together may take: EvalPlus's bound, but never less than a multiple of the reference's time."""
     bound = min(limits.total_seconds, sum(per_input(limits, expected))) + 1.0
-    return max(bound, limits.reference_factor * sum(expected.seconds))
+    return max(bound, limits.reference_factor * expected.total_seconds)
 
 
 def judge(answer: dict[str, Any], report: dict[str, Any]) -> Outcome:

@@ -131,13 +131,18 @@ class Solution:
             answer = self.attempt(lambda arguments=arguments: (function(*arguments),))  # type: ignore[misc]
             ended = time.perf_counter()
             alarm.stop()
-            # The value comes last: the checker reads it only where its text is not the expected one.
-            self.put(["value", ended - started, answer[1]] if answer[0] == "value" else answer)
+            self.put_output(answer, ended - started)
             # What a crash would take along is little, and nothing of the base inputs.
             if ended - sent > FLUSH_SECONDS or number + 1 == base:
                 self.channel.flush()
                 sent = ended
         self.channel.flush()
+
+    def put_output(self, answer: list[Any], seconds: float) -> None:
+        """An output; its value comes last, since the checker reads it only where its text is not the expected one."""
+        if answer[0] == "error":
+            return self.put(answer)
+        return self.put_text(lambda: f'["value", {seconds!r}, {wire.bounded_dumps(answer[1], self.handle)}]')
 
     def send(self, message: list[Any]) -> None:
         """Send an answer; what cannot be sent is an error of its own."""
@@ -146,10 +151,14 @@ class Solution:
 
     def put(self, message: list[Any]) -> None:
         """`send`, but it may wait for others."""
+        self.put_text(lambda: wire.dumps(message, self.handle))
+
+    def put_text(self, make: Callable[[], str]) -> None:
+        """Send the text that `make` gives, or that it gives none."""
         if self._this_process() != self.pid:  # a fork of the solution comes back to here as well
             self._leave(0)
         try:
-            text = wire.dumps(message, self.handle)
+            text = make()
         except MemoryError:
             text = wire.dumps(["error", ["MemoryError"], "MemoryError: the value is too large"], self.handle)
         except ClosedError:

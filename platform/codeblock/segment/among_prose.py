@@ -15,6 +15,9 @@ MIN_WORDS = 4
 PLAIN_SHARE = 0.6
 """Share of the words of a sentence that are letters and a punctuation mark."""
 
+MAX_RUNS = 100
+"""A response with more runs of code is not parted: each is parsed on its own."""
+
 _STOP_WORDS = names(
     "the this that these you your can will would should which we our of are to be it its has have an using by following"
 )
@@ -30,8 +33,8 @@ _BEHIND_CODE = re.compile(r"[ \t;{}](?:#|//|--)[ \t]?.*")
 _LONG = (("/*", "*/"), ('"""', '"""'), ("'''", "'''"), ("<!--", "-->"))
 
 
-def code_runs(text: str) -> list[Span] | None:
-    """The runs of lines that are not prose, nor output behind a heading that says so; None where there is no prose.
+def code_runs(text: str) -> list[Span]:
+    """The runs of lines that are not prose, nor output behind a heading that says so; none where nothing is prose.
 
     A run begins with its first line and ends with its last that is not blank. A line that is indented more than the first
     of its run belongs to it.
@@ -58,7 +61,7 @@ def code_runs(text: str) -> list[Span] | None:
         else:
             in_run, margin = True, indent
             runs.append((start, end))
-    return runs if some_prose else None
+    return runs if some_prose and len(runs) <= MAX_RUNS else []
 
 
 def is_prose(line: str) -> bool:
@@ -79,27 +82,32 @@ def _lines(text: str) -> Iterator[tuple[int, int, bool]]:
     """Start and end of each line, and whether it begins inside a comment or a string of several lines."""
     closer = ""
     start = 0
+    pairs = [pair for pair in _LONG if pair[0] in text]
     while start <= len(text):
         end = text.find("\n", start)
         end = len(text) if end < 0 else end
         inside = bool(closer)
-        closer = _still_open(text, start, end, closer)
+        closer = _still_open(text, start, end, closer, pairs)
         yield start, end, inside
         start = end + 1
 
 
-def _still_open(text: str, at: int, end: int, closer: str) -> str:
-    """What closes the comment or string that is open at the end of a line; empty where none is."""
+def _still_open(text: str, at: int, end: int, closer: str, pairs: list[tuple[str, str]]) -> str:
+    """What closes the comment or string that is open at the end of a line; empty where none is.
+
+    Of `pairs`, openers and closers, those are taken out that are never closed from here on.
+    """
     while True:
         if closer:
             at = text.find(closer, at, end)
             if at < 0:
                 return closer
             at, closer = at + len(closer), ""
-        found = [(place, opener, closer) for opener, closer in _LONG if (place := text.find(opener, at, end)) >= 0]
+        found = [(place, opener, closer) for opener, closer in pairs if (place := text.find(opener, at, end)) >= 0]
         if not found:
             return ""
         place, opener, closer = min(found)
         at = place + len(opener)
         if text.find(closer, at) < 0:
-            return ""  # it is never closed
+            pairs.remove((opener, closer))
+            closer = ""

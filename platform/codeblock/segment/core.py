@@ -5,7 +5,7 @@ from __future__ import annotations
 from codeblock.schema import ItemKind
 from codeblock.segment.tree import FlatTree, Grammar
 
-NOTHING, WHOLE, NAME, SKIP, SKIP_FIRST, DOCUMENTED, CALLED = range(7)
+NOTHING, WHOLE, NAME, SKIP, SKIP_FIRST, DOCUMENTED, CALLED, MARKED = range(8)
 
 
 class CoreRules:
@@ -26,6 +26,7 @@ class CoreRules:
             (SKIP_FIRST, rules.not_core_first),
             (DOCUMENTED, rules.documented),
             (CALLED, set(rules.called)),
+            (MARKED, set(rules.marks)),
         ):
             for kind in grammar.ids(names):
                 self.action[kind] = action
@@ -33,6 +34,11 @@ class CoreRules:
             self.action[kind] = WHOLE
         self.types = frozenset(grammar.field(name) for name in rules.not_core_fields)
         self.called = {kind: grammar.field(name) for key, name in rules.called.items() for kind in grammar.ids({key})}
+        self.marks = {
+            kind: grammar.ids(set(tokens.split()), named=False)
+            for name, tokens in rules.marks.items()
+            for kind in grammar.ids({name})
+        }
         self.defined = grammar.ids({n for n, kind in rules.item_kinds.items() if kind == ItemKind.CLASS.value})
 
 
@@ -41,7 +47,7 @@ def core_nodes(tree: FlatTree, rules: CoreRules) -> list[int]:
     kinds, starts, ends, after, data, fields = tree.kinds, tree.starts, tree.ends, tree.after, tree.data, tree.fields
     action, names, types = rules.action, rules.names, rules.types
     found: list[int] = []
-    docstrings: set[int] = set()
+    passed: set[int] = set()  # docstrings and marks
     called: list[int] = []
     upto = 0  # nodes before this one are inside something that is not core
     for node, kind in enumerate(kinds):
@@ -59,14 +65,16 @@ def core_nodes(tree: FlatTree, rules: CoreRules) -> list[int]:
                 found.append(node)
         elif what == WHOLE:
             # a string with code inside has leaves of its own
-            if after[node] == node + 1 and node not in docstrings and ends[node] > starts[node]:
+            if after[node] == node + 1 and node not in passed and ends[node] > starts[node]:
                 found.append(node)
         elif what == SKIP_FIRST:
             upto = node + 2
         elif what == CALLED:
             called.extend(_called(tree, rules, node))
+        elif what == MARKED:
+            passed.update(child for child in tree.children(node) if kinds[child] in rules.marks[kind])
         elif what == DOCUMENTED and (doc := _docstring(tree, rules, node)) is not None:
-            docstrings.add(doc)
+            passed.add(doc)
     return found
 
 

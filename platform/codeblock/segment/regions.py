@@ -75,7 +75,7 @@ def _among_prose(response: str, whole: Block, is_code: bool) -> list[Block]:
     doubtful, since a part of a program is no program: then all of them are code in an unknown language where the response
     as a whole is that, else nothing is decided here.
     """
-    runs = [block_of(response, span, None) for span in code_runs(response) or ()]
+    runs = [block_of(response, span, None) for span in code_runs(response)]
     taken = [_told_among_prose(block) for block in runs if _is_taken(block)]
     doubtful = [block for block in runs if not _is_taken(block) and looks_like_code(response[block.start : block.end])]
     if not doubtful:

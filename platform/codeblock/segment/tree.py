@@ -16,7 +16,7 @@ from codeblock.segment.languages import LanguageRules
 
 _LOG = logging.getLogger(__name__)
 _SAID: list[str] = []
-DROP, LEAF, INNER, STRING, MARKED = range(5)
+DROP, LEAF, INNER, STRING, MARKED, TWOFOLD = range(6)
 QUOTES = b"\"'"
 
 
@@ -34,6 +34,9 @@ class Grammar:
         self.body = self.ids(rules.body)
         self.comment = self.ids(rules.comment)
         self.evidence = self.ids(rules.evidence) | self.ids(rules.evidence, named=False)
+        self.read_as = {
+            kind: (start, min(self.ids({other}))) for name, (start, other) in rules.read_as.items() for kind in self.ids({name})
+        }
         self.markers = [rules.leaf_unless.get(name) if self.named[i] else None for i, name in enumerate(self.type_of)]
 
     def _reading(self, kind: int) -> int:
@@ -44,6 +47,8 @@ class Grammar:
             return STRING
         if name in rules.leaf_unless:
             return MARKED
+        if name in rules.read_as:
+            return TWOFOLD
         leaf = name in rules.string_parts or name == rules.identifier
         return LEAF if leaf else INNER
 
@@ -169,6 +174,11 @@ def flatten(tree: Tree, data: bytes, grammar: Grammar) -> FlatTree:
                 marker = markers[kind]
                 assert marker is not None
                 how = INNER if data.find(marker, start, node.end_byte) >= 0 else LEAF
+            elif how == TWOFOLD:
+                beginning, other = grammar.read_as[kind]
+                if data.startswith(beginning, start):
+                    kinds[at] = other
+                how = INNER
             if how == INNER and down():
                 open_nodes.append(at)
                 continue

@@ -35,6 +35,7 @@ RULES = LanguageRules(
     identifier="variable_name",
     string_parts=names("raw_string ansi_c_string heredoc_start heredoc_end"),
     leaf_unless={"string": b"$"},
+    read_as={"compound_statement": (b"((", "arithmetic_expansion")},
     item_kinds=kinds(
         function="function_definition",
         control=f"{_CONTROL} elif_clause else_clause case_item test_command list",

@@ -80,6 +80,8 @@ class LanguageRules:
     """Other node types that are read as leaves, whatever is in them."""
     leaf_unless: Mapping[str, bytes] = field(default_factory=dict)
     """Node types that are read as leaves unless these bytes, which begin an interpolation, are in their text."""
+    read_as: Mapping[str, tuple[bytes, str]] = field(default_factory=dict)
+    """Node types that stand for two things: where their text begins with these bytes, they are read as the other node type."""
 
     # -- items
     item_kinds: Mapping[str, str]
@@ -119,6 +121,8 @@ class LanguageRules:
     """Names that are not core."""
     not_core_first: Names = frozenset()
     """Node types whose first token is no operator (the `@` of a decorator)."""
+    marks: Mapping[str, str] = field(default_factory=dict)
+    """Node type -> its anonymous tokens that are no operators there: the `?` of an optional parameter."""
     documented: Names = frozenset()
     """Node types whose body may begin with a docstring."""
 

@@ -86,6 +86,7 @@ RULES = LanguageRules(
         "tuple_struct_pattern": "type",
     },
     not_core_first=names("reference_pattern self_parameter"),
+    marks={"impl_item": "for"},
     flow=_FLOW,
     mutators=frozenset(
         b"push pop insert remove clear extend push_str push_back push_front pop_front sort retain truncate".split()

@@ -11,7 +11,8 @@ from codeblock.segment.languages.rules import LanguageRules, kinds, names, roles
 _TYPES = (
     "type_annotation type_arguments type_parameters accessibility_modifier override_modifier asserts_annotation "
     "type_predicate_annotation implements_clause extends_type_clause type_identifier predefined_type generic_type "
-    "union_type "
+    "union_type conditional_type index_type_query lookup_type infer_type readonly_type opting_type_annotation "
+    "omitting_type_annotation adding_type_annotation mapped_type_clause template_literal_type "
     "array_type object_type function_type type_query literal_type tuple_type intersection_type nested_type_identifier"
 )
 _CLASSES = "class_declaration abstract_class_declaration interface_declaration enum_declaration type_alias_declaration"
@@ -40,6 +41,18 @@ RULES = replace(
     body=names(f"{javascript.BODIES} interface_body enum_body"),
     not_core=javascript.RULES.not_core | names(f"{_TYPES} import_alias"),
     not_core_first=names("decorator"),
+    marks=dict.fromkeys(
+        (
+            "optional_parameter",
+            "property_signature",
+            "method_signature",
+            "abstract_method_signature",
+            "method_definition",
+            "public_field_definition",
+            "variable_declarator",
+        ),
+        "? !",
+    ),
     called={
         **dict.fromkeys(_CLASSES.split(), "name"),
         "type_alias_declaration": "name",
