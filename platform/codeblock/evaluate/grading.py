@@ -28,6 +28,9 @@ from codeblock.evaluate.result import GradeResult, Sample, VerdictRow
 from codeblock.sandbox.box import REFERENCE_PATIENCE, Expected, Outcome, Sandbox, Verdict
 from codeblock.sandbox.oracles import Cases, Limits
 
+MOST_PATIENCE_SECONDS = 60.0
+"""A reference has at most so long where the official limit is shorter."""
+
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
@@ -198,7 +201,8 @@ def run_references(
 
     def work(sandbox: Sandbox, task: Task) -> Reference:
         limits = settings.limits(task)
-        patient = replace(limits, timeout_seconds=REFERENCE_PATIENCE * limits.timeout_seconds)
+        patience = max(limits.timeout_seconds, min(REFERENCE_PATIENCE * limits.timeout_seconds, MOST_PATIENCE_SECONDS))
+        patient = replace(limits, timeout_seconds=patience)
         if isinstance(task.oracle, Cases):
             outcome, expected = expectations.of(sandbox, task.oracle, limits)
             return Reference(checked(outcome, task), expected, limits)
@@ -262,4 +266,6 @@ def missing_packages(benchmark: Benchmark, python: str | None) -> dict[str, list
     """Tasks that need modules which the interpreter of the solutions does not have, with these."""
     wanted = {name for task in benchmark.tasks for name in task.needs}
     absent = wanted - importable(python or sys.executable, wanted) if wanted else set()
-    return {task.task_id: sorted(absent.intersection(task.needs)) for task in benchmark.tasks if absent.intersection(task.needs)}
+    return {
+        task.task_id: sorted(absent.intersection(task.needs)) for task in benchmark.tasks if absent.intersection(task.needs)
+    }

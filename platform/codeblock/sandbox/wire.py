@@ -162,8 +162,8 @@ def pack(value: Any, handle: Handle, wide: bool = False) -> Any:
     if special is not None:
         tag, parts = special
         return {tag: _parts(parts(value), handle, wide)}
-    if kind is type and vars(builtins).get(value.__name__) is value:
-        return {"type": value.__name__}
+    if kind is type and vars(builtins).get(name := str(value.__name__)) is value:
+        return {"type": name}
     if kind.__module__ == "numpy":
         return _pack_numpy(value, handle, wide)
     return _pack_subclass(value, handle, wide)
