@@ -309,6 +309,18 @@ def test_what_a_solution_returns_cannot_take_the_harness_down(sandbox: Sandbox) 
     assert sandbox.run(RIGHT, TEST, LIMITS).verdict == Verdict.PASSED
 
 
+def test_endless_values_do_not_hold_the_checker_for_long(sandbox: Sandbox) -> None:
+    endless = "def f(x): return range(10 ** 18)"
+    started = time.monotonic()
+    outcome = sandbox.run(endless, Script("", "assert all(n < 10 ** 17 for n in f(0))", "f"), Limits(timeout_seconds=1.0))
+    assert outcome.verdict == Verdict.TIMEOUT, outcome
+    assert (
+        sandbox.run(endless, Script("", "assert max(f(0)) == 1", "f"), Limits(timeout_seconds=1.0)).verdict == Verdict.TIMEOUT
+    )
+    assert time.monotonic() - started < 40
+    assert sandbox.run(RIGHT, TEST, LIMITS).verdict == Verdict.PASSED
+
+
 def test_closing_leaves_no_helper(sandbox: Sandbox) -> None:
     fresh = Sandbox()
     processes = [fresh._solver._process.pid, fresh._checker._process.pid]
@@ -325,15 +337,15 @@ def test_a_helper_that_does_not_start_is_an_error_of_one_line() -> None:
         Sandbox(python="/bin/true")
 
 
-def test_a_harness_that_fails_a_right_solution_is_a_harness_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    broken = "from codeblock.sandbox import check\ncheck.run_script = lambda *_: check.os._exit(3)\ncheck.main()"
+def test_a_harness_that_dies_of_a_right_solution_is_a_harness_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = "from codeblock.sandbox import check\nimport os\ncheck.run_script = lambda *_: os._exit(3)\ncheck.main()"
     start = f"import sys; sys.path.insert(0, {str(box.__file__).rsplit('/codeblock/', 1)[0]!r})\n{broken}"
     arguments = box.arguments
     monkeypatch.setattr(box, "arguments", lambda name: ["-P", "-c", start] if name == "check" else arguments(name))
     with Sandbox() as sandbox:
         outcome = sandbox.run(RIGHT, TEST, LIMITS)
     assert outcome.verdict == Verdict.HARNESS_ERROR
-    assert "a right solution fails" in outcome.error
+    assert "the sandbox died twice" in outcome.error
 
 
 def test_a_solution_waiting_for_a_core_has_more_time() -> None:

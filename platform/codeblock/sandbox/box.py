@@ -1,9 +1,9 @@
 """The grader's side: run one solution at a time against its tests, and say how it ended.
 
 A `Sandbox` owns two helper processes. The solver (`server.py`) stands behind the walls (`walls.py`) and forks a child for each
-solution; the checker (`check.py`) is trusted and forks a child that runs the tests, or compares outputs, and calls the solution
-over a socket. The solution's process never holds tests, expected values or the verdict, so nothing that it patches, reads or
-leaves early can pass a task; but for `unittest` classes (`unit.py` says what holds there).
+solution. The checker (`check.py`) is trusted: it runs the tests, or compares outputs, and calls the solution over a socket. The
+solution's process never holds tests, expected values or the verdict, so nothing that it patches, reads or leaves early can pass
+a task; but for `unittest` classes (`unit.py` says what holds there).
 
 What is not covered: faults of the kernel and of Python itself; timing and other side channels; and a solution that recognises
 a task by its inputs.
@@ -30,6 +30,7 @@ from codeblock.sandbox.oracles import Cases, Limits, Oracle, Script, UnitTest
 HARD_FACTOR: Final = 10
 GRACE_SECONDS: Final = 60.0
 LOST_SECONDS: Final = 1.0
+LATE_SECONDS: Final = 10.0
 REFERENCE_PATIENCE: Final = 10
 """A reference may take this many times the official limit: the machine may be slow."""
 STOP: Final = b"s"
@@ -126,14 +127,18 @@ class Sandbox:
         self.close()
 
     def _start(self) -> None:
-        self._known: tuple[Oracle, Expected | None] | None = None
         try:
             command = launch.command(self.python, arguments("server"), VISIBLE, self._bwrap)
             self._solver = Helper(command, {"inside_bwrap": self._bwrap, "visible": [str(path) for path in VISIBLE]})
-            self._checker = Helper([sys.executable, *arguments("check")], None)
+            self._start_checker()
+            self.missing = self._solver.wait()
+            self._checker.wait()
         except (HelperDiedError, OSError) as error:
             raise CodeBlockError(f"grading: the sandbox does not start ({error}); is {self.python} whole?") from error
-        self.missing = self._solver.missing
+
+    def _start_checker(self) -> None:
+        self._known: tuple[Oracle, Expected | None] | None = None
+        self._checker = Helper([sys.executable, *arguments("check")], None)
 
     def _checked(
         self, code: str, oracle: Script | Cases, limits: Limits, request: dict[str, Any], expected: Expected | None
@@ -154,12 +159,22 @@ class Sandbox:
         if self._checker not in first:
             self._solver.signal(STOP)  # it has ended, or does not answer in time
             report = self._solver.receive(deadline)
-            return judge(answer := self._checker.receive(deadline), report), answer
+            return judge(answer := self._late_answer(), report), answer
         answer = self._checker.receive(deadline)
         if answer["verdict"] == "lost":  # the report of how the solution ended is on its way, unless it hides
             select.select([self._solver], [], [], LOST_SECONDS)
         self._solver.signal(STOP)
         return judge(answer, self._solver.receive(deadline)), answer
+
+    def _late_answer(self) -> dict[str, Any]:
+        """The checker's answer after the solution has ended; "lost" where it is still busy with what the solution returned."""
+        try:
+            return self._checker.receive(time.monotonic() + LATE_SECONDS)
+        except HelperDiedError:
+            self._checker.kill()
+            self._start_checker()
+            self._checker.wait()
+            return {"verdict": "lost", "error": ""}
 
     def _unit(self, code: str, oracle: UnitTest, limits: Limits) -> Outcome:
         """Solution and tests in one process."""
@@ -189,8 +204,7 @@ class Sandbox:
             self._start()
             outcome = Outcome(Verdict.KILLED, time.monotonic() - started, f"a helper of the sandbox died ({error})")
         else:
-            if not outcome.error.startswith("the checker ended"):
-                return outcome
+            return outcome
         healthy = Script(setup="", test="assert f(1) == 2", calls="f")
         try:
             trial, _ = self._checked("def f(x):\n    return x + 1", healthy, Limits(timeout_seconds=10.0), {}, None)
@@ -230,8 +244,6 @@ def judge(answer: dict[str, Any], report: dict[str, Any]) -> Outcome:
         return Outcome(Verdict.HARNESS_ERROR, seconds, report["detail"])
     if end == "left":
         return Outcome(Verdict.KILLED, seconds, report["detail"], base)
-    if answer["verdict"] == "checker_died":
-        return Outcome(Verdict.KILLED, seconds, answer["error"], base)
     if answer["verdict"] != "lost":
         verdict = Verdict(answer["verdict"])
         return Outcome(verdict, seconds, answer["error"], base or (verdict if "base" in answer else None))

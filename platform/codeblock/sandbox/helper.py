@@ -38,7 +38,7 @@ def arguments(module: str) -> list[str]:
 
 
 class Helper:
-    """Starts the process with its settings and waits until it is ready. Raises HelperDiedError."""
+    """Starts the process with its settings; `wait` before the first request. Raises HelperDiedError."""
 
     def __init__(self, command: Sequence[str], settings: dict[str, Any] | None) -> None:
         self.socket, other = socket.socketpair()
@@ -52,10 +52,13 @@ class Helper:
                 cwd="/",
                 start_new_session=True,  # Ctrl-C reaches the grader, which ends its helpers in order
             )
+        if settings is not None:
+            self.send(settings)
+
+    def wait(self) -> list[str]:
+        """The layers that it misses, once it is ready. Raises HelperDiedError."""
         try:
-            if settings is not None:
-                self.send(settings)
-            self.missing: list[str] = self.receive(time.monotonic() + START_SECONDS)["missing"]
+            return list(self.receive(time.monotonic() + START_SECONDS)["missing"])
         except HelperDiedError:
             self.kill()
             raise

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -73,6 +72,7 @@ class Scratch:
         """base: a directory to hold the programs' own; with `own_mounts` a file system of limited size is put on it."""
         self.base = base
         self.mounted = False
+        self._untouched: tuple[float, ...] = ()
         if own_mounts:
             with contextlib.suppress(OSError):
                 self._mount()
@@ -80,19 +80,31 @@ class Scratch:
 
     def new(self, owner: int | None) -> Path:
         """An empty private directory for one program, which runs as the user `owner` (None: as this one)."""
-        path = self.base / "work" if self.mounted else Path(tempfile.mkdtemp(prefix="codeblock-run-", dir=self.base))
+        path = self.base / ("work" if self.mounted else f"run-{os.urandom(8).hex()}")
         path.mkdir(mode=0o700, exist_ok=True)
+        path.chmod(0o700)
         if owner is not None:
             os.chown(path, owner, owner)
+        self._untouched = self._state(path)
         return path
 
     def clean(self, path: Path) -> None:
         """Remove all that a program wrote here, whatever it did to permissions; its processes are dead."""
+        if self.mounted and self._state(path) == self._untouched:
+            return  # most write nothing
         if self.mounted:
             kernel.unmount(str(self.base))
             self._mount()
         else:
             remove(path)
+
+    def _state(self, path: Path) -> tuple[float, ...]:
+        """What changes when anything is written: the directories' times and rights, and what is left of the file system."""
+        if not self.mounted:
+            return ()
+        left = os.statvfs(self.base)
+        directories = [part for place in (self.base, path) for part in (place.stat().st_ctime_ns, place.stat().st_mode)]
+        return (left.f_ffree, left.f_bfree, *directories)
 
     def _mount(self) -> None:
         options = f"mode=1777,size={SCRATCH_BYTES},nr_inodes={SCRATCH_FILES}"

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from codeblock.sandbox import unit, wire
+from codeblock.sandbox import wire
 from codeblock.sandbox.wire import Channel, ClosedError
 
 SOLUTION = "<solution>"
@@ -44,6 +44,8 @@ def child(request: dict[str, Any], connection: socket.socket, leave: Any) -> NoR
     try:
         answer = solution.execute(request["code"])
         if request["mode"] == "unittest" and answer is None:
+            from codeblock.sandbox import unit  # the server has loaded it, before any solution ran
+
             answer = unit.run_tests(solution.module, request["test"], request["name"])
         solution.send(answer or ["ready", [name for name in solution.module.__dict__ if type(name) is str]])
         if request["mode"] == "serve" and answer is None:

@@ -30,7 +30,7 @@ import contextlib
 import os
 import resource
 import signal
-import tempfile
+import sys
 import time
 from collections.abc import Collection, Sequence
 from functools import partial
@@ -75,9 +75,16 @@ def build_walls(
     if own_root:
         base = Path(scratch_base(paths))
     else:
-        base = home or Path(tempfile.mkdtemp(prefix="codeblock-grade-"))
+        base = home or temporary_directory()
         base.chmod(0o711)  # the programs' user passes through to its own directory
     return Walls(paths, entered, own_root, Scratch(base, "files" in entered), without)
+
+
+def temporary_directory() -> Path:
+    """A new directory among the system's temporary files."""
+    import tempfile  # brings `random`, whose reseeding makes each fork slower
+
+    return Path(tempfile.mkdtemp(prefix="codeblock-grade-"))
 
 
 class Walls:
@@ -143,7 +150,8 @@ class Walls:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         for key in ("HOME", "TMPDIR", "PWD"):
             os.environ[key] = str(scratch)
-        tempfile.tempdir = None  # forget where the helper keeps its own
+        if (tempfile := sys.modules.get("tempfile")) is not None:
+            vars(tempfile)["tempdir"] = None  # forget where the helper keeps its own
         set_limits(timeout_seconds, memory_mb, self._own_count)
         self._shed_privileges(scratch)
         os.chdir(scratch)
