@@ -26,7 +26,7 @@ VERSION = {
     "embedded": 1,
     "long_tail": 1,
     "scored": 1,
-    "selected": 2,
+    "selected": 3,
     "trained": 1,
     "evaluated": 2,
 }

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from codeblock.evaluate import GradeResult, grade, load
 from codeblock.evaluate.benchmarks import Benchmark
+from codeblock.sandbox import launch
+from codeblock.sandbox.paths import scratch_base
 
 NO_NODE = {"Mbpp/367", "Mbpp/927"}
 """MBPP's solutions of these use a class that is in neither the solution nor the tests."""
@@ -68,6 +71,8 @@ def test_what_is_cut_out_of_an_answer_passes_too(real_data: Path, name: str) -> 
 @pytest.mark.timeout(1800)
 def test_bigcodebench(real_data: Path) -> None:
     """Where the tests' own Python lacks packages, the tasks that need them are not run: neither passed nor failed."""
+    if scratch_base(launch.interpreter_paths(sys.executable)) != "/tmp":
+        pytest.skip("this Python lies below /tmp, where some of the tests want to write")
     benchmark = load("bigcodebench_complete", str(real_data / "benchmarks" / "bigcodebench" / "BigCodeBench.jsonl.gz"))
     standard = type(benchmark)([task for task in benchmark.tasks if not task.needs])
     result = graded(standard)

@@ -20,6 +20,7 @@ import pytest
 
 import codeblock
 from codeblock.sandbox import launch
+from codeblock.sandbox.paths import scratch_base
 
 PACKAGE = Path(codeblock.__file__).parent
 HELPER = Path(__file__).with_name("helper.py")
@@ -93,6 +94,11 @@ class Helper:
         assert answer.survivors == 0
         assert "not confined" not in answer.printed, answer
         return answer
+
+    def needs_tmp(self) -> None:
+        """Skip where programs have their scratch elsewhere."""
+        if scratch_base(launch.interpreter_paths(self.python)) != "/tmp":
+            pytest.skip("the interpreter lies below /tmp, so the scratch does not")
 
     def processes(self) -> list[psutil.Process]:
         """The helper's processes and all below, seen from outside."""

@@ -156,6 +156,7 @@ def test_file_size_is_limited(any_helper: Helper) -> None:
 
 
 def test_disk_is_limited_over_all_files(helper: Helper) -> None:
+    helper.needs_tmp()
     source = (
         "import os, tempfile\nwritten, places = 0, ['.', '/tmp', '/dev/shm']\ntry:\n for n in range(10 ** 6):\n"
         "  with open(tempfile.mkstemp(dir=places[n % 3])[1], 'wb', 0) as f:\n"
@@ -191,6 +192,7 @@ def test_no_file_is_left_behind(any_helper: Helper) -> None:
 
 
 def test_programs_of_one_helper_share_nothing(helper: Helper) -> None:
+    helper.needs_tmp()
     leave = (
         "import os, pathlib, multiprocessing.shared_memory as m\n"
         "for place in ('/tmp', os.environ['HOME']):\n"

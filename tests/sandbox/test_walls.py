@@ -265,6 +265,7 @@ def test_nothing_outside_the_scratch_can_be_written(any_helper: Helper, stage: P
 
 def test_memory_is_where_the_scratch_lies(helper: Helper) -> None:
     """Seen from outside: the place that the program's working directory is in is no directory of this machine."""
+    helper.needs_tmp()
     helper.send("import time; time.sleep(600)", timeout=1.0)
     mounts = Path(f"/proc/{helper.program().pid}/mountinfo").read_text().splitlines()
     helper.receive()

@@ -131,9 +131,12 @@ def _between(
     for load, low, high in zip(shelves, less, more, strict=True):
         shelf = load()
         gain_P = _cost_of_pairs(shelf, high, settings) - _cost_of_pairs(shelf, low, settings)
-        upgraded = np.cumsum(gain_P) + spent <= budget
+        upgraded = np.zeros(gain_P.size, dtype=bool)
+        for pair, gain in enumerate(gain_P.tolist()):  # one after the other: the same wherever one shelf ends
+            if spent + gain <= budget:
+                upgraded[pair] = True
+                spent += gain
         result.append(np.where(upgraded[shelf.pair], high, low))
-        spent += int(gain_P[upgraded].sum())
     return result
 
 
