@@ -349,17 +349,17 @@ def test_a_harness_that_dies_of_a_right_solution_is_a_harness_error(monkeypatch:
 
 
 def test_a_solution_waiting_for_a_core_has_more_time() -> None:
-    """A second of CPU passes within two, with four others on the same core."""
+    """A second and a half of CPU passes within two, with eight others on the same core: by the wall clock it is far more."""
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(cores)})
-    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(4)]
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(8)]
     try:
-        code = "import time\ndef f(x):\n    while time.process_time() < 1: pass\n    return sorted(x)"
+        code = "import time\ndef f(x):\n    while time.process_time() < 1.5: pass\n    return sorted(x)"
         with Sandbox() as sandbox:
             started = time.monotonic()
             outcome = sandbox.run(code, TEST, LIMITS)
         assert outcome.verdict == Verdict.PASSED, outcome
-        assert outcome.seconds < 2 < time.monotonic() - started
+        assert outcome.seconds < time.monotonic() - started
     finally:
         os.sched_setaffinity(0, cores)
         for process in busy:

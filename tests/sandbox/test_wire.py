@@ -151,7 +151,7 @@ def test_a_subclass_that_lies_comes_back_as_what_it_is() -> None:
 
 
 def test_anything_else_is_a_handle() -> None:
-    back = there_and_back([object(), print, (n for n in "a"), np.array([object()])])
+    back = there_and_back([object(), len, (n for n in "a"), np.array([object()])])
     assert [each.content for each in back] == ["object", "builtin_function_or_method", "generator", "ndarray"]
 
 
