@@ -129,7 +129,9 @@ class Sandbox:
     def _start(self) -> None:
         try:
             command = launch.command(self.python, arguments("server"), VISIBLE, self._bwrap)
-            self._solver = Helper(command, {"inside_bwrap": self._bwrap, "visible": [str(path) for path in VISIBLE]})
+            self._solver = Helper(
+                self.python, command, {"inside_bwrap": self._bwrap, "visible": [str(path) for path in VISIBLE]}
+            )
             self._start_checker()
             self.missing = self._solver.wait()
             self._checker.wait()
@@ -138,7 +140,7 @@ class Sandbox:
 
     def _start_checker(self) -> None:
         self._known: tuple[Oracle, Expected | None] | None = None
-        self._checker = Helper([sys.executable, *arguments("check")], None)
+        self._checker = Helper(sys.executable, [sys.executable, *arguments("check")], None)
 
     def _checked(
         self, code: str, oracle: Script | Cases, limits: Limits, request: dict[str, Any], expected: Expected | None

@@ -40,7 +40,7 @@ def arguments(module: str) -> list[str]:
 class Helper:
     """Starts the process with its settings; `wait` before the first request. Raises HelperDiedError."""
 
-    def __init__(self, command: Sequence[str], settings: dict[str, Any] | None) -> None:
+    def __init__(self, python: str, command: Sequence[str], settings: dict[str, Any] | None) -> None:
         self.socket, other = socket.socketpair()
         with other:
             self._process = subprocess.Popen(
@@ -48,7 +48,7 @@ class Helper:
                 stdin=other.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                env=ENVIRONMENT,
+                env={**ENVIRONMENT, "PATH": f"{Path(python).parent}:{ENVIRONMENT['PATH']}"},  # solutions may start `python`
                 cwd="/",
                 start_new_session=True,  # Ctrl-C reaches the grader, which ends its helpers in order
             )

@@ -19,7 +19,16 @@ SYSTEM = (
     "/usr",
     *LINKED,
     *("/nix/store", "/gnu/store"),
-    *("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives", "/etc/localtime", "/etc/timezone"),
+    *(
+        "/etc/ld.so.cache",
+        "/etc/ld.so.conf",
+        "/etc/ld.so.conf.d",
+        "/etc/alternatives",
+        "/etc/localtime",
+        "/etc/hosts",
+        "/etc/nsswitch.conf",
+        "/etc/timezone",
+    ),
     *("/etc/mime.types", "/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/etc/fonts", "/etc/magic"),
 )
 """What interpreters and their libraries read of an ordinary Linux, where it is there. No list of users, no host's name."""
