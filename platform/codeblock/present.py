@@ -81,7 +81,7 @@ def present_grades(samples: Path, benchmark: Benchmark, settings: Settings, outp
         check_output(output, benchmark)
     result = grade_samples_file(samples, benchmark, settings)
     facts = result.facts()
-    say(f"{facts['benchmark']}: {facts['tasks']} tasks, {facts['samples']} samples")
+    say(f"{facts['benchmark']}: {facts['tasks']} tasks, {facts['samples']} samples, {facts['programs']} programs")
     for k, rate in result.pass_at_k.items():
         low, high = result.interval(k)
         say(f"pass@{k} {rate:.4f}, 95% interval [{low:.4f}, {high:.4f}]")

@@ -10,6 +10,7 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,6 +74,25 @@ def test_several_samples_give_pass_at_k_as_far_as_they_go(tiny: Benchmark) -> No
     assert [row.sample for row in result.rows[:10]] == list(range(10))
     fewer = grade(samples[:-1], tiny)
     assert list(fewer.pass_at_k) == [1]
+
+
+def test_samples_that_are_one_program_are_run_once(tiny: Benchmark, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[str] = []
+    run = Sandbox.run
+
+    def counted(self: Sandbox, code: str, *rest: Any) -> Outcome:
+        ran.append(code)
+        return run(self, code, *rest)
+
+    monkeypatch.setattr(Sandbox, "run", counted)
+    grade([], tiny)
+    references = len(ran)
+    result = grade([right(tiny, 0), wrong(tiny, 0), right(tiny, 0), wrong(tiny, 1), wrong(tiny, 0)], tiny)
+    assert len(ran) == 2 * references + 3
+    assert [(row.sample, row.verdict is Verdict.PASSED) for row in result.rows] == [
+        (0, True), (1, False), (2, True), (0, False), (3, False)
+    ]  # fmt: skip
+    assert (result.facts()["samples"], result.facts()["programs"]) == (5, 3)
 
 
 def test_no_samples_at_all_score_zero(tiny: Benchmark) -> None:

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from codeblock.errors import CodeBlockError
 from codeblock.evaluate.benchmarks import Benchmark, Task
@@ -43,6 +43,13 @@ class Reference:
     expected: Expected | None
     limits: Limits
     """The limits of the task's samples here."""
+
+
+class Program(NamedTuple):
+    """A whole solution of a task."""
+
+    task_id: str
+    code: str
 
 
 @dataclass(frozen=True)
@@ -159,10 +166,11 @@ def grade(
     ]
     not_run = missing_packages(benchmark, settings.python)
     tasks = {task.task_id: task for task in benchmark.tasks if task.task_id not in not_run}
-    known = [sample for sample in given if sample.task_id in tasks]
-    with Pool(settings, max(len(known), len(tasks))) as pool, Expectations(settings.store) as expectations:
+    programs = [program_of(sample, benchmark, tasks[sample.task_id]) for sample in given if sample.task_id in tasks]
+    distinct = set(programs)
+    with Pool(settings, max(len(distinct), len(tasks))) as pool, Expectations(settings.store) as expectations:
         references = run_references(pool, benchmark, list(tasks.values()), settings, expectations)
-        rows = run_samples(pool, benchmark, tasks, known, references)
+        rows = run_programs(pool, tasks, programs, references)
     all_tasks = {task.task_id for task in benchmark.tasks}
     return GradeResult(
         benchmark=benchmark.name,
@@ -177,6 +185,7 @@ def grade(
         missing_layers=pool.missing,
         seconds=time.monotonic() - started,
         not_run=not_run,
+        programs=len(distinct),
     )
 
 
@@ -221,33 +230,36 @@ def run_references(
     return found
 
 
-def run_samples(
-    pool: Pool,
-    benchmark: Benchmark,
-    tasks: Mapping[str, Task],
-    samples: Sequence[Sample],
-    references: Mapping[str, Reference],
-) -> list[VerdictRow]:
-    """The verdict on each sample, in their order. Samples of one task are run together: its tests are read once."""
+def program_of(sample: Sample, benchmark: Benchmark, task: Task) -> Program:
+    """What a sample stands for, put together as its benchmark does it."""
+    if sample.solution is None:
+        return Program(task.task_id, benchmark.code(task, sample.completion or ""))
+    return Program(task.task_id, benchmark.from_solution(task, sample.solution))
 
-    def work(sandbox: Sandbox, sample: Sample) -> Outcome:
-        task, reference = tasks[sample.task_id], references[sample.task_id]
+
+def run_programs(
+    pool: Pool, tasks: Mapping[str, Task], programs: Sequence[Program], references: Mapping[str, Reference]
+) -> list[VerdictRow]:
+    """The verdict on each program, in their order. One that comes several times is run once.
+
+    Programs of one task follow each other: its tests are read once.
+    """
+
+    def work(sandbox: Sandbox, program: Program) -> Outcome:
+        task, reference = tasks[program.task_id], references[program.task_id]
         if isinstance(task.oracle, Cases) and reference.expected is None:
             return Outcome(
                 Verdict.WRONG_ANSWER, 0.0, f"no expected outputs: the reference fails ({described(reference.outcome)})"
             )
-        whole = sample.solution
-        code = benchmark.code(task, sample.completion or "") if whole is None else benchmark.from_solution(task, whole)
-        return checked(sandbox.run(code, task.oracle, reference.limits, reference.expected), task)
+        return checked(sandbox.run(program.code, task.oracle, reference.limits, reference.expected), task)
 
-    order = sorted(range(len(samples)), key=lambda index: samples[index].task_id)
-    outcomes = dict(zip(order, pool.map(work, [samples[index] for index in order]), strict=True))
+    distinct = sorted(dict.fromkeys(programs), key=lambda program: program.task_id)
+    outcomes = dict(zip(distinct, pool.map(work, distinct), strict=True))
     rows, seen = [], Counter[str]()
-    for index, sample in enumerate(samples):
-        found = outcomes[index]
-        number = seen[sample.task_id]
-        seen[sample.task_id] += 1
-        rows.append(VerdictRow(sample.task_id, number, found.verdict, found.seconds, found.error, found.base))
+    for program in programs:
+        found, number = outcomes[program], seen[program.task_id]
+        seen[program.task_id] += 1
+        rows.append(VerdictRow(program.task_id, number, found.verdict, found.seconds, found.error, found.base))
     return rows
 
 

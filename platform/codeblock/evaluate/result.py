@@ -78,6 +78,8 @@ class GradeResult:
     """Wall-clock seconds of the grading, references included."""
     not_run: dict[str, list[str]] = field(default_factory=dict)
     """Tasks that need packages which are not there, with these: they are in no number."""
+    programs: int = 0
+    """Different programs among the samples: each ran once."""
 
     @property
     def counts(self) -> dict[str, tuple[int, int]]:
@@ -116,6 +118,7 @@ class GradeResult:
             "benchmark": self.benchmark,
             "tasks": len(self.tasks),
             "samples": len(self.rows),
+            "programs": self.programs,
             "passed": verdicts[Verdict.PASSED.value],
             **{f"pass_at_{k}": value for k, value in self.pass_at_k.items()},
             **({} if base is None else {"base_pass_at_1": mean_pass_at_k(list(base.values()), 1)}),
