@@ -222,6 +222,17 @@ def test_an_output_that_stays_in_its_process_can_be_all_that_is_asked_for(sandbo
     assert [found == Verdict.PASSED for found in told.values()] == [True] * 3 + [False] * 3
 
 
+def test_what_an_iterator_yields_counts_where_sets_are_compared(sandbox: Sandbox, tmp_path: Path) -> None:
+    oracle = Cases([[[1, 2]], [[3]]], base=1, reference="def f(x): return x", calls="f", compare="same_set")
+    _, expected = sandbox.collect(oracle, LIMITS, tmp_path / "expected")
+    assert expected is not None
+    told = {
+        code: sandbox.run(f"import itertools\ndef f(x): return {code}", oracle, LIMITS, expected).verdict
+        for code in ("reversed(x)", "(y for y in x)", "map(str, x)", "filter(None, itertools.repeat(0))", "iter(())")
+    }
+    assert list(told.values()) == [Verdict.PASSED] * 2 + [Verdict.WRONG_ANSWER, Verdict.TIMEOUT, Verdict.WRONG_ANSWER], told
+
+
 UNIT = UnitTest(
     "import unittest\n"
     "from unittest.mock import patch\n"

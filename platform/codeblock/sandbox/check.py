@@ -140,7 +140,7 @@ def names_in(code: types.CodeType) -> set[str]:
 
 def run_cases(limits: list[float], oracle: dict[str, Any], peer: Peer) -> Answer:
     """Hold each output against the expected one, up to the first that differs."""
-    outputs = peer.outputs(oracle["calls"], limits, oracle["base"], oracle["inputs_text"])
+    outputs = peer.outputs(oracle, limits)
     for number, wanted in enumerate(oracle["expected"]):
         base = "passed" if number >= oracle["base"] else None
         place = f"{'base' if base is None else 'plus'} input {number + 1}"
@@ -172,7 +172,7 @@ def collect(limits: list[float], oracle: dict[str, Any], peer: Peer, file: str) 
     seconds: list[float] = []
     floats: list[Any] = []
     with Path(file).open("w", encoding="utf-8") as lines:
-        for number, (text, spent) in enumerate(peer.outputs(oracle["calls"], limits, oracle["base"], oracle["inputs_text"])):
+        for number, (text, spent) in enumerate(peer.outputs(oracle, limits)):
             # Whether there is an output is all that counts; it may be one that stays in its process, such as a match.
             kept = "true" if oracle["compare"] == "not_none" and text != "null" else text
             # A long string is no float, and is not read to find that out.

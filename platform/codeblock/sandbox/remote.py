@@ -51,9 +51,10 @@ class Peer:
         """A global of the solution: a plain value, or a stand-in."""
         return self.ask("global", name)[0]
 
-    def outputs(self, name: str, limits: list[float], base: int, inputs: str) -> Iterator[tuple[str, float]]:
-        """The output of each input of a JSON list, as text, with the seconds it took; raises where an input raised."""
-        self._send(f"{wire.dumps(['cases', name, limits, base], handle_of)[:-1]}, {inputs}]")
+    def outputs(self, oracle: dict[str, Any], limits: list[float]) -> Iterator[tuple[str, float]]:
+        """The output of each input of `Cases`, as text, with the seconds it took; raises where an input raised."""
+        message = ["cases", oracle["calls"], limits, oracle["base"], oracle["compare"] == "same_set"]
+        self._send(f"{wire.dumps(message, handle_of)[:-1]}, {oracle['inputs_text']}]")
         for _ in limits:
             text = self._receive_text()
             if not text.startswith(VALUE):

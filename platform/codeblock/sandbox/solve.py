@@ -4,7 +4,7 @@ Nothing here decides a verdict but for `unittest`, whose tests share this proces
 
 Messages from the checker, lists of a word and its arguments; each is answered by `["value", ...]` or `["error", ...]`:
 `global name`, `call target args kwargs`, `attribute target name`, `operator name args`, `next target`, and `cases name limits
-base inputs`, which is answered once for each input by `["value", seconds, output]` or an error.
+base listed inputs`, which is answered once for each input by `["value", seconds, output]` or an error.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import socket
 import sys
 import time
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -124,13 +124,20 @@ class Solution:
     def do_next(self, target: Any) -> tuple[Any]:
         return (next(target),)
 
-    def answer_cases(self, name: str, limits: list[float], base: int, inputs: list[list[Any]]) -> None:
-        """Call a function on each input, each within its limit in seconds; send every output with the seconds it took."""
+    def do_case(self, function: Any, arguments: list[Any], listed: bool) -> tuple[Any]:
+        output = function(*arguments)
+        return (list(output) if listed and isinstance(output, Iterator) else output,)
+
+    def answer_cases(self, name: str, limits: list[float], base: int, listed: bool, inputs: list[list[Any]]) -> None:
+        """Call a function on each input, each within its limit in seconds; send every output with the seconds it took.
+
+        listed: of an output that is an iterator, what it yields.
+        """
         function, alarm, sent = self.module.__dict__.get(name), Alarm(), 0.0
         for number, (limit, arguments) in enumerate(zip(limits, inputs, strict=True)):
             alarm.start(limit)
             started = time.perf_counter()
-            answer = self.attempt(lambda arguments=arguments: (function(*arguments),))  # type: ignore[misc]
+            answer = self.attempt(self.do_case, function, arguments, listed)
             ended = time.perf_counter()
             alarm.stop()
             self.put_output(answer, ended - started)
