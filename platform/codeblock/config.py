@@ -272,7 +272,7 @@ class EvaluateConfig(Section):
     """Generation and grading."""
 
     benchmarks: dict[str, str] = {TINY: TINY}
-    """Benchmarks by name, each with the path of its file (`tiny` needs none)."""
+    """Benchmarks by name, each with its file, or `name@commit:file` of a hub dataset, and `#sha256=` (`tiny` needs none)."""
     limit: int | None = Field(None, ge=1)
     """Grade only the first tasks of each benchmark."""
     prompt: Literal["auto", "chat", "base"] = "auto"

@@ -28,7 +28,7 @@ VERSION = {
     "scored": 1,
     "selected": 3,
     "trained": 1,
-    "evaluated": 2,
+    "evaluated": 3,
 }
 """Raised with each change of a stage's code that changes its output: older results are then no longer valid."""
 

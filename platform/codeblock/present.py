@@ -8,6 +8,7 @@ from codeblock.console import console, say
 from codeblock.differences import differences, write_differences
 from codeblock.evaluate import Benchmark, Settings, grade_samples_file
 from codeblock.evaluate.formats import check_output, write_verdicts
+from codeblock.evaluate.source import DIFFERS
 from codeblock.export import HOW, export
 from codeblock.inspect import write_samples
 from codeblock.plan import Plan
@@ -71,6 +72,8 @@ def _warn(arm: ArmResult) -> None:
             say(f"note: {place}: {len(facts['not_run'])} tasks not run for want of {', '.join(packages[:8])}")
         if facts["missing_layers"]:
             say(f"note: {place}: graded without layers of the sandbox: {'; '.join(facts['missing_layers'])}")
+        if facts["provenance"].startswith(DIFFERS):
+            say(f"note: {place}: its file {facts['provenance']}")
         if facts["truncated"]:
             say(f"note: {place}: {facts['truncated']} of {facts['samples']} answers were cut before they ended")
 
@@ -81,7 +84,8 @@ def present_grades(samples: Path, benchmark: Benchmark, settings: Settings, outp
         check_output(output, benchmark)
     result = grade_samples_file(samples, benchmark, settings)
     facts = result.facts()
-    say(f"{facts['benchmark']}: {facts['tasks']} tasks, {facts['samples']} samples, {facts['programs']} programs")
+    source = f" ({facts['provenance']})" if facts["provenance"] else ""
+    say(f"{facts['benchmark']}: {facts['tasks']} tasks{source}, {facts['samples']} samples, {facts['programs']} programs")
     for k, rate in result.pass_at_k.items():
         low, high = result.interval(k)
         say(f"pass@{k} {rate:.4f}, 95% interval [{low:.4f}, {high:.4f}]")

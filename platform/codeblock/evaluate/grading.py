@@ -186,6 +186,7 @@ def grade(
         seconds=time.monotonic() - started,
         not_run=not_run,
         programs=len(distinct),
+        provenance=benchmark.provenance,
     )
 
 

@@ -80,6 +80,8 @@ class GradeResult:
     """Tasks that need packages which are not there, with these: they are in no number."""
     programs: int = 0
     """Different programs among the samples: each ran once."""
+    provenance: str = ""
+    """Whether the tasks come from the published file."""
 
     @property
     def counts(self) -> dict[str, tuple[int, int]]:
@@ -116,6 +118,7 @@ class GradeResult:
         base = self.base_counts
         return {
             "benchmark": self.benchmark,
+            "provenance": self.provenance,
             "tasks": len(self.tasks),
             "samples": len(self.rows),
             "programs": self.programs,

@@ -20,6 +20,7 @@ from codeblock.errors import CodeBlockError
 
 HUB = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)@(?P<revision>[\w./-]+)(?::(?P<file>[^:#]+))?")
 CHECKSUM = re.compile(r"(?P<place>.*)#sha256=(?P<digest>.*)")
+DIFFERS = "differs from"
 FORMATS = (".jsonl", ".jsonl.gz", ".json", ".parquet")
 
 BIGCODEBENCH = {"33baf4f414eb34507f1a8fd55ef9bcd79c1f9b4c3e8e2544f023edac1b20afec"}
@@ -72,7 +73,7 @@ def provenance(benchmark: str, path: Path) -> str:
         return ""
     if content_hash(path) in official:
         return f"official {benchmark} file"
-    return f"differs from the official {benchmark} file"
+    return f"{DIFFERS} the official {benchmark} file"
 
 
 def content_hash(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from codeblock.evaluate.benchmarks.humanevalplus import HumanEvalPlus
 from codeblock.evaluate.benchmarks.mbpp import Mbpp, MbppAll
 from codeblock.evaluate.benchmarks.mbppplus import MbppPlus
 from codeblock.evaluate.benchmarks.tiny import Tiny
-from codeblock.evaluate.source import content_hash, resolve
+from codeblock.evaluate.source import content_hash, provenance, resolve
 
 __all__ = ["BENCHMARKS", "Benchmark", "Task", "load", "tasks_fingerprint"]
 
@@ -45,7 +46,8 @@ def load(name: str, source: str, limit: int | None = None) -> Benchmark:
     """
     if name not in BENCHMARKS:
         raise CodeBlockError(f"benchmark {name!r}: unknown; known are {', '.join(sorted(BENCHMARKS))}")
-    return BENCHMARKS[name].read(resolve(source), limit)
+    path = resolve(source)
+    return replace(BENCHMARKS[name].read(path, limit), provenance=provenance(name, path))
 
 
 def tasks_fingerprint(name: str, source: str) -> str:

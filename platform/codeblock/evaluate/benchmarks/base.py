@@ -61,6 +61,8 @@ class Benchmark(ABC):
     sample_field: ClassVar[Literal["completion", "solution"]] = "completion"
     """Field of a samples file in which the public grader looks for what `completion` returns."""
     tasks: list[Task]
+    provenance: str = field(default="", kw_only=True)
+    """Whether the tasks come from the published file; empty where there is none."""
 
     @classmethod
     def read(cls, path: Path, limit: int | None) -> Self:
