@@ -3,7 +3,10 @@
 import pytest
 
 from codeblock.errors import CodeBlockError
-from codeblock.results import Comparison
+from codeblock.evaluate.metrics import pass_at_k_interval
+from codeblock.evaluate.result import GradeResult, VerdictRow
+from codeblock.results import Comparison, pass_rates
+from codeblock.sandbox.box import Verdict
 
 
 def comparison(**filtered):
@@ -30,3 +33,13 @@ def test_failed_ratings_are_told():
 def test_a_lost_row_is_an_error():
     with pytest.raises(CodeBlockError, match="rows were lost: 10 read, 4 kept, 1 rejected, 3 filtered"):
         comparison(reasons={"contaminated": 1}).accounting()
+
+
+def test_rates_are_told_for_as_many_samples_as_each_task_has():
+    rows = [
+        VerdictRow(task, sample, Verdict.PASSED if sample < passed else Verdict.EXCEPTION, 0.1, "")
+        for task, passed in (("t/0", 1), ("t/1", 0))
+        for sample in range(10)
+    ]
+    rates = pass_rates(GradeResult("tiny", rows, ["t/0", "t/1"], [], {}, [], 1.0).facts())
+    assert rates == {k: pytest.approx((rate, *pass_at_k_interval([(10, 1), (10, 0)], k))) for k, rate in ((1, 0.05), (10, 0.5))}

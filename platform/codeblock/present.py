@@ -14,7 +14,7 @@ from codeblock.inspect import write_samples
 from codeblock.plan import Plan
 from codeblock.report.differences import differences_table, note
 from codeblock.report.table import arms_table
-from codeblock.results import ArmResult, Comparison, log_comparison, write_report
+from codeblock.results import ArmResult, Comparison, log_comparison, pass_rates, write_report
 from codeblock.track.runs import Tracker
 
 SAMPLE_PAGES = 3
@@ -65,6 +65,9 @@ def _warn(arm: ArmResult) -> None:
             say(f"note: {arm.plan.name}: {warning}")
     for benchmark, facts in arm.evaluated.items():
         place = f"{arm.plan.name}, {benchmark}"
+        for k, (rate, low, high) in pass_rates(facts).items():
+            if k > 1:
+                say(f"{place}: pass@{k} {rate:.3f} [{low:.2f}, {high:.2f}]")
         for task, error in facts["reference_failures"].items():
             say(f"note: {place}: the reference of {task} fails on this machine ({error})")
         if facts["not_run"]:

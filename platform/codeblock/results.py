@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from codeblock.arms import ArmPlan
 from codeblock.differences import differences, write_differences
 from codeblock.errors import CodeBlockError
+from codeblock.evaluate.result import PASS_AT
 from codeblock.plan import Plan
 from codeblock.report.plots import plot_dev_nll, plot_loss, plot_share_against_pass
 from codeblock.report.table import ArmRow, Score, arms_markdown
@@ -199,7 +200,7 @@ def _stage_metrics(comparison: Comparison) -> dict[str, float]:
 def _log_arm(arm: ArmResult, tracker: Tracker, parent: str, identity: str, artifacts: list[Path]) -> None:
     metrics: dict[str, float] = {}
     for name, facts in arm.evaluated.items():
-        metrics.update(pass_metrics(name, facts["pass_at_1"], facts["low"], facts["high"], facts["tasks"]))
+        metrics.update(pass_metrics(name, pass_rates(facts), facts["tasks"]))
         if "base_pass_at_1" in facts:
             metrics[f"base_pass_at_1/{name}"] = facts["base_pass_at_1"]
     for key, value in (arm.selected or {}).items():
@@ -225,6 +226,12 @@ def _log_arm(arm: ArmResult, tracker: Tracker, parent: str, identity: str, artif
         verdicts=verdicts,
         artifacts=artifacts,
     )
+
+
+def pass_rates(facts: Facts) -> dict[int, tuple[float, float, float]]:
+    """pass@k of a graded benchmark, with the ends of its 95% interval, for each k that its samples allow."""
+    more = {k: (facts[f"pass_at_{k}"], *facts[f"pass_at_{k}_interval"]) for k in PASS_AT[1:] if f"pass_at_{k}" in facts}
+    return {1: (facts["pass_at_1"], facts["low"], facts["high"]), **more}
 
 
 def _facts(arm: ArmResult) -> Facts:

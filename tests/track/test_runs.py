@@ -63,7 +63,7 @@ def test_an_arm_is_a_finished_child_of_its_parent_in_the_rest_search(
             "codeblock",
             identity="nested",
             params={"strategy": "codeblock", "select": {"token_budget": 0.019, "long": "x" * 9000}},
-            metrics=pass_metrics("humaneval+", 0.31, 0.25, 0.38, 164),
+            metrics=pass_metrics("humaneval+", {1: (0.31, 0.25, 0.38), 10: (0.5, 0.4, 0.6)}, 164),
             history=HISTORY,
             dev=DEV,
             verdicts={"humaneval+": VERDICTS},
@@ -81,6 +81,7 @@ def test_an_arm_is_a_finished_child_of_its_parent_in_the_rest_search(
     assert metrics["pass_at_1/humanevalplus"] == 0.31
     assert metrics["pass_at_1/humanevalplus_low"] == 0.25
     assert metrics["pass_at_1/humanevalplus_high"] == 0.38
+    assert metrics["pass_at_10/humanevalplus"] == 0.5
     assert metrics["tasks/humanevalplus"] == 164
 
     whole = yaml.safe_load(Path(tracker.client.download_artifacts(child, "params.yaml", str(tmp_path))).read_text())

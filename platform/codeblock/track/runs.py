@@ -83,7 +83,7 @@ class Tracker:
         history: rows of `step` and numbers (loss in nats per supervised token, lr, ...), logged as `train/<name>`.
         dev: rows of `step`, `token_class`, `supervised`, `nll` (nats per token), logged as
             `dev_nll/<class>/<supervised|unsupervised>`.
-        verdicts: one table per benchmark, one row per task.
+        verdicts: one table per benchmark, one row per sample.
         artifacts: files and directories.
         """
         tags = {PARENT_TAG: parent, ARM_TAG: arm, IDENTITY_TAG: identity}
@@ -151,10 +151,13 @@ class Tracker:
                 self.client.log_artifact(run_id, str(path))
 
 
-def pass_metrics(benchmark: str, pass_at_1: float, low: float, high: float, tasks: int) -> dict[str, float]:
-    """Metrics of one benchmark: pass@1, the ends of its 95% interval, the number of tasks graded."""
-    name = f"pass_at_1/{benchmark}"
-    return {name: pass_at_1, f"{name}_low": low, f"{name}_high": high, f"tasks/{benchmark}": float(tasks)}
+def pass_metrics(benchmark: str, rates: Mapping[int, tuple[float, float, float]], tasks: int) -> dict[str, float]:
+    """Metrics of one benchmark: the number of tasks graded, and pass@k with the ends of its 95% interval by k."""
+    metrics = {f"tasks/{benchmark}": float(tasks)}
+    for k, (rate, low, high) in rates.items():
+        name = f"pass_at_{k}/{benchmark}"
+        metrics.update({name: rate, f"{name}_low": low, f"{name}_high": high})
+    return metrics
 
 
 def metric_name(name: str) -> str:
