@@ -98,7 +98,6 @@ def beside(benchmark: str, tasks: Path, script: str, options: argparse.Namespace
         our_wall, our_cpu = best(found[name])
         print(f"  {name}: {wall / our_wall:.2f} times the samples/s, {cpu / our_cpu:.2f} in CPU time (best turns)")
     shutil.rmtree(store)
-    print(f"  ratio of the best turns: {wall / our_wall:.2f} in samples/s, {cpu / our_cpu:.2f} in CPU time")
 
 
 def best(turns: list[tuple[float, float]]) -> tuple[float, float]:
