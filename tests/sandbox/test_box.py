@@ -348,6 +348,18 @@ def test_a_helper_that_does_not_start_is_an_error_of_one_line() -> None:
         Sandbox(python="/bin/true")
 
 
+@pytest.mark.parametrize("given", ["./env/python", "python-of-an-env"])
+def test_an_interpreter_may_be_named_as_in_a_shell(given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "env").mkdir()
+    (tmp_path / "env" / "python").symlink_to(sys.executable)
+    (tmp_path / "env" / "python-of-an-env").symlink_to(sys.executable)
+    monkeypatch.setenv("PATH", str(tmp_path / "env"), prepend=os.pathsep)
+    monkeypatch.chdir(tmp_path)
+    with Sandbox(given) as sandbox:
+        assert sandbox.python == str(tmp_path / "env" / Path(given).name)
+        assert sandbox.run(RIGHT, TEST, LIMITS).verdict == Verdict.PASSED
+
+
 def test_a_harness_that_dies_of_a_right_solution_is_a_harness_error(monkeypatch: pytest.MonkeyPatch) -> None:
     broken = "from codeblock.sandbox import check\nimport os\ncheck.run_script = lambda *_: os._exit(3)\ncheck.main()"
     start = f"import sys; sys.path.insert(0, {str(box.__file__).rsplit('/codeblock/', 1)[0]!r})\n{broken}"

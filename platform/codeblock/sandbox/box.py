@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ast
 import select
+import shutil
 import socket
 import sys
 import time
@@ -85,7 +86,7 @@ class Sandbox:
     """
 
     def __init__(self, python: str | None = None) -> None:
-        self.python = python or sys.executable
+        self.python = absolute_interpreter(python or sys.executable)
         self._bwrap = launch.bubblewrap_works(self.python)
         self._start()
 
@@ -215,6 +216,11 @@ class Sandbox:
         if trial.verdict is Verdict.PASSED:
             return outcome
         return replace(outcome, verdict=Verdict.HARNESS_ERROR, error=f"a right solution fails: {trial.error}")
+
+
+def absolute_interpreter(python: str) -> str:
+    """Where an interpreter lies, its links not followed: a virtual environment's is a link."""
+    return str(Path(shutil.which(python) or python).absolute())
 
 
 def as_request(oracle: Script | Cases, expected: Expected | None) -> dict[str, Any]:
