@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 from codeblock.cli import main
 from codeblock.plan import make_plan
 from codeblock.schema import TokenClass
+from codeblock.select import strategies
 from codeblock.tables import MARKER, iter_rows, read_table
 
 BAD_LINES = ['{"instruction": "Add.", "output": \n', '{"instruction": "", "output": "x = 1"}\n', '{"instruction": "Add."}\n']
@@ -259,11 +261,14 @@ def test_an_arm_can_rank_by_the_model_that_another_arm_trained(finished, capsys)
 
 
 @pytest.mark.slow
-def test_a_self_evolving_arm_trains_in_rounds_on_the_model_of_the_round_before(finished, capsys):
+def test_a_self_evolving_arm_trains_in_rounds_on_the_model_of_the_round_before(finished, capsys, monkeypatch):
     overrides = ["arms.evolving.strategy=self_evolving", f"score.second_model={plan_of(finished).model.path}"]
+    assert len(plan_of(finished, *overrides).arms[-1].rounds) == 5
+    rule = strategies.get_strategy("self_evolving")
+    monkeypatch.setitem(strategies._REGISTRY, "self_evolving", replace(rule, rounds=2))  # each round is a fit of its own
     assert call("train", finished / "config.yaml", *overrides) == 0
     arm = plan_of(finished, *overrides).arms[-1]
-    assert len(arm.rounds) == 5
+    assert len(arm.rounds) == 2
     trained = [each.trained.facts for each in arm.rounds]
     assert all(facts["train_seconds"] > 0 for facts in trained)
     models = [each.extra["nll_second"].model.path for each in arm.rounds]
