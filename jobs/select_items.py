@@ -1,4 +1,4 @@
-"""A Ray job: `ray job submit --working-dir . -- python jobs/select.py CONFIG [key=value ...]`."""
+"""A Ray job: `ray job submit --working-dir . -- python jobs/select_items.py CONFIG [key=value ...]`."""
 
 import sys
 
