@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from codeblock.cluster import map_parts
+from codeblock.cluster import map_parts, unreachable
 from codeblock.errors import CodeBlockError
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
@@ -58,3 +58,21 @@ def test_an_error_of_the_work_is_told_in_its_own_words():
 def test_more_actors_than_the_cluster_has_are_refused():
     with pytest.raises(CodeBlockError, match="the cluster has"):
         map_parts(Adder, [{"value": n} for n in range(5000)], what="add", actors=5000, constructor={"amount": 1})
+
+
+def test_a_cluster_out_of_reach_is_one_line_with_what_to_set(monkeypatch):
+    silent = ConnectionError("Failed to connect to Ray cluster at 10.0.0.1:6379")
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    assert "set RAY_AUTH_MODE=token where it asks for a token" in unreachable(silent)
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    assert unreachable(silent) == f"no Ray cluster answers there ({silent}); start one with `ray start --head`"
+
+
+def test_the_address_for_jobs_is_not_the_cluster_s(monkeypatch):
+    import ray
+
+    with pytest.raises(ValueError, match="HTTP address") as caught:
+        ray.init(address="http://127.0.0.1:8265")
+    told = unreachable(caught.value)
+    assert told.endswith("name the head's own port here, HOST:6379")
+    assert "\n" not in told

@@ -46,14 +46,23 @@ def ray_session(config: ClusterConfig) -> Iterator[None]:
     try:
         ray.init(address=address, logging_level=logging.ERROR, log_to_driver=True, runtime_env={"env_vars": dict(QUIET)})
     except (ConnectionError, ValueError) as error:
-        raise CodeBlockError(
-            f"cluster.address={address}: no Ray cluster answers there ({error}); start one with `ray start --head`"
-        ) from error
+        raise CodeBlockError(f"cluster.address={address}: {unreachable(error)}") from error
     quiet_data()
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def unreachable(error: Exception) -> str:
+    """Why no cluster was joined, in one line, and the remedy."""
+    reason = " ".join(str(error).split()).partition(" To fix this,")[0]
+    if "HTTP address" in reason:
+        return f"{reason} It is for `ray job submit`; name the head's own port here, HOST:6379"
+    told = f"no Ray cluster answers there ({reason}); start one with `ray start --head`"
+    if os.environ.get("RAY_AUTH_MODE") == "token":
+        return told
+    return f"{told}, or set RAY_AUTH_MODE=token where it asks for a token (RAY_AUTH_TOKEN, ~/.ray/auth_token)"
 
 
 def quiet_environment() -> None:
