@@ -1,4 +1,4 @@
-"""What the terminal shows: one line at the start and the end of a stage, and a counter where rows stream through."""
+"""What the terminal shows: a line at the start and the end of a stage, and a counter where rows or programs stream through."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def stage_line(step: Step) -> Iterator[None]:
 
 
 @contextmanager
-def counter(what: str) -> Iterator[Callable[[int], None]]:
-    """A count that is shown while work of unknown length streams through; gives the function that advances it."""
+def counter(what: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+    """A count that is shown while work streams through; gives the function that advances it, from any thread."""
     columns = (TextColumn("  {task.description}"), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(what, total=None)
+        task = progress.add_task(what, total=total)
         yield lambda count: progress.advance(task, count)

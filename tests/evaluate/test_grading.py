@@ -165,7 +165,7 @@ def test_results_come_in_the_order_of_the_jobs() -> None:
         return number, id(sandbox)
 
     with Pool(Settings(processes=3), 12) as pool:
-        found = pool.map(work, range(12))
+        found = pool.map("numbers", work, range(12))
     assert [number for number, _ in found] == list(range(12))
     assert len({sandbox for _, sandbox in found}) > 1
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, TypeVar
 
+from codeblock.console import counter
 from codeblock.errors import CodeBlockError
 from codeblock.evaluate.benchmarks import Benchmark, Task
 from codeblock.evaluate.environment import importable
@@ -93,13 +94,13 @@ class Pool:
             self.close()
             raise
 
-    def map(self, work: Callable[[Sandbox, Job], Result], jobs: Sequence[Job]) -> list[Result]:
-        """The results in order. The first error stops all."""
+    def map(self, what: str, work: Callable[[Sandbox, Job], Result], jobs: Sequence[Job]) -> list[Result]:
+        """The results in order; how many there are is shown beside `what`. The first error stops all."""
         order, stop = iter(range(len(jobs))), threading.Event()
         results: dict[int, Result] = {}
         lock = threading.Lock()
 
-        def run(sandbox: Sandbox) -> None:
+        def run(sandbox: Sandbox, advance: Callable[[int], None]) -> None:
             try:
                 while not stop.is_set():
                     with lock:
@@ -107,12 +108,13 @@ class Pool:
                     if index is None:
                         return
                     results[index] = work(sandbox, jobs[index])
+                    advance(1)
             finally:
                 if sys.exc_info()[0] is not None:
                     stop.set()
 
-        with ThreadPoolExecutor(self.workers, "grade") as pool:
-            futures = [pool.submit(run, sandbox) for sandbox in self.sandboxes]
+        with counter(what, len(jobs)) as advance, ThreadPoolExecutor(self.workers, "grade") as pool:
+            futures = [pool.submit(run, sandbox, advance) for sandbox in self.sandboxes]
             try:
                 for future in futures:
                     future.result()
@@ -221,7 +223,7 @@ def run_references(
         calibrated = outcome.verdict is Verdict.PASSED
         return Reference(outcome, None, replace(limits, timeout_seconds=seconds) if calibrated else limits)
 
-    found = dict(zip((task.task_id for task in tasks), pool.map(work, tasks), strict=True))
+    found = dict(zip((task.task_id for task in tasks), pool.map(f"references of {benchmark.name}", work, tasks), strict=True))
     failures = [described(each.outcome) for each in found.values() if each.outcome.verdict is not Verdict.PASSED]
     if failures and len(failures) == len(found):
         raise CodeBlockError(
@@ -255,7 +257,7 @@ def run_programs(
         return checked(sandbox.run(program.code, task.oracle, reference.limits, reference.expected), task)
 
     distinct = sorted(dict.fromkeys(programs), key=lambda program: program.task_id)
-    outcomes = dict(zip(distinct, pool.map(work, distinct), strict=True))
+    outcomes = dict(zip(distinct, pool.map("samples", work, distinct), strict=True))
     rows, seen = [], Counter[str]()
     for program in programs:
         found, number = outcomes[program], seen[program.task_id]
