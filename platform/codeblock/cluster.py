@@ -16,10 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.progress import track
-
 from codeblock.config import ClusterConfig
-from codeblock.console import console
+from codeblock.console import counter
 from codeblock.errors import CodeBlockError, storage_error
 
 QUIET = {
@@ -131,11 +129,12 @@ def map_parts(
     else:
         rows = rows.map(partial(_telling, work), num_cpus=cpus)
     results: list[dict[str, Any]] = []
-    with without_restart_warning():
-        for result in track(rows.iter_rows(), description=f"  {what}", total=len(items), transient=True, console=console):
+    with without_restart_warning(), counter(what, len(items)) as advance:
+        for result in rows.iter_rows():
             if result.get("error"):
                 raise CodeBlockError(f"{what}: {result['error']}")
             results.append(result)
+            advance(1)
     return results
 
 

@@ -8,7 +8,15 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from codeblock.cache import Step
 
@@ -38,7 +46,11 @@ def stage_line(step: Step) -> Iterator[None]:
 @contextmanager
 def counter(what: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
     """A count that is shown while work streams through; gives the function that advances it, from any thread."""
-    columns = (TextColumn("  {task.description}"), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    known: tuple[ProgressColumn, ...] = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = known if total is not None else (MofNCompleteColumn(), TimeElapsedColumn())
+    # In a file it would be empty lines.
+    with Progress(
+        TextColumn("  {task.description}"), *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as progress:
         task = progress.add_task(what, total=total)
         yield lambda count: progress.advance(task, count)
