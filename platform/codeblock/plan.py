@@ -22,7 +22,7 @@ from codeblock.pairs.files import InputFile, find_files, fingerprint
 VERSION = {
     "pairs": 1,
     "filtered": 1,
-    "prepared": 4,
+    "prepared": 5,
     "embedded": 1,
     "long_tail": 1,
     "scored": 1,

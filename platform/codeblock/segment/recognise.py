@@ -11,7 +11,7 @@ from tree_sitter import Tree
 
 from codeblock.segment.languages import ALL, LanguageRules
 from codeblock.segment.languages.others import known_by_looks
-from codeblock.segment.source import Source, encode
+from codeblock.segment.source import Source, encode, parseable
 from codeblock.segment.tree import Grammar, grammar_of
 
 CODE_SHARE = 0.5
@@ -85,7 +85,7 @@ def parse(text: str, rules: LanguageRules) -> Parsed | None:
     if grammar is None:
         return None
     source = encode(rules.misread.sub(lambda found: found[1] + "\n" * len(found[2]), text))
-    tree = grammar.parser.parse(source.data)
+    tree = grammar.parser.parse(parseable(source.data))
     return Parsed(grammar, source, tree, tree.root_node.has_error)
 
 

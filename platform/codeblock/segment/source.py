@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 _INDENTED = re.compile(r"(?:[^\S\n]*\n)*([ \t]+)\S")
+_BEYOND = re.compile(rb"[\xf0-\xf4][\x80-\xbf]{3}")
+LETTERS, SIGNS = "éé".encode(), "¤¤".encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,18 @@ def encode(text: str) -> Source:
     if inner.isascii():
         return Source(data, chars)
     return Source(data, [chars[c] for c in _byte_to_char(inner)])
+
+
+def parseable(data: bytes) -> bytes:
+    """The bytes that a grammar gets: each character of four bytes is two of two, a letter's letters and a sign's signs.
+
+    tree-sitter's parsers now and then crash on broken code with characters beyond U+FFFF. All offsets stay what they are.
+    """
+    return _BEYOND.sub(_stand_in, data)
+
+
+def _stand_in(found: re.Match[bytes]) -> bytes:
+    return LETTERS if found[0].decode("utf-8").isalnum() else SIGNS
 
 
 def _margin(text: str) -> str:
