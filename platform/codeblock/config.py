@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from codeblock.shares import Shares
+
 TINY = "tiny"
 """Where a path of pairs, model or benchmark is asked for: the embedded default of `codeblock.tiny`."""
 
@@ -171,10 +173,13 @@ class ScoreConfig(Section):
 class SelectConfig(Section):
     """Which tokens get a loss. METHOD: stages 1 (rank and keep), 3 (utility) and 4 (structure, rerank, budget)."""
 
-    subset_ratio: Share = 1.0
-    """Share of the pool's pairs that is kept, best quality first."""
-    token_budget: Share = 0.019
-    """Share of the pool's response tokens that is supervised."""
+    token_budget: Share | None = None
+    """Share of the pool's response tokens that is supervised. Empty: 0.019, or what follows from the next two."""
+    inside_share: Share | None = None
+    """Share that is supervised inside the kept pairs. Empty: 0.57, or what follows from the other two."""
+    subset_ratio: Share | None = None
+    """Share of the pool's pairs that is kept, best first (section `rank`). Empty: as many of the best as hold
+    `token_budget / inside_share` of the pool's response tokens."""
     scope: Scope = "dataset"
     """Where the budget is spent: the same share in each response, one ranking of all, or with slack carried on."""
     gce_q: float = Field(0.7, ge=0, le=1)
@@ -198,6 +203,16 @@ class SelectConfig(Section):
     background_weight: float = Field(0.0, ge=0, le=1)
     """Weight of the response tokens that were not selected."""
 
+    @model_validator(mode="after")
+    def _shares_agree(self) -> SelectConfig:
+        _ = self.shares
+        return self
+
+    @property
+    def shares(self) -> Shares:
+        """The three shares, those that follow included."""
+        return Shares.of(self.token_budget, self.inside_share, self.subset_ratio)
+
 
 class ArmConfig(Section):
     """One arm of the comparison."""
@@ -206,6 +221,8 @@ class ArmConfig(Section):
     """Name of a selection strategy; empty: the model as it is, without training."""
     select: dict[str, Any] = {}
     """Fields of the section `select` that differ in this arm."""
+    generate: bool = True
+    """Answer the benchmarks and grade the answers; false: this arm is told apart by its reference nll alone."""
 
 
 class LoraConfig(Section):
@@ -348,6 +365,8 @@ class Config(Section):
     """Directory of caches, reports and MLflow's database; on a cluster, one that all nodes share."""
     seed: int = 0
     """Seeds every random choice."""
+    seeds: list[int] = []
+    """Seeds of selection, training and sampling, each an arm of its own; data and scores are shared. Empty: `seed` alone."""
     pairs: PairsConfig = PairsConfig()
     filter: FilterConfig = FilterConfig()
     model: ModelConfig = ModelConfig()
@@ -365,12 +384,23 @@ class Config(Section):
     cluster: ClusterConfig = ClusterConfig()
     track: TrackConfig = TrackConfig()
 
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_differ(cls, seeds: list[int]) -> list[int]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError(f"seeds={seeds}: a seed stands there twice")
+        return seeds
+
     @field_validator("arms")
     @classmethod
     def _some_arm(cls, arms: dict[str, ArmConfig]) -> dict[str, ArmConfig]:
         if not arms:
             raise ValueError("name at least one arm")
         return arms
+
+    def seeds_of(self, arm: str) -> list[int]:
+        """The seeds that an arm runs with; an arm without training has one."""
+        return (self.seeds or [self.seed]) if self.arms[arm].strategy else [self.seed]
 
     def settings_of(self, arm: str) -> SelectConfig:
         """The section `select` as one arm sees it."""
