@@ -235,7 +235,10 @@ def _plan(path: Path, overrides: list[str] | None) -> Plan:
 def _print_plan(path: Path, overrides: list[str] | None) -> None:
     table = Table("step", "state", "why", box=None, pad_edge=False)
     stale = False
-    for step in _plan(path, overrides).steps():
+    plan = _plan(path, overrides)
+    for line in plan.asked_shares():
+        console.print(line)
+    for step in plan.steps():
         done = step.facts is not None
         stale = stale or not done
         state = "[green]cached[/green]" if done else "[yellow]would run[/yellow]"

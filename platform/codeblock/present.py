@@ -29,6 +29,7 @@ def present_data(comparison: Comparison, until: str) -> None:
         step = comparison.plan.prepared if until == "prepare" else comparison.plan.scored
         say(f"{step.stage}: {step.directory}")
     else:
+        _say_ranking(comparison)
         console.print(arms_table(comparison.rows))
         for arm in comparison.arms:
             _warn(arm)
@@ -39,6 +40,7 @@ def present_comparison(comparison: Comparison, tracker: Tracker) -> None:
     config = comparison.plan.config
     say(comparison.accounting())
     say(comparison.languages())
+    _say_ranking(comparison)
     console.print(arms_table(comparison.rows))
     for arm in comparison.arms:
         _warn(arm)
@@ -54,6 +56,14 @@ def present_comparison(comparison: Comparison, tracker: Tracker) -> None:
         say(f"report: {report} ({', '.join(path.name for path in files)}, samples)")
         say(f"mlflow: {tracker.uri}")
     say("open it with: codeblock ui" + ("" if str(config.storage) == "runs" else f" --storage {config.storage}"))
+
+
+def _say_ranking(comparison: Comparison) -> None:
+    """The pool that shares are shares of, by what its pairs are ranked, and where that means little."""
+    say(comparison.pool())
+    say(f"pairs ranked by: {', '.join(comparison.ranked['by'])}")
+    for warning in comparison.ranked["warnings"]:
+        say(f"[bold yellow]note: ranking:[/bold yellow] {warning}")
 
 
 def _warn(arm: ArmResult) -> None:

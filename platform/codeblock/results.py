@@ -34,6 +34,10 @@ SELECTED_SUMS = (
     "asked_tokens",
     "supervised_share",
     "asked_share",
+    "subset_ratio",
+    "asked_subset_ratio",
+    "subset_tokens_share",
+    "kept_tokens",
     "warnings",
 )
 TRAINED_SUMS = ("processed_tokens", "supervised_tokens", "train_seconds", "pairs", "dropped_pairs")
@@ -51,7 +55,8 @@ class ArmResult:
 
     def add_selected(self, facts: Facts) -> None:
         """Facts of one round's selection, added to those of the rounds before."""
-        self.selected = _added(self.selected, facts, SELECTED_SUMS)
+        added = _added(self.selected, facts, SELECTED_SUMS)
+        self.selected = {**added, "inside_share": added["supervised_tokens"] / added["kept_tokens"]}
 
     def add_trained(self, facts: Facts) -> None:
         """Facts of one round's fit, added to those of the rounds before."""
@@ -97,6 +102,7 @@ class Comparison:
     pairs: Facts = field(default_factory=dict)
     filtered: Facts = field(default_factory=dict)
     prepared: Facts = field(default_factory=dict)
+    ranked: Facts = field(default_factory=dict)
     scored: Facts = field(default_factory=dict)
     arms: list[ArmResult] = field(default_factory=list)
 
@@ -125,6 +131,16 @@ class Comparison:
         if failed := self.filtered.get("rating_failed"):
             line += f"; {failed:,} of {self.filtered['rating_asked']:,} ratings failed, these pairs rank without one"
         return line
+
+    def pool(self) -> str:
+        """One line with the pool before and after the hard filters, which the shares are shares of."""
+        ranked = self.ranked
+        before, after = ranked["response_bytes_before_filters"], ranked["response_bytes"]
+        return (
+            f"pool: {ranked['pairs_before_filters']:,} distinct pairs read ({before / 1e6:.1f} MB of responses); "
+            f"shares are of the {ranked['pool_pairs']:,} after the hard filters ({ranked['pool_tokens']:,} response tokens, "
+            f"{after / before:.0%} of the bytes)"
+        )
 
     def languages(self) -> str:
         """One line with the language of the kept pairs' code, and how it was found."""
@@ -187,6 +203,7 @@ def _stage_metrics(comparison: Comparison) -> dict[str, float]:
         "pairs": comparison.pairs,
         "filter": comparison.filtered,
         "prepare": comparison.prepared,
+        "rank": comparison.ranked,
         "score": comparison.scored,
     }
     return {

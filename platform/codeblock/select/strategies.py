@@ -20,6 +20,7 @@ from codeblock.errors import CodeBlockError
 from codeblock.schema import TokenClass
 from codeblock.select.pair import ScoredPair, Units
 from codeblock.select.utility import generalized_cross_entropy, item_utility, normalise, rerank
+from codeblock.shares import Shares
 
 UnitsOf = Callable[[ScoredPair, SelectConfig, np.random.Generator], Units]
 
@@ -40,11 +41,13 @@ class Strategy:
     """Whether an item is supervised whole or not at all; the audit of masks holds the rule to it."""
     seeded: bool = False
     """Whether the rule draws random numbers; others get a generator that they must not use, for making one takes time."""
+    whole_pairs: bool = False
+    """Whether the budget is spent on whole responses: the best pairs that hold so many tokens."""
     rounds: int = 1
     """Rounds of selecting and training, each on its share of the pairs with the model of the round before."""
 
 
-BUDGET_FIELDS = ("token_budget", "scope")
+BUDGET_FIELDS = ("scope",)
 _REGISTRY: dict[str, Strategy] = {}
 
 
@@ -56,16 +59,24 @@ def strategy(
     scope: Scope | None = None,
     whole_items: bool = False,
     seeded: bool = False,
+    whole_pairs: bool = False,
     rounds: int = 1,
 ) -> Callable[[UnitsOf], UnitsOf]:
     """Register a function as the strategy `name`."""
 
     def register(function: UnitsOf) -> UnitsOf:
         fields = frozenset(uses + (BUDGET_FIELDS if budgeted else ()))
-        _REGISTRY[name] = Strategy(name, function, fields, budgeted, frozenset(needs), scope, whole_items, seeded, rounds)
+        _REGISTRY[name] = Strategy(
+            name, function, fields, budgeted, frozenset(needs), scope, whole_items, seeded, whole_pairs, rounds
+        )
         return function
 
     return register
+
+
+def shares_of(rule: Strategy, settings: SelectConfig) -> Shares:
+    """What an arm asks for; a rule of whole pairs spends the same budget on fewer of them."""
+    return settings.shares.whole() if rule.whole_pairs else settings.shares
 
 
 def strategy_names() -> list[str]:
@@ -110,6 +121,12 @@ def full(pair: ScoredPair, settings: SelectConfig, rng: np.random.Generator) -> 
 @strategy("ds2", budgeted=False)
 def ds2(pair: ScoredPair, settings: SelectConfig, rng: np.random.Generator) -> Units:
     """Every response token of the pairs that the quality filter kept: the filter without the blocks."""
+    return full(pair, settings, rng)
+
+
+@strategy("whole_pairs", budgeted=False, whole_pairs=True)
+def whole_pairs(pair: ScoredPair, settings: SelectConfig, rng: np.random.Generator) -> Units:
+    """Every response token of fewer pairs: the best that hold as many tokens as the budget. Pair selection alone."""
     return full(pair, settings, rng)
 
 
