@@ -66,7 +66,7 @@ def run_data(plan: Plan, until: Until) -> Comparison:
         with stage_line(plan.tiny):
             plan.tiny.run(partial(_build_tiny, config.seed))
     with stage_line(plan.pairs), counter("rows") as advance:
-        comparison.pairs = plan.pairs.run(lambda output: read_pairs(plan.files, config.pairs, output, advance))
+        comparison.pairs = plan.pairs.run(lambda output: read_pairs(plan.data_sets, config.pairs, output, advance))
     if plan.filtered is not None:
         with stage_line(plan.filtered):
             comparison.filtered = plan.filtered.run(

@@ -14,18 +14,18 @@ from typing import Any
 from codeblock import tiny
 from codeblock.arms import ArmPlan, Model, arm_name, plan_rounds
 from codeblock.cache import Step
-from codeblock.config import TINY, Config
+from codeblock.config import TINY, Config, PairsSource
 from codeblock.evaluate.benchmarks import tasks_fingerprint
 from codeblock.fingerprint import model_fingerprint
-from codeblock.pairs.files import InputFile, find_files, fingerprint
+from codeblock.pairs.files import DataSet, find_files, sources_of
 from codeblock.rank.registry import needs_of
 from codeblock.select.stage import Request
 from codeblock.select.strategies import get_strategy, shares_of
 
 VERSION = {
-    "pairs": 1,
-    "filtered": 1,
-    "prepared": 5,
+    "pairs": 2,
+    "filtered": 2,
+    "prepared": 6,
     "embedded": 1,
     "ranked": 1,
     "kept": 1,
@@ -70,10 +70,12 @@ class Plan:
         return list(_decontaminated(self.config))
 
     @property
-    def files(self) -> list[InputFile]:
-        """The input files; empty for a Hugging Face dataset."""
-        path = self.config.pairs.path
-        return find_files(str(self._tiny_home / "pairs.jsonl") if path == TINY else path)
+    def data_sets(self) -> list[DataSet]:
+        """The data sets that are joined, with their files."""
+        return [
+            DataSet(source, find_files(str(self._tiny_home / "pairs.jsonl") if source.path == TINY else source.path))
+            for source in sources_of(self.config.pairs)
+        ]
 
     def benchmark_path(self, name: str) -> str:
         """File of a benchmark's tasks."""
@@ -135,7 +137,7 @@ def make_plan(config: Config, cache: Path) -> Plan:
     tiny_step = _tiny_step(config, cache)
     model = _model(config.model.path, config.model.revision, tiny_step, cache)
     reference = _model(config.score.model, None, tiny_step, cache) if config.score.model else model
-    pairs = _step(cache, "pairs", "pairs", input=_pairs_fingerprint(config, tiny_step), **_without_path(config))
+    pairs = _step(cache, "pairs", "pairs", input=_pairs_input(config, tiny_step), **_without_sources(config))
     filtered = _filtered(config, pairs, tiny_step, cache)
     prepared = _step(
         cache,
@@ -190,7 +192,8 @@ def _step(cache: Path, stage: str, label: str, extent: tuple[float, ...] = (), *
 
 
 def _tiny_step(config: Config, cache: Path) -> Step | None:
-    asked = {config.pairs.path, config.model.path, config.score.model, *config.evaluate.benchmarks.values()}
+    sources = {source.path for source in sources_of(config.pairs)}
+    asked = {*sources, config.model.path, config.score.model, *config.evaluate.benchmarks.values()}
     if TINY not in asked:
         return None
     return _step(cache, "tiny", "tiny", seed=config.seed, **tiny.identity())
@@ -202,15 +205,23 @@ def _model(path: str, revision: str | None, tiny_step: Step | None, cache: Path)
     return Model(path, revision, model_fingerprint(path, revision, cache))
 
 
-def _pairs_fingerprint(config: Config, tiny_step: Step | None) -> str:
-    if config.pairs.path == TINY and tiny_step is not None:
+def _pairs_input(config: Config, tiny_step: Step | None) -> list[dict[str, Any]]:
+    """What decides the rows of each data set, in the order in which they are read."""
+    return [
+        {"name": source.name, "columns": source.columns, "content": _content(source, tiny_step)}
+        for source in sources_of(config.pairs)
+    ]
+
+
+def _content(source: PairsSource, tiny_step: Step | None) -> str:
+    if source.path == TINY and tiny_step is not None:
         return f"tiny:{tiny_step.key}"
-    files = find_files(config.pairs.path)
-    return fingerprint(files) if files else f"{config.pairs.path}@{config.pairs.split}@{config.pairs.revision}"
+    return DataSet(source, find_files(source.path)).fingerprint()
 
 
-def _without_path(config: Config) -> dict[str, Any]:
-    return {key: value for key, value in config.pairs.identity().items() if key not in ("path", "split", "revision")}
+def _without_sources(config: Config) -> dict[str, Any]:
+    told = ("path", "split", "revision", "columns")
+    return {key: value for key, value in config.pairs.identity().items() if key not in told}
 
 
 def _filtered(config: Config, pairs: Step, tiny_step: Step | None, cache: Path) -> Step | None:

@@ -23,8 +23,8 @@ SAMPLE_PAGES = 3
 
 def present_data(comparison: Comparison, until: str) -> None:
     """Print the outcome of a run that stopped before pass@1."""
-    say(comparison.accounting())
-    say(comparison.languages())
+    for line in (*comparison.rows_told(), comparison.languages()):
+        say(line)
     if until in ("prepare", "score"):
         step = comparison.plan.prepared if until == "prepare" else comparison.plan.scored
         say(f"{step.stage}: {step.directory}")
@@ -38,8 +38,8 @@ def present_data(comparison: Comparison, until: str) -> None:
 def present_comparison(comparison: Comparison, tracker: Tracker) -> None:
     """Print the table of arms, write the report, log both to MLflow unless the same results were logged before."""
     config = comparison.plan.config
-    say(comparison.accounting())
-    say(comparison.languages())
+    for line in (*comparison.rows_told(), comparison.languages()):
+        say(line)
     _say_ranking(comparison)
     console.print(arms_table(comparison.rows))
     for arm in comparison.arms:

@@ -16,6 +16,7 @@ from codeblock.arms import ArmPlan
 from codeblock.differences import differences, write_differences
 from codeblock.errors import CodeBlockError
 from codeblock.evaluate.result import PASS_AT
+from codeblock.pairs.files import sources_of
 from codeblock.plan import Plan
 from codeblock.report.plots import plot_dev_nll, plot_loss, plot_share_against_pass
 from codeblock.report.table import ArmRow, Score, arms_markdown
@@ -142,6 +143,19 @@ class Comparison:
             f"{after / before:.0%} of the bytes)"
         )
 
+    def datasets(self) -> str | None:
+        """One line with the rows of each data set that was read and kept; None where there is only one."""
+        read: Facts = self.pairs["datasets"]
+        if len(read) < 2:
+            return None
+        kept = self.prepared["datasets"]
+        names = [str(source.name) for source in sources_of(self.plan.config.pairs)]
+        return "data sets: " + ", ".join(f"{name} {kept.get(name, 0):,} kept of {read[name]['read']:,}" for name in names)
+
+    def rows_told(self) -> list[str]:
+        """Where the rows went, in all and by data set: one line each."""
+        return [line for line in (self.accounting(), self.datasets()) if line is not None]
+
     def languages(self) -> str:
         """One line with the language of the kept pairs' code, and how it was found."""
         found = ", ".join(f"{name} {count:,}" for name, count in self.prepared["languages"].items())
@@ -158,7 +172,7 @@ def require_pairs(comparison: Comparison) -> None:
     """Raise CodeBlockError, with the filters that took them, where no pair is left."""
     if comparison.prepared["kept"]:
         return
-    path = comparison.plan.config.pairs.path
+    path = ", ".join(source.path for source in sources_of(comparison.plan.config.pairs))
     reasons = comparison.reasons
     if not reasons:
         raise CodeBlockError(f"pairs.path={path}: no rows there")
@@ -170,7 +184,7 @@ def write_report(comparison: Comparison, directory: Path) -> list[Path]:
     """Table, facts and plots as files of a directory; returns their paths."""
     directory.mkdir(parents=True, exist_ok=True)
     rows = comparison.rows
-    write_text(directory / "arms.md", f"{arms_markdown(rows)}\n{comparison.accounting()}\n")
+    write_text(directory / "arms.md", "\n".join([arms_markdown(rows), *comparison.rows_told(), ""]))
     write_text(directory / "arms.json", json.dumps([_facts(arm) for arm in comparison.arms], indent=2))
     files = [directory / "arms.md", directory / "arms.json"]
     trained = [arm for arm in comparison.arms if arm.trained]

@@ -88,6 +88,7 @@ PAIRS: Final = pa.schema(
         ("response", pa.string()),
         ("source", pa.string()),  # file and line or row, for error messages
         ("quality", pa.float32()),  # a number of the data, higher is better; null where it has none
+        ("dataset", pa.string()),  # name of the data set; null for pairs that come from memory
     ]
 )
 
