@@ -311,6 +311,9 @@ class TrainConfig(Section):
     """Passes over the arm's own pairs. Set this or `steps`."""
     batch_pairs: int = Field(32, ge=1)
     """Pairs in one optimiser step, over all workers and accumulation steps."""
+    batch_supervised_tokens: int | None = Field(None, ge=1)
+    """Supervised tokens in one optimiser step, in place of `batch_pairs`: arms with thin masks then get as much signal a step
+    as those with full ones. The pair that reaches the number is the last of its step."""
     learning_rate: float = Field(2e-4, gt=0)
     """Peak learning rate."""
     warmup_share: float = Field(0.1, ge=0, le=1)
