@@ -58,7 +58,7 @@ storage: {home}/runs
 pairs: {{path: {home}/pairs.jsonl}}
 filter: {{near_duplicates: null}}
 model: {{path: {small_model}, max_length: 256}}
-select: {{token_budget: 0.2, nl_share: 0.1}}
+select: {{token_budget: 0.2, subset_ratio: 1.0, nl_share: 0.1}}
 arms: {{base: {{}}, full: {{strategy: full}}, codeblock: {{strategy: codeblock}}}}
 train: {{steps: 2, batch_pairs: 4, dev_pairs: 4, dev_every: 1}}
 evaluate: {{benchmarks: {{tiny: {home}/tasks.jsonl}}, max_new_tokens: 8}}

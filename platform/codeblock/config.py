@@ -180,9 +180,6 @@ class FilterConfig(Section):
     """Filter pairs of a lower quality, on the scale of the data (0 to 5 with `rating`); pairs without one stay."""
     rating: RatingConfig | None = None
     """Rate pairs without a quality. Empty: off."""
-    long_tail: bool = False
-    """Rank pairs of equal quality by rarity in the reference model's embeddings, so that `select.subset_ratio` keeps the rare
-    ones. Needs `pip install "codeblock[longtail]"`."""
 
     @property
     def takes_rows(self) -> bool:
@@ -228,6 +225,27 @@ class ScoreConfig(Section):
     `arm:NAME` for the model that an earlier arm of this run trains."""
     batch_tokens: int = execution(8192, ge=1)
     """Padded tokens of one forward pass."""
+
+
+class RankConfig(Section):
+    """Which pairs come first, where `select` keeps a share of them. METHOD: stage 1, rank and keep."""
+
+    by: list[str] = ["quality", "parses", "answers", "long_tail"]
+    """Rankers, the most important one first: each but the last in steps 0 to 5, the last by its value. A pair of which one
+    knows nothing is in the middle for it. `quality`, `parses`, `answers`, `runs_examples`, `near_duplicate`, `length`,
+    `long_tail`, `loss_tails` (the whole pool is scored first), `random`."""
+    combine: Literal["lexicographic", "mean"] = "lexicographic"
+    """Make one ranking by the first ranker, equals by the second, and so on; or by the mean of the places in all of them."""
+    embedding: Literal["words", "layers", "model"] = "words"
+    """In what space `long_tail` and `near_duplicate` measure: hashed n-grams of words (no model), the reference's first layers
+    on the prompt, or the whole reference on the whole pair, which costs as much as scoring the pool."""
+
+    @field_validator("by")
+    @classmethod
+    def _some_once(cls, by: list[str]) -> list[str]:
+        if not by or len(set(by)) < len(by):
+            raise ValueError("name at least one ranker, and none twice; `random` is a lottery")
+        return by
 
 
 class SelectConfig(Section):
@@ -435,6 +453,7 @@ class Config(Section):
     model: ModelConfig = ModelConfig()
     prepare: PrepareConfig = PrepareConfig()
     score: ScoreConfig = ScoreConfig()
+    rank: RankConfig = RankConfig()
     select: SelectConfig = SelectConfig()
     arms: dict[str, ArmConfig] = {
         "base": ArmConfig(),

@@ -19,7 +19,7 @@ from codeblock.config import TINY, Config
 from codeblock.console import counter, say, stage_line
 from codeblock.evaluate.benchmarks import load
 from codeblock.evaluate.driver import evaluate
-from codeblock.evaluate.grading import check_sandbox
+from codeblock.evaluate.grading import Settings, check_sandbox
 from codeblock.evaluate.prompts import check_prompts
 from codeblock.evaluate.vllm_engine import check_vllm
 from codeblock.filter.contamination import Reference
@@ -29,7 +29,7 @@ from codeblock.models import context_length, load_tokenizer
 from codeblock.pairs.stage import read_pairs
 from codeblock.plan import Plan, make_plan
 from codeblock.prepare.driver import prepare
-from codeblock.rank.embed import embed
+from codeblock.rank.driver import embed_pairs
 from codeblock.rank.keep import keep, pool_sizes
 from codeblock.rank.stage import rank_pairs
 from codeblock.results import ArmResult, Comparison, require_pairs
@@ -97,12 +97,18 @@ def _rank(plan: Plan, comparison: Comparison) -> None:
     if plan.embedded is not None:
         with stage_line(plan.embedded):
             plan.embedded.run(
-                lambda output: embed(prepared, output, reference.path, reference.revision, config.score, config.cluster),
+                lambda output: embed_pairs(
+                    *(prepared, output, reference.path, reference.revision),
+                    *(config.rank, config.score, config.cluster),
+                ),
                 resume=True,
             )
-    read = {
+    read: dict[str, Any] = {
         "scored": plan.pool_scored.directory if plan.pool_scored else None,
         "embedded": plan.embedded.directory if plan.embedded else None,
+        "sandbox": Settings(
+            processes=config.cluster.grade_processes, allow_missing_layers=config.evaluate.allow_missing_layers
+        ),
     }
     with stage_line(plan.ranked):
         comparison.ranked = plan.ranked.run(

@@ -18,7 +18,7 @@ from codeblock.config import TINY, Config, PairsSource
 from codeblock.evaluate.benchmarks import tasks_fingerprint
 from codeblock.fingerprint import model_fingerprint
 from codeblock.pairs.files import DataSet, find_files, sources_of
-from codeblock.rank.registry import needs_of
+from codeblock.rank.driver import needs_model, needs_scores
 from codeblock.select.stage import Request
 from codeblock.select.strategies import get_strategy, shares_of
 
@@ -164,14 +164,14 @@ def make_plan(config: Config, cache: Path) -> Plan:
 
 def _ranked(config: Config, prepared: Step, reference: Model, cache: Path) -> tuple[Step | None, Step | None, Step]:
     """The ranking of the pool, and before it the passes of the reference over the pool that its rankers need."""
-    asked, needs = config.rank, needs_of(config.rank)
-    of_model = {"prepared": prepared.key, "model": reference.fingerprint, "dtype": config.score.dtype}
+    asked = config.rank
+    of_model: dict[str, Any] = {"prepared": prepared.key, "model": reference.fingerprint, "dtype": config.score.dtype}
     pool_scored = embedded = None
-    if "nll" in needs:
+    if needs_scores(asked):
         pool_scored = _step(cache, "scored", "score[pool]", column="pool_nll", **of_model)
-    if "embedding" in needs:
+    if needs_model(asked):
         embedded = _step(cache, "embedded", "embed", embedding=asked.embedding, **of_model)
-    read = {step.stage: step.key for step in (pool_scored, embedded) if step is not None}
+    read: dict[str, Any] = {step.stage: step.key for step in (pool_scored, embedded) if step is not None}
     ranked = _step(cache, "ranked", "rank", prepared=prepared.key, seed=config.seed, **read, **asked.identity())
     return pool_scored, embedded, ranked
 

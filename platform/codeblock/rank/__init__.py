@@ -1,1 +1,1 @@
-"""Ranking the pool: which pairs are worth paying for, before they are scored."""
+"""The stage `ranked`: which pairs are worth their tokens, best first. METHOD: stage 1, rank and keep."""

@@ -4,10 +4,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-
-from codeblock.filter import long_tail as module
 from codeblock.filter.embed import mean_hidden
 from codeblock.filter.long_tail import build_index, long_tail, neighbour_distance, score
+
+from codeblock.filter import long_tail as module
 from codeblock.models import load_model
 from codeblock.schema import EMBEDDED
 from codeblock.tables import part_name, parts, read_table, write_part
