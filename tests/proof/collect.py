@@ -19,14 +19,14 @@ from pathlib import Path
 
 import numpy as np
 from scipy import stats
+from tests.proof.pack import SELECTION, Job
+from tests.proof.work import BASE, benchmarks_of, read_answers
 
 from codeblock import tables
 from codeblock.errors import CodeBlockError
 from codeblock.evaluate import Settings, grade
 from codeblock.evaluate.driver import samples_of
 from codeblock.evaluate.metrics import pass_at_k_interval
-from tests.proof.pack import SELECTION, Job
-from tests.proof.work import BASE, benchmarks_of, read_answers
 
 ByTask = dict[str, float]
 
@@ -81,8 +81,23 @@ def table(results: Path, benchmark: str, against: str) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for arm, by_seed in nll.items():
-        mean = _over_seeds(by_seed)
-        seeds = [f"{np.mean(_differences(_over_seeds(nll[BASE]), {0: one})):+.4f}" for one in by_seed.values()] if BASE in nll else []
+        mean = np.mean(list(_over_seeds(by_seed).values()))
+        alone = [_differences(_over_seeds(nll[BASE]), {0: one}) for one in by_seed.values()] if BASE in nll else []
+        cells = [
+            arm,
+            str(len(by_seed)),
+            f"{mean:.4f}",
+            _change(nll.get(BASE), by_seed),
+            " ".join(f"{np.mean(values):+.4f}" for values in alone),
+            _change(by_seed, nll.get(against)),
+            _passed(graded.get(arm, {})),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+        seeds = (
+            [f"{np.mean(_differences(_over_seeds(nll[BASE]), {0: one})):+.4f}" for one in by_seed.values()]
+            if BASE in nll
+            else []
+        )
         lines.append(
             f"| {arm} | {len(by_seed)} | {np.mean(list(mean.values())):.4f} | {_change(nll.get(BASE), by_seed)} | {' '.join(seeds)} "
             f"| {_change(by_seed, nll.get(against))} | {_passed(graded.get(arm, {}))} |"

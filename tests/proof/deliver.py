@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 import transformers
-
 from tests.proof.parts import MIB
 
 LARGEST = 15 * MIB

@@ -10,6 +10,8 @@ from itertools import cycle, islice
 from typing import Any
 
 import torch
+from tests.proof.pack import Job
+from tests.proof.work import Setting, Task, answering_model, benchmarks_of
 
 from codeblock import models
 from codeblock.evaluate.generate import generate_answers
@@ -19,8 +21,6 @@ from codeblock.train.loop import Session
 from codeblock.train.model import MaskedLM, add_lora
 from codeblock.train.rows import read_pairs, trim_all
 from codeblock.train.step import Place
-from tests.proof.pack import Job
-from tests.proof.work import Setting, Task, answering_model, benchmarks_of
 
 Facts = dict[str, Any]
 

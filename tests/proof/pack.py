@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from tests.proof.parts import MIB, split_file
 
 from codeblock import tables
 from codeblock.config import Config, EvaluateConfig, TrainConfig
@@ -29,7 +30,6 @@ from codeblock.config_file import load_config
 from codeblock.errors import CodeBlockError
 from codeblock.models import load_tokenizer
 from codeblock.schema import SELECTED
-from tests.proof.parts import MIB, split_file
 
 SELECTION = re.compile(r"(?P<arm>.+)-seed(?P<seed>\d+)")
 

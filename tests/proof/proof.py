@@ -1,8 +1,8 @@
 """The proof on a machine with a GPU, torch and transformers; it has no Ray, no MLflow, no grammars and no network.
 
-    python -m tests.proof.proof model --parts .proof/part-* --job .proof/job --to /tmp/proof/model
-    python -m tests.proof.proof score --pool .proof/pool --model /tmp/proof/model --work /tmp/proof --out OUT
-    python -m tests.proof.proof train --job .proof/job --model /tmp/proof/model --work /tmp/proof --out OUT --deadline-seconds 420
+python -m tests.proof.proof model --parts .proof/part-* --job .proof/job --to /tmp/proof/model
+python -m tests.proof.proof score --pool .proof/pool --model /tmp/proof/model --work /tmp/proof --out OUT
+python -m tests.proof.proof train --job .proof/job --model /tmp/proof/model --work /tmp/proof --out OUT --deadline-seconds 420
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from codeblock.errors import CodeBlockError
 from tests.proof.deliver import deliver_directories, machine, write_json
 from tests.proof.pack import Job, unpack_selections
 from tests.proof.parts import join_parts
 from tests.proof.work import Setting
+
+from codeblock.errors import CodeBlockError
 
 STARTED = time.time()
 

@@ -17,13 +17,13 @@ import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
+from tests.proof.deliver import LARGEST
 
 from codeblock import models, tables
 from codeblock.memory import worker_peak_mb
 from codeblock.padding import batches_by_length
 from codeblock.schema import EMBEDDED
 from codeblock.score.nll import token_nll
-from tests.proof.deliver import LARGEST
 
 EMBEDDINGS = ("response", "instruction")
 
@@ -42,7 +42,9 @@ class States:
     def caught(self) -> Iterator[None]:
         hooks = [
             self._decoder.register_forward_hook(lambda *call: setattr(self, "last", call[-1].last_hidden_state)),
-            self._decoder.layers[self._layers - 1].register_forward_hook(lambda *call: setattr(self, "early", _first(call[-1]))),
+            self._decoder.layers[self._layers - 1].register_forward_hook(
+                lambda *call: setattr(self, "early", _first(call[-1]))
+            ),
         ]
         try:
             yield

@@ -22,6 +22,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
+from tests.proof.pack import Job
+from tests.proof.reference import references
 
 from codeblock import models, tables
 from codeblock.errors import CodeBlockError
@@ -30,12 +32,10 @@ from codeblock.evaluate.benchmarks import Benchmark, load
 from codeblock.evaluate.generate import generate_answers
 from codeblock.evaluate.prompts import make_requests
 from codeblock.memory import worker_peak_mb
-from codeblock.train.loop import Session
+from codeblock.train.loop import DEV_SCHEMA, HISTORY_SCHEMA, Session
 from codeblock.train.model import MaskedLM, add_lora, checkpoint_activations
 from codeblock.train.rows import read_pairs, trim_all
 from codeblock.train.step import Place
-from tests.proof.pack import Job
-from tests.proof.reference import references
 
 BASE = "base"
 TRAINED = "trained.pt"
@@ -123,8 +123,8 @@ def _train(task: Task, job: Job, setting: Setting) -> dict[str, Any]:
         "train_seconds": sum(row["seconds"] for row in session.history),
         "train_seconds_with_dev": time.perf_counter() - started,
     }
-    tables.write_part(directory / "history.parquet", pa.Table.from_pylist(session.history))
-    tables.write_part(directory / "dev.parquet", pa.Table.from_pylist(session.dev))
+    tables.write_part(directory / "history.parquet", pa.Table.from_pylist(session.history, HISTORY_SCHEMA))
+    tables.write_part(directory / "dev.parquet", pa.Table.from_pylist(session.dev, DEV_SCHEMA))
     trained = {name: weight.detach().cpu() for name, weight in model.named_parameters() if weight.requires_grad}
     torch.save(trained, directory / TRAINED)
     return facts | _references(model.eval(), job, setting, directory)
