@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
@@ -29,6 +30,28 @@ if TYPE_CHECKING:
     from codeblock.config import TrainConfig
 
 STATE = "state.pt"
+
+HISTORY_SCHEMA = pa.schema(
+    [
+        ("step", pa.int32()),
+        ("loss", pa.float64()),  # sum(w * nll) / sum(w) of the global batch, before the update
+        ("learning_rate", pa.float64()),
+        ("grad_norm", pa.float64()),  # before clipping
+        ("supervised_tokens", pa.int64()),
+        ("processed_tokens", pa.int64()),  # inputs of the model, without padding
+        ("seconds", pa.float64()),
+    ]
+)
+
+DEV_SCHEMA = pa.schema(
+    [
+        ("step", pa.int32()),
+        ("token_class", pa.string()),  # text, code, core, stop
+        ("supervised", pa.bool_()),
+        ("nll", pa.float64()),  # mean
+        ("tokens", pa.int64()),
+    ]
+)
 
 
 class Session:
