@@ -26,7 +26,7 @@ VERSION = {
     "embedded": 1,
     "long_tail": 1,
     "scored": 1,
-    "selected": 3,
+    "selected": 4,
     "trained": 1,
     "evaluated": 3,
 }
