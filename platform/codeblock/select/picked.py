@@ -57,8 +57,10 @@ _PRINT = re.compile(
     r"(?:std::)?(?:print\w*!?|echo|puts|p|cout|console\.\w+|System\.(?:out|err)\.\w+|Console\.Write\w*|fmt\.F?[Pp]rint\w*"
     r"|logg?(?:er|ing)\.\w+|f?printf)\b"
 )
+LONGEST_INITIALISATION = 200
+"""Characters of an initialisation."""
 _LITERAL = re.compile(
-    r"""[^=<>!]*(?<![=<>!+*/%|&^-]):?=\s*                                         # a name, and what it is
+    r"""(?:[^=()]*[^=()<>!+*/%|&^-]=\s*)+                                         # names, and what they are
     (?:[-+]?[\d.][\w.]*|(['"])(?:(?!\1).)*\1|\[\s*\]|\{\s*\}|\(\s*\)             # a number, a string, an empty bracket
     |[Tt]rue|[Ff]alse|[Nn]one|null(?:ptr)?|nil|undefined
     |(?:new\s+)?[\w.<>:]+\s*(?:\(\s*\)|\{\s*\})                                   # an empty container: set(), new Map()
@@ -78,7 +80,7 @@ def _role(kind: str, spans: Sequence[int], response: str) -> Role:
     text = response[spans[0] : spans[1]].strip() if len(spans) else ""
     if role is Role.CALL and _PRINT.match(text):
         return Role.PRINT
-    if role is Role.DEFINITION and _LITERAL.fullmatch(text):
+    if role is Role.DEFINITION and len(text) <= LONGEST_INITIALISATION and _LITERAL.fullmatch(text):
         return Role.INITIALISATION
     if role is Role.HEADER and len(spans) == 2 and not text.endswith((":", "{", ";")):
         return Role.WHOLE  # a header ends where its body begins, and has its closing bracket in a second span
