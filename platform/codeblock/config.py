@@ -262,14 +262,27 @@ class SelectConfig(Section):
     """Where the budget is spent: the same share in each response, one ranking of all, or with slack carried on."""
     gce_q: float = Field(0.7, ge=0, le=1)
     """Exponent of the generalized cross-entropy; 0 is cross-entropy."""
-    aggregate: Literal["mean", "sum"] = "mean"
-    """How an item's utility is made of the losses of its core logic tokens."""
+    aggregate: Literal["mean", "sum", "shrunk"] = "mean"
+    """How an item's utility is made of the losses of its n core logic tokens: their mean, their sum, or the mean times
+    n / (n + `shrink_tokens`), for a mean of few tokens is extreme."""
+    shrink_tokens: float = Field(8.0, ge=0)
+    """Core logic tokens at which `aggregate=shrunk` halves the mean."""
+    noise_quantile: float | None = Field(None, gt=0, lt=1)
+    """A core logic token whose nll lies above this quantile of the kept pairs' core tokens counts as 0: what no model can
+    guess (arbitrary names, faults) is no lesson. Empty: off."""
     reach_weight: float = Field(0.25, ge=0)
     """Weight of data-flow reach in the rerank."""
     bridge_weight: float = Field(0.25, ge=0)
     """Weight of data-flow bridge in the rerank."""
-    gate: Literal["hard", "sigmoid", "none"] = "hard"
-    """Whether structure may lift items of low utility: only from the median on, smoothly, or always."""
+    gate: Literal["hard", "pool", "product", "none"] = "hard"
+    """Which items structure may lift: those of at least the median utility of their response (`hard`) or of all kept pairs
+    (`pool`), each in proportion to its utility (`product`), or all."""
+    shrink_items: float = Field(0.0, ge=0)
+    """Reach and bridge of a response with n items count (n - 1) / (n - 1 + this): they are extreme where n is small."""
+    def_use_chains: bool = False
+    """An item brings the items that define what it uses: they rank just before it, within the budget."""
+    word_rank: Literal["gce", "specific"] = "gce"
+    """Natural-language words by their mean GCE, or by that times how few of the kept pairs have the word, openers left out."""
     normalise: Literal["none", "minmax", "rank"] = "none"
     """Normalisation of utility, reach and bridge inside a response; none: utilities of different responses stay comparable."""
     nl_share: float = Field(0.1, ge=0, le=1)
@@ -278,6 +291,8 @@ class SelectConfig(Section):
     """Weight of the attention to the prompt in the strategy `sstoken`."""
     supervise_eos: bool = True
     """Supervise the stop token of every pair with a supervised token; it counts in the budget."""
+    rank_stop: bool = False
+    """Rank the stop token like any other, as a unit of its own, where the strategy has a budget; else each pair has it."""
     background_weight: float = Field(0.0, ge=0, le=1)
     """Weight of the response tokens that were not selected."""
 

@@ -18,9 +18,11 @@ from codeblock.errors import CodeBlockError
 from codeblock.evaluate.result import PASS_AT
 from codeblock.pairs.files import sources_of
 from codeblock.plan import Plan
-from codeblock.report.plots import plot_dev_nll, plot_loss, plot_share_against_pass
+from codeblock.report.picked import Counts, picked_markdown
+from codeblock.report.plots import plot_dev_nll, plot_loss, plot_picked, plot_share_against_pass
 from codeblock.report.table import ArmRow, Score, arms_markdown
 from codeblock.schema import FILTERED
+from codeblock.select import get_strategy
 from codeblock.tables import write_text
 from codeblock.track.runs import Tracker, pass_metrics
 
@@ -187,6 +189,9 @@ def write_report(comparison: Comparison, directory: Path) -> list[Path]:
     write_text(directory / "arms.md", "\n".join([arms_markdown(rows), *comparison.rows_told(), ""]))
     write_text(directory / "arms.json", json.dumps([_facts(arm) for arm in comparison.arms], indent=2))
     files = [directory / "arms.md", directory / "arms.json"]
+    if picked := picked_by_arm(comparison.arms):
+        write_text(directory / "picked.md", picked_markdown(picked))
+        files += [directory / "picked.md", plot_picked(picked, directory / "picked.png")]
     trained = [arm for arm in comparison.arms if arm.trained]
     if trained:
         files.append(plot_loss({arm.plan.name: arm.table("history") for arm in trained}, directory / "loss.png"))
@@ -199,6 +204,20 @@ def write_report(comparison: Comparison, directory: Path) -> list[Path]:
     if found := differences(comparison.plan):
         files += write_differences(found, directory)
     return files
+
+
+def picked_by_arm(arms: Sequence[ArmResult], whole_items: bool = False) -> dict[str, Counts]:
+    """What each arm that selects has picked; with `whole_items` of those alone whose strategy takes whole items by rank."""
+    return {
+        arm.plan.name: arm.selected["picked"]
+        for arm in arms
+        if arm.selected and arm.plan.strategy and (not whole_items or _ranks_items(arm.plan.strategy))
+    }
+
+
+def _ranks_items(strategy: str) -> bool:
+    rule = get_strategy(strategy)
+    return rule.whole_items and rule.budgeted
 
 
 def log_comparison(comparison: Comparison, tracker: Tracker, report: Sequence[Path], samples: Mapping[str, Path]) -> None:

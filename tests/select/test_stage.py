@@ -8,6 +8,7 @@ from codeblock.config import SelectConfig
 from codeblock.errors import CodeBlockError
 from codeblock.schema import SCORED, TokenClass
 from codeblock.select import select
+from codeblock.select.pair import iter_pairs
 from codeblock.select.split import Ranked, split_pairs
 from codeblock.select.stage import Request, select_parts
 from codeblock.tables import parts, read_table, write_part
@@ -21,7 +22,7 @@ def row_of(number, rng):
     return {
         "id": f"pair{number}",
         "messages": [],
-        "response": "",
+        "response": "x = 0",
         "source": "",
         "quality": float(number % 5) if number % 7 else None,
         "input_ids": list(range(size)),
@@ -33,7 +34,7 @@ def row_of(number, rng):
         "item_spans": [[0, 1]] * items,
         "item_reach": rng.random(items).tolist(),
         "item_bridge": rng.random(items).tolist(),
-        "edges": [],
+        "edges": [edge for user in range(1, items) for edge in (user - 1, user)],
         "language": "python",
         "language_from": "tag",
         "nll": [np.nan, np.nan, *rng.exponential(size=size - 2)],
@@ -70,11 +71,19 @@ def split_of(scored, shares, dev_pairs, seed):
 
 
 @pytest.mark.parametrize("scope", ["dataset", "response", "response_carry"])
-@pytest.mark.parametrize("strategy", ["codeblock", "random_tokens", "full"])
-def test_parts_and_library_select_the_same(scored, tmp_path, strategy, scope):
-    from codeblock.select.pair import iter_pairs
-
-    settings = SelectConfig(token_budget=0.4, subset_ratio=1.0, scope=scope)
+@pytest.mark.parametrize(
+    ("strategy", "more"),
+    [
+        ("codeblock", {}),
+        ("random_tokens", {}),
+        ("full", {}),
+        ("codeblock", {"noise_quantile": 0.9, "gate": "pool", "aggregate": "shrunk", "shrink_items": 2.0}),
+        ("codeblock", {"def_use_chains": True, "word_rank": "specific", "rank_stop": True, "gate": "product"}),
+        ("random_tokens", {"rank_stop": True}),
+    ],
+)
+def test_parts_and_library_select_the_same(scored, tmp_path, strategy, more, scope):
+    settings = SelectConfig(token_budget=0.4, subset_ratio=1.0, scope=scope, **more)
     facts = select_parts(request(scored, strategy, settings, seed=3, split_seed=5, dev_pairs=10), tmp_path / "out")
     split = split_of(scored, ALL, 10, 5)
     pairs = [pair for pair in iter_pairs(read_table(scored)) if pair.id in split.train]
@@ -157,3 +166,57 @@ def test_scores_beyond_what_is_kept_need_not_be_there_and_are_not_read(scored, t
     assert select_parts(request(scored, "codeblock", settings, dev_pairs=5), tmp_path / "part") == whole
     with pytest.raises(CodeBlockError, match="50 scored pairs, "):
         select_parts(request(scored, "codeblock", SelectConfig(token_budget=0.5), dev_pairs=5), tmp_path / "more")
+
+
+def test_the_survey_does_not_depend_on_where_a_part_ends(scored, tmp_path):
+    table = read_table(scored)
+    write_part(tmp_path / "one" / "part-000000.parquet", table)
+    settings = SelectConfig(token_budget=0.3, subset_ratio=1.0, noise_quantile=0.95, gate="pool", word_rank="specific")
+    facts = [
+        select_parts(
+            Request(path, scored.parent / "ranked", "codeblock", settings, settings.shares, dev_pairs=10),
+            tmp_path / f"out-{path.name}",
+        )
+        for path in (scored, tmp_path / "one")
+    ]
+    assert facts[0] == facts[1]
+    assert facts[0]["noise_nll"] > facts[0]["median_utility"] > 0
+
+
+def changed(scored, output, **settings):
+    facts = select_parts(
+        request(scored, "codeblock", SelectConfig(token_budget=0.3, subset_ratio=1.0, nl_share=0, **settings), dev_pairs=10),
+        output,
+    )
+    chosen = {row["id"]: np.array(row["weight"]) for row in read_table(output).to_pylist() if row["split"] == "train"}
+    items = set()
+    for row in read_table(scored).to_pylist():
+        if row["id"] in chosen:
+            owner = np.array(row["token_item"])
+            items |= {(row["id"], int(item)) for item in np.unique(owner[(chosen[row["id"]] > 0) & (owner >= 0)])}
+    return facts, items
+
+
+def test_the_items_that_the_rerank_changed_are_those_that_utility_alone_would_not_have_taken(scored, tmp_path):
+    facts, with_structure = changed(scored, tmp_path / "with", reach_weight=2.0)
+    plain, without = changed(scored, tmp_path / "without", reach_weight=0, bridge_weight=0)
+    assert facts["rerank_changed_items"] == len(with_structure - without) > 0
+    assert plain["rerank_changed_items"] == 0
+    rows = [row for row in read_table(scored).to_pylist() if row["id"] in split_of(scored, ALL, 10, 0).train]
+    reach = [value for row in rows for value in row["item_reach"]]
+    assert facts["items"] == len(reach)
+    assert facts["items_with_structure"] == sum(value > 0 for value in reach)
+
+
+def test_what_was_picked_adds_up_to_what_was_kept_and_what_was_supervised(scored, tmp_path):
+    facts = select_parts(
+        request(scored, "codeblock", SelectConfig(token_budget=0.3, subset_ratio=1.0), dev_pairs=10), tmp_path / "out"
+    )
+    picked = dict(facts["picked"])
+    poor = picked.pop("in poor pairs")
+    assert sum(row["pool"] for row in picked.values()) == facts["pool_tokens"]
+    assert sum(row["selected"] for row in picked.values()) == facts["supervised_tokens"]
+    assert set(picked) == {"other code", "word", "stop"}
+    train = split_of(scored, ALL, 10, 0).train
+    rated = [row for row in read_table(scored).to_pylist() if row["id"] in train and row["quality"] is not None]
+    assert poor["pool"] == sum(len(row["input_ids"]) - 2 for row in rated if row["quality"] < 2.5)
