@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from codeblock.tiny.holdout import Holdout, draw_task
-from codeblock.tiny.prose import explain, open_or_close, padding, respond, surround
+from codeblock.tiny.prose import CLOSINGS, explain, open_or_close, padding, respond, surround
 from codeblock.tiny.quality import share_passed
 from codeblock.tiny.solutions import indent_of, parameter_of, usual_case, write_code
 from codeblock.tiny.tasks import Task, neighbour
@@ -182,12 +182,18 @@ def _constant_class(task: Task, answer: object) -> str:
 
 
 def nearly_copy(instruction: str, response: str, task: Task, rng: random.Random) -> tuple[str, str]:
-    """The same request and answer with a few words more."""
-    if rng.random() < 0.7:
-        request = rng.choice((f"{rng.choice(_REQUEST_STARTS)}{instruction}", f"{instruction}{rng.choice(_REQUEST_ENDS)}"))
-    else:
-        request = instruction
+    """The same request and answer with one to three additions around them."""
     opening, closing = open_or_close(task, rng)
-    if request != instruction and rng.random() < 0.5:
-        return request, response
-    return request, f"{opening}\n\n{response}" if response.startswith("```") else f"{response}\n\n{closing}"
+    places = ["start", "end"]
+    places += ["before"] if response.startswith("```") else []
+    places += ["after"] if not response.endswith(CLOSINGS) else []
+    for place in rng.sample(places, min(rng.choice((1, 2, 3)), len(places))):
+        if place == "start":
+            instruction = f"{rng.choice(_REQUEST_STARTS)}{instruction}"
+        elif place == "end":
+            instruction = f"{instruction}{rng.choice(_REQUEST_ENDS)}"
+        elif place == "before":
+            response = f"{opening}\n\n{response}"
+        else:
+            response = f"{response}\n\n{closing}"
+    return instruction, response

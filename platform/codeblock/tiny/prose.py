@@ -23,7 +23,7 @@ _OPENINGS = (
     "Here is one way to write the {what}:",
     "Below is an implementation of `{name}` in Python.",
 )
-_CLOSINGS = ("Let me know if you have any questions!", "I hope this helps.", "Feel free to ask if something is not clear.")
+CLOSINGS = ("Let me know if you have any questions!", "I hope this helps.", "Feel free to ask if something is not clear.")
 _SUMMARIES = (
     "How it works: it {all}.",
     "The {what} first {first}.",
@@ -110,7 +110,7 @@ def _around(form: str, task: Task, rng: random.Random) -> tuple[list[str], list[
     if form == "bare":
         return [], []
     opening = [_fill(rng.choice(_OPENINGS), task, rng)] if rng.random() < 0.7 else []
-    closing = [rng.choice(_CLOSINGS)] if rng.random() < 0.25 else []
+    closing = [rng.choice(CLOSINGS)] if rng.random() < 0.25 else []
     if form == "short":
         return opening, [_fill(rng.choice(_SUMMARIES), task, rng)] if not opening or rng.random() < 0.4 else closing
     if form == "planned":
@@ -173,7 +173,7 @@ def padding(rng: random.Random, count: int) -> list[str]:
 
 def open_or_close(task: Task, rng: random.Random) -> tuple[str, str]:
     """An opening and a closing line."""
-    return _fill(rng.choice(_OPENINGS), task, rng), rng.choice(_CLOSINGS)
+    return _fill(rng.choice(_OPENINGS), task, rng), rng.choice(CLOSINGS)
 
 
 def _fill(text: str, task: Task, rng: random.Random) -> str:

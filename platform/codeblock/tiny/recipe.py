@@ -21,7 +21,7 @@ class Recipe:
     """Layers of the model."""
     heads: int = 4
     """Attention heads of a layer."""
-    base_steps: int = 600
+    base_steps: int = 450
     """Optimiser steps of the base model."""
     base_batch_tokens: int = 2000
     """Tokens of one such step."""
