@@ -3,7 +3,7 @@
 python tests/bench/bench_rank.py [--pairs 2000] [--seed 0] [--model DIR] [--without-quality] [--by quality,long_tail]...
 
 The pool is what the default filters leave of the embedded pairs, whose poor ones are marked. With --model (a directory of
-Hugging Face's format) `loss_tails` is among the rankers, and the pairs are tokenized for it; else whole pairs are cut at words.
+Hugging Face's) `loss_tails` is among the rankers, and tokens are the model's; else they are bytes.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def make_pool(home: Path, count: int, seed: int, model: str | None, without_qual
         id_: kind_of[messages[-1]["content"], response]
         for id_, messages, response in zip(pairs["id"].to_pylist(), turns, responses, strict=True)
     }
-    renderer = Renderer(load_tokenizer(model) if model else _words())
+    renderer = Renderer(load_tokenizer(model) if model else _bytes())
     prepared, _ = prepare_batch(pairs, renderer, PrepareConfig(), 1024)
     write_part(home / "prepared" / part_name(0), prepared)
     if model:
@@ -112,7 +112,7 @@ def write_scores(home: Path, model: str, prepared: pa.Table) -> None:
     write_part(home / "scored" / part_name(0), prepared.append_column("nll", column).cast(SCORED))
 
 
-def _words() -> Any:
+def _bytes() -> Any:
     """A tokenizer that needs no model: bytes."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
