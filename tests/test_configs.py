@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from codeblock.config import LoraConfig, PairsSource
+from codeblock.config import LoraConfig
 from codeblock.config_file import load_config
+from codeblock.config_pairs import PairsSource
 from codeblock.evaluate.benchmarks import BENCHMARKS
 from codeblock.pairs.files import data_sets, sources_of
 from codeblock.pairs.stage import read_pairs
