@@ -217,6 +217,15 @@ def test_the_step_of_the_pairs_knows_every_data_set_and_their_order(setting, tmp
     assert key(one, other) != before
 
 
+def test_the_embedded_pairs_are_one_data_set_among_others(setting, tmp_path):
+    paths = f"pairs.path=[{{path: tiny, name: mine}}, {setting}/pairs.jsonl]"
+    plan = make_plan(load_config(setting / "config.yaml", [paths]), tmp_path)
+    plan.tiny.directory.mkdir(parents=True)
+    (plan.tiny.directory / "pairs.jsonl").write_text("")  # what the step writes
+    read = [(each.name, [file.path for file in each.files]) for each in plan.data_sets]
+    assert read == [("mine", [str(plan.tiny.directory / "pairs.jsonl")]), ("pairs", [str(setting / "pairs.jsonl")])]
+
+
 def test_how_answers_are_made_names_an_evaluation_and_how_it_is_carried_out_does_not(setting):
     greedy = evaluations(plan_of(setting))
     for same in ("evaluate.engine=vllm", "evaluate.batch_size=3", "cluster.actors=2"):

@@ -14,7 +14,8 @@ from typing import Any
 from codeblock import tiny
 from codeblock.arms import ArmPlan, Model, arm_name, plan_rounds
 from codeblock.cache import Step
-from codeblock.config import TINY, Config, PairsSource
+from codeblock.config import TINY, Config
+from codeblock.config_pairs import PairsSource
 from codeblock.evaluate.benchmarks import tasks_fingerprint
 from codeblock.fingerprint import model_fingerprint
 from codeblock.pairs.files import DataSet, find_files, sources_of
