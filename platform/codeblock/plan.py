@@ -50,7 +50,7 @@ class Plan:
     long_tail: Step | None
     arms: list[ArmPlan]
     untrained_nll: dict[str, Step] = field(default_factory=dict)
-    """Reference nll of the untrained model by benchmark, which every arm is held against; an untrained arm has the same step."""
+    """Reference nll of the untrained model by benchmark, which every arm is held against. An untrained arm shares it."""
 
     @property
     def to_prepare(self) -> Step:
