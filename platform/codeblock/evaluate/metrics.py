@@ -6,6 +6,7 @@ A task's counts are (samples, passed). All intervals are of 95% and over tasks: 
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -46,6 +47,18 @@ def pass_at_k_interval(counts: Sequence[Counts], k: int = 1) -> Interval:
     if all(samples <= 1 for samples, _ in counts):
         return _wilson(sum(passed for _, passed in counts), len(counts))
     return _bootstrap(np.array(_rates(counts, k)))
+
+
+def pooled_counts(tables: Sequence[Mapping[str, Counts]]) -> dict[str, Counts]:
+    """(samples, passed) of each task that all seeds have, summed over them."""
+    common = [task for task in tables[0] if all(task in table for table in tables)]
+    return {task: (sum(table[task][0] for table in tables), sum(table[task][1] for table in tables)) for task in common}
+
+
+def mean_of(tables: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean over seeds of each task that all of them have."""
+    common = [task for task in tables[0] if all(task in table for table in tables)]
+    return {task: statistics.fmean(table[task] for table in tables) for task in common}
 
 
 def mean_interval(values: Sequence[float]) -> Interval | tuple[None, None]:
