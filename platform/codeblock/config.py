@@ -7,10 +7,14 @@ in the names of cached stages.
 
 from __future__ import annotations
 
+import difflib
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
+
+from codeblock.shares import Shares
 
 TINY = "tiny"
 """Where a path of pairs, model or benchmark is asked for: the embedded default of `codeblock.tiny`."""
@@ -40,24 +44,82 @@ Scope = Literal["response", "dataset", "response_carry"]
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
+def _known_columns(columns: dict[str, str] | None) -> dict[str, str] | None:
+    for name in columns or {}:
+        if name not in PAIR_COLUMNS:
+            near = difflib.get_close_matches(name, PAIR_COLUMNS, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(PAIR_COLUMNS)}"
+            raise ValueError(f"{name}: unknown key; {hint}")
+    return columns
+
+
+PAIR_COLUMNS = ("instruction", "input", "response", "messages", "quality")
+Columns = Annotated[dict[str, str], AfterValidator(_known_columns)]
+
+
+class PairsSource(Section):
+    """One of several data sets that are joined."""
+
+    path: str
+    """As `pairs.path`."""
+    name: str | None = Field(None, min_length=1)
+    """What its pairs are counted under. Empty: the last part of the path, numbered where two would have the same."""
+    columns: Columns | None = None
+    """What its columns are called. Empty: `pairs.columns`."""
+    split: str | None = None
+    """Split of a Hugging Face dataset. Empty: `pairs.split`."""
+    revision: str | None = None
+    """Revision of a Hugging Face dataset. Empty: `pairs.revision`."""
+
+
+ONE, SEVERAL = "<one>", "<several>"
+"""The two shapes of `pairs.path`, as pydantic names them in the place of an error."""
+Sources = Annotated[
+    Annotated[str, Tag(ONE)] | Annotated[list[PairsSource], Field(min_length=1), Tag(SEVERAL)],
+    Discriminator(lambda value: SEVERAL if isinstance(value, list) else ONE),
+]
+
+
 class PairsConfig(Section):
     """Where the instruction-response pairs come from."""
 
-    path: str = TINY
-    """`tiny`, a file, a directory, a glob, any fsspec URI, or the name of a Hugging Face dataset."""
+    path: Sources = TINY
+    """`tiny`, a file, a directory, a glob, any fsspec URI, or the name of a Hugging Face dataset. Or a list of these, joined in
+    their order: each a path, or a mapping of `path`, `name`, `columns`, `split` and `revision` of its own. A pair that an
+    earlier data set has is a duplicate; qualities are compared as they are, so they have to be on one scale."""
     split: str = "train"
     """Split of a Hugging Face dataset."""
     revision: str | None = None
     """Revision of a Hugging Face dataset."""
-    columns: dict[str, str] = {}
+    columns: Columns = {}
     """What the columns are called here: keys `instruction`, `input`, `response`, `messages`, `quality`; values are names
     of columns in the data. Empty: the shape of each row is recognised."""
     system: str | None = None
     """System message put before every pair that has none."""
     limit: int | None = Field(None, ge=1)
-    """Read at most this many rows."""
+    """Read at most this many rows: of all data sets together, the first ones first."""
     max_response_bytes: int = Field(1_000_000, ge=1)
     """A longer response is rejected (bytes of UTF-8)."""
+
+    @field_validator("path", mode="before")
+    @classmethod
+    def _paths_are_sources(cls, path: Any) -> Any:
+        if isinstance(path, dict):
+            return [path]
+        if not isinstance(path, list):
+            return path
+        for number, each in enumerate(path):
+            if not isinstance(each, str | dict | PairsSource):
+                raise ValueError(f"entry {number} is {each!r:.40}; a path or a mapping with a path is expected")
+        return [{"path": each} if isinstance(each, str) else each for each in path]
+
+    @field_validator("path")
+    @classmethod
+    def _names_differ(cls, path: str | list[PairsSource]) -> str | list[PairsSource]:
+        names = Counter(source.name for source in path if isinstance(source, PairsSource) and source.name)
+        if names and (twice := names.most_common(1)[0])[1] > 1:
+            raise ValueError(f"two data sets are named {twice[0]!r}; give each its own name")
+        return path
 
 
 RATING_PROMPT = """Rate the quality of the answer to a programming request on a scale from 0 to 5.
@@ -118,9 +180,6 @@ class FilterConfig(Section):
     """Filter pairs of a lower quality, on the scale of the data (0 to 5 with `rating`); pairs without one stay."""
     rating: RatingConfig | None = None
     """Rate pairs without a quality. Empty: off."""
-    long_tail: bool = False
-    """Rank pairs of equal quality by rarity in the reference model's embeddings, so that `select.subset_ratio` keeps the rare
-    ones. Needs `pip install "codeblock[longtail]"`."""
 
     @property
     def takes_rows(self) -> bool:
@@ -168,13 +227,37 @@ class ScoreConfig(Section):
     """Padded tokens of one forward pass."""
 
 
+class RankConfig(Section):
+    """Which pairs come first, where `select` keeps a share of them. METHOD: stage 1, rank and keep."""
+
+    by: list[str] = ["quality", "parses", "answers", "long_tail"]
+    """Rankers, the most important one first: each but the last in steps 0 to 5, the last by its value. A pair of which one
+    knows nothing is in the middle for it. `quality`, `parses`, `answers`, `runs_examples`, `near_duplicate`, `length`,
+    `long_tail`, `loss_tails` (the whole pool is scored first), `random`."""
+    combine: Literal["lexicographic", "mean"] = "lexicographic"
+    """Make one ranking by the first ranker, equals by the second, and so on; or by the mean of the places in all of them."""
+    embedding: Literal["words", "layers", "model"] = "words"
+    """In what space `long_tail` and `near_duplicate` measure: hashed n-grams of words (no model), the reference's first layers
+    on the prompt, or the whole reference on the whole pair, which costs as much as scoring the pool."""
+
+    @field_validator("by")
+    @classmethod
+    def _some_once(cls, by: list[str]) -> list[str]:
+        if not by or len(set(by)) < len(by):
+            raise ValueError("name at least one ranker, and none twice; `random` is a lottery")
+        return by
+
+
 class SelectConfig(Section):
     """Which tokens get a loss. METHOD: stages 1 (rank and keep), 3 (utility) and 4 (structure, rerank, budget)."""
 
-    subset_ratio: Share = 1.0
-    """Share of the pool's pairs that is kept, best quality first."""
-    token_budget: Share = 0.019
-    """Share of the pool's response tokens that is supervised."""
+    token_budget: Share | None = None
+    """Share of the pool's response tokens that is supervised. Empty: 0.019, or what follows from the next two."""
+    inside_share: Share | None = None
+    """Share that is supervised inside the kept pairs. Empty: 0.57, or what follows from the other two."""
+    subset_ratio: Share | None = None
+    """Share of the pool's pairs that is kept, best first (section `rank`). Empty: as many of the best as hold
+    `token_budget / inside_share` of the pool's response tokens."""
     scope: Scope = "dataset"
     """Where the budget is spent: the same share in each response, one ranking of all, or with slack carried on."""
     gce_q: float = Field(0.7, ge=0, le=1)
@@ -213,6 +296,16 @@ class SelectConfig(Section):
     background_weight: float = Field(0.0, ge=0, le=1)
     """Weight of the response tokens that were not selected."""
 
+    @model_validator(mode="after")
+    def _shares_agree(self) -> SelectConfig:
+        _ = self.shares
+        return self
+
+    @property
+    def shares(self) -> Shares:
+        """The three shares, those that follow included."""
+        return Shares.of(self.token_budget, self.inside_share, self.subset_ratio)
+
 
 class ArmConfig(Section):
     """One arm of the comparison."""
@@ -221,6 +314,8 @@ class ArmConfig(Section):
     """Name of a selection strategy; empty: the model as it is, without training."""
     select: dict[str, Any] = {}
     """Fields of the section `select` that differ in this arm."""
+    generate: bool = True
+    """Answer the benchmarks and grade the answers; false: this arm is told apart by its reference nll alone."""
 
 
 class LoraConfig(Section):
@@ -249,6 +344,9 @@ class TrainConfig(Section):
     """Passes over the arm's own pairs. Set this or `steps`."""
     batch_pairs: int = Field(32, ge=1)
     """Pairs in one optimiser step, over all workers and accumulation steps."""
+    batch_supervised_tokens: int | None = Field(None, ge=1)
+    """Supervised tokens in one optimiser step, in place of `batch_pairs`: arms with thin masks then get as much signal a step
+    as those with full ones. The pair that reaches the number is the last of its step."""
     learning_rate: float = Field(2e-4, gt=0)
     """Peak learning rate."""
     warmup_share: float = Field(0.1, ge=0, le=1)
@@ -363,11 +461,14 @@ class Config(Section):
     """Directory of caches, reports and MLflow's database; on a cluster, one that all nodes share."""
     seed: int = 0
     """Seeds every random choice."""
+    seeds: list[int] = []
+    """Seeds of selection, training and sampling, each an arm of its own; data and scores are shared. Empty: `seed` alone."""
     pairs: PairsConfig = PairsConfig()
     filter: FilterConfig = FilterConfig()
     model: ModelConfig = ModelConfig()
     prepare: PrepareConfig = PrepareConfig()
     score: ScoreConfig = ScoreConfig()
+    rank: RankConfig = RankConfig()
     select: SelectConfig = SelectConfig()
     arms: dict[str, ArmConfig] = {
         "base": ArmConfig(),
@@ -380,12 +481,23 @@ class Config(Section):
     cluster: ClusterConfig = ClusterConfig()
     track: TrackConfig = TrackConfig()
 
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_differ(cls, seeds: list[int]) -> list[int]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError(f"seeds={seeds}: a seed stands there twice")
+        return seeds
+
     @field_validator("arms")
     @classmethod
     def _some_arm(cls, arms: dict[str, ArmConfig]) -> dict[str, ArmConfig]:
         if not arms:
             raise ValueError("name at least one arm")
         return arms
+
+    def seeds_of(self, arm: str) -> list[int]:
+        """The seeds that an arm runs with; an arm without training has one."""
+        return (self.seeds or [self.seed]) if self.arms[arm].strategy else [self.seed]
 
     def settings_of(self, arm: str) -> SelectConfig:
         """The section `select` as one arm sees it."""

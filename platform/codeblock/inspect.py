@@ -23,7 +23,7 @@ from codeblock.report.index import ArmTally, write_pages
 from codeblock.report.sample import ArmView, Fate, Sample, items_from_row, sample_from_row, selected
 from codeblock.select.pair import COLUMNS, Pool, ScoredPair, iter_pairs
 from codeblock.select.selection import settle, units_of
-from codeblock.select.split import Split, split_pairs
+from codeblock.select.split import Split
 from codeblock.select.strategies import Strategy, get_strategy
 from codeblock.select.utility import MIN_CORE_TOKENS, item_utility, normalise
 from codeblock.tables import parts, read_part
@@ -67,9 +67,10 @@ class _Arm:
         """Core tokens below which the utility, where the strategy ranks by it, is 0."""
         return MIN_CORE_TOKENS if "aggregate" in self.strategy.uses else 0
 
-    def one_ranking(self, split: str) -> bool:
-        """Whether the budget was spent over all pairs of a split together; held-out pairs always are."""
-        return split == "dev" or self.settings.scope == "dataset"
+    @property
+    def one_ranking(self) -> bool:
+        """Whether the budget was spent over all pairs together."""
+        return self.settings.scope == "dataset"
 
 
 def write_samples(
@@ -121,19 +122,12 @@ def _arm(plan: Plan, arm: ArmPlan, ids: Collection[str]) -> _Arm:
     assert arm.selected is not None
     assert arm.strategy is not None
     facts = arm.selected.facts or {}
-    settings, config = arm.settings, plan.config
     made = _Arm(
         plan=arm,
         strategy=get_strategy(arm.strategy),
-        seed=config.seed,
+        seed=arm.seed,
         facts=facts,
-        split=split_pairs(
-            plan.scored.directory,
-            settings.subset_ratio,
-            config.train.dev_pairs,
-            config.seed,
-            plan.long_tail.directory if plan.long_tail else None,
-        ),
+        split=plan.selection(arm).split(),
         weights={},
         tally=ArmTally(arm.name, arm.strategy, facts["supervised_share"], facts["asked_share"]),
         lowest={},
@@ -177,7 +171,7 @@ def _count(arm: _Arm, pair: ScoredPair, kinds: list[str], tallied: bool) -> None
         return
     kept = supervised > 0
     utility, priority = _figures(pair, arm)
-    if kept.any() and arm.one_ranking(split):
+    if kept.any() and arm.one_ranking:
         arm.lowest[split] = min(arm.lowest.get(split, np.inf), float(priority[kept].min()))
     if tallied and utility.size:
         reach, bridge = (
@@ -251,7 +245,7 @@ def _fates(row: dict[str, Any], arm: _Arm, pair: ScoredPair, supervised: list[in
 
 
 def _cut(arm: _Arm, split: str, priority: Floats, kept: NDArray[np.bool_]) -> Cut:
-    if arm.one_ranking(split):
+    if arm.one_ranking:
         asked = arm.facts["asked_tokens"] if split == "train" else None
         left = None if asked is None else max(0, asked - arm.facts["supervised_tokens"])
         return Cut(arm.lowest.get(split), left, "over all pairs" if split == "train" else "over all held-out pairs")

@@ -24,12 +24,13 @@ SAMPLE_PAGES = 3
 
 def present_data(comparison: Comparison, until: str) -> None:
     """Print the outcome of a run that stopped before pass@1."""
-    say(comparison.accounting())
-    say(comparison.languages())
+    for line in (*comparison.rows_told(), comparison.languages()):
+        say(line)
     if until in ("prepare", "score"):
         step = comparison.plan.prepared if until == "prepare" else comparison.plan.scored
         say(f"{step.stage}: {step.directory}")
     else:
+        _say_ranking(comparison)
         console.print(arms_table(comparison.rows))
         _print_picked(comparison)
         for arm in comparison.arms:
@@ -39,8 +40,9 @@ def present_data(comparison: Comparison, until: str) -> None:
 def present_comparison(comparison: Comparison, tracker: Tracker) -> None:
     """Print the table of arms, write the report, log both to MLflow unless the same results were logged before."""
     config = comparison.plan.config
-    say(comparison.accounting())
-    say(comparison.languages())
+    for line in (*comparison.rows_told(), comparison.languages()):
+        say(line)
+    _say_ranking(comparison)
     console.print(arms_table(comparison.rows))
     _print_picked(comparison)
     for arm in comparison.arms:
@@ -57,6 +59,14 @@ def present_comparison(comparison: Comparison, tracker: Tracker) -> None:
         say(f"report: {report} ({', '.join(path.name for path in files)}, samples)")
         say(f"mlflow: {tracker.uri}")
     say("open it with: codeblock ui" + ("" if str(config.storage) == "runs" else f" --storage {config.storage}"))
+
+
+def _say_ranking(comparison: Comparison) -> None:
+    """The pool that shares are shares of, by what its pairs are ranked, and where that means little."""
+    say(comparison.pool())
+    say(f"pairs ranked by: {', '.join(comparison.ranked['by'])}")
+    for warning in comparison.ranked["warnings"]:
+        say(f"[bold yellow]note: ranking:[/bold yellow] {warning}")
 
 
 def _print_picked(comparison: Comparison) -> None:

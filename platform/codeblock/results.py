@@ -16,6 +16,7 @@ from codeblock.arms import ArmPlan
 from codeblock.differences import differences, write_differences
 from codeblock.errors import CodeBlockError
 from codeblock.evaluate.result import PASS_AT
+from codeblock.pairs.files import sources_of
 from codeblock.plan import Plan
 from codeblock.report.picked import Counts, picked_markdown
 from codeblock.report.plots import plot_dev_nll, plot_loss, plot_picked, plot_share_against_pass
@@ -36,6 +37,10 @@ SELECTED_SUMS = (
     "asked_tokens",
     "supervised_share",
     "asked_share",
+    "subset_ratio",
+    "asked_subset_ratio",
+    "subset_tokens_share",
+    "kept_tokens",
     "warnings",
 )
 TRAINED_SUMS = ("processed_tokens", "supervised_tokens", "train_seconds", "pairs", "dropped_pairs")
@@ -53,7 +58,8 @@ class ArmResult:
 
     def add_selected(self, facts: Facts) -> None:
         """Facts of one round's selection, added to those of the rounds before."""
-        self.selected = _added(self.selected, facts, SELECTED_SUMS)
+        added = _added(self.selected, facts, SELECTED_SUMS)
+        self.selected = {**added, "inside_share": added["supervised_tokens"] / added["kept_tokens"]}
 
     def add_trained(self, facts: Facts) -> None:
         """Facts of one round's fit, added to those of the rounds before."""
@@ -99,6 +105,7 @@ class Comparison:
     pairs: Facts = field(default_factory=dict)
     filtered: Facts = field(default_factory=dict)
     prepared: Facts = field(default_factory=dict)
+    ranked: Facts = field(default_factory=dict)
     scored: Facts = field(default_factory=dict)
     arms: list[ArmResult] = field(default_factory=list)
 
@@ -128,6 +135,29 @@ class Comparison:
             line += f"; {failed:,} of {self.filtered['rating_asked']:,} ratings failed, these pairs rank without one"
         return line
 
+    def pool(self) -> str:
+        """One line with the pool before and after the hard filters, which the shares are shares of."""
+        ranked = self.ranked
+        before, after = ranked["response_bytes_before_filters"], ranked["response_bytes"]
+        return (
+            f"pool: {ranked['pairs_before_filters']:,} distinct pairs read ({before / 1e6:.1f} MB of responses); "
+            f"shares are of the {ranked['pool_pairs']:,} after the hard filters ({ranked['pool_tokens']:,} response tokens, "
+            f"{after / before:.0%} of the bytes)"
+        )
+
+    def datasets(self) -> str | None:
+        """One line with the rows of each data set that was read and kept; None where there is only one."""
+        read: Facts = self.pairs["datasets"]
+        if len(read) < 2:
+            return None
+        kept = self.prepared["datasets"]
+        names = [str(source.name) for source in sources_of(self.plan.config.pairs)]
+        return "data sets: " + ", ".join(f"{name} {kept.get(name, 0):,} kept of {read[name]['read']:,}" for name in names)
+
+    def rows_told(self) -> list[str]:
+        """Where the rows went, in all and by data set: one line each."""
+        return [line for line in (self.accounting(), self.datasets()) if line is not None]
+
     def languages(self) -> str:
         """One line with the language of the kept pairs' code, and how it was found."""
         found = ", ".join(f"{name} {count:,}" for name, count in self.prepared["languages"].items())
@@ -144,7 +174,7 @@ def require_pairs(comparison: Comparison) -> None:
     """Raise CodeBlockError, with the filters that took them, where no pair is left."""
     if comparison.prepared["kept"]:
         return
-    path = comparison.plan.config.pairs.path
+    path = ", ".join(source.path for source in sources_of(comparison.plan.config.pairs))
     reasons = comparison.reasons
     if not reasons:
         raise CodeBlockError(f"pairs.path={path}: no rows there")
@@ -156,7 +186,7 @@ def write_report(comparison: Comparison, directory: Path) -> list[Path]:
     """Table, facts and plots as files of a directory; returns their paths."""
     directory.mkdir(parents=True, exist_ok=True)
     rows = comparison.rows
-    write_text(directory / "arms.md", f"{arms_markdown(rows)}\n{comparison.accounting()}\n")
+    write_text(directory / "arms.md", "\n".join([arms_markdown(rows), *comparison.rows_told(), ""]))
     write_text(directory / "arms.json", json.dumps([_facts(arm) for arm in comparison.arms], indent=2))
     files = [directory / "arms.md", directory / "arms.json"]
     if picked := picked_by_arm(comparison.arms):
@@ -206,6 +236,7 @@ def _stage_metrics(comparison: Comparison) -> dict[str, float]:
         "pairs": comparison.pairs,
         "filter": comparison.filtered,
         "prepare": comparison.prepared,
+        "rank": comparison.ranked,
         "score": comparison.scored,
     }
     return {

@@ -219,7 +219,7 @@ def test_core_code_of_a_pair_without_items_is_nothing():
 
 def test_whole_pairs_supervises_whole_responses_and_says_that_its_inside_share_is_one(pairs):
     rule = get_strategy("whole_pairs")
-    assert (rule.inside_share, rule.budgeted, get_strategy("codeblock").inside_share) == (1.0, False, None)
+    assert (rule.whole_pairs, rule.budgeted, get_strategy("codeblock").whole_pairs) == (True, False, False)
     for pair, weight in zip(pairs, select(pairs, "whole_pairs").weights, strict=True):
         np.testing.assert_array_equal(weight, pair.response.astype(np.float32))
 

@@ -52,7 +52,7 @@ def select(
     stock = [(units_of(pair, rule, settings, seed), pair.token_class) for pair in pairs]
     tokens_P = np.array([response_tokens(classes) for _, classes in stock], dtype=np.int64)
     shelf = Shelf.of([units for units, _ in stock], tokens_P)
-    asked = round(settings.token_budget * (pool_tokens or int(tokens_P.sum()))) if rule.budgeted else None
+    asked = round(settings.shares.token_budget * (pool_tokens or int(tokens_P.sum()))) if rule.budgeted else None
     chosen = pay([lambda: shelf], asked, settings, rule.scope or settings.scope)[0]
     bounds = shelf.bounds()
     weights = [

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from codeblock.config import SelectConfig
@@ -28,8 +29,9 @@ from codeblock.select.picked import Picked, poor_below
 from codeblock.select.pool import survey
 from codeblock.select.selection import pay, response_tokens, settle, units_of, weights_of
 from codeblock.select.shelf import Chosen, Shelf
-from codeblock.select.split import DEV, TRAIN, Split, split_pairs
-from codeblock.select.strategies import Strategy, get_strategy
+from codeblock.select.split import DEV, TRAIN, Ranked, Split, split_pairs
+from codeblock.select.strategies import Strategy, get_strategy, shares_of
+from codeblock.shares import Shares
 from codeblock.tables import parts, read_part, write_part
 
 Mapper = Callable[[Callable[[dict[str, Any]], dict[str, Any]], Sequence[dict[str, Any]]], Iterable[dict[str, Any]]]
@@ -44,20 +46,35 @@ class Request:
     """What one selection asks for."""
 
     scored: Path
+    """Scored pairs, best first; those beyond what is kept need not be there."""
+    ranked: Path
+    """The ranking of the whole pool (schema RANKED)."""
     strategy: str
     settings: SelectConfig
+    held_out: Shares
+    """The held-out pairs are drawn among the pairs that these shares keep."""
     seed: int = 0
+    """Of the strategy's random numbers."""
+    split_seed: int = 0
+    """Of the draw of the held-out pairs."""
     dev_pairs: int = 64
     extra: Mapping[str, Path] = field(default_factory=dict)
     """Directories with columns of other models, by column."""
-    long_tail: Path | None = None
-    """Directory of the pairs' long-tail scores, which rank pairs of equal quality."""
     share: tuple[int, int] = (0, 1)
     """The pairs and the budget of a round: its number, of how many."""
 
     @property
     def rule(self) -> Strategy:
         return get_strategy(self.strategy)
+
+    @property
+    def shares(self) -> Shares:
+        """What is asked, as the strategy takes it."""
+        return shares_of(self.rule, self.settings)
+
+    def split(self) -> Split:
+        """Which pairs the selection is made of."""
+        return split_pairs(Ranked.read(self.ranked), self.shares, self.held_out, self.dev_pairs, self.split_seed, self.share)
 
     @property
     def reranks(self) -> bool:
@@ -87,18 +104,16 @@ def select_parts(request: Request, output: Path, tokenizer: Any = None, mapper: 
     `tokenizer`: with it, the audit also holds the masks of some pairs against the text of their items. Raises CodeBlockError
     where no token was selected, and where the audit of masks fails.
     """
-    rule = request.rule
+    rule, shares = request.rule, request.shares
     settings = settle(request.settings, rule)
     request = replace(request, settings=settings)
-    split = split_pairs(
-        request.scored, settings.subset_ratio, request.dev_pairs, request.seed, request.long_tail, request.share
-    )
-    paths = parts(request.scored)
+    split = request.split()
+    paths = _parts_within(request.scored, split.reach)
     roles = [[split.role(id_) or "" for id_ in read_part(path, ["id"])["id"].to_pylist()] for path in paths]
     pool = survey(lambda: _kept(request, paths, roles), rule, settings)
     order = Order(request, output, pool, poor_below(_best_quality(paths)))
     offered = list(mapper(partial(offer, order), [{"path": str(path), "roles": roles[i]} for i, path in enumerate(paths)]))
-    asked = round(settings.token_budget * split.pool_tokens / request.share[1]) if rule.budgeted else None
+    asked = round(shares.token_budget * split.pool_tokens / request.share[1]) if rule.budgeted else None
     train = pay([partial(_shelf, order, path, TRAIN) for path in paths], asked, settings, rule.scope or settings.scope)
     changed = _changed_by_rerank(order, paths, train, asked)
     dev = _pay_dev(order, split, paths)
@@ -134,7 +149,14 @@ def select_parts(request: Request, output: Path, tokenizer: Any = None, mapper: 
         "supervised_tokens": tokens,
         "asked_tokens": asked,
         "supervised_share": tokens / split.pool_tokens,
-        "asked_share": settings.token_budget / request.share[1] if asked is not None else None,
+        "asked_share": shares.token_budget / request.share[1] if asked is not None else None,
+        "inside_share": tokens / split.kept_tokens,
+        "asked_inside_share": shares.inside_share if asked is not None else None,
+        "subset_ratio": len(split.train) / split.pool_pairs,
+        "subset_tokens_share": split.kept_tokens / split.pool_tokens,
+        "asked_subset_ratio": shares.subset_ratio / request.share[1],
+        "subset_ratio_of": "pairs" if shares.of_pairs else "tokens",
+        "kept_tokens": split.kept_tokens,
         "warnings": verdict.warnings,
         "supervised_tokens_per_pair": verdict.distribution,
         "items": sum(each["items"] for each in offered),
@@ -295,9 +317,23 @@ def _shelf(order: Order, path: Path, role: str, ranks: Literal["", "plain_"] = "
 
 
 def _pay_dev(order: Order, split: Split, paths: Sequence[Path]) -> list[Chosen]:
-    """The held-out pairs under the same rule, at the density that the kept pairs have."""
+    """The held-out pairs under the same rule and scope, at the density that the kept pairs have."""
+    request = order.request
     shelves = [partial(_shelf, order, path, DEV) for path in paths]
-    density = min(1.0, order.request.settings.token_budget / (len(split.train) / split.pool_pairs))
+    density = min(1.0, request.shares.token_budget / request.share[1] * split.pool_tokens / max(1, split.kept_tokens))
     tokens = sum(int(load().tokens_P.sum()) for load in shelves)
-    asked = round(density * tokens) if order.request.rule.budgeted else None
-    return pay(shelves, asked, order.request.settings, "dataset")
+    asked = round(density * tokens) if request.rule.budgeted else None
+    return pay(shelves, asked, request.settings, request.rule.scope or request.settings.scope)
+
+
+def _parts_within(directory: Path, rows: int) -> list[Path]:
+    """The parts that hold the first `rows` rows. Raises CodeBlockError where there are not so many."""
+    found, held = [], 0
+    for path in parts(directory):
+        if held >= rows:
+            break
+        found.append(path)
+        held += pq.read_metadata(path).num_rows
+    if held < rows:
+        raise CodeBlockError(f"{directory}: {held} scored pairs, {rows} needed; delete the directory and run again")
+    return found

@@ -30,6 +30,7 @@ from codeblock.select.utility import (
     token_value,
 )
 from codeblock.select.words import words_of
+from codeblock.shares import Shares
 
 UnitsOf = Callable[[ScoredPair, SelectConfig, np.random.Generator], Units]
 
@@ -50,11 +51,10 @@ class Strategy:
     """Whether an item is supervised whole or not at all; the audit of masks holds the rule to it."""
     seeded: bool = False
     """Whether the rule draws random numbers; others get a generator that they must not use, for making one takes time."""
+    whole_pairs: bool = False
+    """Whether the budget is spent on whole responses: the best pairs that hold so many tokens."""
     rounds: int = 1
     """Rounds of selecting and training, each on its share of the pairs with the model of the round before."""
-    inside_share: float | None = None
-    """The share of a kept pair that the rule supervises, where it is the rule's own and not the config's: as many pairs are
-    kept as the budget pays for."""
 
     def columns(self, settings: SelectConfig) -> list[str]:
         """Columns of the scored table that the rule reads besides `pair.COLUMNS` with these settings."""
@@ -67,7 +67,7 @@ class Strategy:
         return self.whole_items and "reach_weight" in self.uses and settings.reach_weight + settings.bridge_weight > 0
 
 
-BUDGET_FIELDS = ("token_budget", "scope", "rank_stop")
+BUDGET_FIELDS = ("scope", "rank_stop")
 UTILITY_FIELDS = ("gce_q", "aggregate", "shrink_tokens", "noise_quantile")
 STRUCTURE_FIELDS = ("reach_weight", "bridge_weight", "gate", "shrink_items", "def_use_chains", "normalise")
 WORD_FIELDS = ("nl_share", "word_rank")
@@ -82,19 +82,24 @@ def strategy(
     scope: Scope | None = None,
     whole_items: bool = False,
     seeded: bool = False,
+    whole_pairs: bool = False,
     rounds: int = 1,
-    inside_share: float | None = None,
 ) -> Callable[[UnitsOf], UnitsOf]:
     """Register a function as the strategy `name`."""
 
     def register(function: UnitsOf) -> UnitsOf:
         fields = frozenset(uses + (BUDGET_FIELDS if budgeted else ()))
         _REGISTRY[name] = Strategy(
-            name, function, fields, budgeted, frozenset(needs), scope, whole_items, seeded, rounds, inside_share
+            name, function, fields, budgeted, frozenset(needs), scope, whole_items, seeded, whole_pairs, rounds
         )
         return function
 
     return register
+
+
+def shares_of(rule: Strategy, settings: SelectConfig) -> Shares:
+    """What an arm asks for; a rule of whole pairs spends the same budget on fewer of them."""
+    return settings.shares.whole() if rule.whole_pairs else settings.shares
 
 
 def strategy_names() -> list[str]:
@@ -142,6 +147,12 @@ def ds2(pair: ScoredPair, settings: SelectConfig, rng: np.random.Generator) -> U
     return full(pair, settings, rng)
 
 
+@strategy("whole_pairs", budgeted=False, whole_pairs=True)
+def whole_pairs(pair: ScoredPair, settings: SelectConfig, rng: np.random.Generator) -> Units:
+    """Every response token of fewer pairs: the best that hold as many tokens as the budget. Pair selection alone."""
+    return full(pair, settings, rng)
+
+
 @strategy("full_code", budgeted=False)
 def full_code(pair: ScoredPair, settings: SelectConfig, rng: np.random.Generator) -> Units:
     """Every code token."""
@@ -157,13 +168,6 @@ def core_code(pair: ScoredPair, settings: SelectConfig, rng: np.random.Generator
     unit_T = np.where(pair.token_item >= 0, number_I[pair.token_item], -1) if has_core_I.size else pair.token_item
     flat = np.zeros(int(has_core_I.sum()))
     return Units(unit_T.astype(np.int32), flat, flat, flat.astype(bool))
-
-
-@strategy("whole_pairs", uses=("token_budget",), budgeted=False, inside_share=1.0)
-def whole_pairs(pair: ScoredPair, settings: SelectConfig, rng: np.random.Generator) -> Units:
-    """Whole responses: as many of the best pairs as the budget pays for."""
-    flat = np.zeros(1)
-    return Units(np.where(pair.response, 0, -1).astype(np.int32), flat, flat, flat.astype(bool))
 
 
 @strategy("random_items", whole_items=True, seeded=True)
