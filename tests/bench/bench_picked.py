@@ -21,7 +21,7 @@ from codeblock.config import SelectConfig
 from codeblock.models import load_tokenizer
 from codeblock.report.picked import picked_markdown
 from codeblock.select.stage import Request, select_parts
-from codeblock.tables import parts, read_part, read_table
+from codeblock.tables import part_name, parts, read_part, read_table, write_part
 
 PLAIN: dict[str, Any] = {"reach_weight": 0.0, "bridge_weight": 0.0}
 UTILITIES: dict[str, dict[str, Any]] = {
@@ -72,9 +72,19 @@ def select(scored: Path, budget: float, name: str, settings: dict[str, Any]) -> 
     """Facts and table of one selection of all pairs."""
     strategy = "random_items" if name == "random items" else "codeblock"
     with tempfile.TemporaryDirectory() as output:
+        rank_in_order(scored, Path(output) / "ranked")
         config = SelectConfig(token_budget=budget, subset_ratio=1.0, **settings)
-        facts = select_parts(Request(scored, strategy, config, dev_pairs=0), Path(output))
-        return facts, read_table(Path(output))
+        request = Request(scored, Path(output) / "ranked", strategy, config, config.shares, dev_pairs=0)
+        facts = select_parts(request, Path(output) / "selected")
+        return facts, read_table(Path(output) / "selected")
+
+
+def rank_in_order(scored: Path, output: Path) -> None:
+    """A ranking of all pairs as they stand."""
+    table = pa.concat_tables([read_part(path, ["id", "input_ids", "response_start"]) for path in parts(scored)])
+    tokens = pc.subtract(pc.list_value_length(table["input_ids"]), table["response_start"])
+    rank = pa.array(range(table.num_rows), pa.int32())
+    write_part(output / part_name(0), pa.table({"id": table["id"], "tokens": tokens, "rank": rank}))
 
 
 def gates(scored: Path, budget: float) -> str:
