@@ -236,13 +236,14 @@ def write_report(comparison: Comparison, directory: Path) -> list[Path]:
     return files
 
 
-def picked_by_arm(arms: Sequence[ArmResult], whole_items: bool = False) -> dict[str, Counts]:
-    """What each arm that selects has picked; with `whole_items` of those alone whose strategy takes whole items by rank."""
-    return {
-        arm.plan.name: arm.selected["picked"]
-        for arm in arms
-        if arm.selected and arm.plan.strategy and (not whole_items or _ranks_items(arm.plan.strategy))
-    }
+def picked_by_arm(arms: Sequence[ArmResult], whole_items: bool = False) -> Mapping[str, Counts]:
+    """What each arm that selects has picked, its seeds together; `whole_items`: of the arms that take whole items by rank."""
+    picked: dict[str, dict[str, Counter[str]]] = {}
+    for arm in arms:
+        if arm.selected and arm.plan.strategy and (not whole_items or _ranks_items(arm.plan.strategy)):
+            for role, counts in arm.selected["picked"].items():
+                picked.setdefault(arm.plan.arm, {}).setdefault(role, Counter()).update(counts)
+    return picked
 
 
 def _ranks_items(strategy: str) -> bool:

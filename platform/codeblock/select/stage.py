@@ -189,11 +189,12 @@ def offer(order: Order, item: dict[str, Any]) -> dict[str, Any]:
             continue
         units.append(units_of(pair, request.rule, request.settings, request.seed))
         kept.append((row, roles[row], response_tokens(pair.token_class)))
+        with_structure = int(((pair.item_reach > 0) | (pair.item_bridge > 0)).sum())
         if request.reranks:
-            plain.append(units_of(pair, request.rule, without, request.seed))
+            plain.append(units_of(pair, request.rule, without, request.seed) if with_structure else units[-1])
         if roles[row] == TRAIN:
             items += pair.item_reach.size
-            structured += int(((pair.item_reach > 0) | (pair.item_bridge > 0)).sum())
+            structured += with_structure
     table = {
         "row": [row for row, _, _ in kept],
         "role": [role for _, role, _ in kept],

@@ -251,9 +251,10 @@ def _blocks(pair: ScoredPair, settings: SelectConfig, excess: bool) -> Units:
         tie=np.concatenate([tie, rank]),
         text=np.arange(items + rank.size) >= items,
     )
-    stop = value_T[pair.token_class == TokenClass.STOP]
-    worth = aggregate(np.nan_to_num(stop[:1]), np.ones(1, dtype=np.int64), settings)
-    return _with_stop(units, pair, float(worth.sum()), settings)
+    if not settings.rank_stop:
+        return units
+    stop = np.nan_to_num(value_T[pair.token_class == TokenClass.STOP][:1])
+    return _with_stop(units, pair, float(aggregate(stop, np.ones(1, dtype=np.int64), settings).sum()), settings)
 
 
 def _excess(pair: ScoredPair) -> NDArray[np.float64]:
