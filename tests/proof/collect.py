@@ -93,15 +93,6 @@ def table(results: Path, benchmark: str, against: str) -> str:
             _passed(graded.get(arm, {})),
         ]
         lines.append(f"| {' | '.join(cells)} |")
-        seeds = (
-            [f"{np.mean(_differences(_over_seeds(nll[BASE]), {0: one})):+.4f}" for one in by_seed.values()]
-            if BASE in nll
-            else []
-        )
-        lines.append(
-            f"| {arm} | {len(by_seed)} | {np.mean(list(mean.values())):.4f} | {_change(nll.get(BASE), by_seed)} | {' '.join(seeds)} "
-            f"| {_change(by_seed, nll.get(against))} | {_passed(graded.get(arm, {}))} |"
-        )
     return "\n".join(lines)
 
 
