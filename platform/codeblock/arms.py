@@ -7,7 +7,7 @@ model of the round before, and goes on training it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from codeblock.cache import Step
@@ -65,6 +65,15 @@ class ArmPlan:
     settings: SelectConfig
     rounds: list[Round]
     evaluated: dict[str, Step]
+    reference_nll: dict[str, Step] = field(default_factory=dict)
+    """By benchmark; empty where the config does not ask for it."""
+    arm: str = ""
+    """The config's name of the arm, which several seeds share."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.arm:
+            object.__setattr__(self, "arm", self.name)
 
     @property
     def selected(self) -> Step | None:
@@ -81,7 +90,7 @@ class ArmPlan:
         steps: list[Step] = []
         for each in self.rounds:
             steps += [*(column.step for column in each.extra.values()), each.selected, each.trained]
-        return [*steps, *self.evaluated.values()]
+        return [*steps, *self.evaluated.values(), *self.reference_nll.values()]
 
 
 def plan_rounds(plan: Plan, arm: str, step: Callable[..., Step], model_at: Callable[[str], Model]) -> list[Round]:

@@ -291,6 +291,8 @@ class EvaluateConfig(Section):
     """Seconds that one solution may take. Empty: the benchmark's own number."""
     memory_mb: int | None = Field(None, ge=64)
     """Address space of one solution (MiB). Empty: the benchmark's own number."""
+    reference_nll: bool = True
+    """Measure the nll of the benchmarks' reference solutions too: a forward pass, for every arm and the untrained model."""
     engine: Literal["hf", "vllm"] = execution("hf")
     """What generates: transformers, anywhere; or vLLM, on GPUs."""
     batch_size: int = execution(32, ge=1)

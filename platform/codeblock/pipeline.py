@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from codeblock import tiny
 from codeblock.arms import ArmPlan, Model, Round
-from codeblock.cache import check_storage
+from codeblock.cache import Step, check_storage
 from codeblock.cluster import preflight, ray_session
 from codeblock.config import TINY, Config
 from codeblock.console import counter, say, stage_line
@@ -20,6 +20,7 @@ from codeblock.evaluate.benchmarks import load
 from codeblock.evaluate.driver import evaluate
 from codeblock.evaluate.grading import check_sandbox
 from codeblock.evaluate.prompts import check_prompts
+from codeblock.evaluate.reference_nll_driver import measure_reference_nll
 from codeblock.evaluate.vllm_engine import check_vllm
 from codeblock.filter.contamination import Reference
 from codeblock.filter.driver import filter_pairs
@@ -55,6 +56,8 @@ def run(config: Config, until: Until = "evaluate") -> Comparison:
         if until in ORDER[2:]:
             for arm in plan.arms:
                 comparison.arms.append(run_arm(plan, arm, until))
+        if until == "evaluate":
+            comparison.untrained_nll = _reference_nll(plan, plan.model, plan.untrained_nll)
     return comparison
 
 
@@ -132,7 +135,19 @@ def run_arm(plan: Plan, arm: ArmPlan, until: Until) -> ArmResult:
             )
             with stage_line(step):
                 result.evaluated[name] = step.run(work, resume=True)
+        result.reference_nll = _reference_nll(plan, model, arm.reference_nll)
     return result
+
+
+def _reference_nll(plan: Plan, model: Model, steps: dict[str, Step]) -> dict[str, dict[str, Any]]:
+    """The facts of a model's reference nll by benchmark."""
+    config, found = plan.config, {}
+    for name, step in steps.items():
+        benchmark = load(name, plan.benchmark_path(name), config.evaluate.limit)
+        work = partial(measure_reference_nll, model.path, model.revision, benchmark)
+        with stage_line(step):
+            found[name] = step.run(partial(work, config=config.evaluate, cluster=config.cluster), resume=True)
+    return found
 
 
 def _select(plan: Plan, arm: ArmPlan, round_: Round) -> dict[str, Any]:
@@ -190,6 +205,7 @@ def _check_evaluation(plan: Plan) -> None:
         check_sandbox(python, config.allow_missing_layers)
     if todo and config.engine == "vllm":
         check_vllm(plan.config.cluster)
+    todo |= {name for name, step in plan.untrained_nll.items() if step.facts is None}
     if todo and plan.config.model.path != TINY:
         benchmarks = [load(name, plan.benchmark_path(name), config.limit) for name in sorted(todo)]
         check_prompts(load_tokenizer(plan.model.path, plan.model.revision), benchmarks, config.prompt)

@@ -6,7 +6,7 @@ fits and leaves pairs, tokens and scores where they are.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ VERSION = {
     "selected": 3,
     "trained": 1,
     "evaluated": 3,
+    "reference_nll": 1,
 }
 """Raised with each change of a stage's code that changes its output: older results are then no longer valid."""
 
@@ -48,6 +49,8 @@ class Plan:
     embedded: Step | None
     long_tail: Step | None
     arms: list[ArmPlan]
+    untrained_nll: dict[str, Step] = field(default_factory=dict)
+    """Reference nll of the untrained model by benchmark, which every arm is held against. An untrained arm shares it."""
 
     @property
     def to_prepare(self) -> Step:
@@ -78,7 +81,10 @@ class Plan:
     def steps(self) -> list[Step]:
         """All steps in order."""
         steps = (self.tiny, self.pairs, self.filtered, self.prepared, self.scored, self.embedded, self.long_tail)
-        return [*(step for step in steps if step is not None), *(step for arm in self.arms for step in arm.steps())]
+        of_arms = [step for arm in self.arms for step in arm.steps()]
+        known = {step.key for step in of_arms}
+        alone = [step for step in self.untrained_nll.values() if step.key not in known]
+        return [*(step for step in steps if step is not None), *of_arms, *alone]
 
 
 def make_plan(config: Config, cache: Path) -> Plan:
@@ -107,7 +113,8 @@ def make_plan(config: Config, cache: Path) -> Plan:
             cache, "embedded", "embed", prepared=prepared.key, model=reference.fingerprint, dtype=config.score.dtype
         )
         long_tail = _step(cache, "long_tail", "long_tail", embedded=embedded.key)
-    plan = Plan(config, tiny_step, model, reference, pairs, filtered, prepared, scored, embedded, long_tail, [])
+    untrained = _reference_nll(config, "untrained", model.fingerprint, tiny_step, cache)
+    plan = Plan(config, tiny_step, model, reference, pairs, filtered, prepared, scored, embedded, long_tail, [], untrained)
     for name in config.arms:
         plan.arms.append(_arm(plan, name, tiny_step, cache))
     return plan
@@ -169,12 +176,33 @@ def _arm(plan: Plan, name: str, tiny_step: Step | None, cache: Path) -> ArmPlan:
         benchmark: _evaluation(config, name, benchmark, path, model, tiny_step, cache)
         for benchmark, path in config.evaluate.benchmarks.items()
     }
-    return ArmPlan(name, config.arms[name].strategy, config.settings_of(name), rounds, evaluated)
+    measured = _reference_nll(config, name, model, tiny_step, cache)
+    settings = config.settings_of(name)
+    return ArmPlan(name, config.arms[name].strategy, settings, rounds, evaluated, measured, name, config.seed)
+
+
+def _reference_nll(config: Config, label: str, model: str, tiny_step: Step | None, cache: Path) -> dict[str, Step]:
+    """The steps that measure a model's reference nll, by benchmark; none where the config does not ask for it."""
+    asked = config.evaluate
+    if not asked.reference_nll:
+        return {}
+    settings = {"prompt": asked.prompt, "dtype": asked.dtype, "limit": asked.limit, "model": model}
+    return {
+        name: _step(
+            cache,
+            "reference_nll",
+            f"reference nll[{label}, {name}]",
+            benchmark=name,
+            tasks=_tasks(name, path, tiny_step),
+            **settings,
+        )
+        for name, path in asked.benchmarks.items()
+    }
 
 
 def _evaluation(config: Config, arm: str, benchmark: str, path: str, model: str, tiny_step: Step | None, cache: Path) -> Step:
     tasks = _tasks(benchmark, path, tiny_step)
-    settings = {key: value for key, value in config.evaluate.identity().items() if key != "benchmarks"}
+    settings = {key: value for key, value in config.evaluate.identity().items() if key not in ("benchmarks", "reference_nll")}
     if config.evaluate.temperature > 0:
         settings["seed"] = config.seed
     return _step(cache, "evaluated", f"evaluate[{arm}, {benchmark}]", benchmark=benchmark, tasks=tasks, model=model, **settings)

@@ -48,6 +48,7 @@ class ArmResult:
     selected: Facts | None = None
     trained: Facts | None = None
     evaluated: dict[str, Facts] = field(default_factory=dict)
+    reference_nll: dict[str, Facts] = field(default_factory=dict)
 
     def add_selected(self, facts: Facts) -> None:
         """Facts of one round's selection, added to those of the rounds before."""
@@ -99,6 +100,7 @@ class Comparison:
     prepared: Facts = field(default_factory=dict)
     scored: Facts = field(default_factory=dict)
     arms: list[ArmResult] = field(default_factory=list)
+    untrained_nll: dict[str, Facts] = field(default_factory=dict)
 
     @property
     def rows(self) -> list[ArmRow]:
