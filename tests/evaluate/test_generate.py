@@ -11,9 +11,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import TopPLogitsWarper
 
 from codeblock.evaluate.answers import Answer, Request, sample_seed, stop_token_ids
-from codeblock.evaluate.generate import StopTexts, generate_answers, sampler
+from codeblock.evaluate.generate import StopTexts, TopP, generate_answers, sampler
 
 CPU = torch.device("cpu")
 torch.set_num_threads(1)  # more threads than free cores make small models many times slower
@@ -243,3 +244,13 @@ def test_generation_in_bfloat16(loaded: Loaded, model_directory: Path) -> None:
     got = answers((model, loaded[1]), requests_of(loaded), 3, temperature=0.8, top_p=0.95)
     assert [answer.task_id for answer in got] == PROMPTS
     assert all(1 <= answer.tokens <= 24 for answer in got)
+
+
+@pytest.mark.parametrize("top_p", [0.05, 0.5, 0.95])
+@pytest.mark.parametrize("temperature", [0.1, 1.0, 30.0])
+def test_top_p_leaves_what_sorting_the_whole_vocabulary_leaves(top_p: float, temperature: float) -> None:
+    """At 30 the likeliest 256 tokens of 2,000 do not hold the larger shares, and the vocabulary is sorted."""
+    logits = torch.randn(16, 2000, generator=torch.Generator().manual_seed(0)) / temperature * 3
+    expected = TopPLogitsWarper(top_p)(None, logits)
+    assert torch.equal(TopP(top_p)(torch.empty(0), logits), expected)
+    assert torch.equal(TopP(top_p)(torch.empty(0), logits[:, :200]), TopPLogitsWarper(top_p)(None, logits[:, :200]))

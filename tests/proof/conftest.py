@@ -32,9 +32,8 @@ def task(number: int) -> dict[str, str]:
     head = f"def f{number}(a, b):\n"
     test = f"def check(candidate):\n    assert candidate(1, 2) == {number + 3}\n"
     solution = f"    return a + b + {number}\n"
-    return {
-        "task_id": f"HumanEval/{number}", "prompt": head, "canonical_solution": solution, "test": test, "entry_point": f"f{number}"
-    }  # fmt: skip
+    name, entry_point = f"HumanEval/{number}", f"f{number}"
+    return {"task_id": name, "prompt": head, "canonical_solution": solution, "test": test, "entry_point": entry_point}
 
 
 @pytest.fixture(scope="session")

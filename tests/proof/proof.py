@@ -2,7 +2,8 @@
 
 python -m tests.proof.proof model --parts .proof/part-* --job .proof/job --to /tmp/proof/model
 python -m tests.proof.proof score --pool .proof/pool --model /tmp/proof/model --work /tmp/proof --out OUT
-python -m tests.proof.proof train --job .proof/job --model /tmp/proof/model --work /tmp/proof --out OUT --deadline-seconds 420
+python -m tests.proof.proof measure --job .proof/job --model /tmp/proof/model --work /tmp/proof --out OUT
+python -m tests.proof.proof train --job .proof/job --model /tmp/proof/model --work /tmp/proof --out OUT
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 work/ARM-seedK/                 one directory for each trained selection, and for `base-seed0`, the untrained model
     history.parquet, dev.parquet      as the platform's training writes them
-    reference_nll-BENCHMARK.parquet   task_id, nll (mean over the reference's tokens), tokens
+    reference_nll-BENCHMARK.parquet   as the platform's evaluation writes it (REFERENCE_NLL)
     answers/BENCHMARK-*.jsonl.gz      evaluate.answers.Answer, one file a batch
     trained.pt                  the trained weights; stays on the machine
     train.json, generate-BENCHMARK.json   facts; written last: what has them is done
@@ -23,7 +23,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from tests.proof.pack import Job
-from tests.proof.reference import references
 
 from codeblock import models, tables
 from codeblock.errors import CodeBlockError
@@ -31,6 +30,7 @@ from codeblock.evaluate.answers import Answer, Request
 from codeblock.evaluate.benchmarks import Benchmark, load
 from codeblock.evaluate.generate import generate_answers
 from codeblock.evaluate.prompts import make_requests
+from codeblock.evaluate.reference_nll import reference_nll, render
 from codeblock.memory import worker_peak_mb
 from codeblock.train.loop import DEV_SCHEMA, HISTORY_SCHEMA, Session
 from codeblock.train.model import MaskedLM, add_lora, checkpoint_activations
@@ -133,10 +133,12 @@ def _train(task: Task, job: Job, setting: Setting) -> dict[str, Any]:
 def _references(model: Any, job: Job, setting: Setting, directory: Path) -> dict[str, Any]:
     """Write the nll of the references under the model, in its float32 weights."""
     started = time.perf_counter()
-    tokenizer, prompt = models.load_tokenizer(str(setting.model)), job.evaluate_config.prompt
+    tokenizer, context = models.load_tokenizer(str(setting.model)), models.context_length(str(setting.model))
+    prompt = job.evaluate_config.prompt
     means = {}
     for name, benchmark in benchmarks_of(job, setting.job):
-        table = references(model, tokenizer, benchmark, prompt, NLL_BATCH_TOKENS)
+        rendered = [render(tokenizer, benchmark, task, prompt) for task in benchmark.tasks]
+        table = reference_nll(model, rendered, context, NLL_BATCH_TOKENS)
         tables.write_part(directory / f"reference_nll-{name}.parquet", table)
         means[name] = pc.mean(table["nll"]).as_py()
     return {"reference_nll": means, "reference_seconds": time.perf_counter() - started}

@@ -122,9 +122,35 @@ def sampler(seeds: Sequence[int], temperature: float, top_p: float) -> LogitsPro
     if temperature > 0:
         sampling.append(TemperatureLogitsWarper(temperature))
         if top_p < 1:
-            sampling.append(TopPLogitsWarper(top_p))
+            sampling.append(TopP(top_p))
         sampling.append(_Draw(seeds))
     return sampling
+
+
+class TopP(LogitsProcessor):  # type: ignore[misc]
+    """Leaves the likeliest tokens that hold a share of the probability: what transformers' TopPLogitsWarper leaves.
+
+    That one sorts the vocabulary, which takes a fifth of a small model's time. Here only the `LIKELY` likeliest tokens are
+    sorted, and the vocabulary where those of some row hold less than the share.
+    """
+
+    LIKELY = 256
+
+    def __init__(self, top_p: float) -> None:
+        self._top_p, self._whole = top_p, TopPLogitsWarper(top_p)
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        top_BK, token_BK = scores.topk(min(self.LIKELY, scores.shape[-1]))
+        share_BK = (top_BK - scores.logsumexp(-1, keepdim=True)).exp()
+        sum_BK = share_BK.cumsum(-1)
+        if scores.shape[-1] > self.LIKELY and bool((sum_BK[:, -1] < self._top_p).any()):
+            whole: torch.Tensor = self._whole(input_ids, scores)
+            return whole
+        likelier_BK = sum_BK - share_BK
+        likelier_BK[:, 0] = 0.0  # the likeliest token always stays
+        return torch.full_like(scores, -torch.inf).scatter(
+            1, token_BK, top_BK.masked_fill(likelier_BK >= self._top_p, -torch.inf)
+        )
 
 
 class _Draw(LogitsProcessor):  # type: ignore[misc]
