@@ -154,7 +154,7 @@ def test_a_change_of_the_budget_touches_selection_and_training_of_budgeted_arms_
 def test_near_duplicates_are_filtered_and_counted_and_rare_pairs_come_first(finished, capsys):
     overrides = [
         "filter.near_duplicates=0.25",
-        "filter.long_tail=true",
+        "rank.by=[long_tail]",
         "select.subset_ratio=0.5",
         "arms={full: {strategy: full}}",
     ]
@@ -164,10 +164,10 @@ def test_near_duplicates_are_filtered_and_counted_and_rare_pairs_come_first(fini
     lost = plan.filtered.facts["reasons"]["near_duplicate"]
     assert f"{40 - lost} kept + 3 rejected + {lost + 2} filtered" in printed
     assert f"near_duplicate {lost}" in printed
-    rarity = {row["id"]: row["long_tail"] for row in iter_rows(plan.long_tail.directory)}
+    rarity = {row["id"]: row["signals"][0] for row in iter_rows(plan.ranked.directory)}
     assert len(rarity) == 40 - lost
     split = {row["id"]: row["split"] for row in iter_rows(plan.arms[0].selected.directory)}
-    kept = [rarity[id_] for id_, name in split.items() if name == "train"]
+    kept = [rarity[id_] for id_ in split]
     left = [rarity[id_] for id_ in rarity if id_ not in split]
     assert min(kept) >= max(left)
 
@@ -246,15 +246,17 @@ def test_the_seed_names_an_evaluation_only_where_answers_are_sampled(setting):
 def test_filters_that_are_off_have_no_step(setting):
     off = ["filter.near_duplicates=null", "filter.decontaminate=false"]
     plan, rated = plan_of(setting, *off), plan_of(setting, *off, "filter.rating={url: 'http://x', model: m}")
-    assert [step.stage for step in plan.steps()][:3] == ["pairs", "prepared", "scored"]
-    assert [step.stage for step in rated.steps()][:4] == ["pairs", "filtered", "prepared", "scored"]
+    assert [step.stage for step in plan.steps()][:5] == ["pairs", "prepared", "ranked", "kept", "scored"]
+    assert [step.stage for step in rated.steps()][:4] == ["pairs", "filtered", "prepared", "ranked"]
     assert rated.pairs.key == plan.pairs.key
     moved = plan_of(setting, *off, "filter.rating={url: 'http://y', model: m, concurrency: 3}")
     assert moved.filtered.key == rated.filtered.key
-    rare = plan_of(setting, *off, "filter.long_tail=true")
-    assert [step.stage for step in rare.steps()][:5] == ["pairs", "prepared", "scored", "embedded", "long_tail"]
-    assert rare.scored.key == plan.scored.key
-    assert rare.arms[1].selected.key != plan.arms[1].selected.key
+    embedded = plan_of(setting, *off, "rank.by=[long_tail]", "rank.embedding=model")
+    assert [step.stage for step in embedded.steps()][:4] == ["pairs", "prepared", "embedded", "ranked"]
+    by_loss = plan_of(setting, *off, "rank.by=[loss_tails]")
+    assert [step.label for step in by_loss.steps()][:5] == ["pairs", "prepare", "score[pool]", "rank", "keep"]
+    assert by_loss.prepared.key == plan.prepared.key
+    assert by_loss.arms[1].selected.key != plan.arms[1].selected.key
 
 
 @pytest.mark.slow

@@ -74,6 +74,7 @@ class ArmPlan:
     evaluated: dict[str, Step]
     reference_nll: dict[str, Step] = field(default_factory=dict)
     """By benchmark; empty where the config does not ask for it."""
+
     @property
     def selected(self) -> Step | None:
         """The selection of the last round."""
