@@ -14,7 +14,7 @@ _FENCE = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 WEIGHTS = {"passed": 0.5, "looks": 0.3, "prose": 0.2}
 """What the judge's rating is made of: tests passed, code that looks right, and how much is explained."""
-NOISE = 0.2
+NOISE = 0.27
 """Standard deviation of the judge's errors."""
 _LONG_PROSE = 60
 """Words of prose that impress the judge as much as more would."""
