@@ -28,15 +28,17 @@ def test_texts_that_share_words_are_near_each_other(tmp_path):
 
 def test_the_borders_of_parts_do_not_matter(tmp_path):
     rows = [pair(text) for text in TEXTS * 4]
-    np.testing.assert_array_equal(embedded(tmp_path, rows, 3), embedded(tmp_path, rows, 20))
+    one, other = embedded(tmp_path, rows, 3), embedded(tmp_path, rows, 20)
+    np.testing.assert_allclose(one @ one.T, other @ other.T, atol=1e-3)  # directions may change their signs
 
 
 def test_a_large_pool_is_fitted_on_rows_from_all_over_it(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "FITTED_ROWS", 7)
     rows = [pair(text) for text in TEXTS * 4]
     found = embedded(tmp_path, rows, 3)
-    assert found.shape == (20, 6)  # every third row is fitted, 7 in all, and one dimension less
-    np.testing.assert_array_equal(found, embedded(tmp_path, rows, 8))
+    assert found.shape == (20, 5)  # every third row is fitted, 7 in all, and five of them are different
+    other = embedded(tmp_path, rows, 8)
+    np.testing.assert_allclose(found @ found.T, other @ other.T, atol=1e-3)
 
 
 @pytest.mark.parametrize("texts", [[], ["one"], ["same", "same"], ["", "!"]])

@@ -65,11 +65,13 @@ class Pool:
 
     @cached_property
     def distances(self) -> NDArray[np.float32]:
-        """float32[N, K]: cosine distances of each pair to the nearest others, nearest first; NaN where there are fewer."""
-        if self.given is not None:
-            return nearest_distances(self.given)
-        embed_words(self.prepared, self.work / "embedded")
-        return nearest_distances(self.work / "embedded")
+        """float32[N, K]: cosine distances of each pair to the nearest others, nearest first; NaN where there are fewer.
+
+        In steps of a thousandth: below that they are rounding, and equal pairs have to be equal.
+        """
+        if self.given is None:
+            embed_words(self.prepared, self.work / "embedded")
+        return np.round(nearest_distances(self.given or self.work / "embedded"), 3)
 
 
 def joined(pieces: list[Signal]) -> Signal:
