@@ -21,9 +21,9 @@ from codeblock.evaluate.reference_nll import REFERENCE_NLL
 from codeblock.evaluate.reference_nll_driver import facts_of
 from codeblock.evaluate.result import GradeResult, VerdictRow
 from codeblock.report.differences import differences_markdown, note
-from codeblock.results import ArmResult
+from codeblock.results import ArmResult, nll_metrics
 from codeblock.sandbox.box import Verdict
-from codeblock.summary import arm_row, by_arm
+from codeblock.summary import arm_row, by_arm, mean_rows
 from codeblock.tables import write_part
 
 TASKS = [str(n) for n in range(20)]
@@ -171,3 +171,22 @@ def test_a_reference_nll_that_was_not_measured_is_named(tmp_path: Path, arms: li
     plan.arms.append(ArmPlan("later", "full", SelectConfig(), [None], {}, {"tiny": step}))  # type: ignore[list-item]
     with pytest.raises(CodeBlockError, match=r"arm later: reference nll\[later, tiny\] not measured yet"):
         nll_differences(plan)
+
+
+def test_metrics_of_one_seed_are_its_mean_and_its_gain_over_the_untrained_model(arms: list[ArmResult]) -> None:
+    metrics = nll_metrics(arms[2], UNTRAINED)
+    own = compare_means({task: 1.5 - 0.02 * n for n, task in enumerate(TASKS)}, UNTRAINED["tiny"])
+    assert metrics["reference_nll/tiny"] == pytest.approx(1.31)
+    assert metrics["reference_nll/tiny_low"] < 1.31 < metrics["reference_nll/tiny_high"]
+    assert metrics["reference_nll_gain/tiny"] == pytest.approx(0.19)
+    ends = metrics["reference_nll_gain/tiny_low"], metrics["reference_nll_gain/tiny_high"]
+    assert ends == pytest.approx((own.low, own.high))
+    assert nll_metrics(arms[0], UNTRAINED)["reference_nll_gain/tiny"] == 0
+
+
+def test_curves_of_seeds_are_averaged_step_by_step() -> None:
+    first = [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}]
+    assert mean_rows([first, [{"step": 1, "loss": 4.0}]], ["step"], "loss") == [
+        {"step": 1, "loss": 3.0},
+        {"step": 2, "loss": 1.0},
+    ]
