@@ -187,10 +187,9 @@ def write_report(comparison: Comparison, directory: Path) -> list[Path]:
     files = [directory / name for name in texts]
     trained = by_arm([arm for arm in comparison.arms if arm.trained])
     if trained:
-        steps = {
-            name: mean_rows([seed.table("history") for seed in seeds], ["step"], "loss") for name, seeds in trained.items()
-        }
-        files.append(plot_loss(steps, directory / "loss.png"))
+        losses = {name: [seed.table("history") for seed in seeds] for name, seeds in trained.items()}
+        means = {name: mean_rows(tables, ["step"], "loss") for name, tables in losses.items()}
+        files.append(plot_loss(means, directory / "loss.png"))
     kinds = ["step", "token_class", "supervised"]
     looks = {name: mean_rows([seed.table("dev") for seed in seeds], kinds, "nll") for name, seeds in trained.items()}
     if dev := {name: table for name, table in looks.items() if table}:

@@ -83,7 +83,7 @@ def reference_nll_of(arm: ArmPlan, benchmark: str) -> dict[str, float]:
 
 
 def mean_rows(tables: Sequence[Sequence[Mapping[str, Any]]], keys: Sequence[str], value: str) -> list[dict[str, Any]]:
-    """Rows of several seeds as one table, for plots: the mean of `value` over the rows with equal `keys`, in their first order."""
+    """Tables of several seeds as one: the mean of `value` over the rows with equal `keys`, in the order in which they come."""
     groups: dict[tuple[Any, ...], list[float]] = {}
     for table in tables:
         for row in table:
