@@ -167,9 +167,9 @@ def test_an_arm_that_answers_nothing_is_told_apart_by_its_reference_nll(tmp_path
 
 def test_a_reference_nll_that_was_not_measured_is_named(tmp_path: Path, arms: list[ArmResult]) -> None:
     plan = plan_of(arms)
-    step = Step("reference_nll", "reference nll[later, tiny]", {"arm": "later"}, tmp_path)
+    step = Step("reference_nll", "reference_nll[later, tiny]", {"arm": "later"}, tmp_path)
     plan.arms.append(ArmPlan("later", "full", SelectConfig(), [None], {}, {"tiny": step}))  # type: ignore[list-item]
-    with pytest.raises(CodeBlockError, match=r"arm later: reference nll\[later, tiny\] not measured yet"):
+    with pytest.raises(CodeBlockError, match=r"arm later: reference_nll\[later, tiny\] not measured yet"):
         nll_differences(plan)
 
 
