@@ -146,7 +146,7 @@ def test_a_change_of_the_budget_touches_selection_and_training_of_budgeted_arms_
     assert call("run", finished / "config.yaml", override, "--plan") == 0
     printed = capsys.readouterr().out
     lines = [line.split()[0] for line in printed.splitlines() if "would run" in line and "[" in line]
-    assert lines == ["select[codeblock]", "train[codeblock]", "evaluate[codeblock,"]
+    assert lines == ["select[codeblock]", "train[codeblock]", "evaluate[codeblock,", "reference_nll[codeblock,"]
     assert "token_budget (0.2 -> 0.3)" in " ".join(printed.split())
 
 
@@ -234,6 +234,20 @@ def test_how_answers_are_made_names_an_evaluation_and_how_it_is_carried_out_does
         assert not set(evaluations(plan_of(setting, f"evaluate.{other}"))) & set(greedy)
 
 
+def test_the_reference_nll_of_the_untrained_model_is_measured_once(setting):
+    plan = plan_of(setting)
+    assert plan.untrained_nll["tiny"].key == plan.arms[0].reference_nll["tiny"].key
+    assert len({arm.reference_nll["tiny"].key for arm in plan.arms}) == 3
+    labels = [step.label for step in plan_of(setting, "arms={full: {strategy: full}}").steps() if step.stage == "reference_nll"]
+    assert labels == ["reference_nll[full, tiny]", "reference_nll[untrained, tiny]"]
+    off = plan_of(setting, "evaluate.reference_nll=false")
+    assert evaluations(off) == evaluations(plan)
+    assert not any(step.stage == "reference_nll" for step in off.steps())
+    for other in ("prompt=base", "dtype=bfloat16", "limit=2"):
+        assert plan_of(setting, f"evaluate.{other}").untrained_nll["tiny"].key != plan.untrained_nll["tiny"].key
+    assert plan_of(setting, "evaluate.temperature=0.5").untrained_nll["tiny"].key == plan.untrained_nll["tiny"].key
+
+
 def test_the_seed_names_an_evaluation_only_where_answers_are_sampled(setting):
     def untrained(*overrides):
         return plan_of(setting, *overrides).arms[0].evaluated["tiny"].key
@@ -272,6 +286,11 @@ def test_arms_are_nested_runs_with_curves_scores_and_verdicts(finished):
         assert 0 <= run.data.metrics["pass_at_1/tiny_low"] <= run.data.metrics["pass_at_1/tiny"]
         assert (len(client.get_metric_history(run.info.run_id, "train/loss")) == 2) == (name != "base")
         assert any("verdicts" in file.path for file in client.list_artifacts(run.info.run_id))
+        assert (run.data.tags["codeblock.arm"], run.data.tags["codeblock.seed"]) == (name, "0")
+        nll, gain = run.data.metrics["reference_nll/tiny"], run.data.metrics["reference_nll_gain/tiny"]
+        assert nll + gain == pytest.approx(arms["base"].data.metrics["reference_nll/tiny"])
+        assert (run.data.metrics["cost/training_tflops"] > 0) == (name != "base")
+        assert (run.data.metrics["cost/scoring_tflops"] > 0) == (name == "codeblock")
     assert arms["codeblock"].data.metrics["select/supervised_share"] == pytest.approx(0.2, rel=0.05)
 
 
@@ -281,7 +300,11 @@ def test_samples_are_shown_and_arms_compared(finished, capsys):
     pages = list((finished / "runs" / "small" / "samples").glob("*.html"))
     assert len(pages) == 3
     assert call("compare", finished / "config.yaml") == 0
-    assert "codeblock" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "tiny: 3 tasks" in printed
+    assert "tiny, reference nll: 3 tasks" in printed
+    names = {path.name for path in (finished / "runs" / "small").iterdir()}
+    assert {"arms.md", "arms_cost.md", "arms_cost.json", "compare.md", "tradeoff_tiny.png"} <= names
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ from codeblock.evaluate.benchmarks import load
 from codeblock.evaluate.driver import evaluate
 from codeblock.evaluate.grading import Settings, check_sandbox
 from codeblock.evaluate.prompts import check_prompts
-from codeblock.evaluate.reference_nll_driver import measure_reference_nll
+from codeblock.evaluate.reference_nll_driver import Job, fill_parts, finish
 from codeblock.evaluate.vllm_engine import check_vllm
 from codeblock.filter.contamination import Reference
 from codeblock.filter.driver import filter_pairs
@@ -58,7 +58,7 @@ def run(config: Config, until: Until = "evaluate") -> Comparison:
             for arm in plan.arms:
                 comparison.arms.append(run_arm(plan, arm, until))
         if until == "evaluate":
-            comparison.untrained_nll = _reference_nll(plan, plan.model, plan.untrained_nll)
+            _reference_nll(plan, comparison)
     return comparison
 
 
@@ -155,19 +155,31 @@ def run_arm(plan: Plan, arm: ArmPlan, until: Until) -> ArmResult:
             )
             with stage_line(step):
                 result.evaluated[name] = step.run(work, resume=True)
-        result.reference_nll = _reference_nll(plan, model, arm.reference_nll)
     return result
 
 
-def _reference_nll(plan: Plan, model: Model, steps: dict[str, Step]) -> dict[str, dict[str, Any]]:
-    """The facts of a model's reference nll by benchmark."""
-    config, found = plan.config, {}
-    for name, step in steps.items():
-        benchmark = load(name, plan.benchmark_path(name), config.evaluate.limit)
-        work = partial(measure_reference_nll, model.path, model.revision, benchmark)
+def _reference_nll(plan: Plan, comparison: Comparison) -> None:
+    """Measure every arm's reference nll, and the untrained model's, which several may share."""
+    config = plan.config
+    jobs: dict[str, tuple[Step, Job]] = {}
+    benchmarks = {name: load(name, plan.benchmark_path(name), config.evaluate.limit) for name in plan.untrained_nll}
+    models = [(plan.model, plan.untrained_nll), *((model_of(plan, arm), arm.reference_nll) for arm in plan.arms)]
+    for model, steps in models:
+        for name, step in steps.items():
+            jobs[step.key] = step, Job(model.path, model.revision, benchmarks[name], step.directory)
+    fill_parts([job for step, job in jobs.values() if step.facts is None], config.evaluate, config.cluster)
+    facts: dict[str, dict[str, Any]] = {}
+    for key, (step, job) in jobs.items():
         with stage_line(step):
-            found[name] = step.run(partial(work, config=config.evaluate, cluster=config.cluster), resume=True)
-    return found
+            facts[key] = step.run(lambda _, job=job: finish(job), resume=True)  # type: ignore[misc]
+    comparison.untrained_nll = {name: facts[step.key] for name, step in plan.untrained_nll.items()}
+    for result in comparison.arms:
+        result.reference_nll = {name: facts[step.key] for name, step in result.plan.reference_nll.items()}
+
+
+def model_of(plan: Plan, arm: ArmPlan) -> Model:
+    """The model that an arm ends with."""
+    return Model.trained_by(arm.trained) if arm.trained else plan.model
 
 
 def _select(plan: Plan, arm: ArmPlan, round_: Round) -> dict[str, Any]:

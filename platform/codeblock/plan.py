@@ -276,7 +276,7 @@ def _reference_nll(config: Config, label: str, model: str, tiny_step: Step | Non
         name: _step(
             cache,
             "reference_nll",
-            f"reference nll[{label}, {name}]",
+            f"reference_nll[{label}, {name}]",
             benchmark=name,
             tasks=_tasks(name, path, tiny_step),
             **settings,

@@ -16,6 +16,7 @@ from codeblock.report.differences import Differences, NllDifferences, difference
 from codeblock.report.picked import picked_tables
 from codeblock.report.table import arms_table
 from codeblock.results import ArmResult, Comparison, log_comparison, pass_rates, picked_by_arm, write_report
+from codeblock.summary import by_arm
 from codeblock.track.runs import Tracker
 
 SAMPLE_PAGES = 3
@@ -52,7 +53,8 @@ def present_comparison(comparison: Comparison, tracker: Tracker) -> None:
         say(f"report: {report}; mlflow: {tracker.uri} (the same results were logged before)")
     else:
         files = write_report(comparison, report)
-        samples = {arm.plan.name: report / "samples" / arm.plan.name for arm in comparison.arms if arm.selected}
+        shown = [seeds[0] for seeds in by_arm(comparison.arms).values() if seeds[0].selected]
+        samples = {arm.plan.name: report / "samples" / arm.plan.name for arm in shown}
         for name, directory in samples.items():
             write_samples(comparison.plan, name, directory, count=SAMPLE_PAGES)
         log_comparison(comparison, tracker, files, samples)

@@ -30,7 +30,7 @@ from codeblock.report.tradeoff import plot_tradeoff
 from codeblock.schema import FILTERED
 from codeblock.select import get_strategy
 from codeblock.spending import ArmCost, Ledger
-from codeblock.summary import arm_row, by_arm, reference_nll_of
+from codeblock.summary import arm_row, by_arm, mean_rows, reference_nll_of
 from codeblock.tables import write_text
 from codeblock.track.runs import Tracker, pass_metrics
 
@@ -220,11 +220,14 @@ def write_report(comparison: Comparison, directory: Path) -> list[Path]:
     if picked := picked_by_arm(comparison.arms):
         write_text(directory / "picked.md", picked_markdown(picked))
         files += [directory / "picked.md", plot_picked(picked, directory / "picked.png")]
-    trained = [arm for arm in comparison.arms if arm.trained]
+    trained = by_arm([arm for arm in comparison.arms if arm.trained])
     if trained:
-        files.append(plot_loss({arm.plan.name: arm.table("history") for arm in trained}, directory / "loss.png"))
-    dev = {arm.plan.name: table for arm in trained if (table := arm.table("dev"))}
-    if dev:
+        losses = {name: [seed.table("history") for seed in seeds] for name, seeds in trained.items()}
+        means = {name: mean_rows(tables, ["step"], "loss") for name, tables in losses.items()}
+        files.append(plot_loss(means, directory / "loss.png"))
+    kinds = ["step", "token_class", "supervised"]
+    looks = {name: mean_rows([seed.table("dev") for seed in seeds], kinds, "nll") for name, seeds in trained.items()}
+    if dev := {name: table for name, table in looks.items() if table}:
         files.append(plot_dev_nll(dev, directory / "dev_nll.png"))
     for benchmark in comparison.plan.config.evaluate.benchmarks if trained else ():
         files.append(plot_tradeoff(rows, benchmark, directory / f"tradeoff_{benchmark}.png"))
@@ -266,7 +269,7 @@ def log_comparison(comparison: Comparison, tracker: Tracker, report: Sequence[Pa
         for arm in comparison.arms:
             pages = [samples[arm.plan.name]] if arm.plan.name in samples else []
             metrics = {f"cost/{key}": value for key, value in comparison.costs[arm.plan.name].facts().items()}
-            metrics |= _nll_metrics(arm, comparison.untrained)
+            metrics |= nll_metrics(arm, comparison.untrained)
             _log_arm(arm, tracker, parent, identity, pages, metrics)
         tracker.log_summary(parent, arms_tables(comparison), report, _stage_metrics(comparison))
 
@@ -287,7 +290,7 @@ def _stage_metrics(comparison: Comparison) -> dict[str, float]:
     }
 
 
-def _nll_metrics(arm: ArmResult, untrained: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+def nll_metrics(arm: ArmResult, untrained: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     """`reference_nll/<benchmark>` with the ends of its interval, and the untrained model's less it as `_gain`."""
     metrics: dict[str, float | None] = {}
     for name, facts in arm.reference_nll.items():

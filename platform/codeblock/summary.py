@@ -82,6 +82,15 @@ def reference_nll_of(arm: ArmPlan, benchmark: str) -> dict[str, float]:
     return read_reference_nll(arm.reference_nll[benchmark].directory)
 
 
+def mean_rows(tables: Sequence[Sequence[Mapping[str, Any]]], keys: Sequence[str], value: str) -> list[dict[str, Any]]:
+    """Tables of several seeds as one: the mean of `value` over the rows with equal `keys`, in the order in which they come."""
+    groups: dict[tuple[Any, ...], list[float]] = {}
+    for table in tables:
+        for row in table:
+            groups.setdefault(tuple(row[key] for key in keys), []).append(row[value])
+    return [{**dict(zip(keys, key, strict=True)), value: fmean(values)} for key, values in groups.items()]
+
+
 def _mean(facts: Sequence[Mapping[str, Any]], key: str) -> float | None:
     """Mean over seeds; None where a seed lacks the number."""
     values = [each.get(key) for each in facts]

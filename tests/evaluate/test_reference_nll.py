@@ -22,7 +22,7 @@ from codeblock.evaluate.benchmarks.mbpp import Mbpp
 from codeblock.evaluate.metrics import mean_interval
 from codeblock.evaluate.prompts import PromptKind, make_prompt, make_requests
 from codeblock.evaluate.reference_nll import REFERENCE_NLL, Rendered, reference_nll, render
-from codeblock.evaluate.reference_nll_driver import facts_of, measure_reference_nll, read_reference_nll
+from codeblock.evaluate.reference_nll_driver import Job, facts_of, fill_parts, finish, read_reference_nll
 from codeblock.tables import read_part
 
 HEAD = 'def double(x):\n    """Twice x."""\n'
@@ -132,14 +132,18 @@ def test_facts_are_means_over_tasks_with_students_interval(loaded: tuple[Any, An
 def test_parts_become_one_table_in_the_order_of_the_tasks(
     ray_cluster: None, model_directory: Path, tiny: Benchmark, loaded: tuple[Any, Any], tmp_path: Path
 ) -> None:
-    config, cluster = EvaluateConfig(), ClusterConfig(cpus_per_worker=0.5)
-    facts = measure_reference_nll(str(model_directory), None, tiny, tmp_path, config, cluster)
+    job = Job(str(model_directory), None, tiny, tmp_path)
+    fill_parts([job], EvaluateConfig(), ClusterConfig(cpus_per_worker=0.5))
+    fill_parts([job], EvaluateConfig(), ClusterConfig(actors=64))  # nothing is missing, so no actor is asked for
+    facts = finish(job)
     model, tokenizer = loaded
     direct = {each.task_id: naive(model, each)[0] for each in (render(tokenizer, tiny, t, "chat") for t in tiny.tasks)}
     fits = {task: nll for task, nll in direct.items() if task in read_reference_nll(tmp_path)}
     assert read_reference_nll(tmp_path) == pytest.approx(fits, rel=1e-5)
     assert facts["tasks"] == len(fits)
     assert facts["tasks"] + facts["reasons"].get("longer_than_context", 0) == 7
+    assert facts["seconds"] > 0
+    assert facts["worker_peak_mb"] > 50
     table = read_part(tmp_path / "reference_nll.parquet")
     assert table["task_id"].to_pylist() == [task.task_id for task in tiny.tasks]
     assert [path.name for path in tmp_path.iterdir()] == ["reference_nll.parquet"]

@@ -1,4 +1,4 @@
-"""Reference nll of a model over a Ray cluster.
+"""Reference nll of models over a Ray cluster: one pool of actors for all of them, for starting one takes longer than a pass.
 
 output/part-*.parquet          rows of some tasks; a run that was cut off goes on with the parts that are missing
 output/reference_nll.parquet   all tasks, in the benchmark's order (schema REFERENCE_NLL)
@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,11 @@ import numpy as np
 import pyarrow as pa
 
 from codeblock import models, tables
-from codeblock.cluster import map_parts, peak_of
+from codeblock.cluster import map_parts
 from codeblock.config import ClusterConfig, EvaluateConfig
 from codeblock.evaluate.benchmarks import Benchmark
 from codeblock.evaluate.metrics import mean_interval
+from codeblock.evaluate.prompts import PromptKind
 from codeblock.evaluate.reference_nll import REFERENCE_NLL, Rendered, reference_nll, render
 from codeblock.memory import worker_peak_mb
 
@@ -28,53 +31,85 @@ PART_TASKS = 64
 """Tasks of a part."""
 BATCH_TOKENS = 2048
 """Padded tokens of a forward pass: larger ones are slower on CPUs, and a GPU is full with a few of these."""
+MEASURED = b"codeblock.measured"
+"""Key of a part's metadata: JSON of the seconds and the peak memory (MiB) that it took."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One model on one benchmark."""
+
+    model_path: str
+    revision: str | None
+    benchmark: Benchmark
+    output: Path
+
+    def chunks(self, prompt: PromptKind) -> dict[Path, list[Rendered]]:
+        """The tasks of each part, the longest first: pairs of like length share a part, and the last parts are short ones."""
+        tokenizer = models.load_tokenizer(self.model_path, self.revision)
+        rendered = [render(tokenizer, self.benchmark, task, prompt) for task in self.benchmark.tasks]
+        rendered.sort(key=lambda each: (-each.ids_T.size, each.task_id))
+        starts = range(0, len(rendered), PART_TASKS)
+        return {self.output / tables.part_name(n): rendered[at : at + PART_TASKS] for n, at in enumerate(starts)}
 
 
 class ReferenceScorer:
-    """A Ray actor that holds the model."""
+    """A Ray actor that holds the model that it was last asked for."""
 
-    def __init__(self, model_path: str, revision: str | None, dtype: str) -> None:
-        self._model = models.load_model(model_path, revision, dtype).to(models.device())
-        self._context = int(getattr(self._model.config, "max_position_embeddings", None) or 2048)
+    def __init__(self, dtype: str) -> None:
+        self._dtype = dtype
+        self._held: tuple[str, Any] | None = None
 
     def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
-        """`item`: `output`, the file of the part; `rendered`, JSON of a list of `Rendered`."""
+        """`item`: `model` and `revision`; `output`, the file of the part; `rendered`, JSON of a list of `Rendered`."""
+        path = item["model"]
+        if self._held is None or self._held[0] != path:
+            self._held = path, models.load_model(path, item["revision"] or None, self._dtype).to(models.device())
+        model = self._held[1]
+        context = int(getattr(model.config, "max_position_embeddings", None) or 2048)
         rendered = [Rendered(task, np.asarray(ids, np.int32), *code) for task, ids, *code in json.loads(item["rendered"])]
-        tables.write_part(Path(item["output"]), reference_nll(self._model, rendered, self._context, BATCH_TOKENS))
-        return {"peak_mb": worker_peak_mb()}
+        started = time.perf_counter()
+        table = reference_nll(model, rendered, context, BATCH_TOKENS)
+        measured = {"seconds": time.perf_counter() - started, "peak_mb": worker_peak_mb()}
+        tables.write_part(Path(item["output"]), table.replace_schema_metadata({MEASURED: json.dumps(measured)}))
+        return {}
 
 
-def measure_reference_nll(
-    model_path: str, revision: str | None, benchmark: Benchmark, output: Path, config: EvaluateConfig, cluster: ClusterConfig
-) -> dict[str, Any]:
-    """Write the nll of every task's reference; the facts: means over the tasks that count, with a 95% interval, and the rest
-    by reason.
+def fill_parts(jobs: Sequence[Job], config: EvaluateConfig, cluster: ClusterConfig) -> None:
+    """Write the parts that the jobs lack. Needs a Ray session.
 
-    Needs a Ray session. Raises CodeBlockError where the actors do not fit the cluster, and for a benchmark that cannot be
-    asked in this way.
+    Raises CodeBlockError where the actors do not fit the cluster, and for a benchmark that cannot be asked in this way.
     """
-    started = time.monotonic()
-    tokenizer = models.load_tokenizer(model_path, revision)
-    rendered = [render(tokenizer, benchmark, task, config.prompt) for task in benchmark.tasks]
-    # The longest first: pairs of like length share a part, and the last parts are short ones.
-    rendered.sort(key=lambda each: (-each.ids_T.size, each.task_id))
-    chunks = [rendered[start : start + PART_TASKS] for start in range(0, len(rendered), PART_TASKS)]
-    paths = {output / tables.part_name(index): chunk for index, chunk in enumerate(chunks)}
-    results = map_parts(
+    items = [
+        {"model": job.model_path, "revision": job.revision or "", "output": str(path), "rendered": _json(chunk)}
+        for job in jobs
+        for path, chunk in job.chunks(config.prompt).items()
+        if not path.exists()
+    ]
+    map_parts(
         ReferenceScorer,
-        [{"output": str(path), "rendered": _json(chunk)} for path, chunk in paths.items() if not path.exists()],
-        what=f"reference nll of {benchmark.name}",
+        items,
+        what="reference nll",
         actors=cluster.actors,
         cpus=cluster.cpus_per_worker,
         gpus=cluster.gpus_per_worker,
-        constructor={"model_path": model_path, "revision": revision, "dtype": config.dtype},
+        constructor={"dtype": config.dtype},
     )
-    rows = {row["task_id"]: row for row in tables.iter_rows(output)}
-    table = pa.Table.from_pylist([rows[task.task_id] for task in benchmark.tasks], REFERENCE_NLL)
-    tables.write_part(output / FILE, table)
+
+
+def finish(job: Job) -> dict[str, Any]:
+    """Put the parts of a job together; the facts: means over the tasks that count, with a 95% interval, the rest by reason."""
+    paths = tables.parts(job.output)
+    parts = [tables.read_part(path) for path in paths]
+    rows = {row["task_id"]: row for part in parts for row in part.to_pylist()}
+    table = pa.Table.from_pylist([rows[task.task_id] for task in job.benchmark.tasks], REFERENCE_NLL)
+    tables.write_part(job.output / FILE, table)
     for path in paths:
         path.unlink()
-    return {**facts_of(table), "seconds": time.monotonic() - started, "worker_peak_mb": peak_of(results)}
+    measured = [json.loads((part.schema.metadata or {}).get(MEASURED, b"{}")) for part in parts]
+    seconds = sum(each.get("seconds", 0.0) for each in measured)
+    peak = max((each.get("peak_mb", 0.0) for each in measured), default=0.0)
+    return {**facts_of(table), "seconds": round(seconds, 3), "worker_peak_mb": round(peak, 1)}
 
 
 def facts_of(table: pa.Table) -> dict[str, Any]:

@@ -143,13 +143,14 @@ def _nll_heading(rows: Sequence[ArmRow], name: str) -> str:
 
 
 def _both(name: str, narrow: bool) -> Cell:
-    """pass@1, and below it the change of the reference nll; `narrow`: intervals stand below their values."""
+    """pass@1, and below it the change of the reference nll with its interval; `narrow`: so has pass@1."""
 
     def cell(row: ArmRow) -> str:
-        lines = [_score(row.scores.get(name))]
+        score = _score(row.scores.get(name))
+        lines = [score.replace(" ", "\n", 1) if narrow else score]
         if name in row.nll and row.nll[name].change is not None:
-            lines.append(_change(row.nll[name]))
-        return "\n".join(line.replace(" ", "\n", 1) if narrow else line for line in lines)
+            lines.append(_change(row.nll[name]).replace(" ", "\n", 1))
+        return "\n".join(lines)
 
     return cell
 
