@@ -173,9 +173,9 @@ class SelectConfig(Section):
     """Weight of data-flow reach in the rerank."""
     bridge_weight: float = Field(0.25, ge=0)
     """Weight of data-flow bridge in the rerank."""
-    gate: Literal["hard", "pool", "product", "none"] = "hard"
-    """Which items structure may lift: those of at least the median utility of their response (`hard`) or of all kept pairs
-    (`pool`), each in proportion to its utility (`product`), or all."""
+    gate: Literal["hard", "product", "none"] = "hard"
+    """Which items structure may lift: those of at least the median utility of their response (`hard`), each in proportion to
+    its utility, so that what the model has mastered stays where it is (`product`), or all."""
     shrink_items: float = Field(0.0, ge=0)
     """Reach and bridge of a response with n items count (n - 1) / (n - 1 + this): they are extreme where n is small."""
     def_use_chains: bool = False

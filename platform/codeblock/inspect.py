@@ -55,7 +55,7 @@ class _Arm:
     @property
     def pool(self) -> Pool:
         """What the selection knew of all kept pairs."""
-        return Pool(self.facts["kept_pairs"], self.facts["noise_nll"], self.facts["median_utility"])
+        return Pool(self.facts["kept_pairs"], self.facts["noise_nll"])
 
     @property
     def ranked(self) -> bool:

@@ -20,7 +20,9 @@ import pyarrow.compute as pc
 from codeblock.config import SelectConfig
 from codeblock.models import load_tokenizer
 from codeblock.report.picked import picked_markdown
+from codeblock.select import iter_pairs
 from codeblock.select.stage import Request, select_parts
+from codeblock.select.utility import item_utility
 from codeblock.tables import part_name, parts, read_part, read_table, write_part
 
 PLAIN: dict[str, Any] = {"reach_weight": 0.0, "bridge_weight": 0.0}
@@ -37,7 +39,6 @@ GATES: dict[str, dict[str, Any]] = {
     "mean, no rerank": PLAIN,
     "hard": {},
     "none": {"gate": "none"},
-    "pool": {"gate": "pool"},
     "product": {"gate": "product"},
     "product, shrink_items 8": {"gate": "product", "shrink_items": 8.0},
     "shrunk, product, shrink_items 8": {"aggregate": "shrunk", "gate": "product", "shrink_items": 8.0},
@@ -88,26 +89,21 @@ def rank_in_order(scored: Path, output: Path) -> None:
 
 
 def gates(scored: Path, budget: float) -> str:
-    """For each gate: what the rerank changed, how many of the items that came in are below the pool's median utility."""
-    rows = ["| | changed items | of selected | lifted though below the pool's median | uses without their definition |"]
-    rows.append("| --- | ---: | ---: | ---: | ---: |")
-    plain = items_of(scored, select(scored, budget, "", PLAIN)[1])
-    known = low_items(scored)
+    """For each gate what the rerank changed: items that came in for others, and the mean GCE of both."""
+    rows = ["| | items | changed | mean GCE of what came in | of what went | uses without their definition |"]
+    rows.append("| --- | ---: | ---: | ---: | ---: | ---: |")
+    known = utilities(scored)
     for name, settings in GATES.items():
-        facts, table = select(scored, budget, name, settings)
-        items = items_of(scored, table)
-        came = items - plain
+        items = items_of(scored, select(scored, budget, name, settings)[1])
+        plain = items_of(scored, select(scored, budget, name, {**settings, **PLAIN, "def_use_chains": False})[1])
+        came, went = ([known[item] for item in each] for each in (items - plain, plain - items))
         missing, uses = unmet(scored, items)
-        rows.append(
-            f"| {name} | {facts['rerank_changed_items']} | {len(items)} | {len(came & known)} of {len(came)} "
-            f"| {missing / max(uses, 1):.1%} of {uses} |"
-        )
+        means = " | ".join(f"{np.mean(each):.2f}" if each else "-" for each in (came, went))
+        rows.append(f"| {name} | {len(items):,} | {len(came):,} | {means} | {missing / max(uses, 1):.1%} of {uses:,} |")
     facts, _ = select(scored, budget, "hard", {})
     share = facts["items_with_structure"] / facts["items"]
-    return (
-        "\n".join(rows)
-        + f"\n\n{facts['items_with_structure']:,} of {facts['items']:,} items ({share:.0%}) have reach or bridge\n"
-    )
+    rows.append(f"\n{facts['items_with_structure']:,} of {facts['items']:,} items ({share:.0%}) have reach or bridge\n")
+    return "\n".join(rows)
 
 
 Items = set[tuple[str, int]]
@@ -125,21 +121,14 @@ def items_of(scored: Path, selected: pa.Table) -> Items:
     return found
 
 
-def low_items(scored: Path) -> Items:
-    """Items whose mean GCE is below the median over all that have a utility."""
-    from codeblock.select import iter_pairs
-    from codeblock.select.utility import enough_core, item_utility
-
-    settings = SelectConfig()
-    utility = {
+def utilities(scored: Path) -> dict[tuple[str, int], float]:
+    """The mean GCE of each item's core logic tokens."""
+    return {
         (pair.id, item): float(value)
         for path in parts(scored)
         for pair in iter_pairs(read_part(path))
-        for item, (value, known) in enumerate(zip(item_utility(pair, settings), enough_core(pair), strict=True))
-        if known or value == 0
+        for item, value in enumerate(item_utility(pair, SelectConfig()))
     }
-    median = np.median([value for value in utility.values() if value > 0])
-    return {item for item, value in utility.items() if value < median}
 
 
 def unmet(scored: Path, items: Items) -> tuple[int, int]:

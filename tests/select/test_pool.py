@@ -60,17 +60,16 @@ def pair_of(id_, words, nll=1.0, code=True):
 def test_nothing_is_surveyed_with_the_defaults():
     assert survey(lambda: pytest.fail("a pass over the pairs"), CODEBLOCK, SelectConfig()) is NO_POOL
     random = get_strategy("random_items")
-    assert survey(lambda: pytest.fail("a pass over the pairs"), random, SelectConfig(gate="pool")) is NO_POOL
+    assert survey(lambda: pytest.fail("a pass over the pairs"), random, SelectConfig(noise_quantile=0.9)) is NO_POOL
 
 
-def test_the_median_is_that_of_items_with_a_utility_after_the_noise_was_taken_out():
+def test_noise_is_what_lies_above_the_quantile_of_core_tokens():
     pairs = [pair_of(str(number), [], nll) for number, nll in enumerate([0.5, 1.0, 2.0, 3.0, 50.0])]
-    settings = SelectConfig(gate="pool", noise_quantile=0.8, gce_q=0)
+    settings = SelectConfig(noise_quantile=0.8, gce_q=0)
     pool = survey(lambda: pairs, CODEBLOCK, settings)
     assert pool.noise_nll == pytest.approx(3.0, rel=0.005)
-    utilities = sorted(float(item_utility(replace(pair, pool=pool), settings)[0]) for pair in pairs)
-    assert utilities == [0.0, 0.5, 1.0, 2.0, 3.0]
-    assert pool.median_utility == pytest.approx(1.0, rel=0.005)
+    utilities = [float(item_utility(replace(pair, pool=pool), settings)[0]) for pair in pairs]
+    assert utilities == [0.5, 1.0, 2.0, 3.0, 0.0]
 
 
 FILLER = [1, 2, 3, 4, 5, 6, 7, 8]

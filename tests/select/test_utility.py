@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from codeblock.config import SelectConfig
-from codeblock.errors import CodeBlockError
 from codeblock.schema import TokenClass
 from codeblock.select import ScoredPair
 from codeblock.select.pair import Pool
@@ -55,11 +54,11 @@ def test_normalisation_keeps_the_order_between_0_and_1(how):
     assert normalise(np.array([2.0, 2.0]), how).tolist() == [0.0, 0.0]
 
 
-def structured(reach, bridge=None, **pool):
+def structured(reach, bridge=None):
     """A pair of items whose structure is given; its tokens do not matter here."""
     pair = pair_of([], [], [], len(reach))
     bridge = np.zeros(len(reach)) if bridge is None else np.array(bridge)
-    return replace(pair, item_reach=np.array(reach), item_bridge=bridge, pool=Pool(**pool))
+    return replace(pair, item_reach=np.array(reach), item_bridge=bridge)
 
 
 def test_without_normalisation_utilities_of_different_responses_stay_comparable():
@@ -85,15 +84,12 @@ def test_a_gate_says_which_items_structure_lifts(gate, priority):
     np.testing.assert_allclose(rerank(UTILITY, structured(REACH), SelectConfig(gate=gate)), priority)
 
 
-@pytest.mark.parametrize(("median", "lifted"), [(0.0, [0, 2]), (0.5, [2]), (0.95, [])])
-def test_the_gate_at_the_pools_median_holds_a_mastered_response_to_all_others(median, lifted):
-    priority = rerank(UTILITY, structured(REACH, median_utility=median), SelectConfig(gate="pool"))
-    assert np.flatnonzero(priority > UTILITY).tolist() == lifted
-
-
-def test_the_pools_median_must_be_known():
-    with pytest.raises(CodeBlockError, match="median of the kept pairs is not known"):
-        rerank(UTILITY, structured(REACH), SelectConfig(gate="pool"))
+def test_in_proportion_to_utility_a_mastered_item_is_not_lifted_over_one_that_is_not():
+    mastered, hard = np.array([0.01, 0.005]), np.array([0.1])
+    settings = SelectConfig(gate="product")
+    assert rerank(mastered, structured([1.0, 1.0]), settings).max() < rerank(hard, structured([0.0]), settings)[0]
+    by_response = SelectConfig(gate="hard")
+    assert rerank(mastered, structured([1.0, 1.0]), by_response).max() > rerank(hard, structured([0.0]), by_response)[0]
 
 
 def test_structure_of_a_small_response_is_shrunk():

@@ -27,8 +27,6 @@ class Pool:
     pairs: int = 0
     noise_nll: float | None = None
     """A core logic token with a higher nll is noise."""
-    median_utility: float | None = None
-    """Of the items that have a utility."""
     word_pairs: NDArray[np.int32] | None = None
     """Pairs that have a word, by the word's bucket (`words.buckets`)."""
 

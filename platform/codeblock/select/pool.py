@@ -1,4 +1,4 @@
-"""What is known of all kept pairs before any is ranked: passes over them, in memory that does not grow with their number.
+"""What is known of all kept pairs before any is ranked: a pass over them, in memory that does not grow with their number.
 
 Quantiles come from histograms whose counts add up, so they do not depend on where one part ends. A bin is one of 2^17 ranges
 of float32 (by their leading bits), so a quantile is right to 0.4%.
@@ -7,7 +7,6 @@ of float32 (by their leading bits), so a quantile is right to 0.4%.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,47 +14,32 @@ from numpy.typing import NDArray
 from codeblock.config import SelectConfig
 from codeblock.select.pair import NO_POOL, Pool, ScoredPair
 from codeblock.select.strategies import Strategy
-from codeblock.select.utility import core_tokens, enough_core, item_utility
+from codeblock.select.utility import core_tokens
 from codeblock.select.words import BUCKETS, buckets
 
 SHIFT = 15
 """Bits of a float32 that a bin leaves out."""
 
 Passes = Callable[[], Iterable[ScoredPair]]
-"""Makes one pass over the kept pairs."""
+"""Begins a pass over the kept pairs."""
 
 
 def survey(passes: Passes, rule: Strategy, settings: SelectConfig) -> Pool:
-    """What the rule and the settings ask of the kept pairs: at most two passes, none with the defaults."""
-    pool = NO_POOL
-    noise = "noise_quantile" in rule.uses and settings.noise_quantile is not None
+    """What the rule and the settings ask of the kept pairs: one pass, none with the defaults."""
+    quantile = settings.noise_quantile if "noise_quantile" in rule.uses else None
     words = "word_rank" in rule.uses and settings.word_rank == "specific"
-    if noise or words:
-        pool = _noise_and_words(passes(), settings.noise_quantile if noise else None, words)
-    if "gate" in rule.uses and settings.gate == "pool":
-        pool = replace(pool, median_utility=_median_utility(passes(), rule, settings, pool))
-    return pool
-
-
-def _noise_and_words(pairs: Iterable[ScoredPair], quantile: float | None, words: bool) -> Pool:
+    if quantile is None and not words:
+        return NO_POOL
     losses, pairs_with = Histogram(), np.zeros(BUCKETS, dtype=np.int32)
     seen = 0
-    for pair in pairs:
+    for pair in passes():
         seen += 1
         if quantile is not None:
             losses.add(pair.nll[core_tokens(pair)])
         if words:
             pairs_with[np.unique(buckets(pair)[1])] += 1
     noise = losses.quantile(quantile) if quantile is not None else None
-    return Pool(seen, noise, None, pairs_with if words else None)
-
-
-def _median_utility(pairs: Iterable[ScoredPair], rule: Strategy, settings: SelectConfig, pool: Pool) -> float:
-    utilities = Histogram()
-    for pair in pairs:
-        utility = item_utility(replace(pair, pool=pool), settings, excess="nll_second" in rule.needs)
-        utilities.add(utility[enough_core(pair)].astype(np.float32))
-    return utilities.quantile(0.5)
+    return Pool(seen, noise, pairs_with if words else None)
 
 
 class Histogram:

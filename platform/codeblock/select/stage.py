@@ -163,7 +163,6 @@ def select_parts(request: Request, output: Path, tokenizer: Any = None, mapper: 
         "items_with_structure": sum(each["items_with_structure"] for each in offered),
         "rerank_changed_items": changed,
         "noise_nll": pool.noise_nll,
-        "median_utility": pool.median_utility,
         "picked": picked.facts(rated=order.poor_below is not None),
     }
 

@@ -45,12 +45,6 @@ def core_tokens(pair: ScoredPair) -> NDArray[np.bool_]:
     return core
 
 
-def enough_core(pair: ScoredPair) -> NDArray[np.bool_]:
-    """Which items have core logic tokens enough for a utility, bool[I]."""
-    counts = np.bincount(pair.token_item[core_tokens(pair)], minlength=pair.item_reach.size)
-    return np.asarray(counts >= MIN_CORE_TOKENS)
-
-
 def item_utility(pair: ScoredPair, settings: SelectConfig, excess: bool = False) -> Floats:
     """Utility float64[I]: the values of the item's core logic tokens, aggregated; 0 with fewer than two of them.
 
@@ -77,7 +71,7 @@ def rerank(utility: Floats, pair: ScoredPair, settings: SelectConfig) -> Floats:
     """Priority float64[I] of the items, from their utility and their structure [ours].
 
     `u + g(u) * s` with s = reach_weight * r + bridge_weight * b, the three normalised inside the response and r and b shrunk
-    by its size; g is 1 from the median on (of the response or of all kept pairs), the utility itself (`product`), or 1.
+    by its size; g is 1 from the response's median on (`hard`), the utility itself (`product`), or 1 everywhere.
     """
     if utility.size == 0 or (settings.reach_weight == 0 and settings.bridge_weight == 0):
         return normalise(utility, settings.normalise) if utility.size else utility
@@ -85,7 +79,7 @@ def rerank(utility: Floats, pair: ScoredPair, settings: SelectConfig) -> Floats:
     u, r, b = (normalise(signal, settings.normalise) for signal in (utility, *structure))
     others = utility.size - 1
     size = others / (others + settings.shrink_items) if others else 0.0
-    return u + _gate(u, utility, pair, settings) * size * (settings.reach_weight * r + settings.bridge_weight * b)
+    return u + _gate(u, settings.gate) * size * (settings.reach_weight * r + settings.bridge_weight * b)
 
 
 def require_column(pair: ScoredPair, name: str) -> NDArray[np.float32]:
@@ -113,15 +107,11 @@ def normalise(signal: Floats, how: Literal["none", "minmax", "rank"]) -> Floats:
     return np.asarray(rank / rank.max())
 
 
-def _gate(u: Floats, utility: Floats, pair: ScoredPair, settings: SelectConfig) -> Floats:
+def _gate(u: Floats, gate: Literal["hard", "product", "none"]) -> Floats:
     """How far structure counts for each item, float64[I]."""
-    if settings.gate == "product":
+    if gate == "product":
         return u
-    if settings.gate == "pool":
-        if pair.pool.median_utility is None:
-            raise CodeBlockError(f"pair {pair.id}: the median of the kept pairs is not known; use select or select_parts")
-        return (utility >= pair.pool.median_utility).astype(np.float64)
-    if settings.gate == "hard":
+    if gate == "hard":
         return (u >= _median(u)).astype(np.float64)
     return np.ones_like(u)
 
