@@ -59,7 +59,7 @@ def test_seed_0_of_every_arm_comes_first_and_answers_last(job):
     ]  # fmt: skip
 
 
-def test_what_is_done_is_not_done_again(job, setting, monkeypatch):
+def test_what_is_done_is_not_done_again(job, setting):
     first = tasks_of(job)[:2]
     for task in first:
         carry_out(task, setting)
@@ -74,7 +74,8 @@ def test_what_is_done_is_not_done_again(job, setting, monkeypatch):
     assert names(Queue(job, setting, lambda _: None).waiting) == []
 
 
-def test_a_killed_generation_goes_on_with_the_answers_that_are_missing(job, setting):
+def test_a_killed_generation_goes_on_with_the_answers_that_are_missing(job, setting, monkeypatch):
+    monkeypatch.setattr("tests.proof.work.SAVED_BATCHES", 1)
     task = Task("base", 0, "humaneval")
     carry_out(Task("base", 0), setting)
     whole = carry_out(task, setting)
