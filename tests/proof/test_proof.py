@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.proof import collect, pack, scoring
+from tests.proof import collect, measure, pack, scoring
 from tests.proof.deliver import deliver_directories
 from tests.proof.parts import join_parts, split_file
 from tests.proof.proof import main
@@ -162,6 +162,17 @@ def _tensor(ids):
     import torch
 
     return torch.from_numpy(ids.astype(np.int64))[None]
+
+
+def test_speeds_are_measured_and_packed_pairs_do_not_see_each_other(job, setting):
+    carry_out(Task(*job.selections[0]), setting)
+    facts = measure.measure(job, setting, processes=1, steps=1, batch_sizes=[2], new_tokens=4)
+    assert facts["packing"]["relative_gap"] < 1e-5
+    assert list(facts["train"]) == [1]
+    assert [(row["model"], row["merged"], row["sampled"]) for row in facts["answers"]] == [
+        ("untrained", False, False), ("untrained", False, True), ("trained", False, False), ("trained", False, True),
+        ("trained", True, False), ("trained", True, True),
+    ]  # fmt: skip
 
 
 @pytest.mark.slow
