@@ -3,7 +3,7 @@
 work/ARM-seedK/                 one directory for each trained selection, and for `base-seed0`, the untrained model
     history.parquet, dev.parquet      as the platform's training writes them
     reference_nll-BENCHMARK.parquet   as the platform's evaluation writes it (REFERENCE_NLL)
-    answers/BENCHMARK-*.jsonl.gz      evaluate.answers.Answer, one file a batch
+    answers/BENCHMARK-*.jsonl.gz      evaluate.answers.Answer, one file for some batches
     trained.pt                  the trained weights; stays on the machine
     train.json, generate-BENCHMARK.json   facts; written last: what has them is done
 """
@@ -40,6 +40,8 @@ from codeblock.train.step import Place
 BASE = "base"
 TRAINED = "trained.pt"
 NLL_BATCH_TOKENS = 16384
+SAVED_BATCHES = 3
+"""Batches of answers that are generated, and lost by a kill, together: they fill each other's gaps."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ class Setting:
     deadline: float
     """`time.time()` after which no batch of answers is begun."""
     threads: int = 2
+    stride: int | None = 96
+    """Tokens after which answers are batched anew (`generate_answers`)."""
     merge: bool = False
     """Generate with the adapters added to the weights: faster, and rounded once more where the arithmetic is bfloat16."""
 
@@ -145,7 +149,7 @@ def _references(model: Any, job: Job, setting: Setting, directory: Path) -> dict
 
 
 def _generate(task: Task, job: Job, setting: Setting) -> dict[str, Any]:
-    """Write the answers that are missing, a batch at a time, longest prompts first."""
+    """Write the answers that are missing, some batches at a time, longest prompts first."""
     config, directory = job.evaluate_config, setting.directory(task.arm, task.seed)
     benchmark = dict(benchmarks_of(job, setting.job))[task.benchmark or ""]
     model, tokenizer = answering_model(task, job, setting), models.load_tokenizer(str(setting.model))
@@ -154,7 +158,7 @@ def _generate(task: Task, job: Job, setting: Setting) -> dict[str, Any]:
     missing = [key for key in wanted if (key[0].task_id, key[1]) not in done]
     requests = sorted(make_requests(tokenizer, benchmark, missing, config.prompt, task.seed), key=lambda each: -len(each.ids))
     started, tokens, begun = time.perf_counter(), 0, 0
-    for batch in _batches(requests, config.batch_size):
+    for batch in _batches(requests, SAVED_BATCHES * config.batch_size):
         if time.time() > setting.deadline:
             break
         begun += len(batch)
@@ -167,6 +171,7 @@ def _generate(task: Task, job: Job, setting: Setting) -> dict[str, Any]:
             device=models.device(),
             temperature=config.temperature,
             top_p=config.top_p,
+            stride=setting.stride,
         )
         tokens += sum(answer.tokens for answer in answers)
         _write_answers(directory, benchmark.name, answers)
