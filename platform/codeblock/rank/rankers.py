@@ -48,7 +48,9 @@ def near_duplicate(pool: Pool) -> Signal:
 def parses(pool: Pool) -> Signal:
     """Share of the response's blocks of code that parse, of those in a language with a grammar; 0 without any code, unknown
     where no block is in such a language."""
-    return joined([np.array([_share_parsed(*facts[:3]) for facts in pool.code], dtype=np.float32)])
+    return joined(
+        [np.array([_share_parsed(facts.whole, facts.broken, facts.unknown) for facts in pool.code], dtype=np.float32)]
+    )
 
 
 def _share_parsed(whole: int, broken: int, unknown: int) -> float:
@@ -65,7 +67,7 @@ def answers(pool: Pool) -> Signal:
         for table in pool.tables("messages", "response")
     )
     rows = zip(chain.from_iterable(requests), pool.code, strict=True)
-    shares = [share_answered(response, asked(last_request(turns)), facts.languages) for (turns, response), facts in rows]
+    shares = [share_answered(response, asked(last_request(turns)), facts) for (turns, response), facts in rows]
     return np.array(shares, dtype=np.float32)
 
 
@@ -73,7 +75,7 @@ def answers(pool: Pool) -> Signal:
 def runs_examples(pool: Pool) -> Signal:
     """1 where the response's Python code and its own examples run in the sandbox and give what it says, 0 where they do not;
     unknown without examples, in other languages, and where the code wants what the sandbox has not."""
-    return run_examples(pool.tables("response"), int(pool.tokens.size), pool.sandbox)
+    return run_examples(pool.tables("messages", "response"), int(pool.tokens.size), pool.sandbox)
 
 
 @ranker("length")
