@@ -20,6 +20,8 @@ from codeblock.rank.code import code_facts
         ('Write the method "toString" of a class named Point.', {"toString", "Point"}),
         ("Can you code a function `build_words` which joins words?", {"build_words"}),
         ("Write a function that sorts a list.", set()),
+        ("Translate it to Python: function sumArray(arr) { return 1 }", set()),
+        ("Mend it.\n\nclass Point:\n    pass", set()),
         ("Create a class for a binary tree, and a function to search it.", set()),
     ],
 )
@@ -42,6 +44,7 @@ def test_other_names_in_backticks_are_to_be_used():
         ("Write it in C# please", ("csharp",)),
         ("Translate a program in Java to one in Python", None),
         ("Convert the following C# code to C++.", None),
+        ("Translate this Python code into an equivalent C++ program.", None),
         ("Parse an HTML table.", None),
         ("Reverse a string.", None),
         ("Let it go on in c minor", None),

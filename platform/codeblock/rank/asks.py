@@ -43,8 +43,11 @@ _NAME = r"[A-Za-z_$][\w$]*"
 _QUOTE = "[`'\"]"
 _CALLED = re.compile(rf"\b{_KIND}s?\b(?:\s+[\w+#]+){{0,4}}?\s+(?:named|called)\s+{_QUOTE}?({_NAME})")
 _AFTER_KIND = re.compile(rf"\b{_KIND}\s+{_QUOTE}({_NAME})(?:\([^)`\n]*\))?{_QUOTE}")
-_BARE = re.compile(r"\b(?:function|method|procedure|class|struct|interface)\s+((?:[A-Za-z]+_\w+)|(?:[a-z]+[A-Z]\w*))")
-_BARE_CLASS = re.compile(r"\bclass\s+([A-Z][a-z]\w*)(?=\s+(?:that|which|with|to|has|for|in|and|:)|[:.,(])")
+_BARE = re.compile(
+    r"\b(?:function|method|procedure|class|struct|interface)\s+([A-Za-z]+_\w+|[a-z]+[A-Z]\w*)\b(?!\s*(?:\([^)]*\)\s*)?[{:])"
+)
+"""Not one that code in the instruction defines."""
+_BARE_CLASS = re.compile(r"\bclass\s+([A-Z][a-z]\w*)(?=\s+(?:that|which|with|to|has|for|in|and)\b|[.,])")
 _BEFORE_KIND = re.compile(rf"(?:^|[\s`])({_NAME})`?(?::|, an?|\s+is an?)\s*(?:an?\s+)?(?:[A-Z][\w+#]*\s+)?{_KIND}\b")
 _TICKED = re.compile(rf"(?<!`)`({_NAME})(?:\([^)`\n]*\))?`(?!`)")
 _ASKED = "|".join(re.escape(name) for name in sorted(LANGUAGES, key=len, reverse=True) if name not in ("c", "r", "go"))
@@ -53,6 +56,7 @@ _LANGUAGE = re.compile(
     rf"|(?<![\w.])(?P<before>{_ASKED})(?![\w+#])\s+(?:function|program|script|code|class|method|query|statement|application)",
     re.IGNORECASE,
 )
+_ANY = re.compile(rf"(?<![\w.])(?:{_ASKED})(?![\w+#])", re.IGNORECASE)
 _SHORT = re.compile(
     r"\b(?:in|using|to|into)\s+(?P<after>C|R|Go)(?![\w+#'])|(?<![\w.])(?P<before>C|R|Go)(?![\w+#'])\s+(?:function|program|code)"
 )
@@ -86,7 +90,7 @@ def asked(instruction: str) -> Asked:
         found = []  # its classes are no definitions
     defined = frozenset(name for names in found for name in names if not _is_a_word(name, text))
     names = {(match["after"] or match["before"]).lower() for pattern in (_LANGUAGE, _SHORT) for match in pattern.finditer(text)}
-    groups = {LANGUAGES[name] for name in names}
+    groups = {LANGUAGES[name] for name in names | {name.lower() for name in _ANY.findall(text)}} if names else set()
     return Asked(defined, frozenset(_TICKED.findall(text)) - defined, groups.pop() if len(groups) == 1 else None)
 
 
@@ -139,6 +143,8 @@ def _definition(name: str) -> re.Pattern[str]:
 
 
 def _is_a_word(name: str, text: str) -> bool:
-    """Whether a name after "called" or before "is a function" is plain English: no sign of an identifier, and not quoted."""
+    """Whether a name after "called" or before "is a function" is the language or plain English: no sign of an identifier, and not quoted."""
+    if name.lower() in LANGUAGES:
+        return True
     plain = name.islower() and name.isalpha()
     return plain and re.search(rf"[`'\"]{name}\b|\b(?:named|called)\s+{name}\b|\b{name}\(", text) is None
