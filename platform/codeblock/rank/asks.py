@@ -143,7 +143,7 @@ def _definition(name: str) -> re.Pattern[str]:
 
 
 def _is_a_word(name: str, text: str) -> bool:
-    """Whether a name after "called" or before "is a function" is the language or plain English: no sign of an identifier, and not quoted."""
+    """Whether a name after "called" or before "is a function" is a language or plain English: not quoted, no identifier."""
     if name.lower() in LANGUAGES:
         return True
     plain = name.islower() and name.isalpha()
