@@ -79,6 +79,9 @@ class FilterConfig(Section):
     """Filter pairs of a lower quality, on the scale of the data (0 to 5 with `rating`); pairs without one stay."""
     rating: RatingConfig | None = None
     """Rate pairs without a quality. Empty: off."""
+    long_tail: bool = False
+    """Rank pairs of equal quality by rarity in the reference model's embeddings, so that `select.subset_ratio` keeps the rare
+    ones. The section `rank` takes its place."""
 
     @property
     def takes_rows(self) -> bool:
@@ -129,7 +132,7 @@ class ScoreConfig(Section):
 class RankConfig(Section):
     """Which pairs come first, where `select` keeps a share of them. METHOD: stage 1, rank and keep."""
 
-    by: list[str] = ["quality", "parses", "answers", "long_tail"]
+    by: list[str] = ["quality", "parses", "answers", "length", "long_tail"]
     """Rankers, the most important one first: each but the last in steps 0 to 5, the last by its value. A pair of which one
     knows nothing is in the middle for it. `quality`, `parses`, `answers`, `runs_examples`, `near_duplicate`, `length`,
     `long_tail`, `loss_tails` (the whole pool is scored first), `random`."""

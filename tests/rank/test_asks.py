@@ -5,6 +5,7 @@ import math
 import pytest
 
 from codeblock.rank.asks import asked, defines, share_answered
+from codeblock.rank.code import code_facts
 
 
 @pytest.mark.parametrize(
@@ -19,6 +20,8 @@ from codeblock.rank.asks import asked, defines, share_answered
         ('Write the method "toString" of a class named Point.', {"toString", "Point"}),
         ("Can you code a function `build_words` which joins words?", {"build_words"}),
         ("Write a function that sorts a list.", set()),
+        ("Translate it to Python: function sumArray(arr) { return 1 }", set()),
+        ("Mend it.\n\nclass Point:\n    pass", set()),
         ("Create a class for a binary tree, and a function to search it.", set()),
     ],
 )
@@ -40,6 +43,9 @@ def test_other_names_in_backticks_are_to_be_used():
         ("Implement a stack in C.", ("c", "cpp")),
         ("Write it in C# please", ("csharp",)),
         ("Translate a program in Java to one in Python", None),
+        ("Convert the following C# code to C++.", None),
+        ("Translate this Python code into an equivalent C++ program.", None),
+        ("Parse an HTML table.", None),
         ("Reverse a string.", None),
         ("Let it go on in c minor", None),
     ],
@@ -75,13 +81,32 @@ def test_a_use_is_no_definition(code):
     assert not defines(code, "area")
 
 
+def test_markup_has_no_definitions():
+    assert asked('Add the class "wide" to the HTML element.').defined == set()
+    assert asked('Change <p>Hello</p> so that it has a class named "wide".').defined == set()
+
+
+def share(instruction, response):
+    return pytest.approx(share_answered(response, asked(instruction), code_facts(response)), nan_ok=True)
+
+
 def test_the_share_of_what_is_asked_for():
-    wanted = asked("Write a Python class `Box` with the methods `put` and `get`. Use `deque`.")
-    python = frozenset({"python"})
-    whole = "class Box:\n  def put(self): deque()\n  def get(self): pass"
-    assert share_answered(whole, wanted, python) == 1
-    assert share_answered(whole.replace("get", "take"), wanted, python) == 0.75
-    assert share_answered(whole, wanted, frozenset({"ruby"})) == 0
-    assert share_answered("I cannot.", wanted, frozenset()) == 0
-    assert math.isnan(share_answered("x = 1", asked("Set x to 1."), python))
-    assert math.isnan(share_answered("x = 1", asked("Set x to 1 in Python."), frozenset()))  # a language that cannot be told
+    instruction = "Write a Python class `Box` with the methods `put` and `get`. Use `deque`."
+    whole = "```python\nclass Box:\n  def put(self): deque()\n  def get(self): pass\n```"
+    assert share(instruction, whole) == 1
+    assert share(instruction, whole.replace("get", "take")) == 0.75
+    assert share(instruction, "I cannot.") == 0
+    assert share("Set x to 1.", whole) == math.nan
+
+
+def test_a_language_that_the_response_names_is_believed():
+    assert share("Set x to 1 in Python.", "```python\nx = 1\n```") == 1
+    assert share("Set x to 1 in Python.", "```ruby\nx = 1\n```") == 0
+
+
+def test_a_language_that_is_recognised_may_be_another_one_that_takes_the_code():
+    code = "public static int Square(int number)\n{\n    return number * number;\n}"
+    assert share("Square a number in C#.", code) == 1  # Java takes it too
+    assert share("Square a number in Python.", code) == 0
+    assert share("Square a number in Swift.", code) == math.nan  # there is no grammar to ask
+    assert share("Square a number in Python.", "Multiply it by itself.") == math.nan

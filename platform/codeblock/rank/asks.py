@@ -9,6 +9,8 @@ import re
 from functools import cache
 from typing import NamedTuple
 
+from codeblock.rank.code import CodeFacts, parses_as
+
 LANGUAGES = {
     "python": ("python",),
     "javascript": ("javascript", "typescript", "tsx", "html"),
@@ -41,18 +43,22 @@ _NAME = r"[A-Za-z_$][\w$]*"
 _QUOTE = "[`'\"]"
 _CALLED = re.compile(rf"\b{_KIND}s?\b(?:\s+[\w+#]+){{0,4}}?\s+(?:named|called)\s+{_QUOTE}?({_NAME})")
 _AFTER_KIND = re.compile(rf"\b{_KIND}\s+{_QUOTE}({_NAME})(?:\([^)`\n]*\))?{_QUOTE}")
-_BARE = re.compile(r"\b(?:function|method|procedure|class|struct|interface)\s+((?:[A-Za-z]+_\w+)|(?:[a-z]+[A-Z]\w*))")
-_BARE_CLASS = re.compile(r"\bclass\s+([A-Z][a-z]\w*)(?=\s+(?:that|which|with|to|has|for|in|and|:)|[:.,(])")
+_BARE = re.compile(
+    r"\b(?:function|method|procedure|class|struct|interface)\s+([A-Za-z]+_\w+|[a-z]+[A-Z]\w*)\b(?!\s*(?:\([^)]*\)\s*)?[{:])"
+)
+"""Not one that code in the instruction defines."""
+_BARE_CLASS = re.compile(r"\bclass\s+([A-Z][a-z]\w*)(?=\s+(?:that|which|with|to|has|for|in|and)\b|[.,])")
 _BEFORE_KIND = re.compile(rf"(?:^|[\s`])({_NAME})`?(?::|, an?|\s+is an?)\s*(?:an?\s+)?(?:[A-Z][\w+#]*\s+)?{_KIND}\b")
 _TICKED = re.compile(rf"(?<!`)`({_NAME})(?:\([^)`\n]*\))?`(?!`)")
 _ASKED = "|".join(re.escape(name) for name in sorted(LANGUAGES, key=len, reverse=True) if name not in ("c", "r", "go"))
 _LANGUAGE = re.compile(
-    rf"\b(?:in|using|with|an?)\s+(?P<after>{_ASKED})(?![\w+#])"
+    rf"\b(?:in|using|to|into)\s+(?P<after>{_ASKED})(?![\w+#])"
     rf"|(?<![\w.])(?P<before>{_ASKED})(?![\w+#])\s+(?:function|program|script|code|class|method|query|statement|application)",
     re.IGNORECASE,
 )
+_ANY = re.compile(rf"(?<![\w.])(?:{_ASKED})(?![\w+#])", re.IGNORECASE)
 _SHORT = re.compile(
-    r"\b(?:in|using|an?)\s+(?P<after>C|R|Go)(?![\w+#'])|(?<![\w.])(?P<before>C|R|Go)(?![\w+#'])\s+(?:function|program|code)"
+    r"\b(?:in|using|to|into)\s+(?P<after>C|R|Go)(?![\w+#'])|(?<![\w.])(?P<before>C|R|Go)(?![\w+#'])\s+(?:function|program|code)"
 )
 
 
@@ -60,6 +66,9 @@ _DEFINING = (
     "def|class|function|func|fn|fun|sub|struct|interface|enum|trait|type|module|procedure|object|table|view|const|let|var|val"
 )
 """Words that stand before a name that is defined, in some language."""
+
+
+_MARKUP = re.compile(r"\b(?:html|css)\b|</?[a-z]\w*[ >]", re.IGNORECASE)
 
 
 class Asked(NamedTuple):
@@ -77,26 +86,36 @@ def asked(instruction: str) -> Asked:
     """What an instruction asks for."""
     text = _FENCED.sub("", instruction)
     found = [pattern.findall(text) for pattern in (_CALLED, _AFTER_KIND, _BARE, _BARE_CLASS, _BEFORE_KIND)]
+    if _MARKUP.search(text):
+        found = []  # its classes are no definitions
     defined = frozenset(name for names in found for name in names if not _is_a_word(name, text))
     names = {(match["after"] or match["before"]).lower() for pattern in (_LANGUAGE, _SHORT) for match in pattern.finditer(text)}
-    groups = {LANGUAGES[name] for name in names}
+    groups = {LANGUAGES[name] for name in names | {name.lower() for name in _ANY.findall(text)}} if names else set()
     return Asked(defined, frozenset(_TICKED.findall(text)) - defined, groups.pop() if len(groups) == 1 else None)
 
 
-def share_answered(response: str, wanted: Asked, languages: frozenset[str]) -> float:
+def share_answered(response: str, wanted: Asked, facts: CodeFacts) -> float:
     """How much of what is asked for a response gives, 0..1; NaN where nothing is asked for.
 
     The lesser of the share of names that it defines (or uses, where no definition is asked for) and of the language being the
-    one. `languages`: of its code; a language that could not be told decides nothing.
+    one. `facts`: of its code; a language that cannot be told decides nothing.
     """
     shares = []
     names = wanted.defined | wanted.named
     if names:
         given = [defines(response, name) for name in wanted.defined] + [uses(response, name) for name in wanted.named]
         shares.append(sum(given) / len(names))
-    if wanted.languages and languages:
-        shares.append(float(any(name in languages for name in wanted.languages)))
+    if wanted.languages and (spoken := _speaks(response, wanted.languages, facts)) is not None:
+        shares.append(float(spoken))
     return min(shares, default=float("nan"))
+
+
+def _speaks(response: str, languages: tuple[str, ...], facts: CodeFacts) -> bool | None:
+    """Whether some code is in one of some languages. What the response says is believed; what was recognised may be another
+    language that looks the same."""
+    if not facts.languages or any(name in facts.languages for name in languages):
+        return True if facts.languages else None
+    return False if facts.tagged else parses_as(response, languages)
 
 
 def defines(response: str, name: str) -> bool:
@@ -124,6 +143,8 @@ def _definition(name: str) -> re.Pattern[str]:
 
 
 def _is_a_word(name: str, text: str) -> bool:
-    """Whether a name after "called" or before "is a function" is plain English: no sign of an identifier, and not quoted."""
+    """Whether a name after "called" or before "is a function" is a language or plain English: not quoted, no identifier."""
+    if name.lower() in LANGUAGES:
+        return True
     plain = name.islower() and name.isalpha()
     return plain and re.search(rf"[`'\"]{name}\b|\b(?:named|called)\s+{name}\b|\b{name}\(", text) is None

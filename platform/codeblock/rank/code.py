@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from typing import NamedTuple
 
-from codeblock.segment.regions import blocks_of
+from codeblock.segment.languages import find_rules
+from codeblock.segment.recognise import parse
+from codeblock.segment.regions import blocks_of, find_regions
 
 
 class CodeFacts(NamedTuple):
@@ -19,6 +22,8 @@ class CodeFacts(NamedTuple):
     """Blocks in a language without a grammar here, or in none that is recognised."""
     languages: frozenset[str]
     """Of all blocks, as far as they are known."""
+    tagged: bool
+    """Whether the response itself names one of them."""
 
 
 def code_facts(response: str) -> CodeFacts:
@@ -26,8 +31,23 @@ def code_facts(response: str) -> CodeFacts:
     blocks = blocks_of(response)
     parsed = [block.parsed for block in blocks if block.parsed is not None]
     broken = sum(each.has_error for each in parsed)
-    names = {region.language for block in blocks for region in block.regions if region.language}
-    return CodeFacts(len(parsed) - broken, broken, len(blocks) - len(parsed), _kept_once(tuple(sorted(names))))
+    regions = [region for block in blocks for region in block.regions if region.language]
+    names = _kept_once(tuple(sorted({region.language for region in regions if region.language})))
+    tagged = any(region.tagged for region in regions)
+    return CodeFacts(len(parsed) - broken, broken, len(blocks) - len(parsed), names, tagged)
+
+
+def parses_as(response: str, languages: Iterable[str]) -> bool | None:
+    """Whether some block of code parses in one of some languages; None where there is no grammar for any of them.
+
+    Short code parses in several languages, and is recognised as the first of them.
+    """
+    rules = [found for name in languages if (found := find_rules(name)) is not None]
+    if not rules:
+        return None
+    texts = [response[region.start : region.end] for region in find_regions(response)]
+    trees = [parse(text, each) for text in texts for each in rules]
+    return any(tree is not None and not tree.has_error for tree in trees)
 
 
 @cache

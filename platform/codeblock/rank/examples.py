@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import doctest
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -18,6 +19,8 @@ from numpy.typing import NDArray
 
 from codeblock.errors import CodeBlockError
 from codeblock.evaluate.grading import Pool, Settings
+from codeblock.filter.words import last_request
+from codeblock.rank.asks import uses
 from codeblock.sandbox.box import Outcome, Sandbox, Verdict
 from codeblock.sandbox.oracles import Limits, UnitTest
 from codeblock.segment import find_regions
@@ -31,6 +34,7 @@ MISSING = re.compile(
     r"|URLError|gaierror|OSError|SystemExit|KeyboardInterrupt)\b"
 )
 """Errors of a place without packages, input, files or a network: they say nothing of the code."""
+_UNDEFINED = re.compile(r"name '(\w+)' is not defined")
 _MARK = re.compile(
     r"^(?:expected |the )?(?:outputs?|prints?|returns?|results?|expected|should (?:print|return|be))?\s*(?:is\s+)?"
     r"(?::|=>|->|==)\s*",
@@ -100,41 +104,44 @@ class Program(NamedTuple):
 def run_examples(tables: Iterable[pa.Table], rows: int, settings: Settings) -> NDArray[np.float32]:
     """float32[rows]: 1 where the examples of a response come true, 0 where not, NaN where there is nothing to say.
 
-    `tables` have the column `response`. Raises CodeBlockError where layers of the sandbox are missing and may not be, and where
-    the harness fails. A response takes at most LIMITS.timeout_seconds; `settings.processes` run at the same time.
+    `tables` have the columns `messages` and `response`. Raises CodeBlockError where layers of the sandbox are missing and may
+    not be, and where the harness fails. A response takes at most LIMITS.timeout_seconds; `settings.processes` run at a time.
     """
     found: list[float] = []
     if not rows:
         return np.zeros(0, dtype=np.float32)
     with Pool(settings, rows) as pool:
         for table in tables:
+            requests = [last_request(turns) for turns in table["messages"].to_pylist()]
             programs = [program_of(response) for response in table["response"].to_pylist()]
-            found += pool.map("examples", _verdict, programs)
+            found += pool.map("examples", _verdict, list(zip(programs, requests, strict=True)))
     return np.array(found, dtype=np.float32)
 
 
-def _verdict(sandbox: Sandbox, program: Program | None) -> float:
-    return float("nan") if program is None else value_of(sandbox.run(program.code, program.oracle, LIMITS))
+def _verdict(sandbox: Sandbox, job: tuple[Program | None, str]) -> float:
+    program, request = job
+    return float("nan") if program is None else value_of(sandbox.run(program.code, program.oracle, LIMITS), request)
 
 
-def value_of(outcome: Outcome) -> float:
-    """The signal of an outcome: unknown where the code wants what the sandbox has not."""
+def value_of(outcome: Outcome, request: str) -> float:
+    """The signal of an outcome: unknown where the code wants what the sandbox has not, or a value that the request gives."""
     if outcome.verdict is Verdict.HARNESS_ERROR:
         raise CodeBlockError(f"rank.by: runs_examples: {outcome.error}; leave it out, or see to the sandbox")
-    if outcome.verdict is Verdict.EXCEPTION and MISSING.search(outcome.error):
+    undefined = _UNDEFINED.search(outcome.error)
+    if outcome.verdict is Verdict.EXCEPTION and (MISSING.search(outcome.error) or (undefined and uses(request, undefined[1]))):
         return float("nan")
     return float(outcome.verdict is Verdict.PASSED)
 
 
 def program_of(response: str) -> Program | None:
-    """The program of a response; None where it has no Python code that parses, or no example."""
+    """The program of a response; None where it has no Python code that parses, no example, or needs packages."""
     if len(response) > MAX_CHARACTERS:
         return None
     regions = [region for region in find_regions(response) if region.language == "python"]
     sources = [response[region.start : region.end] for region in regions]
     sessions = any(response[max(0, region.start - 4) : region.start] in (">>> ", "... ") for region in regions)
     parsed = [] if sessions else [(source, tree) for source in sources if (tree := _parsed(source)) is not None]
-    if not parsed:
+    if not parsed or any(_imports_packages(tree) for _, tree in parsed):
         return None
     doctests = list(_doctests(response, sources, [tree for _, tree in parsed]))
     body: list[ast.stmt] = []
@@ -160,6 +167,14 @@ def _parsed(source: str) -> ast.Module | None:
         return ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
+
+
+def _imports_packages(tree: ast.Module) -> bool:
+    """Whether modules beside the standard library are imported: what a machine happens to have must not rank pairs."""
+    nodes = list(ast.walk(tree))
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+    return any(name.partition(".")[0] not in sys.stdlib_module_names for name in names)
 
 
 def _code(body: list[ast.stmt]) -> str | None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from codeblock.errors import CodeBlockError
 from codeblock.filter.words import last_request
 from codeblock.rank.asks import asked, share_answered
+from codeblock.rank.code import CodeFacts
 from codeblock.rank.examples import run_examples
 from codeblock.rank.neighbours import score
 from codeblock.rank.pool import Pool, Signal, joined, lottery
@@ -48,13 +49,13 @@ def near_duplicate(pool: Pool) -> Signal:
 def parses(pool: Pool) -> Signal:
     """Share of the response's blocks of code that parse, of those in a language with a grammar; 0 without any code, unknown
     where no block is in such a language."""
-    return joined([np.array([_share_parsed(*facts[:3]) for facts in pool.code], dtype=np.float32)])
+    return np.array([_share_parsed(facts) for facts in pool.code], dtype=np.float32)
 
 
-def _share_parsed(whole: int, broken: int, unknown: int) -> float:
-    if whole + broken:
-        return whole / (whole + broken)
-    return float("nan") if unknown else 0.0
+def _share_parsed(facts: CodeFacts) -> float:
+    if facts.whole + facts.broken:
+        return facts.whole / (facts.whole + facts.broken)
+    return float("nan") if facts.unknown else 0.0
 
 
 @ranker("answers", scale="share")
@@ -65,7 +66,7 @@ def answers(pool: Pool) -> Signal:
         for table in pool.tables("messages", "response")
     )
     rows = zip(chain.from_iterable(requests), pool.code, strict=True)
-    shares = [share_answered(response, asked(last_request(turns)), facts.languages) for (turns, response), facts in rows]
+    shares = [share_answered(response, asked(last_request(turns)), facts) for (turns, response), facts in rows]
     return np.array(shares, dtype=np.float32)
 
 
@@ -73,7 +74,7 @@ def answers(pool: Pool) -> Signal:
 def runs_examples(pool: Pool) -> Signal:
     """1 where the response's Python code and its own examples run in the sandbox and give what it says, 0 where they do not;
     unknown without examples, in other languages, and where the code wants what the sandbox has not."""
-    return run_examples(pool.tables("response"), int(pool.tokens.size), pool.sandbox)
+    return run_examples(pool.tables("messages", "response"), int(pool.tokens.size), pool.sandbox)
 
 
 @ranker("length")
