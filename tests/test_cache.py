@@ -66,3 +66,17 @@ def test_the_marker_is_written_last(tmp_path):
 
     step(tmp_path).run(work)
     assert (step(tmp_path).directory / MARKER).exists()
+
+
+def test_a_step_that_does_not_reach_far_enough_goes_on_from_what_is_there(tmp_path):
+    def reaching(*extent):
+        return Step("kept", "keep", {"ranked": "x"}, tmp_path, extent)
+
+    reaching(0.1, 0.0).run(lambda output: ((output / "part").write_text("") and {}) or {"parts": 1})
+    assert reaching(0.05, 0.0).facts is not None
+    assert reaching(0.1, 0.5).facts is None
+    assert reaching(0.1, 0.5).why() == "more of the ranked pairs are needed"
+    facts = reaching(0.1, 0.5).run(lambda output: {"parts": len(list(output.glob("part")))}, resume=True)
+    assert facts["parts"] == 1
+    reaching(0.2, 0.0).run(lambda _: {}, resume=True)
+    assert reaching(0.2, 0.5).facts is not None  # what was reached before stays reached

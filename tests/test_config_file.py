@@ -4,6 +4,7 @@ import pytest
 
 from codeblock.config import Config
 from codeblock.config_file import dump_config, load_config
+from codeblock.config_pairs import PairsSource
 from codeblock.errors import CodeBlockError
 
 
@@ -43,12 +44,53 @@ def test_a_dumped_config_loads_to_the_same(tmp_path):
         ("pairs=5", r"pairs: .*found 5"),
         ("evaluate.samples=4", r"evaluate.samples=4 needs evaluate.temperature above 0"),
         ("arms={}", r"name at least one arm"),
+        ("pairs.path=[{path: a, colums: {}}]", r"pairs.path.0.colums: unknown key; did you mean pairs.path.0.columns\?"),
+        ("pairs.path=[a, {path: b, splt: x}]", r"pairs.path.1.splt: unknown key; did you mean pairs.path.1.split\?"),
+        ("pairs.path=[{name: a}]", r"pairs.path.0.path: field required"),
+        ("pairs.path=[a, 5]", r"pairs.path: entry 1 is 5; a path or a mapping with a path is expected"),
+        ("pairs.path=[]", r"pairs.path: list should have at least 1 item"),
+        ("pairs.path=5", r"pairs.path: input should be a valid string \(found 5\)"),
+        ("pairs.path=[{path: a, name: x}, {path: b, name: x}]", r"pairs.path: two data sets are named 'x'; give each"),
+        ("pairs.columns={instrction: x}", r"pairs.columns: instrction: unknown key; did you mean instruction\?"),
+        ("pairs.columns={a: x}", r"a: unknown key; there are instruction, input, response, messages, quality"),
+        ("pairs.path=[{path: a, columns: {respons: x}}]", r"pairs.path.0.columns: respons: .* did you mean response\?"),
         ("train.steps", r"write section.key=value"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_the_key(override, says):
     with pytest.raises(CodeBlockError, match=says) as error:
         load_config(None, [override])
+    assert "\n" not in str(error.value)
+
+
+def test_data_sets_are_listed_and_one_of_them_is_overridden(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("pairs: {path: [a.jsonl, {path: b.json, columns: {response: code}}]}\n")
+    config = load_config(path, ["pairs.path.1.path=c.json", "pairs.path.1.columns.instruction=task"])
+    assert config.pairs.path == [
+        PairsSource(path="a.jsonl"),
+        PairsSource(path="c.json", columns={"response": "code", "instruction": "task"}),
+    ]
+    path.write_text(dump_config(config))
+    assert load_config(path) == config
+    assert load_config(None, ["pairs.path=[a.jsonl,b.jsonl]"]).pairs.path == [
+        PairsSource(path="a.jsonl"),
+        PairsSource(path="b.jsonl"),
+    ]
+    assert load_config(None, ["pairs.path={path: a.jsonl}"]).pairs.path == [PairsSource(path="a.jsonl")]
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("pairs.path.2.path=c", "2 is no entry of this list; its entries are 0 to 1"),
+        ("pairs.path.x=c", "x is no entry of this list; its entries are 0 to 1"),
+        ("pairs.path.0.name=c", "pairs.path.0 is a value, not a section"),
+    ],
+)
+def test_an_entry_that_is_not_there_is_named(override, says):
+    with pytest.raises(CodeBlockError, match=says) as error:
+        load_config(None, ["pairs.path=[a, {path: b}]", override])
     assert "\n" not in str(error.value)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from codeblock.cli import main
+from codeblock.config_file import load_config
 from codeblock.plan import make_plan
 from codeblock.schema import TokenClass
 from codeblock.select import strategies
@@ -57,7 +58,7 @@ storage: {home}/runs
 pairs: {{path: {home}/pairs.jsonl}}
 filter: {{near_duplicates: null}}
 model: {{path: {small_model}, max_length: 256}}
-select: {{token_budget: 0.2, nl_share: 0.1}}
+select: {{token_budget: 0.2, subset_ratio: 1.0, nl_share: 0.1}}
 arms: {{base: {{}}, full: {{strategy: full}}, codeblock: {{strategy: codeblock}}}}
 train: {{steps: 2, batch_pairs: 4, dev_pairs: 4, dev_every: 1}}
 evaluate: {{benchmarks: {{tiny: {home}/tasks.jsonl}}, max_new_tokens: 8}}
@@ -78,8 +79,6 @@ def markers(home: Path) -> dict[str, float]:
 
 
 def plan_of(home: Path, *overrides: str):
-    from codeblock.config_file import load_config
-
     config = load_config(home / "config.yaml", overrides)
     return make_plan(config, config.storage / "cache")
 
@@ -155,7 +154,7 @@ def test_a_change_of_the_budget_touches_selection_and_training_of_budgeted_arms_
 def test_near_duplicates_are_filtered_and_counted_and_rare_pairs_come_first(finished, capsys):
     overrides = [
         "filter.near_duplicates=0.25",
-        "filter.long_tail=true",
+        "rank.by=[long_tail]",
         "select.subset_ratio=0.5",
         "arms={full: {strategy: full}}",
     ]
@@ -165,10 +164,10 @@ def test_near_duplicates_are_filtered_and_counted_and_rare_pairs_come_first(fini
     lost = plan.filtered.facts["reasons"]["near_duplicate"]
     assert f"{40 - lost} kept + 3 rejected + {lost + 2} filtered" in printed
     assert f"near_duplicate {lost}" in printed
-    rarity = {row["id"]: row["long_tail"] for row in iter_rows(plan.long_tail.directory)}
+    rarity = {row["id"]: row["signals"][0] for row in iter_rows(plan.ranked.directory)}
     assert len(rarity) == 40 - lost
     split = {row["id"]: row["split"] for row in iter_rows(plan.arms[0].selected.directory)}
-    kept = [rarity[id_] for id_, name in split.items() if name == "train"]
+    kept = [rarity[id_] for id_ in split]
     left = [rarity[id_] for id_ in rarity if id_ not in split]
     assert min(kept) >= max(left)
 
@@ -182,6 +181,49 @@ def test_pairs_are_decontaminated_of_every_benchmark_but_the_embedded_one(settin
 
 def evaluations(plan):
     return [step.key for arm in plan.arms for step in arm.evaluated.values()]
+
+
+def test_joined_data_sets_are_counted_apart_and_their_duplicates_are_found(setting, ray_cluster, tmp_path, capsys):
+    rows = [json.dumps({"task": f"Add {n} to each value.", "code": response(n)}) + "\n" for n in (1, 2, 50)]
+    (tmp_path / "more.jsonl").write_text("".join(rows))
+    more = f"{{path: {tmp_path}/more.jsonl, columns: {{instruction: task, response: code}}}}"
+    joined = f"pairs.path=[{setting}/pairs.jsonl, {more}]"
+    assert call("prepare", setting / "config.yaml", joined, "filter.near_duplicates=0.99") == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "rows: 48 read" in printed
+    assert "data sets: pairs 40 kept of 45, more 1 kept of 3" in printed
+    plan = make_plan(load_config(setting / "config.yaml", [joined, "filter.near_duplicates=0.99"]), setting / "runs" / "cache")
+    facts = {step.stage: step.facts["datasets"] for step in (plan.pairs, plan.filtered, plan.prepared)}
+    assert facts == {
+        "pairs": {"pairs": {"kept": 41, "read": 45}, "more": {"kept": 1, "read": 3}},
+        "filtered": {"pairs": 41, "more": 1},
+        "prepared": {"pairs": 40, "more": 1},
+    }
+    (last,) = [row for row in iter_rows(plan.prepared.directory) if row["dataset"] == "more"]
+    assert (last["source"], last["response"]) == ("more/more.jsonl:3", response(50))
+
+
+def test_the_step_of_the_pairs_knows_every_data_set_and_their_order(setting, tmp_path):
+    (tmp_path / "more.jsonl").write_text('{"instruction": "Add.", "output": "x = 1"}\n')
+
+    def key(*paths):
+        return make_plan(load_config(setting / "config.yaml", [f"pairs.path=[{', '.join(paths)}]"]), tmp_path).pairs.key
+
+    one, other = f"{setting}/pairs.jsonl", f"{tmp_path}/more.jsonl"
+    keys = {key(one), key(one, other), key(other, one), key(one, "tiny"), key(f"{{path: {one}, columns: {{input: x}}}}")}
+    assert len(keys) == 5
+    before = key(one, other)
+    (tmp_path / "more.jsonl").write_text('{"instruction": "Add.", "output": "x = 2"}\n')
+    assert key(one, other) != before
+
+
+def test_the_embedded_pairs_are_one_data_set_among_others(setting, tmp_path):
+    paths = f"pairs.path=[{{path: tiny, name: mine}}, {setting}/pairs.jsonl]"
+    plan = make_plan(load_config(setting / "config.yaml", [paths]), tmp_path)
+    plan.tiny.directory.mkdir(parents=True)
+    (plan.tiny.directory / "pairs.jsonl").write_text("")  # what the step writes
+    read = [(each.name, [file.path for file in each.files]) for each in plan.data_sets]
+    assert read == [("mine", [str(plan.tiny.directory / "pairs.jsonl")]), ("pairs", [str(setting / "pairs.jsonl")])]
 
 
 def test_how_answers_are_made_names_an_evaluation_and_how_it_is_carried_out_does_not(setting):
@@ -218,15 +260,17 @@ def test_the_seed_names_an_evaluation_only_where_answers_are_sampled(setting):
 def test_filters_that_are_off_have_no_step(setting):
     off = ["filter.near_duplicates=null", "filter.decontaminate=false"]
     plan, rated = plan_of(setting, *off), plan_of(setting, *off, "filter.rating={url: 'http://x', model: m}")
-    assert [step.stage for step in plan.steps()][:3] == ["pairs", "prepared", "scored"]
-    assert [step.stage for step in rated.steps()][:4] == ["pairs", "filtered", "prepared", "scored"]
+    assert [step.stage for step in plan.steps()][:5] == ["pairs", "prepared", "ranked", "kept", "scored"]
+    assert [step.stage for step in rated.steps()][:4] == ["pairs", "filtered", "prepared", "ranked"]
     assert rated.pairs.key == plan.pairs.key
     moved = plan_of(setting, *off, "filter.rating={url: 'http://y', model: m, concurrency: 3}")
     assert moved.filtered.key == rated.filtered.key
-    rare = plan_of(setting, *off, "filter.long_tail=true")
-    assert [step.stage for step in rare.steps()][:5] == ["pairs", "prepared", "scored", "embedded", "long_tail"]
-    assert rare.scored.key == plan.scored.key
-    assert rare.arms[1].selected.key != plan.arms[1].selected.key
+    embedded = plan_of(setting, *off, "rank.by=[long_tail]", "rank.embedding=model")
+    assert [step.stage for step in embedded.steps()][:4] == ["pairs", "prepared", "embedded", "ranked"]
+    by_loss = plan_of(setting, *off, "rank.by=[loss_tails]")
+    assert [step.label for step in by_loss.steps()][:5] == ["pairs", "prepare", "score[pool]", "rank", "keep"]
+    assert by_loss.prepared.key == plan.prepared.key
+    assert by_loss.arms[1].selected.key != plan.arms[1].selected.key
 
 
 @pytest.mark.slow

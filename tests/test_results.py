@@ -2,10 +2,12 @@
 
 import pytest
 
+from codeblock.arms import ArmPlan
+from codeblock.config import SelectConfig
 from codeblock.errors import CodeBlockError
 from codeblock.evaluate.metrics import pass_at_k_interval
 from codeblock.evaluate.result import GradeResult, VerdictRow
-from codeblock.results import Comparison, pass_rates
+from codeblock.results import ArmResult, Comparison, pass_rates, picked_by_arm
 from codeblock.sandbox.box import Verdict
 
 
@@ -43,3 +45,23 @@ def test_rates_are_told_for_as_many_samples_as_each_task_has():
     ]
     rates = pass_rates(GradeResult("tiny", rows, ["t/0", "t/1"], [], {}, [], 1.0).facts())
     assert rates == {k: pytest.approx((rate, *pass_at_k_interval([(10, 1), (10, 0)], k))) for k, rate in ((1, 0.05), (10, 0.5))}
+
+
+def arm_of(name, seed=0, picked=None):
+    plan = ArmPlan(name, seed, f"{name} {seed}", None if name == "base" else name, SelectConfig(), [], {})
+    return ArmResult(plan, picked and {"picked": picked})
+
+
+PICKED = {"header": {"pool": 2, "selected": 1}}
+
+
+def test_the_terminal_shows_what_ranked_items_were_picked_and_the_report_every_arm():
+    names = ["full", "core_code", "random_items", "codeblock", "random_tokens"]
+    arms = [arm_of("base"), *(arm_of(name, picked=PICKED) for name in names)]
+    assert picked_by_arm(arms) == dict.fromkeys(names, PICKED)
+    assert picked_by_arm(arms, whole_items=True) == {"random_items": PICKED, "codeblock": PICKED}
+
+
+def test_what_was_picked_adds_up_over_the_seeds_of_an_arm():
+    arms = [arm_of("codeblock", seed, PICKED) for seed in range(3)]
+    assert picked_by_arm(arms) == {"codeblock": {"header": {"pool": 6, "selected": 3}}}

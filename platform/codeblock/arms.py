@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from codeblock.cache import Step
-from codeblock.config import SelectConfig, TrainConfig
+from codeblock.config import Config, SelectConfig, TrainConfig
 from codeblock.errors import CodeBlockError
 from codeblock.select import get_strategy
+from codeblock.select.strategies import shares_of
+from codeblock.shares import Shares
 
 if TYPE_CHECKING:
     from codeblock.plan import Plan
@@ -58,22 +60,20 @@ class Round:
 
 @dataclass(frozen=True)
 class ArmPlan:
-    """The steps of one arm; the untrained arm has no rounds."""
+    """The steps of one arm with one seed; the untrained arm has no rounds."""
 
+    arm: str
+    """Its name in the config."""
+    seed: int
+    """Of its selection, training and sampling."""
     name: str
+    """What it is called: the arm, with its seed where there are several."""
     strategy: str | None
     settings: SelectConfig
     rounds: list[Round]
     evaluated: dict[str, Step]
     reference_nll: dict[str, Step] = field(default_factory=dict)
     """By benchmark; empty where the config does not ask for it."""
-    arm: str = ""
-    """The config's name of the arm, which several seeds share."""
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not self.arm:
-            object.__setattr__(self, "arm", self.name)
 
     @property
     def selected(self) -> Step | None:
@@ -93,7 +93,12 @@ class ArmPlan:
         return [*steps, *self.evaluated.values(), *self.reference_nll.values()]
 
 
-def plan_rounds(plan: Plan, arm: str, step: Callable[..., Step], model_at: Callable[[str], Model]) -> list[Round]:
+def arm_name(config: Config, arm: str, seed: int) -> str:
+    """What an arm with a seed is called."""
+    return f"{arm} seed {seed}" if len(config.seeds_of(arm)) > 1 else arm
+
+
+def plan_rounds(plan: Plan, arm: str, seed: int, step: Callable[..., Step], model_at: Callable[[str], Model]) -> list[Round]:
     """The rounds of an arm. `step` makes a step of a stage, a label and an identity; `model_at` finds a model by its path.
 
     Raises CodeBlockError where the strategy is not known or needs a second model that there is not.
@@ -105,27 +110,32 @@ def plan_rounds(plan: Plan, arm: str, step: Callable[..., Step], model_at: Calla
     rule = get_strategy(strategy)
     if rule.rounds > 1 and config.train.mode == "lora":
         raise CodeBlockError(f"arms.{arm}: {strategy} goes on training its model, which train.mode=lora cannot; use full")
-    second = _second_model(plan, arm, model_at) if rule.needs else None
+    second = _second_model(plan, arm, seed, model_at) if rule.needs else None
     settings, train = config.settings_of(arm), _train_of_a_round(config.train, rule.rounds)
-    fields = sorted({"subset_ratio", "supervise_eos", "background_weight", *rule.uses})
+    fields = sorted({"supervise_eos", "background_weight", *rule.uses})
+    shares = _asked(shares_of(rule, settings), rule.budgeted)
+    name = arm_name(config, arm, seed)
     rounds: list[Round] = []
     start = plan.model
     for number in range(rule.rounds):
-        label = arm if rule.rounds == 1 else f"{arm} {number + 1}/{rule.rounds}"
+        label = name if rule.rounds == 1 else f"{name} {number + 1}/{rule.rounds}"
         extra: dict[str, ExtraColumn] = {}
         for column in sorted(rule.needs):
             assert second is not None
-            identity = {"prepared": plan.prepared.key, "model": second.fingerprint, "dtype": config.score.dtype}
-            extra[column] = ExtraColumn(step("scored", f"score[{column}, {label}]", column=column, **identity), second)
+            identity = {"kept": plan.kept.key, "model": second.fingerprint, "dtype": config.score.dtype}
+            scoring = step("scored", f"score[{column}, {label}]", column=column, extent=plan.extent, **identity)
+            extra[column] = ExtraColumn(scoring, second)
         selected = step(
             "selected",
             f"select[{label}]",
             scored=plan.scored.key,
             strategy=strategy,
-            seed=config.seed,
+            split_seed=config.seed,
             dev_pairs=config.train.dev_pairs,
+            dev_among=config.select.shares.subset_ratio if config.train.dev_pairs else None,
+            shares=shares,
+            **({"seed": seed} if rule.seeded else {}),
             **{column: needed.step.key for column, needed in extra.items()},
-            **({"long_tail": plan.long_tail.key} if plan.long_tail else {}),
             **({"share": [number, rule.rounds]} if rule.rounds > 1 else {}),
             **{field: getattr(settings, field) for field in fields},
         )
@@ -134,7 +144,7 @@ def plan_rounds(plan: Plan, arm: str, step: Callable[..., Step], model_at: Calla
             f"train[{label}]",
             selected=selected.key,
             model=start.fingerprint,
-            seed=config.seed,
+            seed=seed,
             **train.identity(),
         )
         rounds.append(Round(extra, selected, trained, start, train, (number, rule.rounds)))
@@ -149,14 +159,20 @@ def _train_of_a_round(train: TrainConfig, rounds: int) -> TrainConfig:
     return train.model_copy(update={"steps": -(-train.steps // rounds)})
 
 
-def _second_model(plan: Plan, arm: str, model_at: Callable[[str], Model]) -> Model:
-    """The model of `score.second_model`: one of its own, or the one that an earlier arm trains."""
+def _asked(shares: Shares, budgeted: bool) -> dict[str, float]:
+    """What of the shares decides a selection; without a budget only which pairs are kept."""
+    kept = {"subset_pairs" if shares.of_pairs else "subset_tokens": shares.subset_ratio}
+    return {**kept, **({"token_budget": shares.token_budget} if budgeted else {})}
+
+
+def _second_model(plan: Plan, arm: str, seed: int, model_at: Callable[[str], Model]) -> Model:
+    """The model of `score.second_model`: one of its own, or the one that an earlier arm trains with the same seed."""
     path = plan.config.score.second_model
     if path is None:
         raise CodeBlockError(f"arms.{arm}: its strategy compares two models; set score.second_model (a path, or arm:NAME)")
     if not path.startswith("arm:"):
         return model_at(path)
-    trained = {each.name: each.trained for each in plan.arms if each.trained is not None}
+    trained = {each.arm: each.trained for each in plan.arms if each.trained is not None and each.seed == seed}
     step = trained.get(path.removeprefix("arm:"))
     if step is None:
         there = ", ".join(trained) or "none"

@@ -29,6 +29,9 @@ class Step:
     label: str
     identity: dict[str, Any]
     cache: Path
+    extent: tuple[float, ...] = ()
+    """How far into the ranked pool the output has to reach, where it grows: not part of the identity, for more of the same
+    rows does not change those that are there."""
 
     @property
     def key(self) -> str:
@@ -43,9 +46,13 @@ class Step:
 
     @property
     def facts(self) -> dict[str, Any] | None:
-        """What the finished step reported, or None where it has not finished."""
+        """What the finished step reported, or None where it has not finished, or does not reach far enough."""
         marker = completed(self.directory)
-        return None if marker is None else dict(marker["facts"])
+        return None if marker is None or not self._reached(marker) else dict(marker["facts"])
+
+    def _reached(self, marker: dict[str, Any]) -> bool:
+        there = marker.get("extent", [])
+        return len(there) == len(self.extent) and all(a >= b for a, b in zip(there, self.extent, strict=True))
 
     def run(self, work: Callable[[Path], dict[str, Any]], *, resume: bool = False) -> dict[str, Any]:
         """The facts of this step, computed by `work(directory)` unless they are there.
@@ -62,11 +69,15 @@ class Step:
         facts = work(self.directory)
         facts["wall_seconds"] = round(time.perf_counter() - started, 2)
         facts["driver_peak_mb"] = round(process_peak_mb(), 1)
-        mark_complete(self.directory, {"identity": self.identity, "facts": facts})
+        before = completed(self.directory) or {}
+        extent = [max(pair) for pair in zip(self.extent, before.get("extent", self.extent), strict=True)]
+        mark_complete(self.directory, {"identity": self.identity, "facts": facts, "extent": extent})
         return facts
 
     def why(self) -> str:
         """Why this step would run: what differs from the most recent result of its stage."""
+        if completed(self.directory) is not None:
+            return "more of the ranked pairs are needed"
         others = [path.parent for path in self.cache.glob(f"{self.stage}-*/{MARKER}")]
         if not others:
             return "partly done" if self.directory.exists() else "no result yet"

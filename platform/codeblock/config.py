@@ -10,55 +10,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-TINY = "tiny"
-"""Where a path of pairs, model or benchmark is asked for: the embedded default of `codeblock.tiny`."""
-
-
-def execution(default: Any, **constraints: Any) -> Any:
-    """A field that decides how a run is carried out, not what it produces."""
-    return Field(default, json_schema_extra={"execution": True}, **constraints)
-
-
-class Section(BaseModel):
-    """Base of all sections: unknown keys are errors, values are fixed after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=())
-
-    def identity(self) -> dict[str, Any]:
-        """The fields that decide what a stage produces."""
-        fields = type(self).model_fields
-        return {
-            name: value
-            for name, value in self.model_dump(mode="json").items()
-            if not (isinstance(extra := fields[name].json_schema_extra, dict) and extra.get("execution"))
-        }
-
+from codeblock.config_pairs import PairsConfig
+from codeblock.config_section import TINY as TINY
+from codeblock.config_section import Section as Section
+from codeblock.config_section import execution as execution
+from codeblock.shares import Shares
 
 Scope = Literal["response", "dataset", "response_carry"]
 Share = Annotated[float, Field(gt=0, le=1)]
-
-
-class PairsConfig(Section):
-    """Where the instruction-response pairs come from."""
-
-    path: str = TINY
-    """`tiny`, a file, a directory, a glob, any fsspec URI, or the name of a Hugging Face dataset."""
-    split: str = "train"
-    """Split of a Hugging Face dataset."""
-    revision: str | None = None
-    """Revision of a Hugging Face dataset."""
-    columns: dict[str, str] = {}
-    """What the columns are called here: keys `instruction`, `input`, `response`, `messages`, `quality`; values are names
-    of columns in the data. Empty: the shape of each row is recognised."""
-    system: str | None = None
-    """System message put before every pair that has none."""
-    limit: int | None = Field(None, ge=1)
-    """Read at most this many rows."""
-    max_response_bytes: int = Field(1_000_000, ge=1)
-    """A longer response is rejected (bytes of UTF-8)."""
-
 
 RATING_PROMPT = """Rate the quality of the answer to a programming request on a scale from 0 to 5.
 0: wrong, empty or off topic. 1: hardly usable. 2: serious faults. 3: some faults. 4: good. 5: correct, complete and clear.
@@ -118,9 +79,6 @@ class FilterConfig(Section):
     """Filter pairs of a lower quality, on the scale of the data (0 to 5 with `rating`); pairs without one stay."""
     rating: RatingConfig | None = None
     """Rate pairs without a quality. Empty: off."""
-    long_tail: bool = False
-    """Rank pairs of equal quality by rarity in the reference model's embeddings, so that `select.subset_ratio` keeps the rare
-    ones. Needs `pip install "codeblock[longtail]"`."""
 
     @property
     def takes_rows(self) -> bool:
@@ -168,25 +126,62 @@ class ScoreConfig(Section):
     """Padded tokens of one forward pass."""
 
 
+class RankConfig(Section):
+    """Which pairs come first, where `select` keeps a share of them. METHOD: stage 1, rank and keep."""
+
+    by: list[str] = ["quality", "parses", "answers", "long_tail"]
+    """Rankers, the most important one first: each but the last in steps 0 to 5, the last by its value. A pair of which one
+    knows nothing is in the middle for it. `quality`, `parses`, `answers`, `runs_examples`, `near_duplicate`, `length`,
+    `long_tail`, `loss_tails` (the whole pool is scored first), `random`."""
+    combine: Literal["lexicographic", "mean"] = "lexicographic"
+    """Make one ranking by the first ranker, equals by the second, and so on; or by the mean of the places in all of them."""
+    embedding: Literal["words", "layers", "model"] = "words"
+    """In what space `long_tail` and `near_duplicate` measure: hashed n-grams of words (no model), the reference's first layers
+    on the prompt, or the whole reference on the whole pair, which costs as much as scoring the pool."""
+
+    @field_validator("by")
+    @classmethod
+    def _some_once(cls, by: list[str]) -> list[str]:
+        if not by or len(set(by)) < len(by):
+            raise ValueError("name at least one ranker, and none twice; `random` is a lottery")
+        return by
+
+
 class SelectConfig(Section):
     """Which tokens get a loss. METHOD: stages 1 (rank and keep), 3 (utility) and 4 (structure, rerank, budget)."""
 
-    subset_ratio: Share = 1.0
-    """Share of the pool's pairs that is kept, best quality first."""
-    token_budget: Share = 0.019
-    """Share of the pool's response tokens that is supervised."""
+    token_budget: Share | None = None
+    """Share of the pool's response tokens that is supervised. Empty: 0.019, or what follows from the next two."""
+    inside_share: Share | None = None
+    """Share that is supervised inside the kept pairs. Empty: 0.57, or what follows from the other two."""
+    subset_ratio: Share | None = None
+    """Share of the pool's pairs that is kept, best first (section `rank`). Empty: as many of the best as hold
+    `token_budget / inside_share` of the pool's response tokens."""
     scope: Scope = "dataset"
     """Where the budget is spent: the same share in each response, one ranking of all, or with slack carried on."""
     gce_q: float = Field(0.7, ge=0, le=1)
     """Exponent of the generalized cross-entropy; 0 is cross-entropy."""
-    aggregate: Literal["mean", "sum"] = "mean"
-    """How an item's utility is made of the losses of its core logic tokens."""
+    aggregate: Literal["mean", "sum", "shrunk"] = "mean"
+    """How an item's utility is made of the losses of its n core logic tokens: their mean, their sum, or the mean times
+    n / (n + `shrink_tokens`), for a mean of few tokens is extreme."""
+    shrink_tokens: float = Field(8.0, ge=0)
+    """Core logic tokens at which `aggregate=shrunk` halves the mean."""
+    noise_quantile: float | None = Field(None, gt=0, lt=1)
+    """A core logic token whose nll lies above this quantile of the kept pairs' core tokens counts as 0: what no model can
+    guess (arbitrary names, faults) is no lesson. Empty: off."""
     reach_weight: float = Field(0.25, ge=0)
     """Weight of data-flow reach in the rerank."""
     bridge_weight: float = Field(0.25, ge=0)
     """Weight of data-flow bridge in the rerank."""
-    gate: Literal["hard", "sigmoid", "none"] = "hard"
-    """Whether structure may lift items of low utility: only from the median on, smoothly, or always."""
+    gate: Literal["hard", "product", "none"] = "hard"
+    """Which items structure may lift: those of at least the median utility of their response (`hard`), each in proportion to
+    its utility, so that what the model has mastered stays where it is (`product`), or all."""
+    shrink_items: float = Field(0.0, ge=0)
+    """Reach and bridge of a response with n items count (n - 1) / (n - 1 + this): they are extreme where n is small."""
+    def_use_chains: bool = False
+    """An item brings the items that define what it uses: they rank just before it, within the budget."""
+    word_rank: Literal["gce", "specific"] = "gce"
+    """Natural-language words by their mean GCE, or by that times how few of the kept pairs have the word, openers left out."""
     normalise: Literal["none", "minmax", "rank"] = "none"
     """Normalisation of utility, reach and bridge inside a response; none: utilities of different responses stay comparable."""
     nl_share: float = Field(0.1, ge=0, le=1)
@@ -195,8 +190,20 @@ class SelectConfig(Section):
     """Weight of the attention to the prompt in the strategy `sstoken`."""
     supervise_eos: bool = True
     """Supervise the stop token of every pair with a supervised token; it counts in the budget."""
+    rank_stop: bool = False
+    """Rank the stop token like any other, as a unit of its own, where the strategy has a budget; else each pair has it."""
     background_weight: float = Field(0.0, ge=0, le=1)
     """Weight of the response tokens that were not selected."""
+
+    @model_validator(mode="after")
+    def _shares_agree(self) -> SelectConfig:
+        _ = self.shares
+        return self
+
+    @property
+    def shares(self) -> Shares:
+        """The three shares, those that follow included."""
+        return Shares.of(self.token_budget, self.inside_share, self.subset_ratio)
 
 
 class ArmConfig(Section):
@@ -206,6 +213,8 @@ class ArmConfig(Section):
     """Name of a selection strategy; empty: the model as it is, without training."""
     select: dict[str, Any] = {}
     """Fields of the section `select` that differ in this arm."""
+    generate: bool = True
+    """Answer the benchmarks and grade the answers; false: this arm is told apart by its reference nll alone."""
 
 
 class LoraConfig(Section):
@@ -234,6 +243,9 @@ class TrainConfig(Section):
     """Passes over the arm's own pairs. Set this or `steps`."""
     batch_pairs: int = Field(32, ge=1)
     """Pairs in one optimiser step, over all workers and accumulation steps."""
+    batch_supervised_tokens: int | None = Field(None, ge=1)
+    """Supervised tokens in one optimiser step, in place of `batch_pairs`: arms with thin masks then get as much signal a step
+    as those with full ones. The pair that reaches the number is the last of its step."""
     learning_rate: float = Field(2e-4, gt=0)
     """Peak learning rate."""
     warmup_share: float = Field(0.1, ge=0, le=1)
@@ -350,11 +362,14 @@ class Config(Section):
     """Directory of caches, reports and MLflow's database; on a cluster, one that all nodes share."""
     seed: int = 0
     """Seeds every random choice."""
+    seeds: list[int] = []
+    """Seeds of selection, training and sampling, each an arm of its own; data and scores are shared. Empty: `seed` alone."""
     pairs: PairsConfig = PairsConfig()
     filter: FilterConfig = FilterConfig()
     model: ModelConfig = ModelConfig()
     prepare: PrepareConfig = PrepareConfig()
     score: ScoreConfig = ScoreConfig()
+    rank: RankConfig = RankConfig()
     select: SelectConfig = SelectConfig()
     arms: dict[str, ArmConfig] = {
         "base": ArmConfig(),
@@ -367,12 +382,23 @@ class Config(Section):
     cluster: ClusterConfig = ClusterConfig()
     track: TrackConfig = TrackConfig()
 
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_differ(cls, seeds: list[int]) -> list[int]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError(f"seeds={seeds}: a seed stands there twice")
+        return seeds
+
     @field_validator("arms")
     @classmethod
     def _some_arm(cls, arms: dict[str, ArmConfig]) -> dict[str, ArmConfig]:
         if not arms:
             raise ValueError("name at least one arm")
         return arms
+
+    def seeds_of(self, arm: str) -> list[int]:
+        """The seeds that an arm runs with; an arm without training has one."""
+        return (self.seeds or [self.seed]) if self.arms[arm].strategy else [self.seed]
 
     def settings_of(self, arm: str) -> SelectConfig:
         """The section `select` as one arm sees it."""

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from codeblock.config import Config, SelectConfig
+from codeblock.config_pairs import ONE, SEVERAL, PairsConfig, PairsSource
 from codeblock.errors import CodeBlockError
 
 
@@ -72,22 +73,34 @@ def _apply(values: dict[str, Any], override: str) -> None:
     if not equals or not key:
         raise CodeBlockError(f"override {override!r}: write section.key=value, such as train.steps=200")
     *path, last = key.split(".")
-    place = values
+    place: Any = values
     for depth, name in enumerate(path):
-        place = place.setdefault(name, {})
-        if not isinstance(place, dict):
+        at = _entry(place, name, override)
+        place = place.setdefault(at, {}) if isinstance(place, dict) else place[at]
+        if not isinstance(place, dict | list):
             raise CodeBlockError(f"override {override!r}: {'.'.join(path[: depth + 1])} is a value, not a section")
     try:
-        place[last] = yaml.safe_load(text)
+        place[_entry(place, last, override)] = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise CodeBlockError(f"override {override!r}: the value is not valid YAML") from error
 
 
+def _entry(place: dict[str, Any] | list[Any], name: str, override: str) -> Any:
+    """The key in a section, or the number of an entry of a list (`pairs.path.0`)."""
+    if isinstance(place, dict):
+        return name
+    if name.isdecimal() and int(name) < len(place):
+        return int(name)
+    raise CodeBlockError(f"override {override!r}: {name} is no entry of this list; its entries are 0 to {len(place) - 1}")
+
+
 def _explain(error: Any, path: Path | None) -> str:
-    key = ".".join(str(part) for part in error["loc"])
+    loc = [part for part in error["loc"] if part not in (ONE, SEVERAL)]
+    key = ".".join(str(part) for part in loc)
     where = f"config {path}: " if path else "config: "
     if error["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(key, list(_keys(Config)), n=1, cutoff=0.5)
+        entry = next((str(part) for part in loc if isinstance(part, int)), "0")
+        near = difflib.get_close_matches(key, list(_keys(Config, entry=entry)), n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else "see configs/ for examples"
         return f"{where}{key}: unknown key; {hint}"
     message = error["msg"].removeprefix("Value error, ")
@@ -96,12 +109,15 @@ def _explain(error: Any, path: Path | None) -> str:
     return f"{where}{key}: {message[0].lower()}{message[1:]} (found {error['input']!r:.60})"
 
 
-def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+def _keys(model: type[BaseModel], prefix: str = "", entry: str = "0") -> Iterator[str]:
+    """All keys; `entry` stands for the number of a data set in a list."""
     for name in model.model_fields:
         yield prefix + name
         inner = _model_of(model, name)
         if inner:
-            yield from _keys(inner, f"{prefix}{name}.")
+            yield from _keys(inner, f"{prefix}{name}.", entry)
+        if model is PairsConfig and name == "path":
+            yield from _keys(PairsSource, f"{prefix}{name}.{entry}.")
         if name == "arms":
             for arm in Config().arms:
                 yield f"arms.{arm}.strategy"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,9 @@ from codeblock.prepare.render import Renderer
 from codeblock.report.fate import Bid, Cut, Status, ranked_fate, unranked_fate
 from codeblock.report.index import ArmTally, write_pages
 from codeblock.report.sample import ArmView, Fate, Sample, items_from_row, sample_from_row, selected
-from codeblock.select.pair import COLUMNS, ScoredPair, iter_pairs
-from codeblock.select.selection import units_of
-from codeblock.select.split import Split, split_pairs
+from codeblock.select.pair import COLUMNS, Pool, ScoredPair, iter_pairs
+from codeblock.select.selection import settle, units_of
+from codeblock.select.split import Split
 from codeblock.select.strategies import Strategy, get_strategy
 from codeblock.select.utility import MIN_CORE_TOKENS, item_utility, normalise
 from codeblock.tables import parts, read_part
@@ -49,7 +49,13 @@ class _Arm:
 
     @property
     def settings(self) -> SelectConfig:
-        return self.plan.settings
+        """As the selection took them. Pages rank items; how specific words are needs a pass over all pairs, and is left out."""
+        return settle(self.plan.settings, self.strategy).model_copy(update={"word_rank": "gce"})
+
+    @property
+    def pool(self) -> Pool:
+        """What the selection knew of all kept pairs."""
+        return Pool(self.facts["kept_pairs"], self.facts["noise_nll"])
 
     @property
     def ranked(self) -> bool:
@@ -61,9 +67,10 @@ class _Arm:
         """Core tokens below which the utility, where the strategy ranks by it, is 0."""
         return MIN_CORE_TOKENS if "aggregate" in self.strategy.uses else 0
 
-    def one_ranking(self, split: str) -> bool:
-        """Whether the budget was spent over all pairs of a split together; held-out pairs always are."""
-        return split == "dev" or self.settings.scope == "dataset"
+    @property
+    def one_ranking(self) -> bool:
+        """Whether the budget was spent over all pairs together."""
+        return self.settings.scope == "dataset"
 
 
 def write_samples(
@@ -115,19 +122,12 @@ def _arm(plan: Plan, arm: ArmPlan, ids: Collection[str]) -> _Arm:
     assert arm.selected is not None
     assert arm.strategy is not None
     facts = arm.selected.facts or {}
-    settings, config = arm.settings, plan.config
     made = _Arm(
         plan=arm,
         strategy=get_strategy(arm.strategy),
-        seed=config.seed,
+        seed=arm.seed,
         facts=facts,
-        split=split_pairs(
-            plan.scored.directory,
-            settings.subset_ratio,
-            config.train.dev_pairs,
-            config.seed,
-            plan.long_tail.directory if plan.long_tail else None,
-        ),
+        split=plan.selection(arm).split(),
         weights={},
         tally=ArmTally(arm.name, arm.strategy, facts["supervised_share"], facts["asked_share"]),
         lowest={},
@@ -154,7 +154,7 @@ def _tally(plan: Plan, arms: list[_Arm], tallied: frozenset[str]) -> None:
         arm.tally.largest_utility = 1.0 / arm.settings.gce_q if arm.settings.gce_q else 5.0
     needed = tallied.union(*(arm.weights for arm in arms if arm.ranked))
     for path in parts(plan.scored.directory):
-        table = read_part(path, [*COLUMNS, "item_kind"])
+        table = read_part(path, [*COLUMNS, "edges", "item_kind"])
         table = table.filter(pc.is_in(table["id"], pa.array(list(needed), pa.string())))
         for pair, kinds in zip(iter_pairs(table), table["item_kind"].to_pylist(), strict=True):
             for arm in arms:
@@ -171,7 +171,7 @@ def _count(arm: _Arm, pair: ScoredPair, kinds: list[str], tallied: bool) -> None
         return
     kept = supervised > 0
     utility, priority = _figures(pair, arm)
-    if kept.any() and arm.one_ranking(split):
+    if kept.any() and arm.one_ranking:
         arm.lowest[split] = min(arm.lowest.get(split, np.inf), float(priority[kept].min()))
     if tallied and utility.size:
         reach, bridge = (
@@ -190,11 +190,12 @@ def _item_tokens(pair: ScoredPair, weight: NDArray[np.float32]) -> tuple[NDArray
 
 def _figures(pair: ScoredPair, arm: _Arm) -> tuple[Floats, Floats]:
     """Utility and priority of each item, [I]; the priority is 0 where the strategy never takes the item."""
+    pair = replace(pair, pool=arm.pool)
     units = units_of(pair, arm.strategy, arm.settings, arm.seed)
     offered = (pair.token_item >= 0) & (units.unit_of_token >= 0)
     priority = np.zeros(pair.item_reach.size)
     priority[pair.token_item[offered]] = units.priority[units.unit_of_token[offered]]
-    return item_utility(pair, arm.settings.gce_q, arm.settings.aggregate), priority
+    return item_utility(pair, arm.settings), priority
 
 
 def _rows(plan: Plan, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -244,7 +245,7 @@ def _fates(row: dict[str, Any], arm: _Arm, pair: ScoredPair, supervised: list[in
 
 
 def _cut(arm: _Arm, split: str, priority: Floats, kept: NDArray[np.bool_]) -> Cut:
-    if arm.one_ranking(split):
+    if arm.one_ranking:
         asked = arm.facts["asked_tokens"] if split == "train" else None
         left = None if asked is None else max(0, asked - arm.facts["supervised_tokens"])
         return Cut(arm.lowest.get(split), left, "over all pairs" if split == "train" else "over all held-out pairs")

@@ -6,6 +6,7 @@ of the one before and writes its own; Ray does the work inside the stages' drive
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -18,23 +19,23 @@ from codeblock.config import TINY, Config
 from codeblock.console import counter, say, stage_line
 from codeblock.evaluate.benchmarks import load
 from codeblock.evaluate.driver import evaluate
-from codeblock.evaluate.grading import check_sandbox
+from codeblock.evaluate.grading import Settings, check_sandbox
 from codeblock.evaluate.prompts import check_prompts
 from codeblock.evaluate.reference_nll_driver import Job, fill_parts, finish
 from codeblock.evaluate.vllm_engine import check_vllm
 from codeblock.filter.contamination import Reference
 from codeblock.filter.driver import filter_pairs
-from codeblock.filter.embed import embed
-from codeblock.filter.long_tail import check_installed, long_tail
 from codeblock.filter.rating import check_endpoint
 from codeblock.models import context_length, load_tokenizer
 from codeblock.pairs.stage import read_pairs
 from codeblock.plan import Plan, make_plan
 from codeblock.prepare.driver import prepare
+from codeblock.rank.driver import embed_pairs
+from codeblock.rank.keep import keep, pool_sizes
+from codeblock.rank.stage import rank_pairs
 from codeblock.results import ArmResult, Comparison, require_pairs
 from codeblock.score.driver import score
 from codeblock.select.driver import select_arm
-from codeblock.select.stage import Request
 from codeblock.train.driver import fit
 
 Until = Literal["prepare", "score", "select", "train", "evaluate"]
@@ -68,7 +69,7 @@ def run_data(plan: Plan, until: Until) -> Comparison:
         with stage_line(plan.tiny):
             plan.tiny.run(partial(_build_tiny, config.seed))
     with stage_line(plan.pairs), counter("rows") as advance:
-        comparison.pairs = plan.pairs.run(lambda output: read_pairs(plan.files, config.pairs, output, advance))
+        comparison.pairs = plan.pairs.run(lambda output: read_pairs(plan.data_sets, config.pairs, output, advance))
     if plan.filtered is not None:
         with stage_line(plan.filtered):
             comparison.filtered = plan.filtered.run(
@@ -84,32 +85,51 @@ def run_data(plan: Plan, until: Until) -> Comparison:
         )
     require_pairs(comparison)
     if until != "prepare":
-        with stage_line(plan.scored):
-            reference = plan.reference
-            comparison.scored = plan.scored.run(
-                lambda output: score(
-                    plan.prepared.directory, output, reference.path, reference.revision, config.score, config.cluster
-                ),
-                resume=True,
-            )
-        _long_tail(plan)
+        _rank(plan, comparison)
+        comparison.scored = _score(plan, plan.scored, plan.reference, "nll")
     return comparison
 
 
-def _long_tail(plan: Plan) -> None:
-    """Embed the pairs and score how rare they are, where the config asks for it."""
-    if plan.embedded is None or plan.long_tail is None:
-        return
-    config, reference, embedded = plan.config, plan.reference, plan.embedded
-    with stage_line(embedded):
-        embedded.run(
-            lambda output: embed(
-                plan.prepared.directory, output, reference.path, reference.revision, config.score, config.cluster
-            ),
-            resume=True,
+def _rank(plan: Plan, comparison: Comparison) -> None:
+    """Rank the pool, by passes of the reference over it where a ranker needs them, and keep the best pairs."""
+    config, reference, prepared = plan.config, plan.reference, plan.prepared.directory
+    if plan.pool_scored is not None:
+        with stage_line(plan.pool_scored):
+            work = partial(score, prepared, model=reference.path, revision=reference.revision, config=config.score)
+            plan.pool_scored.run(partial(work, cluster=config.cluster, column="pool_nll"), resume=True)
+    if plan.embedded is not None:
+        with stage_line(plan.embedded):
+            plan.embedded.run(
+                lambda output: embed_pairs(
+                    *(prepared, output, reference.path, reference.revision),
+                    *(config.rank, config.score, config.cluster),
+                ),
+                resume=True,
+            )
+    read: dict[str, Any] = {
+        "scored": plan.pool_scored.directory if plan.pool_scored else None,
+        "embedded": plan.embedded.directory if plan.embedded else None,
+        "sandbox": Settings(
+            processes=config.cluster.grade_processes, allow_missing_layers=config.evaluate.allow_missing_layers
+        ),
+    }
+    with stage_line(plan.ranked):
+        comparison.ranked = plan.ranked.run(
+            lambda output: {
+                **rank_pairs(prepared, output, config.rank, config.seed, **read),
+                **pool_sizes(plan.pairs.directory, prepared),
+            }
         )
-    with stage_line(plan.long_tail):
-        plan.long_tail.run(lambda output: long_tail(embedded.directory, output))
+    with stage_line(plan.kept):
+        plan.kept.run(lambda output: keep(prepared, plan.ranked.directory, output, plan.pairs_needed()), resume=True)
+
+
+def _score(plan: Plan, step: Step, model: Model, column: str) -> dict[str, Any]:
+    """Score the kept pairs by a model."""
+    config = plan.config
+    with stage_line(step):
+        work = partial(score, plan.kept.directory, model=model.path, revision=model.revision, config=config.score)
+        return step.run(partial(work, cluster=config.cluster, column=column), resume=True)
 
 
 def run_arm(plan: Plan, arm: ArmPlan, until: Until) -> ArmResult:
@@ -118,7 +138,7 @@ def run_arm(plan: Plan, arm: ArmPlan, until: Until) -> ArmResult:
     for each in arm.rounds:
         result.add_selected(_select(plan, arm, each))
         if until in ORDER[3:]:
-            result.add_trained(_train(plan, each))
+            result.add_trained(_train(plan, each, arm.seed))
             model = Model.trained_by(each.trained)
     if until == "evaluate":
         for name, step in arm.evaluated.items():
@@ -130,7 +150,7 @@ def run_arm(plan: Plan, arm: ArmPlan, until: Until) -> ArmResult:
                 benchmark,
                 config=config.evaluate,
                 cluster=config.cluster,
-                seed=config.seed,
+                seed=arm.seed,
                 store=config.storage / "expected",
             )
             with stage_line(step):
@@ -163,32 +183,19 @@ def model_of(plan: Plan, arm: ArmPlan) -> Model:
 
 
 def _select(plan: Plan, arm: ArmPlan, round_: Round) -> dict[str, Any]:
-    config, prepared = plan.config, plan.prepared.directory
     for column, needed in round_.extra.items():
-        second = needed.model
-        work = partial(score, prepared, model=second.path, revision=second.revision, config=config.score, column=column)
-        with stage_line(needed.step):
-            needed.step.run(partial(work, cluster=config.cluster), resume=True)
-    assert arm.strategy is not None
-    request = Request(
-        plan.scored.directory,
-        arm.strategy,
-        arm.settings,
-        config.seed,
-        config.train.dev_pairs,
-        extra={column: needed.step.directory for column, needed in round_.extra.items()},
-        long_tail=plan.long_tail.directory if plan.long_tail else None,
-        share=round_.share,
-    )
+        _score(plan, needed.step, needed.model, column)
+    extra = {column: needed.step.directory for column, needed in round_.extra.items()}
+    request = replace(plan.selection(arm), extra=extra, share=round_.share)
     with stage_line(round_.selected):
         return round_.selected.run(partial(select_arm, request, plan.model.path, plan.model.revision))
 
 
-def _train(plan: Plan, round_: Round) -> dict[str, Any]:
+def _train(plan: Plan, round_: Round, seed: int) -> dict[str, Any]:
     config, start = plan.config, round_.start
     work = partial(fit, round_.selected.directory, start.path, start.revision)
     with stage_line(round_.trained):
-        return round_.trained.run(lambda output: work(output, round_.train, config.cluster, config.seed), resume=True)
+        return round_.trained.run(lambda output: work(output, round_.train, config.cluster, seed), resume=True)
 
 
 def _references(plan: Plan) -> list[Reference]:
@@ -205,8 +212,6 @@ def _check_filters(plan: Plan) -> None:
     rating = plan.config.filter.rating
     if rating is not None and plan.filtered is not None and plan.filtered.facts is None:
         check_endpoint(rating)
-    if plan.long_tail is not None and plan.long_tail.facts is None:
-        check_installed()
 
 
 def _check_evaluation(plan: Plan) -> None:

@@ -12,21 +12,26 @@ from pathlib import Path
 from typing import Any
 
 from codeblock import tiny
-from codeblock.arms import ArmPlan, Model, plan_rounds
+from codeblock.arms import ArmPlan, Model, arm_name, plan_rounds
 from codeblock.cache import Step
 from codeblock.config import TINY, Config
+from codeblock.config_pairs import PairsSource
 from codeblock.evaluate.benchmarks import tasks_fingerprint
 from codeblock.fingerprint import model_fingerprint
-from codeblock.pairs.files import InputFile, find_files, fingerprint
+from codeblock.pairs.files import DataSet, find_files, sources_of
+from codeblock.rank.driver import needs_model, needs_scores
+from codeblock.select.stage import Request
+from codeblock.select.strategies import get_strategy, shares_of
 
 VERSION = {
-    "pairs": 1,
-    "filtered": 1,
-    "prepared": 5,
+    "pairs": 2,
+    "filtered": 2,
+    "prepared": 6,
     "embedded": 1,
-    "long_tail": 1,
-    "scored": 1,
-    "selected": 3,
+    "ranked": 1,
+    "kept": 1,
+    "scored": 2,
+    "selected": 4,
     "trained": 1,
     "evaluated": 3,
     "reference_nll": 1,
@@ -45,9 +50,15 @@ class Plan:
     pairs: Step
     filtered: Step | None
     prepared: Step
-    scored: Step
+    pool_scored: Step | None
+    """The reference's nll of the whole pool, where pairs are ranked by it."""
     embedded: Step | None
-    long_tail: Step | None
+    """Embeddings of the whole pool by the reference, where pairs are ranked by them."""
+    ranked: Step
+    kept: Step
+    scored: Step
+    extent: tuple[float, ...]
+    """How many pairs the arms need: as a share of the pool's tokens, of its pairs, and held-out ones."""
     arms: list[ArmPlan]
     untrained_nll: dict[str, Step] = field(default_factory=dict)
     """Reference nll of the untrained model by benchmark, which every arm is held against. An untrained arm shares it."""
@@ -63,10 +74,12 @@ class Plan:
         return list(_decontaminated(self.config))
 
     @property
-    def files(self) -> list[InputFile]:
-        """The input files; empty for a Hugging Face dataset."""
-        path = self.config.pairs.path
-        return find_files(str(self._tiny_home / "pairs.jsonl") if path == TINY else path)
+    def data_sets(self) -> list[DataSet]:
+        """The data sets that are joined, with their files."""
+        return [
+            DataSet(source, find_files(str(self._tiny_home / "pairs.jsonl") if source.path == TINY else source.path))
+            for source in sources_of(self.config.pairs)
+        ]
 
     def benchmark_path(self, name: str) -> str:
         """File of a benchmark's tasks."""
@@ -78,9 +91,45 @@ class Plan:
         assert self.tiny is not None
         return self.tiny.directory
 
+    def selection(self, arm: ArmPlan) -> Request:
+        """What an arm's selection is asked for, but for its rounds."""
+        assert arm.strategy is not None
+        config = self.config
+        return Request(
+            self.scored.directory,
+            self.ranked.directory,
+            arm.strategy,
+            arm.settings,
+            config.select.shares,
+            seed=arm.seed,
+            split_seed=config.seed,
+            dev_pairs=config.train.dev_pairs,
+        )
+
+    def asked_shares(self) -> list[str]:
+        """A line for each arm that trains: the three shares that it asks for."""
+        lines = {}
+        for arm in self.arms:
+            if arm.strategy is not None:
+                rule = get_strategy(arm.strategy)
+                shares = shares_of(rule, arm.settings)
+                subset = f"the best {shares.subset_ratio:.2%} of the pool's {'pairs' if shares.of_pairs else 'tokens'}"
+                what = "whole responses of" if rule.whole_pairs else "all that the strategy takes inside"
+                if rule.budgeted:
+                    what = f"{shares.token_budget:.2%} of the pool's tokens, {shares.inside_share:.0%} inside"
+                lines[arm.arm] = f"asked by {arm.arm}: {what} {subset}"
+        return list(lines.values())
+
+    def pairs_needed(self) -> int:
+        """How many of the best pairs the arms look at; the pool is ranked."""
+        return max((self.selection(arm).split().reach for arm in self.arms if arm.strategy is not None), default=0)
+
     def steps(self) -> list[Step]:
         """All steps in order."""
-        steps = (self.tiny, self.pairs, self.filtered, self.prepared, self.scored, self.embedded, self.long_tail)
+        steps = (
+            *(self.tiny, self.pairs, self.filtered, self.prepared),
+            *(self.pool_scored, self.embedded, self.ranked, self.kept, self.scored),
+        )
         of_arms = [step for arm in self.arms for step in arm.steps()]
         known = {step.key for step in of_arms}
         alone = [step for step in self.untrained_nll.values() if step.key not in known]
@@ -95,7 +144,7 @@ def make_plan(config: Config, cache: Path) -> Plan:
     tiny_step = _tiny_step(config, cache)
     model = _model(config.model.path, config.model.revision, tiny_step, cache)
     reference = _model(config.score.model, None, tiny_step, cache) if config.score.model else model
-    pairs = _step(cache, "pairs", "pairs", input=_pairs_fingerprint(config, tiny_step), **_without_path(config))
+    pairs = _step(cache, "pairs", "pairs", input=_pairs_input(config, tiny_step), **_without_sources(config))
     filtered = _filtered(config, pairs, tiny_step, cache)
     prepared = _step(
         cache,
@@ -106,26 +155,53 @@ def make_plan(config: Config, cache: Path) -> Plan:
         max_length=config.model.max_length,
         **config.prepare.identity(),
     )
-    scored = _step(cache, "scored", "score", prepared=prepared.key, model=reference.fingerprint, dtype=config.score.dtype)
-    embedded = long_tail = None
-    if config.filter.long_tail:
-        embedded = _step(
-            cache, "embedded", "embed", prepared=prepared.key, model=reference.fingerprint, dtype=config.score.dtype
-        )
-        long_tail = _step(cache, "long_tail", "long_tail", embedded=embedded.key)
+    pool_scored, embedded, ranked = _ranked(config, prepared, reference, cache)
+    extent = _extent(config)
+    kept = _step(cache, "kept", "keep", extent=extent, ranked=ranked.key)
+    scored = _step(
+        cache, "scored", "score", extent=extent, kept=kept.key, model=reference.fingerprint, dtype=config.score.dtype
+    )
+    data = (pairs, filtered, prepared, pool_scored, embedded, ranked, kept, scored)
     untrained = _reference_nll(config, "untrained", model.fingerprint, tiny_step, cache)
-    plan = Plan(config, tiny_step, model, reference, pairs, filtered, prepared, scored, embedded, long_tail, [], untrained)
+    plan = Plan(config, tiny_step, model, reference, *data, extent, [], untrained)
     for name in config.arms:
-        plan.arms.append(_arm(plan, name, tiny_step, cache))
+        for seed in config.seeds_of(name):
+            plan.arms.append(_arm(plan, name, seed, tiny_step, cache))
     return plan
 
 
-def _step(cache: Path, stage: str, label: str, **identity: Any) -> Step:
-    return Step(stage, label, {"version": VERSION.get(stage), **identity}, cache)
+def _ranked(config: Config, prepared: Step, reference: Model, cache: Path) -> tuple[Step | None, Step | None, Step]:
+    """The ranking of the pool, and before it the passes of the reference over the pool that its rankers need."""
+    asked = config.rank
+    of_model: dict[str, Any] = {"prepared": prepared.key, "model": reference.fingerprint, "dtype": config.score.dtype}
+    pool_scored = embedded = None
+    if needs_scores(asked):
+        pool_scored = _step(cache, "scored", "score[pool]", column="pool_nll", **of_model)
+    if needs_model(asked):
+        embedded = _step(cache, "embedded", "embed", embedding=asked.embedding, **of_model)
+    read: dict[str, Any] = {step.stage: step.key for step in (pool_scored, embedded) if step is not None}
+    ranked = _step(cache, "ranked", "rank", prepared=prepared.key, seed=config.seed, **read, **asked.identity())
+    return pool_scored, embedded, ranked
+
+
+def _extent(config: Config) -> tuple[float, ...]:
+    """How far into the ranked pool the arms reach, held-out pairs included."""
+    asked = [config.select.shares]
+    for name, arm in config.arms.items():
+        if arm.strategy is not None:
+            asked.append(shares_of(get_strategy(arm.strategy), config.settings_of(name)))
+    of_tokens = max((shares.subset_ratio for shares in asked if not shares.of_pairs), default=0.0)
+    of_pairs = max((shares.subset_ratio for shares in asked if shares.of_pairs), default=0.0)
+    return (of_tokens, of_pairs, float(config.train.dev_pairs))
+
+
+def _step(cache: Path, stage: str, label: str, extent: tuple[float, ...] = (), **identity: Any) -> Step:
+    return Step(stage, label, {"version": VERSION.get(stage), **identity}, cache, extent)
 
 
 def _tiny_step(config: Config, cache: Path) -> Step | None:
-    asked = {config.pairs.path, config.model.path, config.score.model, *config.evaluate.benchmarks.values()}
+    sources = {source.path for source in sources_of(config.pairs)}
+    asked = {*sources, config.model.path, config.score.model, *config.evaluate.benchmarks.values()}
     if TINY not in asked:
         return None
     return _step(cache, "tiny", "tiny", seed=config.seed, **tiny.identity())
@@ -137,15 +213,23 @@ def _model(path: str, revision: str | None, tiny_step: Step | None, cache: Path)
     return Model(path, revision, model_fingerprint(path, revision, cache))
 
 
-def _pairs_fingerprint(config: Config, tiny_step: Step | None) -> str:
-    if config.pairs.path == TINY and tiny_step is not None:
+def _pairs_input(config: Config, tiny_step: Step | None) -> list[dict[str, Any]]:
+    """What decides the rows of each data set, in the order in which they are read."""
+    return [
+        {"name": source.name, "columns": source.columns, "content": _content(source, tiny_step)}
+        for source in sources_of(config.pairs)
+    ]
+
+
+def _content(source: PairsSource, tiny_step: Step | None) -> str:
+    if source.path == TINY and tiny_step is not None:
         return f"tiny:{tiny_step.key}"
-    files = find_files(config.pairs.path)
-    return fingerprint(files) if files else f"{config.pairs.path}@{config.pairs.split}@{config.pairs.revision}"
+    return DataSet(source, find_files(source.path)).fingerprint()
 
 
-def _without_path(config: Config) -> dict[str, Any]:
-    return {key: value for key, value in config.pairs.identity().items() if key not in ("path", "split", "revision")}
+def _without_sources(config: Config) -> dict[str, Any]:
+    told = ("path", "split", "revision", "columns")
+    return {key: value for key, value in config.pairs.identity().items() if key not in told}
 
 
 def _filtered(config: Config, pairs: Step, tiny_step: Step | None, cache: Path) -> Step | None:
@@ -167,18 +251,19 @@ def _decontaminated(config: Config) -> dict[str, str]:
     return {name: path for name, path in sorted(config.evaluate.benchmarks.items()) if path != TINY}
 
 
-def _arm(plan: Plan, name: str, tiny_step: Step | None, cache: Path) -> ArmPlan:
-    """The steps of one arm; `plan` has the arms before it."""
-    config = plan.config
-    rounds = plan_rounds(plan, name, partial(_step, cache), lambda path: _model(path, None, tiny_step, cache))
+def _arm(plan: Plan, arm: str, seed: int, tiny_step: Step | None, cache: Path) -> ArmPlan:
+    """The steps of one arm with one seed; `plan` has the arms before it."""
+    config, name = plan.config, arm_name(plan.config, arm, seed)
+    rounds = plan_rounds(plan, arm, seed, partial(_step, cache), lambda path: _model(path, None, tiny_step, cache))
     model = rounds[-1].trained.key if rounds else plan.model.fingerprint
     evaluated = {
-        benchmark: _evaluation(config, name, benchmark, path, model, tiny_step, cache)
+        benchmark: _evaluation(config, name, seed, benchmark, path, model, tiny_step, cache)
         for benchmark, path in config.evaluate.benchmarks.items()
+        if config.arms[arm].generate
     }
     measured = _reference_nll(config, name, model, tiny_step, cache)
-    settings = config.settings_of(name)
-    return ArmPlan(name, config.arms[name].strategy, settings, rounds, evaluated, measured, name, config.seed)
+    settings = config.settings_of(arm)
+    return ArmPlan(arm, seed, name, config.arms[arm].strategy, settings, rounds, evaluated, measured)
 
 
 def _reference_nll(config: Config, label: str, model: str, tiny_step: Step | None, cache: Path) -> dict[str, Step]:
@@ -186,7 +271,7 @@ def _reference_nll(config: Config, label: str, model: str, tiny_step: Step | Non
     asked = config.evaluate
     if not asked.reference_nll:
         return {}
-    settings = {"prompt": asked.prompt, "dtype": asked.dtype, "limit": asked.limit, "model": model}
+    settings: dict[str, Any] = {"prompt": asked.prompt, "dtype": asked.dtype, "limit": asked.limit, "model": model}
     return {
         name: _step(
             cache,
@@ -200,11 +285,13 @@ def _reference_nll(config: Config, label: str, model: str, tiny_step: Step | Non
     }
 
 
-def _evaluation(config: Config, arm: str, benchmark: str, path: str, model: str, tiny_step: Step | None, cache: Path) -> Step:
+def _evaluation(
+    config: Config, arm: str, seed: int, benchmark: str, path: str, model: str, tiny_step: Step | None, cache: Path
+) -> Step:
     tasks = _tasks(benchmark, path, tiny_step)
     settings = {key: value for key, value in config.evaluate.identity().items() if key not in ("benchmarks", "reference_nll")}
     if config.evaluate.temperature > 0:
-        settings["seed"] = config.seed
+        settings["seed"] = seed
     return _step(cache, "evaluated", f"evaluate[{arm}, {benchmark}]", benchmark=benchmark, tasks=tasks, model=model, **settings)
 
 

@@ -13,8 +13,9 @@ from codeblock.export import HOW, export
 from codeblock.inspect import write_samples
 from codeblock.plan import Plan
 from codeblock.report.differences import Differences, NllDifferences, differences_table, note
+from codeblock.report.picked import picked_tables
 from codeblock.report.table import arms_table
-from codeblock.results import ArmResult, Comparison, log_comparison, pass_rates, write_report
+from codeblock.results import ArmResult, Comparison, log_comparison, pass_rates, picked_by_arm, write_report
 from codeblock.summary import by_arm
 from codeblock.track.runs import Tracker
 
@@ -24,13 +25,15 @@ SAMPLE_PAGES = 3
 
 def present_data(comparison: Comparison, until: str) -> None:
     """Print the outcome of a run that stopped before pass@1."""
-    say(comparison.accounting())
-    say(comparison.languages())
+    for line in (*comparison.rows_told(), comparison.languages()):
+        say(line)
     if until in ("prepare", "score"):
         step = comparison.plan.prepared if until == "prepare" else comparison.plan.scored
         say(f"{step.stage}: {step.directory}")
     else:
+        _say_ranking(comparison)
         console.print(arms_table(comparison.rows))
+        _print_picked(comparison)
         for arm in comparison.arms:
             _warn(arm)
 
@@ -38,9 +41,11 @@ def present_data(comparison: Comparison, until: str) -> None:
 def present_comparison(comparison: Comparison, tracker: Tracker) -> None:
     """Print the table of arms, write the report, log both to MLflow unless the same results were logged before."""
     config = comparison.plan.config
-    say(comparison.accounting())
-    say(comparison.languages())
+    for line in (*comparison.rows_told(), comparison.languages()):
+        say(line)
+    _say_ranking(comparison)
     console.print(arms_table(comparison.rows))
+    _print_picked(comparison)
     for arm in comparison.arms:
         _warn(arm)
     report = config.storage / config.name
@@ -58,9 +63,26 @@ def present_comparison(comparison: Comparison, tracker: Tracker) -> None:
     say("open it with: codeblock ui" + ("" if str(config.storage) == "runs" else f" --storage {config.storage}"))
 
 
+def _say_ranking(comparison: Comparison) -> None:
+    """The pool that shares are shares of, by what its pairs are ranked, and where that means little."""
+    say(comparison.pool())
+    say(f"pairs ranked by: {', '.join(comparison.ranked['by'])}")
+    for warning in comparison.ranked["warnings"]:
+        say(f"[bold yellow]note: ranking:[/bold yellow] {warning}")
+
+
+def _print_picked(comparison: Comparison) -> None:
+    """What the arms that take whole items have picked; the report has it of every arm."""
+    for table in picked_tables(picked_by_arm(comparison.arms, whole_items=True)):
+        console.print(table)
+
+
 def _warn(arm: ArmResult) -> None:
     """What a reader of the table has to know about a selection and its evaluations."""
     if arm.selected is not None:
+        if changed := arm.selected["rerank_changed_items"]:
+            share = f"{arm.selected['items_with_structure']:,} of {arm.selected['items']:,} items have reach or bridge"
+            say(f"rerank: {arm.plan.name}: {changed:,} selected items that utility alone would not select ({share})")
         spread = ", ".join(f"{name} {count}" for name, count in arm.selected["supervised_tokens_per_pair"].items())
         say(f"masks: {arm.plan.name}: supervised tokens per supervised pair: {spread}")
         for warning in arm.selected["warnings"]:

@@ -20,12 +20,15 @@ from codeblock.errors import CodeBlockError
 from codeblock.evaluate.metrics import compare_means
 from codeblock.evaluate.reference_nll_driver import read_reference_nll
 from codeblock.evaluate.result import PASS_AT
+from codeblock.pairs.files import sources_of
 from codeblock.plan import Plan
 from codeblock.report.cost import cost_markdown
-from codeblock.report.plots import plot_dev_nll, plot_loss, plot_share_against_pass
+from codeblock.report.picked import Counts, picked_markdown
+from codeblock.report.plots import plot_dev_nll, plot_loss, plot_picked, plot_share_against_pass
 from codeblock.report.table import ArmRow, arms_markdown
 from codeblock.report.tradeoff import plot_tradeoff
 from codeblock.schema import FILTERED
+from codeblock.select import get_strategy
 from codeblock.spending import ArmCost, Ledger
 from codeblock.summary import arm_row, by_arm, mean_rows, reference_nll_of
 from codeblock.tables import write_text
@@ -42,6 +45,10 @@ SELECTED_SUMS = (
     "asked_tokens",
     "supervised_share",
     "asked_share",
+    "subset_ratio",
+    "asked_subset_ratio",
+    "subset_tokens_share",
+    "kept_tokens",
     "warnings",
 )
 TRAINED_SUMS = ("processed_tokens", "supervised_tokens", "train_seconds", "pairs", "dropped_pairs")
@@ -60,7 +67,8 @@ class ArmResult:
 
     def add_selected(self, facts: Facts) -> None:
         """Facts of one round's selection, added to those of the rounds before."""
-        self.selected = _added(self.selected, facts, SELECTED_SUMS)
+        added = _added(self.selected, facts, SELECTED_SUMS)
+        self.selected = {**added, "inside_share": added["supervised_tokens"] / added["kept_tokens"]}
 
     def add_trained(self, facts: Facts) -> None:
         """Facts of one round's fit, added to those of the rounds before."""
@@ -87,6 +95,7 @@ class Comparison:
     pairs: Facts = field(default_factory=dict)
     filtered: Facts = field(default_factory=dict)
     prepared: Facts = field(default_factory=dict)
+    ranked: Facts = field(default_factory=dict)
     scored: Facts = field(default_factory=dict)
     arms: list[ArmResult] = field(default_factory=list)
     untrained_nll: dict[str, Facts] = field(default_factory=dict)
@@ -146,6 +155,29 @@ class Comparison:
             line += f"; {failed:,} of {self.filtered['rating_asked']:,} ratings failed, these pairs rank without one"
         return line
 
+    def pool(self) -> str:
+        """One line with the pool before and after the hard filters, which the shares are shares of."""
+        ranked = self.ranked
+        before, after = ranked["response_bytes_before_filters"], ranked["response_bytes"]
+        return (
+            f"pool: {ranked['pairs_before_filters']:,} distinct pairs read ({before / 1e6:.1f} MB of responses); "
+            f"shares are of the {ranked['pool_pairs']:,} after the hard filters ({ranked['pool_tokens']:,} response tokens, "
+            f"{after / before:.0%} of the bytes)"
+        )
+
+    def datasets(self) -> str | None:
+        """One line with the rows of each data set that was read and kept; None where there is only one."""
+        read: Facts = self.pairs["datasets"]
+        if len(read) < 2:
+            return None
+        kept = self.prepared["datasets"]
+        names = [str(source.name) for source in sources_of(self.plan.config.pairs)]
+        return "data sets: " + ", ".join(f"{name} {kept.get(name, 0):,} kept of {read[name]['read']:,}" for name in names)
+
+    def rows_told(self) -> list[str]:
+        """Where the rows went, in all and by data set: one line each."""
+        return [line for line in (self.accounting(), self.datasets()) if line is not None]
+
     def languages(self) -> str:
         """One line with the language of the kept pairs' code, and how it was found."""
         found = ", ".join(f"{name} {count:,}" for name, count in self.prepared["languages"].items())
@@ -162,7 +194,7 @@ def require_pairs(comparison: Comparison) -> None:
     """Raise CodeBlockError, with the filters that took them, where no pair is left."""
     if comparison.prepared["kept"]:
         return
-    path = comparison.plan.config.pairs.path
+    path = ", ".join(source.path for source in sources_of(comparison.plan.config.pairs))
     reasons = comparison.reasons
     if not reasons:
         raise CodeBlockError(f"pairs.path={path}: no rows there")
@@ -177,7 +209,7 @@ def write_report(comparison: Comparison, directory: Path) -> list[Path]:
     costs = {name: cost.facts() for name, cost in comparison.costs.items()}
     facts = [{**_facts(arm), "cost": costs[arm.plan.name]} for arm in comparison.arms]
     texts = {
-        "arms.md": f"{arms_tables(comparison)}\n{comparison.accounting()}\n",
+        "arms.md": "\n".join([arms_tables(comparison), *comparison.rows_told(), comparison.pool(), ""]),
         "arms.json": json.dumps(facts, indent=2),
         "arms_cost.md": cost_markdown(comparison.mean_costs()),
         "arms_cost.json": json.dumps(costs, indent=2),
@@ -185,6 +217,9 @@ def write_report(comparison: Comparison, directory: Path) -> list[Path]:
     for name, text in texts.items():
         write_text(directory / name, text)
     files = [directory / name for name in texts]
+    if picked := picked_by_arm(comparison.arms):
+        write_text(directory / "picked.md", picked_markdown(picked))
+        files += [directory / "picked.md", plot_picked(picked, directory / "picked.png")]
     trained = by_arm([arm for arm in comparison.arms if arm.trained])
     if trained:
         losses = {name: [seed.table("history") for seed in seeds] for name, seeds in trained.items()}
@@ -202,6 +237,21 @@ def write_report(comparison: Comparison, directory: Path) -> list[Path]:
     if found or nll:
         files += write_differences(found, directory, nll)
     return files
+
+
+def picked_by_arm(arms: Sequence[ArmResult], whole_items: bool = False) -> Mapping[str, Counts]:
+    """What each arm that selects has picked, its seeds together; `whole_items`: of the arms that take whole items by rank."""
+    picked: dict[str, dict[str, Counter[str]]] = {}
+    for arm in arms:
+        if arm.selected and arm.plan.strategy and (not whole_items or _ranks_items(arm.plan.strategy)):
+            for role, counts in arm.selected["picked"].items():
+                picked.setdefault(arm.plan.arm, {}).setdefault(role, Counter()).update(counts)
+    return picked
+
+
+def _ranks_items(strategy: str) -> bool:
+    rule = get_strategy(strategy)
+    return rule.whole_items and rule.budgeted
 
 
 def arms_tables(comparison: Comparison) -> str:
@@ -229,6 +279,7 @@ def _stage_metrics(comparison: Comparison) -> dict[str, float]:
         "pairs": comparison.pairs,
         "filter": comparison.filtered,
         "prepare": comparison.prepared,
+        "rank": comparison.ranked,
         "score": comparison.scored,
     }
     return {

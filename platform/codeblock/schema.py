@@ -88,6 +88,7 @@ PAIRS: Final = pa.schema(
         ("response", pa.string()),
         ("source", pa.string()),  # file and line or row, for error messages
         ("quality", pa.float32()),  # a number of the data, higher is better; null where it has none
+        ("dataset", pa.string()),  # name of the data set; null for pairs that come from memory
     ]
 )
 
@@ -118,7 +119,14 @@ SCORED: Final = pa.schema([*PREPARED, ("nll", pa.list_(pa.float32()))])  # [T] n
 
 EMBEDDED: Final = pa.schema([("id", pa.string()), ("embedding", pa.list_(pa.float16()))])  # [D] width of the model
 
-LONG_TAIL: Final = pa.schema([("id", pa.string()), ("long_tail", pa.float32())])  # 0 common .. 1 rare
+RANKED: Final = pa.schema(
+    [
+        ("id", pa.string()),
+        ("tokens", pa.int32()),  # of the response
+        ("rank", pa.int32()),  # 0 is the best of the whole pool; no two are equal
+        ("signals", pa.list_(pa.float32())),  # one of each ranker of `rank.by`, higher is better, NaN where unknown
+    ]
+)
 
 SELECTED: Final = pa.schema(
     [

@@ -115,11 +115,17 @@ class Ledger:
                 spent.add(self._scoring(step, column, path), facts, ("wall_seconds",))
 
     def _add_selection(self, spent: Spent, round_: Round) -> None:
-        ranked = [self.plan.embedded, self.plan.long_tail] if round_.share[0] == 0 else []
-        for step in [*(step for step in ranked if step is not None), round_.selected]:
+        plan = self.plan
+        ranking = [plan.pool_scored, plan.embedded, plan.ranked] if round_.share[0] == 0 else []
+        for step in [*(step for step in ranking if step is not None), round_.selected]:
             if facts := step.facts:
-                flops = self._embedding(step) if step is self.plan.embedded else 0.0
-                spent.add(flops, facts, ("wall_seconds",))
+                spent.add(self._ranking(step), facts, ("wall_seconds",))
+
+    def _ranking(self, step: Step) -> float | None:
+        """What the passes of a model over the whole pool cost; the rest of a selection has none."""
+        if step is self.plan.pool_scored:
+            return self._scoring(step, "pool_nll", self.plan.reference.path)
+        return self._embedding(step) if step is self.plan.embedded else 0.0
 
     def _add_evaluation(self, spent: Spent, arm: ArmPlan) -> None:
         shape = self._shape(self.plan.model.path)

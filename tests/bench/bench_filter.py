@@ -16,13 +16,14 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 
-from codeblock.config import FilterConfig, PairsConfig
+from codeblock.config import FilterConfig
+from codeblock.config_pairs import PairsConfig
 from codeblock.evaluate.benchmarks import load
 from codeblock.filter.contamination import Index, Reference, write_index
 from codeblock.filter.group import SignatureStore, group
 from codeblock.filter.minhash import PERMUTATIONS, band_hashes, bands_for
 from codeblock.filter.stage import screen
-from codeblock.pairs.files import find_files
+from codeblock.pairs.files import data_sets
 from codeblock.pairs.stage import read_pairs
 from codeblock.tables import parts, read_part
 
@@ -54,7 +55,8 @@ def screening(directory: Path, path: str, benchmarks: dict[str, str]) -> None:
     references = [Reference(name, task.task_id, task.prompt, task.reference) for name, task in tasks]
     write_index(references, 13, directory / "index.parquet")
     index = Index(directory / "index.parquet", 13)
-    read_pairs(find_files(path), PairsConfig(path=path), directory / "pairs")
+    config = PairsConfig(path=path)
+    read_pairs(data_sets(config), config, directory / "pairs")
     tables = [read_part(part) for part in parts(directory / "pairs")]
     rows = sum(table.num_rows for table in tables)
     bands = bands_for(THRESHOLD)

@@ -17,9 +17,10 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["RAYON_NUM_THREADS"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"
 
-from codeblock.config import PairsConfig, PrepareConfig
+from codeblock.config import PrepareConfig
+from codeblock.config_pairs import PairsConfig
 from codeblock.models import load_tokenizer
-from codeblock.pairs.files import find_files
+from codeblock.pairs.files import data_sets
 from codeblock.pairs.stage import read_pairs
 from codeblock.prepare import stage
 from codeblock.prepare.render import Renderer
@@ -42,7 +43,8 @@ def main() -> None:
     renderer._backend = Timed(renderer._backend, seconds)
     renderer._tokens = timed(renderer._tokens, "render: tokens to arrays", seconds)
     with tempfile.TemporaryDirectory() as directory:
-        read_pairs(find_files(arguments.pairs), PairsConfig(path=arguments.pairs), Path(directory))
+        config = PairsConfig(path=arguments.pairs)
+        read_pairs(data_sets(config), config, Path(directory))
         tables = [read_part(path) for path in parts(Path(directory))]
     rows = sum(table.num_rows for table in tables)
     best: tuple[float, dict[str, float], int] = (float("inf"), {}, 0)

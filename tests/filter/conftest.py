@@ -5,8 +5,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from codeblock.config import PairsConfig
-from codeblock.pairs.files import find_files
+from codeblock.config_pairs import PairsConfig
+from codeblock.pairs.files import data_sets
 from codeblock.pairs.stage import read_pairs
 from codeblock.schema import PAIRS
 from codeblock.tables import read_table
@@ -34,7 +34,7 @@ def read_real(real_data, tmp_path_factory):
     def read(path, **columns):
         output = tmp_path_factory.mktemp("pairs")
         config = PairsConfig(path=str(real_data / path), columns=columns)
-        read_pairs(find_files(config.path), config, output)
+        read_pairs(data_sets(config), config, output)
         return read_table(output)
 
     return read

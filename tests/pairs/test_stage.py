@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from codeblock.config import PairsConfig
+from codeblock.config_pairs import PairsConfig, PairsSource
 from codeblock.errors import CodeBlockError
-from codeblock.pairs.files import find_files, fingerprint
+from codeblock.pairs.files import DataSet, data_sets, find_files, fingerprint, sources_of
 from codeblock.pairs.stage import read_pairs
 from codeblock.schema import Reason
 from codeblock.tables import read_table
@@ -19,7 +19,7 @@ ROWS = [{"instruction": f"Task {i}", "output": f"x = {i}"} for i in range(5)]
 
 def read(path, output, **settings):
     config = PairsConfig(path=str(path), **settings)
-    return read_pairs(find_files(str(path)), config, output)
+    return read_pairs(data_sets(config), config, output)
 
 
 def write_jsonl(path, rows):
@@ -87,6 +87,61 @@ def test_limit_counts_rows_over_all_files(tmp_path):
     write_jsonl(tmp_path / "a.jsonl", ROWS[:3])
     write_jsonl(tmp_path / "b.jsonl", ROWS[3:])
     assert read(tmp_path, tmp_path / "out", limit=4)["read"] == 4
+
+
+def test_joined_data_sets_have_their_own_columns_and_each_pair_knows_its_own(tmp_path):
+    write_jsonl(tmp_path / "one.jsonl", ROWS)
+    (tmp_path / "two").mkdir()
+    asked = [{"task": "Task 1", "code": "x = 1"}, {"task": "Task 9", "code": "x = 9"}, {"task": "Task 10", "code": ""}]
+    write_jsonl(tmp_path / "two" / "rows.jsonl", asked)
+    config = PairsConfig(
+        path=[
+            str(tmp_path / "one.jsonl"),
+            {"path": str(tmp_path / "two"), "columns": {"instruction": "task", "response": "code"}},
+        ]
+    )
+    facts = read_pairs(data_sets(config), config, tmp_path / "out")
+    assert facts == {
+        "read": 8,
+        "kept": 6,
+        "datasets": {"one": {"read": 5, "kept": 5}, "two": {"read": 3, "kept": 1}},
+        "reasons": {"duplicate": 1, "empty_response": 1},
+    }
+    rows = read_table(tmp_path / "out").to_pylist()
+    assert [(row["dataset"], row["source"], row["response"]) for row in rows[4:]] == [
+        ("one", "one/one.jsonl:5", "x = 4"),
+        ("two", "two/rows.jsonl:2", "x = 9"),
+    ]
+    rejected = [(row["source"], row["reason"]) for row in read_table(tmp_path / "out" / "rejected").to_pylist()]
+    assert rejected == [("two/rows.jsonl:1", Reason.DUPLICATE), ("two/rows.jsonl:3", Reason.EMPTY_RESPONSE)]
+
+
+def test_a_data_set_without_columns_has_those_of_the_section(tmp_path):
+    paths = [str(write_jsonl(tmp_path / f"{name}.jsonl", [{"q": name, "a": "x = 1"}])) for name in "ab"]
+    config = PairsConfig(path=paths, columns={"instruction": "q", "response": "a"})
+    assert read_pairs(data_sets(config), config, tmp_path / "out")["kept"] == 2
+
+
+def test_the_limit_is_that_of_all_data_sets_together(tmp_path):
+    paths = [str(write_jsonl(tmp_path / "a.jsonl", ROWS[:3])), str(write_jsonl(tmp_path / "b.jsonl", ROWS[3:]))]
+    config = PairsConfig(path=paths, limit=4)
+    facts = read_pairs(data_sets(config), config, tmp_path / "out")
+    assert facts["datasets"] == {"a": {"read": 3, "kept": 3}, "b": {"read": 1, "kept": 1}}
+
+
+def test_data_sets_are_named_by_the_last_part_of_their_path_and_told_apart():
+    paths = ["tiny", "data/a.jsonl.gz", "s3://bucket/a.json", "data/many/*.jsonl", "owner/Name-20K", "./data/v1.5/", "*.jsonl"]
+    config = PairsConfig(path=[*paths, {"path": "other/a.parquet", "name": "mine"}, {"path": "x", "name": "a-2"}])
+    names = [source.name for source in sources_of(config)]
+    assert names == ["tiny", "a", "a-3", "many", "Name-20K", "v1.5", "pairs", "mine", "a-2"]
+
+
+def test_a_single_path_is_a_data_set_with_the_settings_of_the_section():
+    config = PairsConfig(path="owner/pairs", columns={"response": "code"}, split="test", revision="abc")
+    assert sources_of(config) == [
+        PairsSource(path="owner/pairs", name="pairs", columns={"response": "code"}, split="test", revision="abc")
+    ]
+    assert DataSet(sources_of(config)[0], []).fingerprint() == "owner/pairs@test@abc"
 
 
 @pytest.mark.parametrize(

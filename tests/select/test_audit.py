@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from codeblock.config import PrepareConfig
+from codeblock.config import PrepareConfig, SelectConfig
 from codeblock.prepare.render import Renderer
 from codeblock.prepare.stage import prepare_batch
 from codeblock.schema import PAIRS, TokenClass
@@ -22,8 +22,8 @@ def findings_of(*weights):
     return findings
 
 
-def verdict_of(findings, faulty=(), asked=None, spent=0, whole_items=True, supervise_eos=True):
-    return judge(findings, faulty, asked, spent, whole_items, supervise_eos)
+def verdict_of(findings, faulty=(), asked=None, spent=0, whole_items=True, **settings):
+    return judge(findings, faulty, asked, spent, whole_items, SelectConfig(**settings))
 
 
 def test_a_clean_selection_has_nothing_to_say():
@@ -41,7 +41,9 @@ def test_an_item_in_part_is_a_failure_where_items_are_taken_whole():
 def test_an_unsupervised_stop_token_is_a_failure_unless_it_was_asked_for():
     findings = findings_of([0, 0, 1, 1, 0, 0, 0])
     assert "unsupervised stop token (pair0)" in verdict_of(findings).failures[0]
-    assert "do not learn to stop" in verdict_of(findings, supervise_eos=False).warnings[0]
+    assert verdict_of(findings, supervise_eos=False).warnings == ["1 pairs do not learn to stop (select.supervise_eos=false)"]
+    ranked = verdict_of(findings, supervise_eos=False, rank_stop=True)
+    assert "do not learn to stop (select.rank_stop=true" in ranked.warnings[0]
 
 
 def test_pairs_without_a_token_and_an_unspent_budget_are_warnings():

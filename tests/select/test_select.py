@@ -11,6 +11,7 @@ from codeblock.config import SelectConfig
 from codeblock.errors import CodeBlockError
 from codeblock.schema import TokenClass
 from codeblock.select import ScoredPair, get_strategy, select, strategy_names
+from codeblock.select.selection import units_of
 
 P, X, C, K, S = TokenClass
 
@@ -166,3 +167,67 @@ def test_the_core_imports_neither_ray_nor_mlflow():
         "assert not {'ray', 'mlflow'} & set(sys.modules), 'imported'"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+RANKED = SelectConfig(token_budget=0.1, rank_stop=True)
+
+
+@pytest.mark.parametrize("strategy", [name for name in BUDGETED if get_strategy(name).scope != "response"])
+def test_a_ranked_stop_token_is_bought_or_not_like_any_other(pairs, strategy):
+    selection = select(pairs, strategy, RANKED)
+    assert abs(selection.supervised_tokens - selection.asked_tokens) <= 0.02 * selection.asked_tokens
+    some = [weight for weight in selection.weights if weight.any()]
+    assert 0 < sum(weight[-1] == 1.0 for weight in some) < len(some)
+
+
+def test_stop_tokens_of_the_highest_loss_are_ranked_first(pairs):
+    weights = select(pairs, "top_loss_tokens", RANKED).weights
+    taken = [pair.nll[-1] for pair, weight in zip(pairs, weights, strict=True) if weight[-1]]
+    left = [pair.nll[-1] for pair, weight in zip(pairs, weights, strict=True) if not weight[-1]]
+    assert min(taken) >= max(left)
+
+
+@pytest.mark.parametrize("aggregate", ["mean", "shrunk"])
+def test_a_ranked_stop_token_is_worth_what_an_item_of_one_core_token_would_be(aggregate):
+    pair = pair_of("p", np.random.default_rng(0), items=1, words=0)
+    settings = SelectConfig(rank_stop=True, aggregate=aggregate, gce_q=0)
+    units = units_of(pair, get_strategy("codeblock"), settings, 0)
+    assert units.unit_of_token[-1] == 1
+    worth = float(pair.nll[-1]) / (9 if aggregate == "shrunk" else 1)
+    assert units.priority[1] == pytest.approx(worth)
+
+
+def test_ranking_the_stop_token_changes_nothing_where_there_is_no_budget_or_no_stop_token_is_wanted(pairs):
+    for strategy in ("full", "full_code", "core_code"):
+        assert all(weight[-1] == 1.0 for weight in select(pairs, strategy, RANKED).weights)
+    never = RANKED.model_copy(update={"supervise_eos": False})
+    assert not any(weight[-1] for weight in select(pairs, "codeblock", never).weights)
+
+
+def test_core_code_is_every_item_with_core_logic_whole(pairs):
+    pair = replace(pairs[0], token_class=pairs[0].token_class.copy())
+    comment = pair.token_item == 2
+    pair.token_class[comment] = C
+    weight = select([pair], "core_code", SelectConfig(supervise_eos=False)).weights[0]
+    np.testing.assert_array_equal(weight > 0, (pair.token_item >= 0) & ~comment)
+
+
+def test_core_code_of_a_pair_without_items_is_nothing():
+    rng = np.random.default_rng(0)
+    assert not select([pair_of("p", rng, items=0)], "core_code").weights[0].any()
+
+
+def test_whole_pairs_supervises_whole_responses_and_says_that_its_inside_share_is_one(pairs):
+    rule = get_strategy("whole_pairs")
+    assert (rule.whole_pairs, rule.budgeted, get_strategy("codeblock").whole_pairs) == (True, False, False)
+    for pair, weight in zip(pairs, select(pairs, "whole_pairs").weights, strict=True):
+        np.testing.assert_array_equal(weight, pair.response.astype(np.float32))
+
+
+def test_excess_loss_ranks_items_by_what_training_removes():
+    pair = pair_of("p", np.random.default_rng(0), items=3, words=0)
+    pair.nll[2:17] = np.repeat([3.0, 2.0, 1.0], 5)
+    pair.nll_second[2:17] = np.repeat([3.0, 1.0, 0.9], 5)
+    settings = SelectConfig(token_budget=0.4, supervise_eos=False, reach_weight=0, bridge_weight=0)
+    np.testing.assert_array_equal(np.flatnonzero(select([pair], "codeblock", settings).weights[0]), range(2, 7))
+    np.testing.assert_array_equal(np.flatnonzero(select([pair], "codeblock_excess", settings).weights[0]), range(7, 12))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codeblock.errors import CodeBlockError
-from codeblock.train.batches import cut_rows, micro_batches, pack_rows, plan_steps, share_of
+from codeblock.train.batches import cut_rows, micro_batches, pack_rows, plan_steps, plan_steps_by_tokens, share_of
 from codeblock.train.rows import Pair, trim
 
 
@@ -50,6 +50,20 @@ def test_the_plan_follows_from_the_seed_and_a_shorter_one_is_its_beginning() -> 
     assert plan.tolist() == np.concatenate(plan_steps(20, 6, seed=5, steps=10)).tolist()
     assert plan[:24].tolist() == np.concatenate(plan_steps(20, 6, seed=5, steps=4)).tolist()
     assert plan.tolist() != np.concatenate(plan_steps(20, 6, seed=6, steps=10)).tolist()
+
+
+def test_steps_can_hold_as_many_supervised_tokens_each() -> None:
+    supervised_P = np.array([5, 1, 3, 2, 4])
+    plan = plan_steps_by_tokens(supervised_P, 6, seed=1, steps=7)
+    assert np.concatenate(plan).tolist() == np.concatenate(plan_steps(5, 5, 1, steps=9))[: sum(map(len, plan))].tolist()
+    for numbers in plan:
+        held = supervised_P[numbers]
+        assert held.sum() - held[-1] < 6 <= held.sum()
+    assert len(plan) == 7
+    once = plan_steps_by_tokens(supervised_P, 6, seed=1, epochs=1)
+    assert sorted(np.concatenate(once)) == list(range(5))
+    with pytest.raises(CodeBlockError, match="no pair with a supervised token"):
+        plan_steps_by_tokens(np.empty(0, dtype=np.int64), 6, 0, steps=1)
 
 
 def test_no_pair_is_an_error_and_not_a_loss_of_zero() -> None:

@@ -21,8 +21,8 @@ from codeblock import schema, tables
 from codeblock.config import ClusterConfig, LoraConfig, TrainConfig
 from codeblock.errors import CodeBlockError
 from codeblock.models import load_model, load_tokenizer
-from codeblock.train.driver import CHECKPOINTS, DEV, DEV_SCHEMA, HISTORY, HISTORY_SCHEMA, MODEL, _readable, fit
-from codeblock.train.loop import Session
+from codeblock.train.driver import CHECKPOINTS, DEV, HISTORY, MODEL, _readable, fit
+from codeblock.train.loop import DEV_SCHEMA, HISTORY_SCHEMA, Session
 from codeblock.train.model import MaskedLM, add_lora
 from codeblock.train.rows import read_pairs, trim_all
 from codeblock.train.step import Place

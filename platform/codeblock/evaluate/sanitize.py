@@ -12,15 +12,16 @@ import re
 import warnings
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
+from typing import TYPE_CHECKING
 
-import tree_sitter_python
-from tree_sitter import Language, Node, Parser
+if TYPE_CHECKING:
+    from tree_sitter import Language, Node
 
 PARSED_LINES = 400_000
 """Lines that are parsed for one answer at most, some 5 s: enough to try every run of 130 lines. The public tools have no
 bound and take hours on degenerate text of 1,000 lines."""
 
-PYTHON = Language(tree_sitter_python.language())
 IMPORTS = ("import_statement", "import_from_statement")
 OPENERS = frozenset("([{\"'\\:@\r\f")
 """A line with none of these holds a whole statement, whatever follows it."""
@@ -120,12 +121,23 @@ def _parse_error(code: str) -> Exception | None:
     return None
 
 
+@cache
+def _python() -> Language:
+    # Imported here: what generates answers makes prompts of a benchmark, on machines that may have no grammar.
+    import tree_sitter_python
+    from tree_sitter import Language
+
+    return Language(tree_sitter_python.language())
+
+
 def _reachable(code: str, entry_point: str, *, must_return: bool) -> str:
     """The imports of a module, then the definitions that the entry point reaches, each from its start to its end."""
+    from tree_sitter import Parser
+
     source = code.encode("utf-8", "replace")
     imports: list[Node] = []
     definitions: dict[str | None, Node] = {}
-    for node in Parser(PYTHON).parse(source).root_node.children:
+    for node in Parser(_python()).parse(source).root_node.children:
         if node.type in IMPORTS:
             imports.append(node)
             continue

@@ -72,7 +72,8 @@ def _counts(output: Path) -> dict[str, Any]:
     reasons: Counter[str] = Counter()
     for path in parts(output / "rejected"):
         reasons.update(read_part(path, ["reason"])["reason"].to_pylist())
-    counts: dict[str, Any] = {"kept": count_rows(output), "reasons": dict(reasons)}
+    datasets = Counter(name for path in parts(output) for name in read_part(path, ["dataset"])["dataset"].to_pylist())
+    counts: dict[str, Any] = {"kept": count_rows(output), "datasets": dict(datasets), "reasons": dict(reasons)}
     ratings = [read_part(path, ["quality"])["quality"] for path in parts(output / "ratings")]
     if ratings:
         counts["rating_asked"] = sum(len(quality) for quality in ratings)

@@ -6,10 +6,12 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
+from itertools import chain, count
 from typing import Any
 
 import fsspec
 
+from codeblock.config_pairs import PairsConfig, PairsSource
 from codeblock.errors import CodeBlockError
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".ndjson", ".json", ".json.gz", ".parquet")
@@ -29,6 +31,57 @@ class InputFile:
             with self.filesystem.open(self.path, "rb") as stream:
                 return hashlib.file_digest(stream, "sha256").hexdigest()
         return str(self.filesystem.ukey(self.path))
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """One data set with its files; none for a Hugging Face dataset."""
+
+    source: PairsSource
+    files: list[InputFile]
+
+    @property
+    def name(self) -> str:
+        """What its pairs are counted under."""
+        return str(self.source.name)
+
+    def fingerprint(self) -> str:
+        """Hash of its files, or what the hub is asked for."""
+        return fingerprint(self.files) if self.files else f"{self.source.path}@{self.source.split}@{self.source.revision}"
+
+
+def sources_of(config: PairsConfig) -> list[PairsSource]:
+    """The data sets of a config in their order, each with its name, and with the section's columns where it has none."""
+    given = [PairsSource(path=config.path)] if isinstance(config.path, str) else config.path
+    taken = {source.name for source in given if source.name is not None}
+    sources: list[PairsSource] = []
+    for source in given:
+        name = source.name or _free_name(source.path, taken)
+        taken.add(name)
+        sources.append(
+            PairsSource(
+                path=source.path,
+                name=name,
+                columns=config.columns if source.columns is None else source.columns,
+                split=source.split or config.split,
+                revision=source.revision or config.revision,
+            )
+        )
+    return sources
+
+
+def data_sets(config: PairsConfig) -> list[DataSet]:
+    """The data sets of a config with their files. Raises CodeBlockError as `find_files`."""
+    return [DataSet(source, find_files(source.path)) for source in sources_of(config)]
+
+
+def _free_name(path: str, taken: set[str]) -> str:
+    """The last part of a path that is no pattern, without its ending; numbered where it is taken."""
+    plain = [part for part in path.split("/") if part.strip(".") and not any(char in part for char in "*?[")]
+    last = plain[-1] if plain else "pairs"
+    ending = max((suffix for suffix in SUFFIXES if last.endswith(suffix)), key=len, default="")
+    name = last.removesuffix(ending) or last
+    return next(free for free in chain([name], (f"{name}-{number}" for number in count(2))) if free not in taken)
 
 
 def find_files(path: str) -> list[InputFile]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from itertools import chain
+from dataclasses import replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from codeblock.config import PairsConfig
+from codeblock.config_pairs import PairsConfig
 from codeblock.errors import RowError
-from codeblock.pairs.files import InputFile, load_hub_dataset
+from codeblock.pairs.files import DataSet, load_hub_dataset
 from codeblock.pairs.read import Broken, Row, read_rows
 from codeblock.pairs.shapes import Pair, to_pair
 from codeblock.schema import PAIRS, REJECTED, Reason
@@ -23,9 +24,9 @@ PART_ROWS = 512
 
 
 def read_pairs(
-    files: list[InputFile], config: PairsConfig, output: Path, advance: Callable[[int], None] = lambda _: None
+    data: list[DataSet], config: PairsConfig, output: Path, advance: Callable[[int], None] = lambda _: None
 ) -> dict[str, Any]:
-    """Read every row into `output/part-*` or `output/rejected/part-*`; returns the counts.
+    """Read every row into `output/part-*` or `output/rejected/part-*`; returns the counts, in all and by data set.
 
     Rows stream through; only the ids stay in memory, to find exact duplicates. `advance` hears of each row.
     """
@@ -33,42 +34,45 @@ def read_pairs(
     kept: list[dict[str, Any]] = []
     lost: list[dict[str, Any]] = []
     reasons: Counter[str] = Counter()
-    counts = {"read": 0, "kept": 0}
+    counts = {each.name: {"read": 0, "kept": 0} for each in data}
     parts = 0
-    for row in _rows(files, config):
-        counts["read"] += 1
+    for each, row in islice(_rows(data), config.limit):
+        counts[each.name]["read"] += 1
         advance(1)
-        outcome = _judge(row, config, seen)
+        outcome = _judge(row, each, config, seen)
         if isinstance(outcome, Pair):
-            kept.append(_columns(outcome, row.source))
-            counts["kept"] += 1
+            kept.append(_columns(outcome, row.source, each.name))
+            counts[each.name]["kept"] += 1
         else:
             reasons[outcome["reason"]] += 1
             lost.append(outcome)
         if len(kept) == PART_ROWS or len(lost) == PART_ROWS:
             parts = _flush(output, parts, kept, lost)
     _flush(output, parts, kept, lost)
-    return {**counts, "reasons": dict(reasons)}
+    total = {key: sum(count[key] for count in counts.values()) for key in ("read", "kept")}
+    return {**total, "datasets": counts, "reasons": dict(reasons)}
 
 
-def _rows(files: list[InputFile], config: PairsConfig) -> Iterator[Row | Broken]:
-    rows: Iterator[Row | Broken]
-    if files:
-        rows = chain.from_iterable(read_rows(file) for file in files)
-    else:
-        data = load_hub_dataset(config.path, config.split, config.revision)
-        rows = (Row(f"{config.path}:{number}", dict(value)) for number, value in enumerate(data))
-    for number, row in enumerate(rows):
-        if config.limit is not None and number >= config.limit:
-            return
-        yield row
+def _rows(data: list[DataSet]) -> Iterator[tuple[DataSet, Row | Broken]]:
+    """All rows of all data sets; where there are several, their places begin with the name of theirs."""
+    for each in data:
+        for row in _rows_of(each):
+            yield each, (replace(row, source=f"{each.name}/{row.source}") if len(data) > 1 else row)
 
 
-def _judge(row: Row | Broken, config: PairsConfig, seen: set[str]) -> Pair | dict[str, Any]:
+def _rows_of(data: DataSet) -> Iterator[Row | Broken]:
+    if data.files:
+        return chain.from_iterable(read_rows(file) for file in data.files)
+    source = data.source
+    rows = load_hub_dataset(source.path, source.split or "train", source.revision)
+    return (Row(f"{source.path}:{number}", dict(value)) for number, value in enumerate(rows))
+
+
+def _judge(row: Row | Broken, data: DataSet, config: PairsConfig, seen: set[str]) -> Pair | dict[str, Any]:
     if isinstance(row, Broken):
         return _rejection(None, row.source, row.reason, row.detail)
     try:
-        pair = to_pair(row.value, config.columns, config.system)
+        pair = to_pair(row.value, data.source.columns or {}, config.system)
     except RowError as error:
         return _rejection(None, row.source, error.reason, error.detail)
     size = len(pair.response.encode())
@@ -81,13 +85,14 @@ def _judge(row: Row | Broken, config: PairsConfig, seen: set[str]) -> Pair | dic
     return pair
 
 
-def _columns(pair: Pair, source: str) -> dict[str, Any]:
+def _columns(pair: Pair, source: str, dataset: str) -> dict[str, Any]:
     return {
         "id": pair.id,
         "messages": pair.messages,
         "response": pair.response,
         "source": source,
         "quality": pair.quality,
+        "dataset": dataset,
     }
 
 

@@ -38,7 +38,7 @@ def prepare(
     results = map_parts(work, [{"path": str(path)} for path in parts(pairs)], what="prepare")
     shutil.rmtree(output / ATTEMPTS, ignore_errors=True)
     totals = {key: sum(result[key] for result in results) for key in ("read", "kept", "tokens", "response_tokens")}
-    counts = {key: _added(result[key] for result in results) for key in ("reasons", "languages", "language_from")}
+    counts = {key: _added(result[key] for result in results) for key in ("reasons", "datasets", "languages", "language_from")}
     return {**totals, **counts, "worker_peak_mb": peak_of(results)}
 
 
@@ -70,6 +70,7 @@ def _prepare_part(
         "tokens": tokens,
         "response_tokens": tokens - sum(prepared["response_start"].to_pylist()),
         "reasons": dict(Counter(rejected["reason"].to_pylist())),
+        "datasets": dict(Counter(prepared["dataset"].to_pylist())),
         "languages": dict(Counter(prepared["language"].to_pylist())),
         "language_from": dict(Counter(prepared["language_from"].to_pylist())),
         "peak_mb": process_peak_mb(),

@@ -1,4 +1,4 @@
-"""Plots as PNG files: supervised share against pass@1, training curves, dev nll by token class.
+"""Plots as PNG files: supervised share against pass@1, training curves, dev nll by token class, what was picked.
 
 Figures are made without pyplot, so neither a window system nor global state takes part.
 """
@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from codeblock.report.picked import Counts, groups
 from codeblock.report.table import ArmRow
 from codeblock.schema import TokenClass
 
@@ -82,6 +83,31 @@ def plot_dev_nll(devs: Mapping[str, Rows], path: Path) -> Path:
     handles = list(grid[0][0].lines[:2])
     if handles:
         figure.legend(handles=handles, loc="outside upper right", ncols=2, frameon=False)
+    return _write(figure, path)
+
+
+def plot_picked(picked: Mapping[str, Counts], path: Path) -> Path:
+    """Bars of the share of tokens by role: the kept pairs (grey) and what each arm selected; a panel for each set of pairs."""
+    panels = groups(picked)
+    roles = max((len(group.pool) for group in panels), default=1)
+    bars = 1 + max((len(group.arms) for group in panels), default=0)
+    figure = Figure(figsize=(4.0 + 4.0 * max(len(panels), 1), 1.2 + 0.13 * roles * (bars + 1)), layout="constrained")
+    grid = figure.subplots(1, max(len(panels), 1), squeeze=False)[0]
+    for axes, group in zip(grid, panels, strict=False):
+        series = {"kept pairs": group.pool, **group.arms}
+        colours = (GREY, *_colours(len(group.arms)))
+        names = list(group.pool)
+        height = 0.85 / len(series)
+        for place, ((name, shares), colour) in enumerate(zip(series.items(), colours, strict=True)):
+            at = [row + (place - (len(series) - 1) / 2) * height for row in range(len(names))]
+            axes.barh(at, [100 * shares.get(role, 0.0) for role in names], height, color=colour, label=name)
+        axes.set_yticks(range(len(names)), names)
+        axes.invert_yaxis()
+        axes.set_xlabel("share of tokens (%)")
+        _plain(axes)
+        axes.grid(axis="x", color="#dddddd", linewidth=0.8)
+        axes.grid(axis="y", visible=False)
+        axes.legend(frameon=False, fontsize=9)
     return _write(figure, path)
 
 

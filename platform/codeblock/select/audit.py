@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from codeblock.config import SelectConfig
 from codeblock.schema import TokenClass
 from codeblock.select.budget import TOLERANCE
 
@@ -67,9 +68,9 @@ class Verdict:
 
 
 def judge(
-    findings: Findings, undecodable: Sequence[str], asked: int | None, spent: int, whole_items: bool, supervise_eos: bool
+    findings: Findings, undecodable: Sequence[str], asked: int | None, spent: int, whole_items: bool, settings: SelectConfig
 ) -> Verdict:
-    """The findings of all parts as failures and warnings with the ids of some pairs."""
+    """The findings of all parts as failures and warnings with the ids of some pairs; `settings` are settled (`settle`)."""
     failures, warnings = [], []
     if whole_items and findings.cut_items:
         failures.append(f"{len(findings.cut_items)} pairs with an item supervised in part ({_some(findings.cut_items)})")
@@ -78,10 +79,11 @@ def judge(
     if findings.without_token:
         count = len(findings.without_token)
         warnings.append(f"{count} kept pairs without a supervised token, not trained on ({_some(findings.without_token)})")
-    if findings.without_stop and supervise_eos:
+    if findings.without_stop and settings.supervise_eos:
         failures.append(f"{len(findings.without_stop)} pairs with an unsupervised stop token ({_some(findings.without_stop)})")
     elif findings.without_stop:
-        warnings.append(f"{len(findings.without_stop)} pairs do not learn to stop (select.supervise_eos=false)")
+        why = "rank_stop=true: it was not worth its token" if settings.rank_stop else "supervise_eos=false"
+        warnings.append(f"{len(findings.without_stop)} pairs do not learn to stop (select.{why})")
     if asked is not None and abs(spent - asked) > TOLERANCE * asked:
         warnings.append(
             f"{spent:,} tokens spent of {asked:,} asked ({spent / asked:.1%}): the strategy offers no more, or few pairs"

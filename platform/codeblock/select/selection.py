@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from codeblock.config import Scope, SelectConfig
 from codeblock.schema import TokenClass
 from codeblock.select.budget import spend
-from codeblock.select.pair import ScoredPair, Units
+from codeblock.select.pair import NO_POOL, ScoredPair, Units
+from codeblock.select.pool import survey
 from codeblock.select.shelf import Chosen, Load, Shelf
 from codeblock.select.strategies import Strategy, get_strategy
 
@@ -42,12 +43,16 @@ def select(
     `pool_tokens`: response tokens of the pool that `token_budget` is a share of; left out, the pairs are the pool. Raises
     CodeBlockError for an unknown strategy, and where scope `response` cannot give every pair one unit.
     """
-    settings = settings or SelectConfig()
     rule = get_strategy(strategy)
+    settings = settle(settings or SelectConfig(), rule)
+    pairs = list(pairs)
+    pool = survey(lambda: pairs, rule, settings)
+    if pool is not NO_POOL:
+        pairs = [replace(pair, pool=pool) for pair in pairs]
     stock = [(units_of(pair, rule, settings, seed), pair.token_class) for pair in pairs]
     tokens_P = np.array([response_tokens(classes) for _, classes in stock], dtype=np.int64)
     shelf = Shelf.of([units for units, _ in stock], tokens_P)
-    asked = round(settings.token_budget * (pool_tokens or int(tokens_P.sum()))) if rule.budgeted else None
+    asked = round(settings.shares.token_budget * (pool_tokens or int(tokens_P.sum()))) if rule.budgeted else None
     chosen = pay([lambda: shelf], asked, settings, rule.scope or settings.scope)[0]
     bounds = shelf.bounds()
     weights = [
@@ -56,6 +61,12 @@ def select(
     ]
     supervised = [int((weight == 1.0).sum()) for weight in weights]
     return Selection(weights, sum(supervised), asked, sum(count > 0 for count in supervised))
+
+
+def settle(settings: SelectConfig, rule: Strategy) -> SelectConfig:
+    """The settings with one meaning for the stop token: it comes with every pair, is ranked, or gets no loss."""
+    ranked = settings.rank_stop and settings.supervise_eos and rule.budgeted
+    return settings.model_copy(update={"rank_stop": ranked, "supervise_eos": settings.supervise_eos and not ranked})
 
 
 def units_of(pair: ScoredPair, rule: Strategy, settings: SelectConfig, seed: int) -> Units:

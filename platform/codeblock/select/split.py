@@ -1,91 +1,87 @@
-"""Which pairs are kept, and which are held out. METHOD: stage 1, rank and keep."""
+"""Which pairs are kept, and which are held out, of pairs in the order of their rank. METHOD: stage 1, rank and keep."""
 
 from __future__ import annotations
 
 import hashlib
 import heapq
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from codeblock.quality import factor_to_scale, quality_bin
-from codeblock.tables import iter_rows, parts, read_part
+from codeblock.shares import Shares
+from codeblock.tables import read_table
 
 TRAIN, DEV = "train", "dev"
 
 
 @dataclass(frozen=True)
 class Split:
-    """Which pairs an arm trains on and which are held out; `pool_tokens` counts the response tokens of all but `dev`."""
+    """Which pairs an arm trains on and which are held out; `pool_*` count all but `dev`."""
 
     train: frozenset[str]
     dev: frozenset[str]
     pool_pairs: int
     pool_tokens: int
+    """Response tokens of the pool."""
+    kept_tokens: int
+    """Response tokens of `train`."""
+    reach: int
+    """Ranks that are looked at: the pairs of this split are among the first `reach`."""
 
     def role(self, id_: str) -> str | None:
         """`train`, `dev`, or None for a pair below the kept share."""
         return DEV if id_ in self.dev else TRAIN if id_ in self.train else None
 
 
-def split_pairs(
-    scored: Path,
-    subset_ratio: float,
-    dev_pairs: int,
-    seed: int,
-    long_tail: Path | None = None,
-    share: tuple[int, int] = (0, 1),
-) -> Split:
-    """Hold out the same `dev_pairs` in every arm (at most a tenth), keep the best `subset_ratio` of the rest.
+@dataclass(frozen=True)
+class Ranked:
+    """The pool, best pair first: ids and response tokens of N pairs."""
 
-    Best is the highest quality; with `long_tail` (schema LONG_TAIL) the highest bin of quality, 0 to 5, and in it the highest
-    long-tail score. A pair without a quality comes after those that have one; equals are ordered by a seeded hash.
-    `share` (number, of how many) keeps one of several equal parts of these, drawn by the same hash.
+    ids: Sequence[str]
+    tokens_N: NDArray[np.int64]
+
+    @classmethod
+    def read(cls, directory: Path) -> Ranked:
+        """From parts with schema RANKED, in any order."""
+        table = read_table(directory, ["id", "tokens", "rank"])
+        table = table.take(pc.sort_indices(table["rank"]))
+        return cls(table["id"].to_pylist(), table["tokens"].to_numpy().astype(np.int64))
+
+
+def split_pairs(
+    ranked: Ranked, shares: Shares, held_out: Shares, dev_pairs: int, seed: int, part: tuple[int, int] = (0, 1)
+) -> Split:
+    """Hold out `dev_pairs` (at most a tenth of the pool), keep the best of the rest.
+
+    The held-out pairs are drawn by a seeded hash among the pairs that `held_out` would keep, so that they are as good as those
+    that are trained on; it is the same for all arms of a run. `part` (number, of how many) keeps one of several equal parts of
+    the kept pairs, drawn by the same hash.
     """
-    rows = [row for path in parts(scored) for row in _ranking(path, seed)]
-    if long_tail is not None:
-        rows = _by_bin_and_rarity(rows, long_tail)
-    dev = {row.id for row in heapq.nsmallest(min(dev_pairs, len(rows) // 10), rows, key=lambda row: row.lottery)}
-    pool = sorted(row for row in rows if row.id not in dev)
-    kept = pool[: max(1, round(subset_ratio * len(pool)))]
-    number, shares = share
-    kept = [row for row in kept if int.from_bytes(row.lottery, "big") % shares == number]
+    count = len(ranked.ids)
+    wanted = min(dev_pairs, count // 10)
+    among = min(count, held_out.kept(ranked.tokens_N) + wanted) if wanted else 0
+    lottery = {rank: _lottery(seed, ranked.ids[rank]) for rank in range(among)}
+    dev = set(heapq.nsmallest(wanted, lottery, key=lottery.__getitem__))
+    pool = np.array([rank for rank in range(count) if rank not in dev], dtype=np.int64)
+    tokens_N = ranked.tokens_N[pool]
+    kept = pool[: shares.kept(tokens_N)].tolist()
+    reach = 1 + max([*kept, *dev], default=-1)
+    number, of = part
+    if of > 1:
+        kept = [rank for rank in kept if int.from_bytes(_lottery(seed, ranked.ids[rank]), "big") % of == number]
     return Split(
-        train=frozenset(row.id for row in kept),
-        dev=frozenset(dev),
-        pool_pairs=len(pool),
-        pool_tokens=sum(row.tokens for row in pool),
+        train=frozenset(ranked.ids[rank] for rank in kept),
+        dev=frozenset(ranked.ids[rank] for rank in dev),
+        pool_pairs=int(pool.size),
+        pool_tokens=int(tokens_N.sum()),
+        kept_tokens=int(ranked.tokens_N[kept].sum()),
+        reach=reach,
     )
 
 
-class _Ranked(NamedTuple):
-    """A pair in the ranking, best first: lower values of the first three fields are better."""
-
-    quality: float  # with its sign changed; infinite without one
-    rarity: float  # the same of the long-tail score, 0 without one
-    lottery: bytes
-    id: str
-    tokens: int
-
-
-def _ranking(path: Path, seed: int) -> Iterator[_Ranked]:
-    table = read_part(path, ["id", "quality", "input_ids", "response_start"])
-    lengths = np.diff(table["input_ids"].combine_chunks().offsets.to_numpy()) if table.num_rows else []
-    starts, qualities = table["response_start"].to_pylist(), table["quality"].to_pylist()
-    for id_, quality, start, length in zip(table["id"].to_pylist(), qualities, starts, lengths, strict=True):
-        lottery = hashlib.blake2b(f"{seed}:{id_}".encode(), digest_size=8).digest()
-        known = quality is not None and not np.isnan(quality)
-        yield _Ranked(-quality if known else np.inf, 0.0, lottery, id_, int(length) - start)
-
-
-def _by_bin_and_rarity(rows: list[_Ranked], long_tail: Path) -> list[_Ranked]:
-    """The rows with bins for qualities (the rule is in codeblock.quality) and their long-tail scores."""
-    scores = {row["id"]: row["long_tail"] for row in iter_rows(long_tail)}
-    factor = factor_to_scale(max((-row.quality for row in rows if row.quality < np.inf), default=0.0))
-    return [
-        row._replace(quality=-quality_bin(-row.quality, factor) if row.quality < np.inf else np.inf, rarity=-scores[row.id])
-        for row in rows
-    ]
+def _lottery(seed: int, id_: str) -> bytes:
+    return hashlib.blake2b(f"{seed}:{id_}".encode(), digest_size=8).digest()

@@ -18,8 +18,19 @@ from numpy.typing import NDArray
 from codeblock.config import Scope, SelectConfig
 from codeblock.errors import CodeBlockError
 from codeblock.schema import TokenClass
+from codeblock.select.chains import bring_definers
 from codeblock.select.pair import ScoredPair, Units
-from codeblock.select.utility import generalized_cross_entropy, item_utility, normalise, rerank
+from codeblock.select.utility import (
+    Floats,
+    aggregate,
+    item_utility,
+    normalise,
+    require_column,
+    rerank,
+    token_value,
+)
+from codeblock.select.words import words_of
+from codeblock.shares import Shares
 
 UnitsOf = Callable[[ScoredPair, SelectConfig, np.random.Generator], Units]
 
@@ -40,11 +51,26 @@ class Strategy:
     """Whether an item is supervised whole or not at all; the audit of masks holds the rule to it."""
     seeded: bool = False
     """Whether the rule draws random numbers; others get a generator that they must not use, for making one takes time."""
+    whole_pairs: bool = False
+    """Whether the budget is spent on whole responses: the best pairs that hold so many tokens."""
     rounds: int = 1
     """Rounds of selecting and training, each on its share of the pairs with the model of the round before."""
 
+    def columns(self, settings: SelectConfig) -> list[str]:
+        """Columns of the scored table that the rule reads besides `pair.COLUMNS` with these settings."""
+        asked = {"edges": settings.def_use_chains, "input_ids": settings.word_rank == "specific"}
+        fields = {"edges": "def_use_chains", "input_ids": "word_rank"}
+        return [column for column, wanted in asked.items() if wanted and fields[column] in self.uses]
 
-BUDGET_FIELDS = ("token_budget", "scope")
+    def reranks(self, settings: SelectConfig) -> bool:
+        """Whether structure decides on whole items beside their utility."""
+        return self.whole_items and "reach_weight" in self.uses and settings.reach_weight + settings.bridge_weight > 0
+
+
+BUDGET_FIELDS = ("scope", "rank_stop")
+UTILITY_FIELDS = ("gce_q", "aggregate", "shrink_tokens", "noise_quantile")
+STRUCTURE_FIELDS = ("reach_weight", "bridge_weight", "gate", "shrink_items", "def_use_chains", "normalise")
+WORD_FIELDS = ("nl_share", "word_rank")
 _REGISTRY: dict[str, Strategy] = {}
 
 
@@ -56,16 +82,24 @@ def strategy(
     scope: Scope | None = None,
     whole_items: bool = False,
     seeded: bool = False,
+    whole_pairs: bool = False,
     rounds: int = 1,
 ) -> Callable[[UnitsOf], UnitsOf]:
     """Register a function as the strategy `name`."""
 
     def register(function: UnitsOf) -> UnitsOf:
         fields = frozenset(uses + (BUDGET_FIELDS if budgeted else ()))
-        _REGISTRY[name] = Strategy(name, function, fields, budgeted, frozenset(needs), scope, whole_items, seeded, rounds)
+        _REGISTRY[name] = Strategy(
+            name, function, fields, budgeted, frozenset(needs), scope, whole_items, seeded, whole_pairs, rounds
+        )
         return function
 
     return register
+
+
+def shares_of(rule: Strategy, settings: SelectConfig) -> Shares:
+    """What an arm asks for; a rule of whole pairs spends the same budget on fewer of them."""
+    return settings.shares.whole() if rule.whole_pairs else settings.shares
 
 
 def strategy_names() -> list[str]:
@@ -113,40 +147,57 @@ def ds2(pair: ScoredPair, settings: SelectConfig, rng: np.random.Generator) -> U
     return full(pair, settings, rng)
 
 
+@strategy("whole_pairs", budgeted=False, whole_pairs=True)
+def whole_pairs(pair: ScoredPair, settings: SelectConfig, rng: np.random.Generator) -> Units:
+    """Every response token of fewer pairs: the best that hold as many tokens as the budget. Pair selection alone."""
+    return full(pair, settings, rng)
+
+
 @strategy("full_code", budgeted=False)
 def full_code(pair: ScoredPair, settings: SelectConfig, rng: np.random.Generator) -> Units:
     """Every code token."""
     return _tokens(pair, np.zeros(pair.nll.size), pair.token_item >= 0)
 
 
+@strategy("core_code", budgeted=False, whole_items=True)
+def core_code(pair: ScoredPair, settings: SelectConfig, rng: np.random.Generator) -> Units:
+    """Every item with core logic: the code without its comments, docstrings and imports."""
+    core = (pair.token_class == TokenClass.CORE) & (pair.token_item >= 0)
+    has_core_I = np.bincount(pair.token_item[core], minlength=pair.item_reach.size) > 0
+    number_I = np.where(has_core_I, np.cumsum(has_core_I) - 1, -1)
+    unit_T = np.where(pair.token_item >= 0, number_I[pair.token_item], -1) if has_core_I.size else pair.token_item
+    flat = np.zeros(int(has_core_I.sum()))
+    return Units(unit_T.astype(np.int32), flat, flat, flat.astype(bool))
+
+
 @strategy("random_items", whole_items=True, seeded=True)
 def random_items(pair: ScoredPair, settings: SelectConfig, rng: np.random.Generator) -> Units:
     """Whole coding items drawn uniformly."""
-    return _items(pair, rng.random(pair.item_reach.size))
+    return _with_stop(_items(pair, rng.random(pair.item_reach.size)), pair, float(rng.random()), settings)
 
 
 @strategy("top_loss_tokens")
 def top_loss_tokens(pair: ScoredPair, settings: SelectConfig, rng: np.random.Generator) -> Units:
     """Response tokens of the highest nll (GCE gives the same order)."""
-    return _tokens(pair, pair.nll.astype(np.float64))
+    return _tokens(pair, pair.nll.astype(np.float64), stop=settings.rank_stop)
 
 
 @strategy("rho1", needs=("nll_second",), scope="response")
 def rho1(pair: ScoredPair, settings: SelectConfig, rng: np.random.Generator) -> Units:
     """Tokens of the highest excess loss, nll of the base less nll of the trained reference, ranked inside each response."""
-    return _tokens(pair, _excess(pair))
+    return _tokens(pair, _excess(pair), stop=settings.rank_stop)
 
 
 @strategy("token_cleaning", needs=("nll_second",), scope="dataset")
 def token_cleaning(pair: ScoredPair, settings: SelectConfig, rng: np.random.Generator) -> Units:
     """The same excess loss, ranked over the data set (the fixed-model mode)."""
-    return _tokens(pair, _excess(pair))
+    return _tokens(pair, _excess(pair), stop=settings.rank_stop)
 
 
 @strategy("self_evolving", needs=("nll_second",), scope="dataset", rounds=5)
 def self_evolving(pair: ScoredPair, settings: SelectConfig, rng: np.random.Generator) -> Units:
     """The same in rounds: the reference of each is the model that the round before has trained."""
-    return _tokens(pair, _excess(pair))
+    return _tokens(pair, _excess(pair), stop=settings.rank_stop)
 
 
 @strategy("sstoken", uses=("attention_share",), needs=("nll_second", "prompt_attention"), scope="response")
@@ -157,44 +208,57 @@ def sstoken(pair: ScoredPair, settings: SelectConfig, rng: np.random.Generator) 
     gain = np.zeros_like(excess)
     gain[known] = normalise(excess[known], "minmax") if known.any() else 0.0
     attention = np.nan_to_num(require_column(pair, "prompt_attention").astype(np.float64))
-    return _tokens(pair, (1 - settings.attention_share) * gain + settings.attention_share * attention)
+    return _tokens(pair, (1 - settings.attention_share) * gain + settings.attention_share * attention, stop=settings.rank_stop)
 
 
 @strategy("random_tokens", seeded=True)
 def random_tokens(pair: ScoredPair, settings: SelectConfig, rng: np.random.Generator) -> Units:
     """Response tokens drawn uniformly."""
-    return _tokens(pair, rng.random(pair.nll.size))
+    return _tokens(pair, rng.random(pair.nll.size), stop=settings.rank_stop)
+
+
+@strategy("codeblock", uses=(*UTILITY_FIELDS, *STRUCTURE_FIELDS, *WORD_FIELDS), whole_items=True)
+def codeblock(pair: ScoredPair, settings: SelectConfig, rng: np.random.Generator) -> Units:
+    """Whole coding items by utility and data-flow structure, and informative natural-language words by their GCE."""
+    return _blocks(pair, settings, excess=False)
 
 
 @strategy(
-    "codeblock",
-    uses=("gce_q", "aggregate", "reach_weight", "bridge_weight", "gate", "normalise", "nl_share"),
+    "codeblock_excess",
+    uses=(*UTILITY_FIELDS, *STRUCTURE_FIELDS, *WORD_FIELDS),
+    needs=("nll_second",),
     whole_items=True,
 )
-def codeblock(pair: ScoredPair, settings: SelectConfig, rng: np.random.Generator) -> Units:
-    """Whole coding items by utility and data-flow structure, and informative natural-language words by their GCE."""
-    utility = item_utility(pair, settings.gce_q, settings.aggregate)
-    structure = (pair.item_reach.astype(np.float64), pair.item_bridge.astype(np.float64))
-    words, word_gce = _words(pair, settings.gce_q)
+def codeblock_excess(pair: ScoredPair, settings: SelectConfig, rng: np.random.Generator) -> Units:
+    """The same by excess loss: GCE less that of a second, trained model, which is what training can still remove."""
+    return _blocks(pair, settings, excess=True)
+
+
+def _blocks(pair: ScoredPair, settings: SelectConfig, excess: bool) -> Units:
+    """Items and words; and the stop token, where it is ranked, as one core logic token."""
+    value_T = token_value(pair, settings.gce_q, excess)
+    utility = item_utility(pair, settings, excess)
+    priority, tie = rerank(utility, pair, settings), utility
+    if settings.def_use_chains:
+        if pair.edges is None:
+            raise CodeBlockError(f"pair {pair.id}: no column edges; select.def_use_chains needs it")
+        priority, tie = bring_definers(priority, tie, pair.edges)
+    words, rank = words_of(pair, value_T, settings)
     items = utility.size
-    return Units(
+    units = Units(
         unit_of_token=np.where(words >= 0, items + words, pair.token_item).astype(np.int32),
-        priority=np.concatenate([rerank(utility, *structure, settings), word_gce]),
-        tie=np.concatenate([utility, word_gce]),
-        text=np.arange(items + word_gce.size) >= items,
+        priority=np.concatenate([priority, rank]),
+        tie=np.concatenate([tie, rank]),
+        text=np.arange(items + rank.size) >= items,
     )
+    if not settings.rank_stop:
+        return units
+    stop = np.nan_to_num(value_T[pair.token_class == TokenClass.STOP][:1])
+    return _with_stop(units, pair, float(aggregate(stop, np.ones(1, dtype=np.int64), settings).sum()), settings)
 
 
 def _excess(pair: ScoredPair) -> NDArray[np.float64]:
     return pair.nll.astype(np.float64) - require_column(pair, "nll_second")
-
-
-def require_column(pair: ScoredPair, name: str) -> NDArray[np.float32]:
-    """A column that not every run has. Raises CodeBlockError where it is missing."""
-    values: NDArray[np.float32] | None = getattr(pair, name)
-    if values is None:
-        raise CodeBlockError(f"pair {pair.id}: no column {name}; set score.second_model")
-    return values
 
 
 def _items(pair: ScoredPair, priority_I: NDArray[np.float64]) -> Units:
@@ -202,9 +266,9 @@ def _items(pair: ScoredPair, priority_I: NDArray[np.float64]) -> Units:
     return Units(pair.token_item, priority_I, np.zeros_like(priority_I), np.zeros(priority_I.size, dtype=bool))
 
 
-def _tokens(pair: ScoredPair, priority_T: NDArray[np.float64], among_T: NDArray[np.bool_] | None = None) -> Units:
-    """Every response token (`among_T`: of these) as a unit of its own, the stop token excepted."""
-    eligible = pair.response & (pair.token_class != TokenClass.STOP)
+def _tokens(pair: ScoredPair, priority_T: Floats, among_T: NDArray[np.bool_] | None = None, stop: bool = False) -> Units:
+    """Every response token (`among_T`: of these) as a unit of its own; the stop token only where asked."""
+    eligible = pair.response & (stop | (pair.token_class != TokenClass.STOP))
     if among_T is not None:
         eligible &= among_T
     unit_T = np.where(eligible, np.cumsum(eligible) - 1, -1).astype(np.int32)
@@ -212,13 +276,13 @@ def _tokens(pair: ScoredPair, priority_T: NDArray[np.float64], among_T: NDArray[
     return Units(unit_T, priority, np.zeros_like(priority), np.zeros(priority.size, dtype=bool))
 
 
-def _words(pair: ScoredPair, q: float) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """Words numbered from 0 per token (int32[T], -1 elsewhere), and the mean GCE of each."""
-    member = (pair.token_word >= 0) & ~np.isnan(pair.nll)
-    words_T = np.full(pair.nll.size, -1, dtype=np.int32)
-    if not member.any():
-        return words_T, np.empty(0)
-    _, numbers = np.unique(pair.token_word[member], return_inverse=True)
-    words_T[member] = numbers
-    gce = generalized_cross_entropy(pair.nll[member], q)
-    return words_T, np.bincount(numbers, weights=gce) / np.maximum(np.bincount(numbers), 1)
+def _with_stop(units: Units, pair: ScoredPair, priority: float, settings: SelectConfig) -> Units:
+    """The units and, where it is ranked, the stop token as one more."""
+    if not settings.rank_stop:
+        return units
+    return Units(
+        unit_of_token=np.where(pair.token_class == TokenClass.STOP, units.priority.size, units.unit_of_token).astype(np.int32),
+        priority=np.append(units.priority, priority),
+        tie=np.append(units.tie, priority),
+        text=np.append(units.text, False),
+    )

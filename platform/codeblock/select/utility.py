@@ -1,25 +1,24 @@
 """Utility of items and the gated rerank. METHOD: stages 3 and 4.
 
 Shapes: T tokens, I items. The generalized cross-entropy is Zhang & Sabuncu's (2018); utility over core logic tokens is the
-paper's idea, the exact aggregate, the gate and the normalisation are ours.
+paper's idea, the exact aggregate, the noise, the gate and the normalisation are ours.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from codeblock.config import SelectConfig
+from codeblock.errors import CodeBlockError
 from codeblock.schema import TokenClass
 from codeblock.select.pair import ScoredPair
 
 Floats = NDArray[np.float64]
 MIN_CORE_TOKENS = 2
 """An item with fewer core logic tokens has utility 0."""
-SIGMOID_SLOPE = 10.0
-"""Steepness of the smooth gate over a utility that was normalised to 0..1."""
 
 
 def generalized_cross_entropy(nll: NDArray[np.float32], q: float) -> Floats:
@@ -28,22 +27,67 @@ def generalized_cross_entropy(nll: NDArray[np.float32], q: float) -> Floats:
     return loss if q == 0 else -np.expm1(-q * loss) / q
 
 
-def item_utility(pair: ScoredPair, q: float, aggregate: Literal["mean", "sum"]) -> Floats:
-    """Utility float64[I]: GCE of the item's core logic tokens, their mean or sum; 0 with fewer than two of them."""
-    core = (pair.token_class == TokenClass.CORE) & (pair.token_item >= 0) & ~np.isnan(pair.nll)
-    owner = pair.token_item[core]
+def token_value(pair: ScoredPair, q: float, excess: bool = False) -> Floats:
+    """What learning each token is worth, float64[T], NaN where it has no nll: its GCE under the reference.
+
+    `excess`: less its GCE under a second, trained model: what training can still remove. Raises CodeBlockError without
+    `nll_second`.
+    """
+    value = generalized_cross_entropy(pair.nll, q)
+    if excess:
+        value = value - generalized_cross_entropy(require_column(pair, "nll_second"), q)
+    return value
+
+
+def core_tokens(pair: ScoredPair) -> NDArray[np.bool_]:
+    """Which tokens are scored core logic tokens of an item, bool[T]."""
+    core: NDArray[np.bool_] = (pair.token_class == TokenClass.CORE) & (pair.token_item >= 0) & ~np.isnan(pair.nll)
+    return core
+
+
+def item_utility(pair: ScoredPair, settings: SelectConfig, excess: bool = False) -> Floats:
+    """Utility float64[I]: the values of the item's core logic tokens, aggregated; 0 with fewer than two of them.
+
+    A token above `pair.pool.noise_nll` counts as 0, and still as a token.
+    """
+    core = core_tokens(pair)
+    owner, value = pair.token_item[core], token_value(pair, settings.gce_q, excess)[core]
+    if pair.pool.noise_nll is not None:
+        value = np.where(pair.nll[core] > pair.pool.noise_nll, 0.0, value)
     count = np.bincount(owner, minlength=pair.item_reach.size)
-    total = np.bincount(owner, weights=generalized_cross_entropy(pair.nll[core], q), minlength=pair.item_reach.size)
-    value = total / np.maximum(count, 1) if aggregate == "mean" else total
-    return np.where(count >= MIN_CORE_TOKENS, value, 0.0)
+    total = np.bincount(owner, weights=value, minlength=pair.item_reach.size).astype(np.float64)
+    return np.where(count >= MIN_CORE_TOKENS, aggregate(total, count, settings), 0.0)
 
 
-def rerank(utility: Floats, reach: Floats, bridge: Floats, settings: SelectConfig) -> Floats:
-    """Priority float64[I] = u + g(u) * (reach_weight * r + bridge_weight * b), normalised inside the response [ours]."""
-    if utility.size == 0:
-        return utility
-    u, r, b = (normalise(signal, settings.normalise) for signal in (utility, reach, bridge))
-    return u + _gate(u, settings.gate) * (settings.reach_weight * r + settings.bridge_weight * b)
+def aggregate(total: Floats, count: NDArray[np.signedinteger[Any]], settings: SelectConfig) -> Floats:
+    """One number of `count` values whose sum is `total`; same shape."""
+    if settings.aggregate == "sum":
+        return total
+    more = settings.shrink_tokens if settings.aggregate == "shrunk" else 0.0
+    return np.asarray(total / np.maximum(count + more, 1), dtype=np.float64)
+
+
+def rerank(utility: Floats, pair: ScoredPair, settings: SelectConfig) -> Floats:
+    """Priority float64[I] of the items, from their utility and their structure [ours].
+
+    `u + g(u) * s` with s = reach_weight * r + bridge_weight * b, the three normalised inside the response and r and b shrunk
+    by its size; g is 1 from the response's median on (`hard`), the utility itself (`product`), or 1 everywhere.
+    """
+    if utility.size == 0 or (settings.reach_weight == 0 and settings.bridge_weight == 0):
+        return normalise(utility, settings.normalise) if utility.size else utility
+    structure = (pair.item_reach.astype(np.float64), pair.item_bridge.astype(np.float64))
+    u, r, b = (normalise(signal, settings.normalise) for signal in (utility, *structure))
+    others = utility.size - 1
+    size = others / (others + settings.shrink_items) if others else 0.0
+    return u + _gate(u, settings.gate) * size * (settings.reach_weight * r + settings.bridge_weight * b)
+
+
+def require_column(pair: ScoredPair, name: str) -> NDArray[np.float32]:
+    """A column that not every run has. Raises CodeBlockError where it is missing."""
+    values: NDArray[np.float32] | None = getattr(pair, name)
+    if values is None:
+        raise CodeBlockError(f"pair {pair.id}: no column {name}; set score.second_model")
+    return values
 
 
 def normalise(signal: Floats, how: Literal["none", "minmax", "rank"]) -> Floats:
@@ -63,12 +107,13 @@ def normalise(signal: Floats, how: Literal["none", "minmax", "rank"]) -> Floats:
     return np.asarray(rank / rank.max())
 
 
-def _gate(u: Floats, gate: Literal["hard", "sigmoid", "none"]) -> Floats:
-    if gate == "none":
-        return np.ones_like(u)
+def _gate(u: Floats, gate: Literal["hard", "product", "none"]) -> Floats:
+    """How far structure counts for each item, float64[I]."""
+    if gate == "product":
+        return u
     if gate == "hard":
         return (u >= _median(u)).astype(np.float64)
-    return 1.0 / (1.0 + np.exp(-SIGMOID_SLOPE * (u - _median(u))))
+    return np.ones_like(u)
 
 
 def _median(values: Floats) -> float:

@@ -8,7 +8,8 @@ Shape legend: B rows, T padded length, N supervised positions of the micro-batch
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -75,6 +76,36 @@ def plan_steps(
     passes = -(-total // pairs)
     stream = np.concatenate([np.random.default_rng([seed, epoch]).permutation(pairs) for epoch in range(passes)])
     return [stream[start : min(start + batch_pairs, total)] for start in range(0, total, batch_pairs)]
+
+
+def plan_steps_by_tokens(
+    supervised_P: NDArray[np.int64], batch_tokens: int, seed: int, steps: int | None = None, epochs: float | None = None
+) -> list[NDArray[np.int64]]:
+    """The same stream of pairs, each step ending with the pair that brings it to `batch_tokens` supervised tokens.
+
+    `supervised_P`: supervised tokens of each pair, none without. With `epochs` a last step with fewer is kept.
+    """
+    if not supervised_P.size:
+        raise CodeBlockError("train: no pair with a supervised token; raise select.token_budget")
+    plan: list[NDArray[np.int64]] = []
+    limit = None if steps is not None else max(1, round((epochs or 1.0) * supervised_P.size))
+    step: list[int] = []
+    held = taken = 0
+    for pair in _stream(supervised_P.size, seed):
+        step.append(pair)
+        held, taken = held + int(supervised_P[pair]), taken + 1
+        if held >= batch_tokens or taken == limit:
+            plan.append(np.array(step, dtype=np.int64))
+            step, held = [], 0
+        if len(plan) == steps or taken == limit:
+            break
+    return plan
+
+
+def _stream(pairs: int, seed: int) -> Iterator[int]:
+    """Seeded permutations of all pairs without end, those that `plan_steps` cuts."""
+    for epoch in itertools.count():
+        yield from np.random.default_rng([seed, epoch]).permutation(pairs).tolist()
 
 
 def share_of(pairs: Sequence[Pair], rank: int, world: int) -> list[Pair]:

@@ -23,7 +23,7 @@ from codeblock import models, tables
 from codeblock.cluster import require
 from codeblock.config import ClusterConfig, TrainConfig
 from codeblock.errors import CodeBlockError
-from codeblock.train.loop import Session
+from codeblock.train.loop import DEV_SCHEMA, HISTORY_SCHEMA, Session
 from codeblock.train.model import MaskedLM, add_lora, checkpoint_activations
 from codeblock.train.rows import Pair, read_pairs, trim_all
 from codeblock.train.step import Place
@@ -32,28 +32,6 @@ MODEL = "model"
 HISTORY = "history.parquet"
 DEV = "dev.parquet"
 CHECKPOINTS = "ray"
-
-HISTORY_SCHEMA = pa.schema(
-    [
-        ("step", pa.int32()),
-        ("loss", pa.float64()),  # sum(w * nll) / sum(w) of the global batch, before the update
-        ("learning_rate", pa.float64()),
-        ("grad_norm", pa.float64()),  # before clipping
-        ("supervised_tokens", pa.int64()),
-        ("processed_tokens", pa.int64()),  # inputs of the model, without padding
-        ("seconds", pa.float64()),
-    ]
-)
-
-DEV_SCHEMA = pa.schema(
-    [
-        ("step", pa.int32()),
-        ("token_class", pa.string()),  # text, code, core, stop
-        ("supervised", pa.bool_()),
-        ("nll", pa.float64()),  # mean
-        ("tokens", pa.int64()),
-    ]
-)
 
 
 def fit(

@@ -12,13 +12,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pyarrow as pa
 import torch
 import torch.distributed as dist
+from numpy.typing import NDArray
 from torch import nn
 
 from codeblock.errors import CodeBlockError
 from codeblock.memory import worker_peak_mb
-from codeblock.train.batches import CPU_CALL, GPU_CALL, MicroBatch, micro_batches, plan_steps, share_of
+from codeblock.train.batches import CPU_CALL, GPU_CALL, MicroBatch, micro_batches, plan_steps, plan_steps_by_tokens, share_of
 from codeblock.train.dev import dev_nll
 from codeblock.train.rows import Pair
 from codeblock.train.step import Place, make_optimizer, take_step
@@ -27,6 +30,28 @@ if TYPE_CHECKING:
     from codeblock.config import TrainConfig
 
 STATE = "state.pt"
+
+HISTORY_SCHEMA = pa.schema(
+    [
+        ("step", pa.int32()),
+        ("loss", pa.float64()),  # sum(w * nll) / sum(w) of the global batch, before the update
+        ("learning_rate", pa.float64()),
+        ("grad_norm", pa.float64()),  # before clipping
+        ("supervised_tokens", pa.int64()),
+        ("processed_tokens", pa.int64()),  # inputs of the model, without padding
+        ("seconds", pa.float64()),
+    ]
+)
+
+DEV_SCHEMA = pa.schema(
+    [
+        ("step", pa.int32()),
+        ("token_class", pa.string()),  # text, code, core, stop
+        ("supervised", pa.bool_()),
+        ("nll", pa.float64()),  # mean
+        ("tokens", pa.int64()),
+    ]
+)
 
 
 class Session:
@@ -49,13 +74,13 @@ class Session:
         self.model, self.pairs, self.dev_pairs = model, pairs, dev
         self.config, self.seed, self.place = config, seed, place
         self.masked: Any = getattr(model, "module", model)
-        self.plan = plan_steps(len(pairs), config.batch_pairs, seed, config.steps, config.epochs)
+        self.plan = self._plan()
         self.optimizer = make_optimizer(model, config.learning_rate, config.weight_decay)
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._rate_at)
         on_gpu = place.device.type == "cuda"
         self.pack = config.pack == "always" or (config.pack == "auto" and on_gpu)
         self.call = GPU_CALL if on_gpu else CPU_CALL
-        self._run = [seed, len(pairs), len(self.plan), config.batch_pairs]
+        self._run = [seed, len(pairs), len(self.plan), config.batch_pairs, config.batch_supervised_tokens or 0]
         self.step = 0
         self.history: list[dict[str, Any]] = []
         """Per step: step, loss, learning_rate, grad_norm, supervised_tokens, processed_tokens, seconds."""
@@ -114,6 +139,13 @@ class Session:
         if self.place.world > 1:
             dist.all_reduce(largest, op=dist.ReduceOp.MAX)
         return float(largest)
+
+    def _plan(self) -> list[NDArray[np.int64]]:
+        config = self.config
+        if config.batch_supervised_tokens is None:
+            return plan_steps(len(self.pairs), config.batch_pairs, self.seed, config.steps, config.epochs)
+        supervised_P = np.array([pair.supervised for pair in self.pairs], dtype=np.int64)
+        return plan_steps_by_tokens(supervised_P, config.batch_supervised_tokens, self.seed, config.steps, config.epochs)
 
     def _take_step(self) -> dict[str, Any]:
         started = time.perf_counter()

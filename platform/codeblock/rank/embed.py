@@ -1,4 +1,7 @@
-"""Embeddings of prepared pairs: the reference model's last hidden states, averaged over the response. [ours, after DS2]
+"""Embeddings of prepared pairs by the reference model. [ours, after DS2]
+
+Two kinds: the last hidden states averaged over the response (`model`), and those of the first layers averaged over the prompt
+(`layers`).
 
 Shapes: B pairs of a batch, T tokens, D hidden width.
 """
@@ -16,17 +19,31 @@ from numpy.typing import NDArray
 
 from codeblock.cluster import map_parts, peak_of, pending
 from codeblock.config import ClusterConfig, ScoreConfig
+from codeblock.errors import CodeBlockError
 from codeblock.memory import worker_peak_mb
 from codeblock.models import device, load_model
 from codeblock.padding import batches_by_length, pad
 from codeblock.schema import EMBEDDED
 from codeblock.tables import count_rows, parts, read_part, write_part
 
+LAYERS = 4
+"""First layers of the embedding `layers`."""
+
 
 def embed(
-    prepared: Path, output: Path, model: str, revision: str | None, config: ScoreConfig, cluster: ClusterConfig
+    prepared: Path,
+    output: Path,
+    model: str,
+    revision: str | None,
+    config: ScoreConfig,
+    cluster: ClusterConfig,
+    layers: int | None = None,
 ) -> dict[str, Any]:
-    """Embed the parts of `prepared` into parts of `output` of the same names (schema EMBEDDED); those there are left."""
+    """Embed the parts of `prepared` into parts of `output` of the same names (schema EMBEDDED); those there are left.
+
+    `layers`: the first so many layers on the prompt; None: all of them on the whole pair. Raises CodeBlockError for a model
+    whose decoder keeps no list of layers.
+    """
     results = map_parts(
         Embedder,
         [{"path": str(path)} for path in pending(parts(prepared), output)],
@@ -34,7 +51,7 @@ def embed(
         actors=cluster.actors,
         cpus=cluster.cpus_per_worker,
         gpus=cluster.gpus_per_worker,
-        constructor={"model": model, "revision": revision, "config": config, "output": output},
+        constructor={"model": model, "revision": revision, "config": config, "output": output, "layers": layers},
     )
     return {"kept": count_rows(output), "worker_peak_mb": peak_of(results)}
 
@@ -42,8 +59,11 @@ def embed(
 class Embedder:
     """An actor that holds the reference model."""
 
-    def __init__(self, model: str, revision: str | None, config: ScoreConfig, output: Path) -> None:
+    def __init__(self, model: str, revision: str | None, config: ScoreConfig, output: Path, layers: int | None) -> None:
         self._model = load_model(model, revision, config.dtype).to(device())
+        self._of_prompt = layers is not None
+        if layers is not None:
+            keep_layers(self._model, layers)
         self._batch_tokens = config.batch_tokens
         self._output = output
 
@@ -51,10 +71,22 @@ class Embedder:
         path = Path(row["path"])
         table = read_part(path, ["id", "input_ids", "response_start"])
         input_ids = [np.asarray(ids, dtype=np.int64) for ids in table["input_ids"].to_numpy()]
-        embeddings = mean_hidden(self._model, input_ids, table["response_start"].to_pylist(), self._batch_tokens)
+        starts = table["response_start"].to_pylist()
+        if self._of_prompt:  # what follows cannot influence it
+            input_ids, starts = [ids[:start] for ids, start in zip(input_ids, starts, strict=True)], [0] * len(starts)
+        embeddings = mean_hidden(self._model, input_ids, starts, self._batch_tokens)
         column = pa.array(list(embeddings.astype(np.float16)), EMBEDDED.field("embedding").type)
         write_part(self._output / path.name, pa.table([table["id"], column], schema=EMBEDDED))
         return {"peak_mb": worker_peak_mb()}
+
+
+def keep_layers(model: Any, count: int) -> None:
+    """Take all but the first `count` layers out of a model. Raises CodeBlockError where its decoder has no list of layers."""
+    decoder = model.get_decoder()
+    if not isinstance(getattr(decoder, "layers", None), torch.nn.ModuleList):
+        raise CodeBlockError(f"rank.embedding=layers: {type(decoder).__name__} keeps no list of layers; use words or model")
+    decoder.layers = decoder.layers[:count]
+    decoder.config.num_hidden_layers = len(decoder.layers)
 
 
 @torch.inference_mode()

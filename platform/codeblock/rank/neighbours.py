@@ -8,14 +8,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import faiss
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from codeblock.errors import CodeBlockError
-from codeblock.schema import LONG_TAIL
-from codeblock.tables import count_rows, parts, read_part, write_part
+from codeblock.tables import count_rows, parts, read_part
 
 NEIGHBOURS = 10
 EXACT_ROWS = 20_000
@@ -26,30 +24,31 @@ TRAIN_ROWS_PER_CELL = 64
 _SEED = 1
 
 
-def long_tail(embedded: Path, output: Path) -> dict[str, Any]:
-    """Score the parts of `embedded` into parts of `output` of the same names (schema LONG_TAIL).
+def nearest_distances(embedded: Path) -> NDArray[np.float32]:
+    """float32[N, NEIGHBOURS]: cosine distances of each pair to its nearest others, nearest first; NaN where there are fewer.
 
-    The index alone is in memory: 4 bytes a dimension and row up to EXACT_ROWS, 2 bytes above. Raises CodeBlockError where the
-    library of the index is not installed.
+    `embedded` has parts of unit vectors (schema EMBEDDED). The index alone is in memory: 4 bytes a dimension and row up to
+    EXACT_ROWS, 2 bytes above.
     """
     rows = count_rows(embedded)
+    found = np.full((rows, NEIGHBOURS), np.nan, dtype=np.float32)
     index = build_index(parts(embedded)) if rows else None
-    start, total = 0, 0.0
+    start = 0
     for path in parts(embedded):
         embeddings = embeddings_of(path)
-        scores = np.empty(0, dtype=np.float32)
-        if index is not None and embeddings.size:
-            own = np.arange(start, start + embeddings.shape[0])
-            scores = score(neighbour_distance(index, embeddings, own))
-        start += scores.size
-        total += float(scores.sum())
-        ids = read_part(path, ["id"])["id"]
-        write_part(output / path.name, pa.table([ids, pa.array(scores, pa.float32())], schema=LONG_TAIL))
-    return {"kept": rows, "mean_long_tail": total / rows if rows else 0.0, "exact": rows <= EXACT_ROWS}
+        if index is None or not embeddings.size:
+            continue
+        own = np.arange(start, start + embeddings.shape[0])
+        distances = distances_to_others(index, embeddings, own)
+        found[own, : distances.shape[1]] = distances
+        start += embeddings.shape[0]
+    return found
 
 
-def score(distance: NDArray[np.float32]) -> NDArray[np.float32]:
-    """DS2's score of a mean cosine distance."""
+def score(distances: NDArray[np.float32]) -> NDArray[np.float32]:
+    """float32[N]: DS2's score of the distances [N, K] to the nearest others; 0 for a pair that is alone."""
+    known = np.isfinite(distances)
+    distance = np.where(known, distances, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
     return np.asarray(2 / (1 + np.exp(-distance)) - 1, dtype=np.float32)
 
 
@@ -59,22 +58,31 @@ def build_index(paths: list[Path]) -> Any:
     Exact up to EXACT_ROWS; above, an inverted file with cells by k-means and 16-bit floats. Equal input gives equal cells: the
     seed is fixed, and the rows that the cells are made from come from parts all over the data.
     """
-    faiss = _faiss()
     rows = sum(pq.read_metadata(path).num_rows for path in paths)
     paths = [path for path in paths if pq.read_metadata(path).num_rows]
     width = embeddings_of(paths[0]).shape[1]
     if rows <= EXACT_ROWS:
         index = faiss.IndexFlatIP(width)
     else:
-        index = _inverted_file(faiss, width, rows)
+        index = _inverted_file(width, rows)
         step = max(1, rows // (index.nlist * TRAIN_ROWS_PER_CELL))
-        index.train(np.concatenate([embeddings_of(path)[::step] for path in paths]))
+        index.train(_sample(paths, step))
     for path in paths:
         index.add(embeddings_of(path))
     return index
 
 
-def _inverted_file(faiss: Any, width: int, rows: int) -> Any:
+def _sample(paths: list[Path], step: int) -> NDArray[np.float32]:
+    """Every row whose number is a multiple of `step`, whatever the borders of the parts."""
+    pieces, start = [], 0
+    for path in paths:
+        rows = embeddings_of(path)
+        pieces.append(rows[-start % step :: step])
+        start += rows.shape[0]
+    return np.concatenate(pieces)
+
+
+def _inverted_file(width: int, rows: int) -> Any:
     cells = int(2 * np.sqrt(rows))
     quantizer = faiss.IndexFlatIP(width)
     half = faiss.ScalarQuantizer.QT_fp16
@@ -83,17 +91,15 @@ def _inverted_file(faiss: Any, width: int, rows: int) -> Any:
     return index
 
 
-def neighbour_distance(index: Any, embeddings: NDArray[np.float32], own: NDArray[np.int64]) -> NDArray[np.float32]:
-    """float32[n]: mean cosine distance of each row to its nearest other rows; `own` are the rows' numbers in the index.
+def distances_to_others(index: Any, embeddings: NDArray[np.float32], own: NDArray[np.int64]) -> NDArray[np.float32]:
+    """float32[n, up to NEIGHBOURS]: cosine distances of each row to its nearest other rows, nearest first, NaN where fewer.
 
-    A row that is alone has distance 0.
+    `own` are the rows' numbers in the index.
     """
     similarity, found = index.search(embeddings, min(NEIGHBOURS + 1, index.ntotal))
     similarity[(found == own[:, None]) | (found < 0)] = -np.inf  # found < 0: the cells held fewer rows
     nearest = -np.sort(-similarity, axis=1)[:, :NEIGHBOURS]
-    valid = np.isfinite(nearest)
-    distance = np.where(valid, np.maximum(1 - nearest, 0), 0).sum(axis=1) / np.maximum(valid.sum(axis=1), 1)
-    return np.asarray(distance, dtype=np.float32)
+    return np.where(np.isfinite(nearest), np.maximum(1 - nearest, 0), np.nan).astype(np.float32)
 
 
 def embeddings_of(path: Path) -> NDArray[np.float32]:
@@ -101,16 +107,3 @@ def embeddings_of(path: Path) -> NDArray[np.float32]:
     column = read_part(path, ["embedding"])["embedding"].combine_chunks()
     rows = len(column)
     return np.asarray(column.flatten(), dtype=np.float32).reshape(rows, -1 if rows else 0)
-
-
-def check_installed() -> None:
-    """Raise CodeBlockError where the library of the index is not installed."""
-    _faiss()
-
-
-def _faiss() -> Any:
-    try:
-        import faiss
-    except ImportError as error:
-        raise CodeBlockError('filter.long_tail: needs an index of neighbours; pip install "codeblock[longtail]"') from error
-    return faiss

@@ -1,0 +1,58 @@
+"""The table and the plot of what was picked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from codeblock.report.picked import groups, picked_markdown, picked_tables
+from codeblock.report.plots import plot_picked
+
+FIRST = {
+    "control flow": {"pool": 60, "selected": 1},
+    "header": {"pool": 40, "selected": 3},
+    "in poor pairs": {"pool": 20, "selected": 1},
+}
+SECOND = {role: {**counts, "selected": counts["pool"]} for role, counts in FIRST.items()}
+OTHER_PAIRS = {"control flow": {"pool": 5, "selected": 5}}
+
+
+def test_shares_are_of_all_tokens_and_the_factor_is_that_to_the_pools_share() -> None:
+    lines = picked_markdown({"codeblock": FIRST, "full": SECOND}).splitlines()
+    assert lines[2:] == [
+        "| tokens of | kept pairs | codeblock | full |",
+        "| --- | ---: | ---: | ---: |",
+        "| control flow | 60.0% | 25.0% x0.42 | 60.0% x1 |",
+        "| header | 40.0% | 75.0% x1.9 | 40.0% x1 |",
+        "| in poor pairs | 20.0% | 25.0% x1.2 | 20.0% x1 |",
+    ]
+
+
+def test_arms_that_chose_from_other_pairs_have_a_table_of_their_own() -> None:
+    picked = {"codeblock": FIRST, "small": OTHER_PAIRS, "full": SECOND}
+    assert [list(group.arms) for group in groups(picked)] == [["codeblock", "full"], ["small"]]
+    console = Console(width=80, color_system=None)
+    with console.capture() as capture:
+        for table in picked_tables(picked):
+            console.print(table)
+    text = capture.get()
+    assert text.count("kept pairs") == 4  # two headings, two captions
+    assert "…" not in text
+
+
+def test_the_plot_has_a_bar_for_each_role_and_arm(tmp_path: Path) -> None:
+    path = plot_picked({"codeblock": FIRST, "full": SECOND, "small": OTHER_PAIRS}, tmp_path / "picked.png")
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_bars_are_as_long_as_the_shares(tmp_path: Path, monkeypatch: object) -> None:
+    seen: list[Figure] = []
+    write = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (seen.append(self), write(self, *a, **k)))  # type: ignore[attr-defined]
+    plot_picked({"codeblock": FIRST}, tmp_path / "picked.png")
+    pool, arm = seen[0].axes[0].containers
+    assert [round(bar.get_width()) for bar in pool] == [60, 40, 20]
+    assert [round(bar.get_width()) for bar in arm] == [25, 75, 25]
+    assert [text.get_text() for text in seen[0].axes[0].get_legend().get_texts()] == ["kept pairs", "codeblock"]
