@@ -158,3 +158,8 @@ def test_one_task_has_no_interval_and_equal_differences_have_no_p() -> None:
 def test_seeds_are_pooled_on_the_tasks_that_all_have() -> None:
     assert pooled_counts([{"a": (1, 1), "b": (1, 0)}, {"a": (1, 0), "c": (1, 1)}]) == {"a": (2, 1)}
     assert mean_of([{"a": 1.0, "b": 2.0}, {"a": 2.0}]) == {"a": 1.5}
+
+
+def test_tasks_that_no_sample_passes_do_not_make_the_interval_a_point() -> None:
+    assert pass_at_k_interval([(3, 0)] * 20) == pass_at_k_interval([(1, 0)] * 20)
+    assert pass_at_k_interval([(3, 3), (3, 0)] * 10) == pass_at_k_interval([(1, 1), (1, 0)] * 10)
