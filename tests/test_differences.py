@@ -37,7 +37,7 @@ def evaluated(cache: Path, name: str, passed: dict[str, list[bool]] | None) -> A
     steps = {each: Step("evaluated", f"evaluate[{name}]", {"arm": name, "benchmark": each}, cache) for each in BENCHMARKS}
     for step in steps.values() if passed is not None else ():
         step.run(lambda directory: write_verdicts(directory, passed or {}))
-    return ArmPlan(name, None, SelectConfig(), [], steps)
+    return ArmPlan(name, 0, name, None, SelectConfig(), [], steps)
 
 
 def plan_of(*arms: ArmPlan) -> Any:

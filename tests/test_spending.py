@@ -46,8 +46,10 @@ class StandIn:
     reference: Model
     scored: Step
     tasks: str
+    prepared: Step | None = None
+    pool_scored: Step | None = None
     embedded: Step | None = None
-    long_tail: Step | None = None
+    ranked: Step | None = None
     arms: list[ArmPlan] = field(default_factory=list)
 
     def benchmark_path(self, name: str) -> str:  # noqa: ARG002
@@ -102,7 +104,7 @@ def arm_of(plan: StandIn, strategy: str = "codeblock", extra: dict[str, ExtraCol
     selected.run(write_selected)
     trained.run(lambda _: {"train_seconds": 7.5, "peak_memory_mb": 900.0, "world_size": 1})
     round_ = Round(extra or {}, selected, trained, plan.model, plan.config.train, (0, 1))
-    return ArmPlan(strategy, strategy, SelectConfig(), [round_], {}, arm=strategy, seed=3)
+    return ArmPlan(strategy, 3, strategy, strategy, SelectConfig(), [round_], {})
 
 
 def counted(work: Any) -> float:
@@ -111,13 +113,16 @@ def counted(work: Any) -> float:
     return float(counter.get_total_flops())
 
 
-def test_training_is_what_the_session_computes(plan: StandIn, small_model: Path) -> None:
-    """Trimmed pairs, cut into micro-batches with their padding, in the order of the arm's own seed."""
+@pytest.mark.parametrize("by_tokens", [None, 7])
+def test_training_is_what_the_session_computes(plan: StandIn, small_model: Path, by_tokens: int | None) -> None:
+    """Trimmed pairs, cut into micro-batches with their padding, in the order of the arm's own seed; steps of so many tokens."""
+    train = TRAIN.model_copy(update={"batch_supervised_tokens": by_tokens})
+    plan.config = plan.config.model_copy(update={"train": train})
     arm = arm_of(plan)
     assert arm.selected is not None
     pairs, _ = trim_all(read_pairs(arm.selected.directory, "train"))
     masked = MaskedLM(load_model(str(small_model), attention="eager"))
-    session = Session(masked, pairs, [], TRAIN, 3, Place(torch.device("cpu")))
+    session = Session(masked, pairs, [], train, 3, Place(torch.device("cpu")))
     ours = Ledger(plan).of(arm).stages["training"]  # type: ignore[arg-type]
     # The sparse last layer's fused attention, about 1%, is not in torch's count.
     assert counted(session.run) == pytest.approx(ours.flops, rel=0.02)
@@ -135,6 +140,25 @@ def test_scores_count_for_the_arms_that_read_them(plan: StandIn, small_model: Pa
     random = ledger.of(arm_of(plan, "random_tokens"))
     assert (random.stages["scoring"].flops, random.stages["scoring"].seconds) == (0, 0)
     assert random.total_flops == random.stages["training"].flops == cost.stages["training"].flops
+
+
+@pytest.mark.parametrize("embedding", ["model", "layers"])
+def test_ranking_by_the_reference_is_part_of_the_selection(plan: StandIn, small_model: Path, embedding: str) -> None:
+    """All layers over whole pairs, or the first layers (both that this model has) over the prompts."""
+
+    def write_prepared(directory: Path) -> dict[str, Any]:
+        ids = pa.array([[1] * length for length in LENGTHS], pa.list_(pa.int32()))
+        write_part(directory / part_name(0), pa.table({"input_ids": ids, "response_start": pa.array(STARTS, pa.int32())}))
+        return {}
+
+    plan.prepared, plan.embedded = (Step(stage, stage, {}, plan.scored.cache) for stage in ("prepared", "embedded"))
+    plan.prepared.run(write_prepared)
+    plan.embedded.run(lambda _: {"worker_peak_mb": 1e6})
+    plan.config = plan.config.model_copy(update={"rank": plan.config.rank.model_copy(update={"embedding": embedding})})
+    spent = Ledger(plan).of(arm_of(plan, "full")).stages["selection"]  # type: ignore[arg-type]
+    lengths = LENGTHS if embedding == "model" else STARTS
+    assert spent.flops == padded_forward_flops(shape_of(str(small_model)), lengths, [0] * 6, plan.config.score.batch_tokens)
+    assert spent.peak_mb == 1e6
 
 
 def test_a_second_models_scores_are_counted_too(plan: StandIn) -> None:
@@ -183,7 +207,7 @@ def test_evaluation_is_the_batches_that_were_generated_and_the_references(plan: 
 
     answered.run(answer)
     measured.run(measure)
-    base = ArmPlan("base", None, SelectConfig(), [], {"tiny": answered}, {"tiny": measured})
+    base = ArmPlan("base", 0, "base", None, SelectConfig(), [], {"tiny": answered}, {"tiny": measured})
     cost = Ledger(plan).of(base)  # type: ignore[arg-type]
     assert cost.stages["evaluation"].flops == pytest.approx(sum(seen), rel=0.02)
     assert cost.stages["evaluation"].seconds == 6.0
@@ -211,7 +235,7 @@ def test_facts_are_flat_numbers() -> None:
     [("codeblock", True), ("top_loss_tokens", True), ("rho1", True), ("full", False), ("random_items", False), (None, False)],
 )
 def test_only_rules_that_look_at_the_scores_pay_for_them(strategy: str | None, reads: bool) -> None:
-    assert reads_nll(ArmPlan("x", strategy, SelectConfig(), [], {})) is reads
+    assert reads_nll(ArmPlan("x", 0, "x", strategy, SelectConfig(), [], {})) is reads
 
 
 def test_padding_is_paid_for(small_model: Path) -> None:

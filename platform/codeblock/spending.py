@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,9 +27,11 @@ from codeblock.evaluate.prompts import make_prompt
 from codeblock.evaluate.reference_nll_driver import BATCH_TOKENS, FILE, PART_TASKS
 from codeblock.models import ADAPTER_FILE, load_tokenizer
 from codeblock.plan import Plan
+from codeblock.rank.embed import LAYERS
 from codeblock.select import get_strategy
 from codeblock.tables import parts, read_part
-from codeblock.train.batches import CPU_CALL, GPU_CALL, micro_batches, plan_steps, share_of
+from codeblock.train.batches import CPU_CALL, GPU_CALL, micro_batches, share_of
+from codeblock.train.loop import plan_run
 from codeblock.train.rows import read_pairs, trim_all
 
 SCORING, SELECTION, TRAINING, EVALUATION = STAGES = ("scoring", "selection", "training", "evaluation")
@@ -166,13 +168,16 @@ class Ledger:
         return self._passes[step.key]
 
     def _embedding(self, step: Step) -> float | None:
-        """A pass over every pair, without logits."""
+        """A pass over every pair without logits, or of the first layers over every prompt."""
         if step.key not in self._passes:
-            shape, total = self._shape(self.plan.reference.path), 0.0
+            shape, total, few = self._shape(self.plan.reference.path), 0.0, self.plan.config.rank.embedding == "layers"
             for part in parts(self.plan.prepared.directory) if shape else []:
-                lengths = pc.list_value_length(read_part(part, ["input_ids"])["input_ids"]).to_pylist()
+                table = read_part(part, ["input_ids", "response_start"])
+                whole, prompts = pc.list_value_length(table["input_ids"]).to_pylist(), table["response_start"].to_pylist()
+                lengths = prompts if few else whole
                 assert shape is not None
-                total += padded_forward_flops(shape, lengths, [0] * len(lengths), self.plan.config.score.batch_tokens)
+                read = replace(shape, layers=min(LAYERS, shape.layers)) if few else shape
+                total += padded_forward_flops(read, lengths, [0] * len(lengths), self.plan.config.score.batch_tokens)
             self._passes[step.key] = total if shape else None
         return self._passes[step.key]
 
@@ -186,7 +191,7 @@ class Ledger:
         pack = config.pack == "always" or (config.pack == "auto" and on_gpu)
         how = Trained(self._adapters(shape), config.gradient_checkpointing)
         total = 0.0
-        for step in plan_steps(len(pairs), config.batch_pairs, seed, config.steps, config.epochs):
+        for step in plan_run(pairs, config, seed):
             chosen = [pairs[number] for number in step]
             for rank in range(facts["world_size"]):
                 share = share_of(chosen, rank, facts["world_size"])

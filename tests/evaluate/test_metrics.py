@@ -47,7 +47,8 @@ def test_interval_of_several_samples_is_over_tasks() -> None:
     """Ten samples of one task are no ten tasks: the interval is as wide as that of the tasks."""
     few = pass_at_k_interval([(10, 10)] * 10 + [(10, 0)] * 10)
     assert few == pytest.approx((0.3, 0.7), abs=0.03)
-    assert pass_at_k_interval([(10, 10)] * 20) == (1, 1)
+    mixed = pass_at_k_interval([(10, 9)] * 10 + [(10, 1)] * 10)
+    assert mixed == pytest.approx((0.32, 0.68), abs=0.03)
 
 
 def test_interval_of_pass_at_k_is_about_pass_at_k() -> None:
@@ -158,3 +159,8 @@ def test_one_task_has_no_interval_and_equal_differences_have_no_p() -> None:
 def test_seeds_are_pooled_on_the_tasks_that_all_have() -> None:
     assert pooled_counts([{"a": (1, 1), "b": (1, 0)}, {"a": (1, 0), "c": (1, 1)}]) == {"a": (2, 1)}
     assert mean_of([{"a": 1.0, "b": 2.0}, {"a": 2.0}]) == {"a": 1.5}
+
+
+def test_tasks_that_no_sample_passes_do_not_make_the_interval_a_point() -> None:
+    assert pass_at_k_interval([(3, 0)] * 20) == pass_at_k_interval([(1, 0)] * 20)
+    assert pass_at_k_interval([(3, 3), (3, 0)] * 10) == pass_at_k_interval([(1, 1), (1, 0)] * 10)

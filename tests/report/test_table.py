@@ -140,3 +140,12 @@ def test_seeds_are_counted_and_the_caption_says_what_the_interval_is_of() -> Non
     assert [line.split(" | ")[1] for line in markdown[2:4]] == ["1", "3"]
     assert markdown[-1].startswith("means over 3 seeds: first over the seeds of a task, then over tasks")
     assert "seeds" not in arms_markdown([BASE])
+
+
+def test_markdown_tells_the_spread_of_the_seeds_beside_the_interval_over_tasks() -> None:
+    score = replace(RANDOM.scores["tiny"], by_seed=(0.41, 0.38, 0.405))
+    row = replace(RANDOM, scores={"tiny": score}, nll={"tiny": replace(NLL["tiny"], by_seed=(-0.08, -0.09))}, seeds=3)
+    cells = [cell.strip() for cell in arms_markdown([row]).splitlines()[2].strip("|").split("|")]
+    assert cells[-2] == "0.400 [0.34, 0.47] (by seed 0.380 to 0.410)"
+    assert cells[-1] == "1.250, -0.085 [-0.103, -0.067] (by seed -0.090 to -0.080)"
+    assert "by seed" not in " ".join(printed([row]))

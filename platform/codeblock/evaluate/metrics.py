@@ -40,13 +40,15 @@ def mean_pass_at_k(counts: Sequence[Counts], k: int) -> float:
 def pass_at_k_interval(counts: Sequence[Counts], k: int = 1) -> Interval:
     """95% interval of pass@k over tasks; (0, 1) where there are no tasks.
 
-    Wilson's score interval where each task has at most one sample; else the percentile bootstrap over tasks (seeded).
+    Wilson's score interval where each task is passed always or never, as with one sample; else the percentile bootstrap over
+    tasks (seeded), which would be a point where all are alike.
     """
     if not counts:
         return 0.0, 1.0
-    if all(samples <= 1 for samples, _ in counts):
-        return _wilson(sum(passed for _, passed in counts), len(counts))
-    return _bootstrap(np.array(_rates(counts, k)))
+    rates = _rates(counts, k)
+    if all(rate in (0.0, 1.0) for rate in rates):
+        return _wilson(round(sum(rates)), len(rates))
+    return _bootstrap(np.array(rates))
 
 
 def pooled_counts(tables: Sequence[Mapping[str, Counts]]) -> dict[str, Counts]:

@@ -84,9 +84,9 @@ def arms_markdown(rows: Sequence[ArmRow]) -> str:
     if any(row.seeds > 1 for row in rows):
         columns.insert(1, ("seeds", lambda row: str(row.seeds)))
     for name in _benchmarks(rows):
-        columns += [(_score_heading(rows, name), lambda row, name=name: _score(row.scores.get(name)))]  # type: ignore[misc]
+        columns.append((_score_heading(rows, name), _score_cell(name)))
         if any(name in row.nll for row in rows):
-            columns += [(_nll_heading(rows, name), lambda row, name=name: _nll(row.nll.get(name)))]  # type: ignore[misc]
+            columns.append((_nll_heading(rows, name), _nll_cell(name)))
     lines = [[heading.replace("\n", " ") for heading, _ in columns], ["---"] + ["---:"] * (len(columns) - 1)]
     lines += [[cell(row).replace("|", r"\|") for _, cell in columns] for row in rows]
     note = seeds_note(rows)
@@ -155,6 +155,14 @@ def _both(name: str, narrow: bool) -> Cell:
     return cell
 
 
+def _score_cell(name: str) -> Cell:
+    return lambda row: _score(row.scores.get(name)) + _seeds(row.scores.get(name), ".3f")
+
+
+def _nll_cell(name: str) -> Cell:
+    return lambda row: _nll(row.nll.get(name)) + _seeds(row.nll.get(name), "+.3f")
+
+
 def _count(value: int | None) -> str:
     return DASH if value is None else f"{value:,}"
 
@@ -171,6 +179,12 @@ def _number(value: float | None) -> str:
 
 def _score(score: Score | None) -> str:
     return DASH if score is None else f"{score.pass_at_1:.3f} [{score.low:.2f}, {score.high:.2f}]"
+
+
+def _seeds(score: Score | NllScore | None, form: str) -> str:
+    """The least and the most of the seeds: what the interval over tasks does not tell."""
+    by_seed = score.by_seed if score else ()
+    return f" (by seed {min(by_seed):{form}} to {max(by_seed):{form}})" if by_seed else ""
 
 
 def _change(score: NllScore) -> str:

@@ -54,6 +54,14 @@ DEV_SCHEMA = pa.schema(
 )
 
 
+def plan_run(pairs: Sequence[Pair], config: TrainConfig, seed: int) -> list[NDArray[np.int64]]:
+    """The pair numbers of every optimiser step of a run."""
+    if config.batch_supervised_tokens is None:
+        return plan_steps(len(pairs), config.batch_pairs, seed, config.steps, config.epochs)
+    supervised_P = np.array([pair.supervised for pair in pairs], dtype=np.int64)
+    return plan_steps_by_tokens(supervised_P, config.batch_supervised_tokens, seed, config.steps, config.epochs)
+
+
 class Session:
     """One worker's training run.
 
@@ -74,7 +82,7 @@ class Session:
         self.model, self.pairs, self.dev_pairs = model, pairs, dev
         self.config, self.seed, self.place = config, seed, place
         self.masked: Any = getattr(model, "module", model)
-        self.plan = self._plan()
+        self.plan = plan_run(pairs, config, seed)
         self.optimizer = make_optimizer(model, config.learning_rate, config.weight_decay)
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._rate_at)
         on_gpu = place.device.type == "cuda"
@@ -139,13 +147,6 @@ class Session:
         if self.place.world > 1:
             dist.all_reduce(largest, op=dist.ReduceOp.MAX)
         return float(largest)
-
-    def _plan(self) -> list[NDArray[np.int64]]:
-        config = self.config
-        if config.batch_supervised_tokens is None:
-            return plan_steps(len(self.pairs), config.batch_pairs, self.seed, config.steps, config.epochs)
-        supervised_P = np.array([pair.supervised for pair in self.pairs], dtype=np.int64)
-        return plan_steps_by_tokens(supervised_P, config.batch_supervised_tokens, self.seed, config.steps, config.epochs)
 
     def _take_step(self) -> dict[str, Any]:
         started = time.perf_counter()
