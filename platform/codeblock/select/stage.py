@@ -273,7 +273,7 @@ def _best_quality(paths: Sequence[Path]) -> float | None:
 
 
 def _changed_by_rerank(order: Order, paths: Sequence[Path], train: Sequence[Chosen], asked: int | None) -> int:
-    """Selected items that utility alone would not have selected."""
+    """Selected items that utility alone would not have selected (a ranked stop token counts as an item)."""
     request = order.request
     if not request.reranks:
         return 0
