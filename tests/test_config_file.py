@@ -2,8 +2,9 @@
 
 import pytest
 
-from codeblock.config import Config, PairsSource
+from codeblock.config import Config
 from codeblock.config_file import dump_config, load_config
+from codeblock.config_pairs import PairsSource
 from codeblock.errors import CodeBlockError
 
 

@@ -146,7 +146,7 @@ def test_a_change_of_the_budget_touches_selection_and_training_of_budgeted_arms_
     assert call("run", finished / "config.yaml", override, "--plan") == 0
     printed = capsys.readouterr().out
     lines = [line.split()[0] for line in printed.splitlines() if "would run" in line and "[" in line]
-    assert lines == ["select[codeblock]", "train[codeblock]", "evaluate[codeblock,"]
+    assert lines == ["select[codeblock]", "train[codeblock]", "evaluate[codeblock,", "reference_nll[codeblock,"]
     assert "token_budget (0.2 -> 0.3)" in " ".join(printed.split())
 
 
@@ -154,7 +154,7 @@ def test_a_change_of_the_budget_touches_selection_and_training_of_budgeted_arms_
 def test_near_duplicates_are_filtered_and_counted_and_rare_pairs_come_first(finished, capsys):
     overrides = [
         "filter.near_duplicates=0.25",
-        "filter.long_tail=true",
+        "rank.by=[long_tail]",
         "select.subset_ratio=0.5",
         "arms={full: {strategy: full}}",
     ]
@@ -164,10 +164,10 @@ def test_near_duplicates_are_filtered_and_counted_and_rare_pairs_come_first(fini
     lost = plan.filtered.facts["reasons"]["near_duplicate"]
     assert f"{40 - lost} kept + 3 rejected + {lost + 2} filtered" in printed
     assert f"near_duplicate {lost}" in printed
-    rarity = {row["id"]: row["long_tail"] for row in iter_rows(plan.long_tail.directory)}
+    rarity = {row["id"]: row["signals"][0] for row in iter_rows(plan.ranked.directory)}
     assert len(rarity) == 40 - lost
     split = {row["id"]: row["split"] for row in iter_rows(plan.arms[0].selected.directory)}
-    kept = [rarity[id_] for id_, name in split.items() if name == "train"]
+    kept = [rarity[id_] for id_ in split]
     left = [rarity[id_] for id_ in rarity if id_ not in split]
     assert min(kept) >= max(left)
 
@@ -217,12 +217,35 @@ def test_the_step_of_the_pairs_knows_every_data_set_and_their_order(setting, tmp
     assert key(one, other) != before
 
 
+def test_the_embedded_pairs_are_one_data_set_among_others(setting, tmp_path):
+    paths = f"pairs.path=[{{path: tiny, name: mine}}, {setting}/pairs.jsonl]"
+    plan = make_plan(load_config(setting / "config.yaml", [paths]), tmp_path)
+    plan.tiny.directory.mkdir(parents=True)
+    (plan.tiny.directory / "pairs.jsonl").write_text("")  # what the step writes
+    read = [(each.name, [file.path for file in each.files]) for each in plan.data_sets]
+    assert read == [("mine", [str(plan.tiny.directory / "pairs.jsonl")]), ("pairs", [str(setting / "pairs.jsonl")])]
+
+
 def test_how_answers_are_made_names_an_evaluation_and_how_it_is_carried_out_does_not(setting):
     greedy = evaluations(plan_of(setting))
     for same in ("evaluate.engine=vllm", "evaluate.batch_size=3", "cluster.actors=2"):
         assert evaluations(plan_of(setting, same)) == greedy
     for other in ("prompt=base", "temperature=0.5", "top_p=0.9", "max_new_tokens=9", "dtype=bfloat16"):
         assert not set(evaluations(plan_of(setting, f"evaluate.{other}"))) & set(greedy)
+
+
+def test_the_reference_nll_of_the_untrained_model_is_measured_once(setting):
+    plan = plan_of(setting)
+    assert plan.untrained_nll["tiny"].key == plan.arms[0].reference_nll["tiny"].key
+    assert len({arm.reference_nll["tiny"].key for arm in plan.arms}) == 3
+    labels = [step.label for step in plan_of(setting, "arms={full: {strategy: full}}").steps() if step.stage == "reference_nll"]
+    assert labels == ["reference_nll[full, tiny]", "reference_nll[untrained, tiny]"]
+    off = plan_of(setting, "evaluate.reference_nll=false")
+    assert evaluations(off) == evaluations(plan)
+    assert not any(step.stage == "reference_nll" for step in off.steps())
+    for other in ("prompt=base", "dtype=bfloat16", "limit=2"):
+        assert plan_of(setting, f"evaluate.{other}").untrained_nll["tiny"].key != plan.untrained_nll["tiny"].key
+    assert plan_of(setting, "evaluate.temperature=0.5").untrained_nll["tiny"].key == plan.untrained_nll["tiny"].key
 
 
 def test_the_seed_names_an_evaluation_only_where_answers_are_sampled(setting):
@@ -237,15 +260,17 @@ def test_the_seed_names_an_evaluation_only_where_answers_are_sampled(setting):
 def test_filters_that_are_off_have_no_step(setting):
     off = ["filter.near_duplicates=null", "filter.decontaminate=false"]
     plan, rated = plan_of(setting, *off), plan_of(setting, *off, "filter.rating={url: 'http://x', model: m}")
-    assert [step.stage for step in plan.steps()][:3] == ["pairs", "prepared", "scored"]
-    assert [step.stage for step in rated.steps()][:4] == ["pairs", "filtered", "prepared", "scored"]
+    assert [step.stage for step in plan.steps()][:5] == ["pairs", "prepared", "ranked", "kept", "scored"]
+    assert [step.stage for step in rated.steps()][:4] == ["pairs", "filtered", "prepared", "ranked"]
     assert rated.pairs.key == plan.pairs.key
     moved = plan_of(setting, *off, "filter.rating={url: 'http://y', model: m, concurrency: 3}")
     assert moved.filtered.key == rated.filtered.key
-    rare = plan_of(setting, *off, "filter.long_tail=true")
-    assert [step.stage for step in rare.steps()][:5] == ["pairs", "prepared", "scored", "embedded", "long_tail"]
-    assert rare.scored.key == plan.scored.key
-    assert rare.arms[1].selected.key != plan.arms[1].selected.key
+    embedded = plan_of(setting, *off, "rank.by=[long_tail]", "rank.embedding=model")
+    assert [step.stage for step in embedded.steps()][:4] == ["pairs", "prepared", "embedded", "ranked"]
+    by_loss = plan_of(setting, *off, "rank.by=[loss_tails]")
+    assert [step.label for step in by_loss.steps()][:5] == ["pairs", "prepare", "score[pool]", "rank", "keep"]
+    assert by_loss.prepared.key == plan.prepared.key
+    assert by_loss.arms[1].selected.key != plan.arms[1].selected.key
 
 
 @pytest.mark.slow
@@ -261,6 +286,11 @@ def test_arms_are_nested_runs_with_curves_scores_and_verdicts(finished):
         assert 0 <= run.data.metrics["pass_at_1/tiny_low"] <= run.data.metrics["pass_at_1/tiny"]
         assert (len(client.get_metric_history(run.info.run_id, "train/loss")) == 2) == (name != "base")
         assert any("verdicts" in file.path for file in client.list_artifacts(run.info.run_id))
+        assert (run.data.tags["codeblock.arm"], run.data.tags["codeblock.seed"]) == (name, "0")
+        nll, gain = run.data.metrics["reference_nll/tiny"], run.data.metrics["reference_nll_gain/tiny"]
+        assert nll + gain == pytest.approx(arms["base"].data.metrics["reference_nll/tiny"])
+        assert (run.data.metrics["cost/training_tflops"] > 0) == (name != "base")
+        assert (run.data.metrics["cost/scoring_tflops"] > 0) == (name == "codeblock")
     assert arms["codeblock"].data.metrics["select/supervised_share"] == pytest.approx(0.2, rel=0.05)
 
 
@@ -270,7 +300,11 @@ def test_samples_are_shown_and_arms_compared(finished, capsys):
     pages = list((finished / "runs" / "small" / "samples").glob("*.html"))
     assert len(pages) == 3
     assert call("compare", finished / "config.yaml") == 0
-    assert "codeblock" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "tiny: 3 tasks" in printed
+    assert "tiny, reference nll: 3 tasks" in printed
+    names = {path.name for path in (finished / "runs" / "small").iterdir()}
+    assert {"arms.md", "arms_cost.md", "arms_cost.json", "compare.md", "tradeoff_tiny.png"} <= names
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ model of the round before, and goes on training it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from codeblock.cache import Step
@@ -72,6 +72,8 @@ class ArmPlan:
     settings: SelectConfig
     rounds: list[Round]
     evaluated: dict[str, Step]
+    reference_nll: dict[str, Step] = field(default_factory=dict)
+    """By benchmark; empty where the config does not ask for it."""
 
     @property
     def selected(self) -> Step | None:
@@ -88,7 +90,7 @@ class ArmPlan:
         steps: list[Step] = []
         for each in self.rounds:
             steps += [*(column.step for column in each.extra.values()), each.selected, each.trained]
-        return [*steps, *self.evaluated.values()]
+        return [*steps, *self.evaluated.values(), *self.reference_nll.values()]
 
 
 def arm_name(config: Config, arm: str, seed: int) -> str:

@@ -11,7 +11,8 @@ from typing import Any, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from codeblock.config import ONE, SEVERAL, Config, PairsConfig, PairsSource, SelectConfig
+from codeblock.config import Config, SelectConfig
+from codeblock.config_pairs import ONE, SEVERAL, PairsConfig, PairsSource
 from codeblock.errors import CodeBlockError
 
 

@@ -1,39 +1,64 @@
-"""Hold the arms of a finished run against one of them: read the verdicts, compare task by task, write what was found."""
+"""Hold the arms of a finished run against one of them: task by task, the seeds of an arm averaged, and say what was found.
+
+pass@1 is read from the verdicts, the reference nll from its own tables.
+"""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from codeblock.arms import ArmPlan
+from codeblock.cache import Step
 from codeblock.errors import CodeBlockError
-from codeblock.evaluate.metrics import Counts, compare
+from codeblock.evaluate.metrics import Counts, compare, compare_means, mean_of, mean_pass_at_k, pooled_counts
+from codeblock.evaluate.reference_nll_driver import read_reference_nll
 from codeblock.plan import Plan
-from codeblock.report.differences import Differences, differences_markdown
+from codeblock.report.differences import Differences, NllDifferences, differences_markdown
 from codeblock.tables import read_part, write_text
+
+UNTRAINED = "untrained"
+"""Name of the model as it is, where no arm is that."""
+
+Seeds = list[ArmPlan]
+Table = TypeVar("Table")
 
 
 def differences(plan: Plan, baseline: str | None = None) -> list[Differences]:
-    """Each arm against `baseline` (default: the first arm), on every benchmark, on the tasks that all arms have.
+    """Each arm's pass@1 against that of `baseline` (default: the first arm), on every benchmark, on the tasks that all have.
 
-    Empty where there is one arm alone. Raises CodeBlockError where the baseline is no arm, or an arm was not evaluated yet.
+    Arms that answer no benchmark are not among them. Empty where fewer than two do, or the baseline does not. Raises
+    CodeBlockError where the baseline is no arm, or an arm was not evaluated yet.
     """
-    arms = {arm.name: arm for arm in plan.arms}
-    first = baseline or next(iter(arms))
-    if first not in arms:
-        raise CodeBlockError(f"--baseline {first}: no such arm; there are {', '.join(arms)}")
-    if len(arms) == 1:
+    arms = {name: seeds for name, seeds in _by_arm(plan, baseline).items() if seeds[0].evaluated}
+    if len(arms) < 2 or (baseline is not None and baseline not in arms):
         return []
+    first = baseline or next(iter(arms))
     return [_on_benchmark(arms, first, benchmark) for benchmark in plan.config.evaluate.benchmarks]
 
 
-def write_differences(found: list[Differences], directory: Path) -> list[Path]:
+def nll_differences(plan: Plan, baseline: str | None = None) -> list[NllDifferences]:
+    """Each arm's reference nll against that of `baseline` (default: the untrained model), on the tasks that both have."""
+    arms = {name: seeds for name, seeds in _by_arm(plan, baseline).items() if seeds[0].reference_nll}
+    if not arms or (baseline is not None and baseline not in arms):
+        return []
+    first = baseline or next((name for name, seeds in arms.items() if not seeds[0].rounds), UNTRAINED)
+    steps = {name: [seed.reference_nll for seed in seeds] for name, seeds in arms.items()}
+    steps.setdefault(first, [plan.untrained_nll])
+    if len(steps) == 1:
+        return []
+    return [_nll_on_benchmark(steps, first, benchmark) for benchmark in plan.config.evaluate.benchmarks]
+
+
+def write_differences(found: Sequence[Differences], directory: Path, nll: Sequence[NllDifferences] = ()) -> list[Path]:
     """Write compare.md and compare.json; returns their paths."""
     files = [directory / "compare.md", directory / "compare.json"]
-    write_text(files[0], differences_markdown(found))
-    write_text(files[1], json.dumps([each.facts() for each in found], indent=2))
+    every: list[Differences | NllDifferences] = [*found, *nll]
+    write_text(files[0], differences_markdown(found, nll))
+    write_text(files[1], json.dumps([each.facts() for each in every], indent=2))
     return files
 
 
@@ -45,16 +70,55 @@ def read_counts(verdicts: Path) -> dict[str, Counts]:
     return {task: (count, passed[task]) for task, count in samples.items()}
 
 
-def _on_benchmark(arms: dict[str, ArmPlan], first: str, benchmark: str) -> Differences:
-    counts = {name: _counts(arm, benchmark) for name, arm in arms.items()}
-    every = set().union(*counts.values())
+def _by_arm(plan: Plan, baseline: str | None) -> dict[str, Seeds]:
+    arms: dict[str, Seeds] = {}
+    for each in plan.arms:
+        arms.setdefault(each.arm, []).append(each)
+    if baseline is not None and baseline not in arms:
+        raise CodeBlockError(f"--baseline {baseline}: no such arm; there are {', '.join(arms)}")
+    return arms
+
+
+def _on_benchmark(arms: dict[str, Seeds], first: str, benchmark: str) -> Differences:
+    tables = {name: [_counts(seed, benchmark) for seed in seeds] for name, seeds in arms.items()}
+    counts = {name: pooled_counts(each) for name, each in tables.items()}
+    every = set().union(*(table for each in tables.values() for table in each))
     common = {task for task in every if all(task in arm for arm in counts.values())}
     if not common:
         raise CodeBlockError(f"{benchmark}: no task that every arm has; run `codeblock run` with the same config")
     kept = {name: {task: each for task, each in arm.items() if task in common} for name, arm in counts.items()}
     found = {name: compare(kept[first], arm) for name, arm in kept.items() if name != first}
-    left_out = (every | _not_run(arms.values(), benchmark)) - common
-    return Differences(benchmark, first, found, len(left_out))
+    not_run = _not_run((seed for seeds in arms.values() for seed in seeds), benchmark)
+    by_seed = {name: _by_seed(tables[first], tables[name], _difference) for name in found}
+    return Differences(benchmark, first, found, len((every | not_run) - common), by_seed)
+
+
+def _nll_on_benchmark(steps: dict[str, list[dict[str, Step]]], first: str, benchmark: str) -> NllDifferences:
+    tables = {name: [_nll(each[benchmark], name) for each in seeds] for name, seeds in steps.items()}
+    means = {name: mean_of(seeds) for name, seeds in tables.items()}
+    if not all(means[first].keys() & mean.keys() for mean in means.values()):
+        raise CodeBlockError(f"{benchmark}: no reference that fits the context of every arm; nothing to compare")
+    found = {name: compare_means(means[first], mean) for name, mean in means.items() if name != first}
+    by_seed = {name: _by_seed(tables[first], tables[name], lambda a, b: compare_means(a, b).difference) for name in found}
+    return NllDifferences(benchmark, first, found, by_seed)
+
+
+def _by_seed(first: Sequence[Table], second: Sequence[Table], difference: Callable[[Table, Table], float]) -> tuple[float, ...]:
+    """The difference of each seed; empty where there is one. A baseline with another number of seeds lends its first to all."""
+    if len(second) == 1:
+        return ()
+    others = first if len(first) == len(second) else [first[0]] * len(second)
+    return tuple(difference(a, b) for a, b in zip(others, second, strict=True))
+
+
+def _difference(first: dict[str, Counts], second: dict[str, Counts]) -> float:
+    return mean_pass_at_k(list(second.values()), 1) - mean_pass_at_k(list(first.values()), 1)
+
+
+def _nll(step: Step, arm: str) -> dict[str, float]:
+    if step.facts is None:
+        raise CodeBlockError(f"arm {arm}: {step.label} not measured yet; run `codeblock run` with the same config")
+    return read_reference_nll(step.directory)
 
 
 def _not_run(arms: Iterable[ArmPlan], benchmark: str) -> set[str]:

@@ -21,6 +21,7 @@ from codeblock.evaluate.benchmarks import load
 from codeblock.evaluate.driver import evaluate
 from codeblock.evaluate.grading import Settings, check_sandbox
 from codeblock.evaluate.prompts import check_prompts
+from codeblock.evaluate.reference_nll_driver import Job, fill_parts, finish
 from codeblock.evaluate.vllm_engine import check_vllm
 from codeblock.filter.contamination import Reference
 from codeblock.filter.driver import filter_pairs
@@ -56,6 +57,8 @@ def run(config: Config, until: Until = "evaluate") -> Comparison:
         if until in ORDER[2:]:
             for arm in plan.arms:
                 comparison.arms.append(run_arm(plan, arm, until))
+        if until == "evaluate":
+            _reference_nll(plan, comparison)
     return comparison
 
 
@@ -155,6 +158,30 @@ def run_arm(plan: Plan, arm: ArmPlan, until: Until) -> ArmResult:
     return result
 
 
+def _reference_nll(plan: Plan, comparison: Comparison) -> None:
+    """Measure every arm's reference nll, and the untrained model's, which several may share."""
+    config = plan.config
+    jobs: dict[str, tuple[Step, Job]] = {}
+    benchmarks = {name: load(name, plan.benchmark_path(name), config.evaluate.limit) for name in plan.untrained_nll}
+    models = [(plan.model, plan.untrained_nll), *((model_of(plan, arm), arm.reference_nll) for arm in plan.arms)]
+    for model, steps in models:
+        for name, step in steps.items():
+            jobs[step.key] = step, Job(model.path, model.revision, benchmarks[name], step.directory)
+    fill_parts([job for step, job in jobs.values() if step.facts is None], config.evaluate, config.cluster)
+    facts: dict[str, dict[str, Any]] = {}
+    for key, (step, job) in jobs.items():
+        with stage_line(step):
+            facts[key] = step.run(lambda _, job=job: finish(job), resume=True)  # type: ignore[misc]
+    comparison.untrained_nll = {name: facts[step.key] for name, step in plan.untrained_nll.items()}
+    for result in comparison.arms:
+        result.reference_nll = {name: facts[step.key] for name, step in result.plan.reference_nll.items()}
+
+
+def model_of(plan: Plan, arm: ArmPlan) -> Model:
+    """The model that an arm ends with."""
+    return Model.trained_by(arm.trained) if arm.trained else plan.model
+
+
 def _select(plan: Plan, arm: ArmPlan, round_: Round) -> dict[str, Any]:
     for column, needed in round_.extra.items():
         _score(plan, needed.step, needed.model, column)
@@ -195,6 +222,7 @@ def _check_evaluation(plan: Plan) -> None:
         check_sandbox(python, config.allow_missing_layers)
     if todo and config.engine == "vllm":
         check_vllm(plan.config.cluster)
+    todo |= {name for name, step in plan.untrained_nll.items() if step.facts is None}
     if todo and plan.config.model.path != TINY:
         benchmarks = [load(name, plan.benchmark_path(name), config.limit) for name in sorted(todo)]
         check_prompts(load_tokenizer(plan.model.path, plan.model.revision), benchmarks, config.prompt)

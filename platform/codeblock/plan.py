@@ -6,7 +6,7 @@ fits and leaves pairs, tokens and scores where they are.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from typing import Any
 from codeblock import tiny
 from codeblock.arms import ArmPlan, Model, arm_name, plan_rounds
 from codeblock.cache import Step
-from codeblock.config import TINY, Config, PairsSource
+from codeblock.config import TINY, Config
+from codeblock.config_pairs import PairsSource
 from codeblock.evaluate.benchmarks import tasks_fingerprint
 from codeblock.fingerprint import model_fingerprint
 from codeblock.pairs.files import DataSet, find_files, sources_of
@@ -33,6 +34,7 @@ VERSION = {
     "selected": 4,
     "trained": 1,
     "evaluated": 3,
+    "reference_nll": 1,
 }
 """Raised with each change of a stage's code that changes its output: older results are then no longer valid."""
 
@@ -58,6 +60,8 @@ class Plan:
     extent: tuple[float, ...]
     """How many pairs the arms need: as a share of the pool's tokens, of its pairs, and held-out ones."""
     arms: list[ArmPlan]
+    untrained_nll: dict[str, Step] = field(default_factory=dict)
+    """Reference nll of the untrained model by benchmark, which every arm is held against. An untrained arm shares it."""
 
     @property
     def to_prepare(self) -> Step:
@@ -126,7 +130,10 @@ class Plan:
             *(self.tiny, self.pairs, self.filtered, self.prepared),
             *(self.pool_scored, self.embedded, self.ranked, self.kept, self.scored),
         )
-        return [*(step for step in steps if step is not None), *(step for arm in self.arms for step in arm.steps())]
+        of_arms = [step for arm in self.arms for step in arm.steps()]
+        known = {step.key for step in of_arms}
+        alone = [step for step in self.untrained_nll.values() if step.key not in known]
+        return [*(step for step in steps if step is not None), *of_arms, *alone]
 
 
 def make_plan(config: Config, cache: Path) -> Plan:
@@ -155,7 +162,8 @@ def make_plan(config: Config, cache: Path) -> Plan:
         cache, "scored", "score", extent=extent, kept=kept.key, model=reference.fingerprint, dtype=config.score.dtype
     )
     data = (pairs, filtered, prepared, pool_scored, embedded, ranked, kept, scored)
-    plan = Plan(config, tiny_step, model, reference, *data, extent, [])
+    untrained = _reference_nll(config, "untrained", model.fingerprint, tiny_step, cache)
+    plan = Plan(config, tiny_step, model, reference, *data, extent, [], untrained)
     for name in config.arms:
         for seed in config.seeds_of(name):
             plan.arms.append(_arm(plan, name, seed, tiny_step, cache))
@@ -253,14 +261,35 @@ def _arm(plan: Plan, arm: str, seed: int, tiny_step: Step | None, cache: Path) -
         for benchmark, path in config.evaluate.benchmarks.items()
         if config.arms[arm].generate
     }
-    return ArmPlan(arm, seed, name, config.arms[arm].strategy, config.settings_of(arm), rounds, evaluated)
+    measured = _reference_nll(config, name, model, tiny_step, cache)
+    settings = config.settings_of(arm)
+    return ArmPlan(arm, seed, name, config.arms[arm].strategy, settings, rounds, evaluated, measured)
+
+
+def _reference_nll(config: Config, label: str, model: str, tiny_step: Step | None, cache: Path) -> dict[str, Step]:
+    """The steps that measure a model's reference nll, by benchmark; none where the config does not ask for it."""
+    asked = config.evaluate
+    if not asked.reference_nll:
+        return {}
+    settings: dict[str, Any] = {"prompt": asked.prompt, "dtype": asked.dtype, "limit": asked.limit, "model": model}
+    return {
+        name: _step(
+            cache,
+            "reference_nll",
+            f"reference_nll[{label}, {name}]",
+            benchmark=name,
+            tasks=_tasks(name, path, tiny_step),
+            **settings,
+        )
+        for name, path in asked.benchmarks.items()
+    }
 
 
 def _evaluation(
     config: Config, arm: str, seed: int, benchmark: str, path: str, model: str, tiny_step: Step | None, cache: Path
 ) -> Step:
     tasks = _tasks(benchmark, path, tiny_step)
-    settings = {key: value for key, value in config.evaluate.identity().items() if key != "benchmarks"}
+    settings = {key: value for key, value in config.evaluate.identity().items() if key not in ("benchmarks", "reference_nll")}
     if config.evaluate.temperature > 0:
         settings["seed"] = seed
     return _step(cache, "evaluated", f"evaluate[{arm}, {benchmark}]", benchmark=benchmark, tasks=tasks, model=model, **settings)

@@ -5,17 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 from codeblock.console import console, say
-from codeblock.differences import differences, write_differences
+from codeblock.differences import differences, nll_differences, write_differences
 from codeblock.evaluate import Benchmark, Settings, grade_samples_file
 from codeblock.evaluate.formats import check_output, write_verdicts
 from codeblock.evaluate.source import DIFFERS
 from codeblock.export import HOW, export
 from codeblock.inspect import write_samples
 from codeblock.plan import Plan
-from codeblock.report.differences import differences_table, note
+from codeblock.report.differences import Differences, NllDifferences, differences_table, note
 from codeblock.report.picked import picked_tables
 from codeblock.report.table import arms_table
 from codeblock.results import ArmResult, Comparison, log_comparison, pass_rates, picked_by_arm, write_report
+from codeblock.summary import by_arm
 from codeblock.track.runs import Tracker
 
 SAMPLE_PAGES = 3
@@ -52,7 +53,8 @@ def present_comparison(comparison: Comparison, tracker: Tracker) -> None:
         say(f"report: {report}; mlflow: {tracker.uri} (the same results were logged before)")
     else:
         files = write_report(comparison, report)
-        samples = {arm.plan.name: report / "samples" / arm.plan.name for arm in comparison.arms if arm.selected}
+        shown = [seeds[0] for seeds in by_arm(comparison.arms).values() if seeds[0].selected]
+        samples = {arm.plan.name: report / "samples" / arm.plan.name for arm in shown}
         for name, directory in samples.items():
             write_samples(comparison.plan, name, directory, count=SAMPLE_PAGES)
         log_comparison(comparison, tracker, files, samples)
@@ -139,12 +141,13 @@ def present_export(selected: Path, output: Path, format_: str) -> None:
 
 def present_differences(plan: Plan, baseline: str | None) -> None:
     """Print each arm's difference to one of them, on the same tasks; write it beside the report."""
-    found = differences(plan, baseline)
-    if not found:
-        say(f"{plan.arms[0].name} is the only arm; there is nothing to hold it against")
+    found, nll = differences(plan, baseline), nll_differences(plan, baseline)
+    if not found and not nll:
+        say(f"{plan.arms[0].arm} is the only arm with results; there is nothing to hold it against")
         return
-    for each in found:
+    every: list[Differences | NllDifferences] = [*found, *nll]
+    for each in every:
         console.print(differences_table(each))
         say(note(each))
-    files = write_differences(found, plan.config.storage / plan.config.name)
+    files = write_differences(found, plan.config.storage / plan.config.name, nll)
     say(f"written: {', '.join(str(path) for path in files)}")

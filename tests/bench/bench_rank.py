@@ -3,7 +3,7 @@
 python tests/bench/bench_rank.py [--pairs 2000] [--seed 0] [--model DIR] [--without-quality] [--by quality,long_tail]...
 
 The pool is what the default filters leave of the embedded pairs, whose poor ones are marked. With --model (a directory of
-Hugging Face's format) `loss_tails` is among the rankers, and the pairs are tokenized for it; else whole pairs are cut at words.
+Hugging Face's) `loss_tails` is among the rankers, and tokens are the model's; else they are bytes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ from codeblock.rank.stage import rank_pairs
 from codeblock.schema import SCORED
 from codeblock.score.nll import token_nll
 from codeblock.tables import part_name, parts, read_part, read_table, write_part
-from codeblock.tiny.pairs import Holdout, make_pairs
+from codeblock.tiny.holdout import Holdout
+from codeblock.tiny.pairs import make_pairs
 
 SHARES = (0.033, 0.1, 0.26)
 """Shares of the pool that are looked at: 10,000 of 300,000 pairs, a tenth, and what 15% of the tokens at 57% inside ask for."""
@@ -74,14 +75,14 @@ def make_pool(home: Path, count: int, seed: int, model: str | None, without_qual
     config = PairsConfig(path=str(home / "pairs.jsonl"))
     read_pairs(find_files(config.path), config, home / "pairs")
     pairs = without_twins(home, read_table(home / "pairs"))
-    kind_of = {(row["instruction"], row["response"]): row.get("kind", "unknown") for row in rows}
+    kind_of = {(row["instruction"], row["response"]): row["kind"] for row in reversed(rows)}  # of equal ones the first stays
     turns, responses = pairs["messages"].to_pylist(), pairs["response"].to_pylist()
     kinds = {
         id_: kind_of[messages[-1]["content"], response]
         for id_, messages, response in zip(pairs["id"].to_pylist(), turns, responses, strict=True)
     }
-    renderer = Renderer(load_tokenizer(model) if model else _words())
-    prepared, _ = prepare_batch(pairs, renderer, PrepareConfig(), 1024)
+    renderer = Renderer(load_tokenizer(model) if model else _bytes())
+    prepared, _ = prepare_batch(pairs, renderer, PrepareConfig(), 1024 if model else 8192)
     write_part(home / "prepared" / part_name(0), prepared)
     if model:
         write_scores(home, model, prepared)
@@ -109,10 +110,10 @@ def write_scores(home: Path, model: str, prepared: pa.Table) -> None:
     nll = token_nll(load_model(model), ids, prepared["response_start"].to_pylist(), 2048)
     print(f"scored {prepared.num_rows} pairs in {time.perf_counter() - started:.1f} s")
     column = pa.array(nll, SCORED.field("nll").type, from_pandas=False)
-    write_part(home / "scored" / part_name(0), prepared.append_column("nll", column).cast(SCORED))
+    write_part(home / "scored" / part_name(0), pa.table({"id": prepared["id"], "pool_nll": column}))
 
 
-def _words() -> Any:
+def _bytes() -> Any:
     """A tokenizer that needs no model: bytes."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast

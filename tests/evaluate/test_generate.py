@@ -11,9 +11,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import TopPLogitsWarper
 
 from codeblock.evaluate.answers import Answer, Request, sample_seed, stop_token_ids
-from codeblock.evaluate.generate import StopTexts, generate_answers, sampler
+from codeblock.evaluate.generate import StopTexts, TopP, generate_answers, sampler
 
 CPU = torch.device("cpu")
 torch.set_num_threads(1)  # more threads than free cores make small models many times slower
@@ -243,3 +244,40 @@ def test_generation_in_bfloat16(loaded: Loaded, model_directory: Path) -> None:
     got = answers((model, loaded[1]), requests_of(loaded), 3, temperature=0.8, top_p=0.95)
     assert [answer.task_id for answer in got] == PROMPTS
     assert all(1 <= answer.tokens <= 24 for answer in got)
+
+
+@pytest.mark.parametrize("top_p", [0.05, 0.5, 0.95])
+@pytest.mark.parametrize("temperature", [0.1, 1.0, 30.0])
+def test_top_p_leaves_what_sorting_the_whole_vocabulary_leaves(top_p: float, temperature: float) -> None:
+    """At 30 the likeliest 256 tokens of 2,000 do not hold the larger shares, and the vocabulary is sorted."""
+    logits = torch.randn(16, 2000, generator=torch.Generator().manual_seed(0)) / temperature * 3
+    expected = TopPLogitsWarper(top_p)(None, logits)
+    assert torch.equal(TopP(top_p)(torch.empty(0), logits), expected)
+    assert torch.equal(TopP(top_p)(torch.empty(0), logits[:, :200]), TopPLogitsWarper(top_p)(None, logits[:, :200]))
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("stride", [1, 5, 24])
+def test_answers_batched_anew_after_a_stride_are_the_same(loaded: Loaded, stride: int, temperature: float) -> None:
+    """With stops that are taken from the answers: they begin in one stride and end in another."""
+    how = {"temperature": temperature, "top_p": 0.9}
+    requests = requests_of(loaded)
+    free = answers(loaded, requests, 3, **how)
+    assert answers(loaded, requests, 3, stride=stride, **how) == free
+    stops = tuple(answer.text[place : place + 3] for answer, place in zip(free, (2, 5, 9, 4, 11, 7, 3), strict=True))
+    stopping = [replace(request, stops=stops) for request in requests]
+    assert answers(loaded, stopping, 3, stride=stride, **how) == answers(loaded, stopping, 3, **how)
+
+
+def test_answers_that_have_ended_leave_their_batch_after_a_stride(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = answers(loaded, requests_of(loaded), 7)
+    stops = [(free[0].text[:2],), *[()] * 6]
+    requests = [replace(request, stops=stop) for request, stop in zip(requests_of(loaded), stops, strict=True)]
+    rows: list[int] = []
+    forward = loaded[0].forward
+    monkeypatch.setattr(
+        loaded[0], "forward", lambda *args, **kwargs: rows.append(len(kwargs["input_ids"])) or forward(*args, **kwargs)
+    )
+    answers(loaded, requests, 7, stride=8)
+    assert rows[:8] == [7] * 8
+    assert max(rows[8:]) < 7

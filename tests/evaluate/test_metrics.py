@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from itertools import combinations
 
 import pytest
 
-from codeblock.evaluate.metrics import compare, mean_pass_at_k, newcombe, pass_at_k, pass_at_k_interval
+from codeblock.evaluate.metrics import (
+    compare,
+    compare_means,
+    mean_of,
+    mean_pass_at_k,
+    newcombe,
+    pass_at_k,
+    pass_at_k_interval,
+    pooled_counts,
+)
 
 
 @pytest.mark.parametrize(("n", "c", "k"), [(5, 0, 1), (5, 2, 1), (5, 2, 3), (5, 2, 4), (5, 5, 2), (6, 1, 6)])
@@ -124,3 +134,27 @@ def test_tasks_of_one_arm_alone_are_left_out_and_counted() -> None:
 def test_arms_without_a_common_task_are_not_compared() -> None:
     with pytest.raises(ValueError, match="no task in common, 1 and 1 graded"):
         compare({"a": (1, 1)}, {"b": (1, 1)})
+
+
+def test_means_are_compared_on_common_tasks_with_the_paired_t_test() -> None:
+    """Differences -0.1, -0.2, -0.3: mean -0.2, deviation 0.1, standard error 0.1 / sqrt(3), t = -2 sqrt(3)."""
+    found = compare_means({"a": 1.0, "b": 2.0, "c": 3.0, "x": 9.0}, {"a": 0.9, "b": 1.8, "c": 2.7, "y": 9.0})
+    assert (found.tasks, found.left_out) == (3, 2)
+    assert (found.first, found.second, found.difference) == pytest.approx((2.0, 1.8, -0.2))
+    half = 4.302652729911275 * 0.1 / math.sqrt(3)  # Student's t, 2 degrees of freedom, 97.5%
+    assert (found.low, found.high) == pytest.approx((-0.2 - half, -0.2 + half))
+    assert found.p_value == pytest.approx(0.07417990022744858)
+    with pytest.raises(ValueError, match="no task in common, 1 and 1 measured"):
+        compare_means({"a": 1.0}, {"b": 1.0})
+
+
+def test_one_task_has_no_interval_and_equal_differences_have_no_p() -> None:
+    one = compare_means({"a": 1.0}, {"a": 0.5})
+    assert (one.difference, one.low, one.high, one.p_value) == (-0.5, None, None, None)
+    same = compare_means({"a": 1.0, "b": 2.0}, {"a": 0.5, "b": 1.5})
+    assert (same.low, same.high, same.p_value) == (-0.5, -0.5, None)
+
+
+def test_seeds_are_pooled_on_the_tasks_that_all_have() -> None:
+    assert pooled_counts([{"a": (1, 1), "b": (1, 0)}, {"a": (1, 0), "c": (1, 1)}]) == {"a": (2, 1)}
+    assert mean_of([{"a": 1.0, "b": 2.0}, {"a": 2.0}]) == {"a": 1.5}

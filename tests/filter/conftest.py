@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from codeblock.config import PairsConfig
+from codeblock.config_pairs import PairsConfig
 from codeblock.pairs.files import data_sets
 from codeblock.pairs.stage import read_pairs
 from codeblock.schema import PAIRS

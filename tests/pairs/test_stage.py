@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from codeblock.config import PairsConfig, PairsSource
+from codeblock.config_pairs import PairsConfig, PairsSource
 from codeblock.errors import CodeBlockError
 from codeblock.pairs.files import DataSet, data_sets, find_files, fingerprint, sources_of
 from codeblock.pairs.stage import read_pairs

@@ -18,7 +18,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from scipy import stats
 from tests.proof.pack import SELECTION, Job
 from tests.proof.work import BASE, benchmarks_of, read_answers
 
@@ -26,7 +25,7 @@ from codeblock import tables
 from codeblock.errors import CodeBlockError
 from codeblock.evaluate import Settings, grade
 from codeblock.evaluate.driver import samples_of
-from codeblock.evaluate.metrics import pass_at_k_interval
+from codeblock.evaluate.metrics import compare_means, pass_at_k_interval
 
 ByTask = dict[str, float]
 
@@ -82,26 +81,17 @@ def table(results: Path, benchmark: str, against: str) -> str:
     ]
     for arm, by_seed in nll.items():
         mean = np.mean(list(_over_seeds(by_seed).values()))
-        alone = [_differences(_over_seeds(nll[BASE]), {0: one}) for one in by_seed.values()] if BASE in nll else []
+        alone = [compare_means(_over_seeds(nll[BASE]), one).difference for one in by_seed.values() if BASE in nll]
         cells = [
             arm,
             str(len(by_seed)),
             f"{mean:.4f}",
             _change(nll.get(BASE), by_seed),
-            " ".join(f"{np.mean(values):+.4f}" for values in alone),
+            " ".join(f"{change:+.4f}" for change in alone),
             _change(by_seed, nll.get(against)),
             _passed(graded.get(arm, {})),
         ]
         lines.append(f"| {' | '.join(cells)} |")
-        seeds = (
-            [f"{np.mean(_differences(_over_seeds(nll[BASE]), {0: one})):+.4f}" for one in by_seed.values()]
-            if BASE in nll
-            else []
-        )
-        lines.append(
-            f"| {arm} | {len(by_seed)} | {np.mean(list(mean.values())):.4f} | {_change(nll.get(BASE), by_seed)} | {' '.join(seeds)} "
-            f"| {_change(by_seed, nll.get(against))} | {_passed(graded.get(arm, {}))} |"
-        )
     return "\n".join(lines)
 
 
@@ -131,20 +121,12 @@ def _over_seeds(by_seed: Mapping[int, ByTask]) -> ByTask:
     return {task: float(np.mean([of[task] for of in by_seed.values()])) for task in sorted(tasks)}
 
 
-def _differences(first: ByTask, second: Mapping[int, ByTask]) -> list[float]:
-    mean = _over_seeds(second)
-    return [mean[task] - first[task] for task in mean if task in first]
-
-
 def _change(first: Mapping[int, ByTask] | None, second: Mapping[int, ByTask] | None) -> str:
-    """Second less first, paired by task, with Student's interval; empty where one is missing or both are the same."""
+    """Second less first, paired by task, with its interval; empty where one is missing or both are the same."""
     if not first or not second or first == second:
         return ""
-    values = _differences(_over_seeds(first), second)
-    if len(values) < 2:
-        return f"{np.mean(values):+.4f}"
-    low, high = stats.ttest_1samp(values, 0.0).confidence_interval(0.95)
-    return f"{np.mean(values):+.4f} [{low:+.4f}, {high:+.4f}]"
+    found = compare_means(_over_seeds(first), _over_seeds(second))
+    return f"{found.difference:+.4f}" + ("" if found.low is None else f" [{found.low:+.4f}, {found.high:+.4f}]")
 
 
 def _passed(counts: Mapping[str, tuple[int, int]]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 import torch
 from tests.conftest import make_model, make_tokenizer
@@ -32,9 +33,8 @@ def task(number: int) -> dict[str, str]:
     head = f"def f{number}(a, b):\n"
     test = f"def check(candidate):\n    assert candidate(1, 2) == {number + 3}\n"
     solution = f"    return a + b + {number}\n"
-    return {
-        "task_id": f"HumanEval/{number}", "prompt": head, "canonical_solution": solution, "test": test, "entry_point": f"f{number}"
-    }  # fmt: skip
+    name, entry_point = f"HumanEval/{number}", f"f{number}"
+    return {"task_id": name, "prompt": head, "canonical_solution": solution, "test": test, "entry_point": entry_point}
 
 
 @pytest.fixture(scope="session")
@@ -44,11 +44,17 @@ def proof(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("proof")
     make_model(root / "model", len(make_tokenizer(root / "model")), max_position_embeddings=1024)
     model, tokenizer = load_model(str(root / "model")), load_tokenizer(str(root / "model"))
-    write_part(root / "scored" / "part-000000.parquet", score_pairs(pairs(), tokenizer, model))
-    settings = Config().select.model_copy(update={"token_budget": 0.4})
+    scored = score_pairs(pairs(), tokenizer, model)
+    write_part(root / "scored" / "part-000000.parquet", scored)
+    settings = Config().select.model_copy(update={"token_budget": 0.4, "subset_ratio": 1.0})
+    tokens = [len(row["input_ids"]) - row["response_start"] for row in scored.to_pylist()]
+    ranks = pa.array(range(scored.num_rows), pa.int32())
+    ranked = pa.table({"id": scored["id"], "tokens": pa.array(tokens, pa.int32()), "rank": ranks})
+    write_part(root / "ranked" / "part-000000.parquet", ranked)
     for arm in ("full", "codeblock"):
         for seed in (0, 1):
-            request = Request(root / "scored", arm, settings, seed=seed, dev_pairs=1)
+            places = (root / "scored", root / "ranked")
+            request = Request(*places, arm, settings, settings.shares, seed=seed, dev_pairs=1)
             select_parts(request, root / "selections" / f"{arm}-seed{seed}")
     (root / "tasks.jsonl").write_text("".join(json.dumps(task(number)) + "\n" for number in range(3)))
     return root

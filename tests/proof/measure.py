@@ -17,6 +17,7 @@ from codeblock import models
 from codeblock.evaluate.generate import generate_answers
 from codeblock.evaluate.prompts import make_requests
 from codeblock.memory import worker_peak_mb
+from codeblock.train.batches import micro_batches
 from codeblock.train.loop import Session
 from codeblock.train.model import MaskedLM, add_lora
 from codeblock.train.rows import read_pairs, trim_all
@@ -27,9 +28,26 @@ Facts = dict[str, Any]
 
 def measure(job: Job, setting: Setting, processes: int, steps: int, batch_sizes: list[int], new_tokens: int) -> Facts:
     """Training in one process and in several; answers of the untrained model and through adapters, batch by batch."""
-    facts: Facts = {"train": {count: train_speed(setting, count, steps) for count in sorted({1, processes})}}
+    facts: Facts = {"packing": packing_gap(job, setting)}
+    facts["train"] = {count: train_speed(setting, count, steps) for count in sorted({1, processes})}
     facts["answers"] = [row for size in batch_sizes for row in answer_speeds(job, setting, size, new_tokens)]
     return facts
+
+
+@torch.no_grad()
+def packing_gap(job: Job, setting: Setting, pairs: int = 16) -> Facts:
+    """The loss of some pairs packed into rows, and of the same pairs one a row, in float32: they have to be equal.
+
+    Another version of transformers could let packed pairs see each other without a word.
+    """
+    arm, seed = job.selections[0]
+    kept, _ = trim_all(read_pairs(setting.selections / f"{arm}-seed{seed}", "train"))
+    masked = MaskedLM(models.load_model(str(setting.model))).to(models.device())
+    packed, apart = (
+        float(sum(masked(batch.to(models.device())) for batch in micro_batches(kept[:pairs], 4096, pack)))
+        for pack in (True, False)
+    )
+    return {"pairs": len(kept[:pairs]), "packed": packed, "apart": apart, "relative_gap": abs(packed / apart - 1)}
 
 
 def train_speed(setting: Setting, processes: int, steps: int) -> Facts:

@@ -2,7 +2,8 @@
 
 python -m tests.proof.proof model --parts .proof/part-* --job .proof/job --to /tmp/proof/model
 python -m tests.proof.proof score --pool .proof/pool --model /tmp/proof/model --work /tmp/proof --out OUT
-python -m tests.proof.proof train --job .proof/job --model /tmp/proof/model --work /tmp/proof --out OUT --deadline-seconds 420
+python -m tests.proof.proof measure --job .proof/job --model /tmp/proof/model --work /tmp/proof --out OUT
+python -m tests.proof.proof train --job .proof/job --model /tmp/proof/model --work /tmp/proof --out OUT
 """
 
 from __future__ import annotations
@@ -99,6 +100,7 @@ def _setting(asked: argparse.Namespace) -> Setting:
         work=asked.work / "jobs",
         deadline=STARTED + asked.deadline_seconds,
         threads=max(1, (os.cpu_count() or 1) // max(1, asked.processes)),
+        stride=asked.stride or None,
         merge=asked.merge,
     )
 
@@ -135,6 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     working.add_argument("--job", type=Path, required=True)
     working.add_argument("--processes", type=int, default=4, help="tasks at a time; 0: one, in this process")
     working.add_argument("--deadline-seconds", type=float, default=420, help="no new task and no new batch after that")
+    working.add_argument("--stride", type=int, default=96, help="tokens after which answers are batched anew; 0: never")
     working.add_argument("--merge", action="store_true", help="answer with the adapters added to the weights")
     training = commands.add_parser("train", parents=[places, working], help="train, references, answers")
     training.set_defaults(run=train)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.proof import collect, pack, scoring
+from tests.proof import collect, measure, pack, scoring
 from tests.proof.deliver import deliver_directories
 from tests.proof.parts import join_parts, split_file
 from tests.proof.proof import main
@@ -59,7 +59,7 @@ def test_seed_0_of_every_arm_comes_first_and_answers_last(job):
     ]  # fmt: skip
 
 
-def test_what_is_done_is_not_done_again(job, setting, monkeypatch):
+def test_what_is_done_is_not_done_again(job, setting):
     first = tasks_of(job)[:2]
     for task in first:
         carry_out(task, setting)
@@ -74,7 +74,8 @@ def test_what_is_done_is_not_done_again(job, setting, monkeypatch):
     assert names(Queue(job, setting, lambda _: None).waiting) == []
 
 
-def test_a_killed_generation_goes_on_with_the_answers_that_are_missing(job, setting):
+def test_a_killed_generation_goes_on_with_the_answers_that_are_missing(job, setting, monkeypatch):
+    monkeypatch.setattr("tests.proof.work.SAVED_BATCHES", 1)
     task = Task("base", 0, "humaneval")
     carry_out(Task("base", 0), setting)
     whole = carry_out(task, setting)
@@ -161,6 +162,17 @@ def _tensor(ids):
     import torch
 
     return torch.from_numpy(ids.astype(np.int64))[None]
+
+
+def test_speeds_are_measured_and_packed_pairs_do_not_see_each_other(job, setting):
+    carry_out(Task(*job.selections[0]), setting)
+    facts = measure.measure(job, setting, processes=1, steps=1, batch_sizes=[2], new_tokens=4)
+    assert facts["packing"]["relative_gap"] < 1e-5
+    assert list(facts["train"]) == [1]
+    assert [(row["model"], row["merged"], row["sampled"]) for row in facts["answers"]] == [
+        ("untrained", False, False), ("untrained", False, True), ("trained", False, False), ("trained", False, True),
+        ("trained", True, False), ("trained", True, True),
+    ]  # fmt: skip
 
 
 @pytest.mark.slow

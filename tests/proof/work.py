@@ -2,8 +2,8 @@
 
 work/ARM-seedK/                 one directory for each trained selection, and for `base-seed0`, the untrained model
     history.parquet, dev.parquet      as the platform's training writes them
-    reference_nll-BENCHMARK.parquet   task_id, nll (mean over the reference's tokens), tokens
-    answers/BENCHMARK-*.jsonl.gz      evaluate.answers.Answer, one file a batch
+    reference_nll-BENCHMARK.parquet   as the platform's evaluation writes it (REFERENCE_NLL)
+    answers/BENCHMARK-*.jsonl.gz      evaluate.answers.Answer, one file for some batches
     trained.pt                  the trained weights; stays on the machine
     train.json, generate-BENCHMARK.json   facts; written last: what has them is done
 """
@@ -23,7 +23,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from tests.proof.pack import Job
-from tests.proof.reference import references
 
 from codeblock import models, tables
 from codeblock.errors import CodeBlockError
@@ -31,6 +30,7 @@ from codeblock.evaluate.answers import Answer, Request
 from codeblock.evaluate.benchmarks import Benchmark, load
 from codeblock.evaluate.generate import generate_answers
 from codeblock.evaluate.prompts import make_requests
+from codeblock.evaluate.reference_nll import reference_nll, render
 from codeblock.memory import worker_peak_mb
 from codeblock.train.loop import DEV_SCHEMA, HISTORY_SCHEMA, Session
 from codeblock.train.model import MaskedLM, add_lora, checkpoint_activations
@@ -40,6 +40,8 @@ from codeblock.train.step import Place
 BASE = "base"
 TRAINED = "trained.pt"
 NLL_BATCH_TOKENS = 16384
+SAVED_BATCHES = 3
+"""Batches of answers that are generated, and lost by a kill, together: they fill each other's gaps."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ class Setting:
     deadline: float
     """`time.time()` after which no batch of answers is begun."""
     threads: int = 2
+    stride: int | None = 96
+    """Tokens after which answers are batched anew (`generate_answers`)."""
     merge: bool = False
     """Generate with the adapters added to the weights: faster, and rounded once more where the arithmetic is bfloat16."""
 
@@ -133,17 +137,19 @@ def _train(task: Task, job: Job, setting: Setting) -> dict[str, Any]:
 def _references(model: Any, job: Job, setting: Setting, directory: Path) -> dict[str, Any]:
     """Write the nll of the references under the model, in its float32 weights."""
     started = time.perf_counter()
-    tokenizer, prompt = models.load_tokenizer(str(setting.model)), job.evaluate_config.prompt
+    tokenizer, context = models.load_tokenizer(str(setting.model)), models.context_length(str(setting.model))
+    prompt = job.evaluate_config.prompt
     means = {}
     for name, benchmark in benchmarks_of(job, setting.job):
-        table = references(model, tokenizer, benchmark, prompt, NLL_BATCH_TOKENS)
+        rendered = [render(tokenizer, benchmark, task, prompt) for task in benchmark.tasks]
+        table = reference_nll(model, rendered, context, NLL_BATCH_TOKENS)
         tables.write_part(directory / f"reference_nll-{name}.parquet", table)
         means[name] = pc.mean(table["nll"]).as_py()
     return {"reference_nll": means, "reference_seconds": time.perf_counter() - started}
 
 
 def _generate(task: Task, job: Job, setting: Setting) -> dict[str, Any]:
-    """Write the answers that are missing, a batch at a time, longest prompts first."""
+    """Write the answers that are missing, some batches at a time, longest prompts first."""
     config, directory = job.evaluate_config, setting.directory(task.arm, task.seed)
     benchmark = dict(benchmarks_of(job, setting.job))[task.benchmark or ""]
     model, tokenizer = answering_model(task, job, setting), models.load_tokenizer(str(setting.model))
@@ -152,7 +158,7 @@ def _generate(task: Task, job: Job, setting: Setting) -> dict[str, Any]:
     missing = [key for key in wanted if (key[0].task_id, key[1]) not in done]
     requests = sorted(make_requests(tokenizer, benchmark, missing, config.prompt, task.seed), key=lambda each: -len(each.ids))
     started, tokens, begun = time.perf_counter(), 0, 0
-    for batch in _batches(requests, config.batch_size):
+    for batch in _batches(requests, SAVED_BATCHES * config.batch_size):
         if time.time() > setting.deadline:
             break
         begun += len(batch)
@@ -165,6 +171,7 @@ def _generate(task: Task, job: Job, setting: Setting) -> dict[str, Any]:
             device=models.device(),
             temperature=config.temperature,
             top_p=config.top_p,
+            stride=setting.stride,
         )
         tokens += sum(answer.tokens for answer in answers)
         _write_answers(directory, benchmark.name, answers)

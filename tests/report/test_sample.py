@@ -30,6 +30,7 @@ def test_a_scored_row_becomes_a_sample() -> None:
         "edges": [0, 1],
         "language": "python",
         "language_from": "tag",
+        "dataset": "pairs",
         "nll": [math.nan, math.nan, 1.0, 0.5, 0.25, 0.125, 0.0],
     }
     assert set(row) == set(SCORED.names)

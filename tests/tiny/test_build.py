@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 
 from codeblock.models import context_length, load_model, load_tokenizer
 from codeblock.tiny import SMALL, Recipe, build, identity
+from codeblock.tiny.pairs import POOR_SHARES
 
 TINIEST = dataclasses.replace(SMALL, pairs=40, tasks=6, base_steps=2)
 
@@ -36,7 +38,7 @@ def test_the_rows_have_the_columns_of_real_data(built: Path) -> None:
     pairs, tasks = rows_of(built / "pairs.jsonl"), rows_of(built / "benchmark.jsonl")
     assert len(pairs) == SMALL.pairs
     assert len(tasks) == SMALL.tasks
-    assert all(set(row) == {"instruction", "response", "quality"} for row in pairs)
+    assert all(set(row) == {"instruction", "response", "quality", "kind"} for row in pairs)
     assert all(set(row) == {"task_id", "instruction", "entry_point", "test", "reference"} for row in tasks)
     assert len({row["task_id"] for row in tasks}) == len(tasks)
 
@@ -89,8 +91,16 @@ def test_pairs_fit_the_context_many_times_over(built: Path) -> None:
     tokenizer = load_tokenizer(str(built / "model"))
     pairs = rows_of(built / "pairs.jsonl")
     lengths = [len(tokenizer(row["instruction"] + row["response"])["input_ids"]) for row in pairs]
-    assert max(lengths) < 700
+    assert max(lengths) < 800
     assert sum(lengths) / len(lengths) < 300
+
+
+def test_prose_is_about_half_of_the_responses_tokens(built: Path) -> None:
+    tokenizer = load_tokenizer(str(built / "model"))
+    responses = [row["response"] for row in rows_of(built / "pairs.jsonl")]
+    prose = [re.sub(r"```python\n.*?```", "", response, flags=re.DOTALL) for response in responses]
+    tokens, of_prose = (sum(map(len, tokenizer(texts)["input_ids"])) for texts in (responses, prose))
+    assert 0.35 < of_prose / tokens < 0.55
 
 
 def test_progress_is_told(built: Path, said: list[str]) -> None:
@@ -122,4 +132,5 @@ def test_a_failed_build_leaves_no_half_file(tmp_path: Path, monkeypatch: pytest.
 def test_identity_tells_recipes_apart() -> None:
     assert identity() == identity(Recipe())
     assert identity() != identity(SMALL)
+    assert identity()["poor"] == POOR_SHARES
     assert json.loads(json.dumps(identity())) is not None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 
 import pytest
 
-from codeblock.tiny import make_benchmark
-from codeblock.tiny.pairs import Holdout, draw_task
+from codeblock.tiny import Recipe, make_benchmark
+from codeblock.tiny.holdout import Holdout, draw_task
+from codeblock.tiny.primitives import imperative
 from codeblock.tiny.quality import share_passed
 from codeblock.tiny.tasks import FAMILIES, PARTS, TESTS, Task, draw_spec, neighbour, normal_form, part_of
 
@@ -66,6 +68,20 @@ def test_the_benchmark_has_every_family_and_no_task_twice(tasks: list[Task]) -> 
     assert len({(task.spec.composition, tuple(step.k for step in task.spec.steps)) for task in tasks}) == len(tasks)
 
 
+def test_the_families_have_as_many_held_out_tasks_as_are_asked_for() -> None:
+    for seed in range(3):
+        tasks = make_benchmark(Recipe().tasks, seed)
+        assert len({(task.spec.composition, tuple(step.k for step in task.spec.steps)) for task in tasks}) == 600
+        assert set(Counter(task.spec.family for task in tasks).values()) == {120}
+        assert len({task.spec.composition for task in tasks}) > 350
+
+
+def test_more_tasks_than_there_are_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("codeblock.tiny._DRAWS", 5)
+    with pytest.raises(ValueError, match=r"5000 held-out tasks asked for, but there are only \d+"):
+        make_benchmark(5000, 0)
+
+
 def test_a_composition_keeps_its_part_whatever_its_constants() -> None:
     rng = random.Random(0)
     parts: dict[tuple[str, ...], set[str]] = {}
@@ -79,6 +95,18 @@ def test_a_composition_keeps_its_part_whatever_its_constants() -> None:
 def test_instructions_are_worded_in_many_ways() -> None:
     spec = draw_spec(random.Random(5), "pairs", seed=0)
     assert len({Task(spec, seed).instruction for seed in range(40)}) > 8
+
+
+@pytest.mark.parametrize(
+    ("clause", "command"),
+    [
+        ("multiplies them by 2", "multiply them by 2"),
+        ("otherwise negates it and adds the result to the total", "otherwise negate it and add the result to the total"),
+        ("goes through a list", "go through a list"),
+    ],
+)
+def test_clauses_become_commands(clause: str, command: str) -> None:
+    assert imperative(clause) == command
 
 
 def test_the_normal_form_forgets_names_comments_and_docstrings() -> None:

@@ -107,6 +107,20 @@ def test_curves_are_metrics_with_steps(tracker: Tracker) -> None:
     assert [(point.step, point.value) for point in drift] == [(0, 1.0), (20, 21.0)]
 
 
+def test_the_seeds_of_an_arm_are_found_by_its_name(tracker: Tracker) -> None:
+    with tracker.parent("run", Config(), {}) as parent:
+        for seed in (0, 1):
+            how = {"identity": f"seed {seed}", "params": {}, "metrics": {}, "arm_name": "blocks", "seed": seed}
+            tracker.log_arm(parent, f"blocks seed {seed}", **how)
+        tracker.log_arm(parent, "base", identity="seedless", params={}, metrics={})
+    wanted = f"tags.`mlflow.parentRunId` = '{parent}' and tags.`codeblock.arm` = 'blocks'"
+    found = tracker.client.search_runs([tracker.experiment_id], wanted)
+    assert {(run.info.run_name, run.data.tags["codeblock.seed"]) for run in found} == {
+        ("blocks seed 0", "0"),
+        ("blocks seed 1", "1"),
+    }
+
+
 def test_verdicts_are_a_table_that_the_ui_can_show(tracker: Tracker, tmp_path: Path) -> None:
     with tracker.parent("run", Config(), {}) as parent:
         child = tracker.log_arm(parent, "a", identity="t", params={}, metrics={}, verdicts={"tiny": VERDICTS})

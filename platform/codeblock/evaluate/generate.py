@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -24,8 +25,26 @@ from transformers import (
 
 from codeblock.evaluate.answers import Answer, End, Request, finish, first_stop, stop_token_ids, without_room
 
-_Ready = tuple[int, Request, int]
-"""Place in the requests, the request, tokens that may be generated."""
+
+@dataclass
+class _Row:
+    """An answer in the making."""
+
+    place: int
+    """In the requests."""
+    request: Request
+    room: int
+    """Tokens that may be generated, from the prompt's end on."""
+    new: list[int] = field(default_factory=list)
+    """Tokens that were generated."""
+
+    @property
+    def left(self) -> int:
+        return self.room - len(self.new)
+
+    @property
+    def ids(self) -> list[int]:
+        return self.request.ids + self.new
 
 
 def generate_answers(
@@ -38,8 +57,12 @@ def generate_answers(
     device: torch.device,
     temperature: float = 0.0,
     top_p: float = 1.0,
+    stride: int | None = None,
 ) -> list[Answer]:
     """The answer to each request, in their order. The model is on `device` already. A temperature of 0 is greedy.
+
+    stride: after so many tokens the answers that have ended leave their batches, and the others are batched anew. Worth it on
+    a GPU, where large batches hold few long answers and prompts are read fast. None: a batch goes on to its last answer's end.
 
     A prompt that leaves less room than `max_new_tokens` gets what fits the model's context; one that leaves none gets an
     empty answer that says so.
@@ -47,64 +70,72 @@ def generate_answers(
     context = int(getattr(model.config, "max_position_embeddings", None) or 2048)
     stop_ids = stop_token_ids(tokenizer, model.generation_config.eos_token_id)
     answers: dict[int, Answer] = {}
-    ready: list[_Ready] = []
+    waiting: list[_Row] = []
     for place, request in enumerate(requests):
         room = request.room(max_new_tokens, context)
         if room < 1:
             answers[place] = without_room(request)
         else:
-            ready.append((place, request, room))
-    for batch, room in _batches(ready, batch_size):
-        rows = [request for _, request, _ in batch]
-        sampling = sampler([request.seed for request in rows], temperature, top_p)
-        for (place, request, _), new in zip(
-            batch, _generate(model, tokenizer, rows, room, stop_ids, sampling, device), strict=True
-        ):
-            full: End = "max_new_tokens" if room == max_new_tokens else "context"
-            answers[place] = finish(tokenizer, request, new, stop_ids, full)
+            waiting.append(_Row(place, request, room))
+    while waiting:
+        unfinished: list[_Row] = []
+        for batch in _batches(waiting, batch_size):
+            count = min(batch[0].left, stride or batch[0].left)
+            sampling = sampler([row.request.seed for row in batch], temperature, top_p, [len(row.new) for row in batch])
+            ended = _generate(model, tokenizer, batch, count, stop_ids, sampling, device)
+            for number, row in enumerate(batch):
+                if row.left and number not in ended:
+                    unfinished.append(row)
+                    continue
+                full: End = "max_new_tokens" if row.room == max_new_tokens else "context"
+                answers[row.place] = finish(tokenizer, row.request, row.new, stop_ids, full)
+        waiting = unfinished
     return [answers[place] for place in range(len(requests))]
 
 
-def _batches(ready: list[_Ready], batch_size: int) -> Iterator[tuple[list[_Ready], int]]:
-    """Batches of similar length, longest first (memory runs out at once or never), each of one room."""
-    batch: list[_Ready] = []
-    for each in sorted(ready, key=lambda each: (each[2], -len(each[1].ids))):
-        if batch and (len(batch) == batch_size or batch[0][2] != each[2]):
-            yield batch, batch[0][2]
+def _batches(rows: list[_Row], batch_size: int) -> Iterator[list[_Row]]:
+    """Batches of similar length, longest first (memory runs out at once or never), each of rows with as much left."""
+    batch: list[_Row] = []
+    for row in sorted(rows, key=lambda row: (row.left, -len(row.ids))):
+        if batch and (len(batch) == batch_size or batch[0].left != row.left):
+            yield batch
             batch = []
-        batch.append(each)
+        batch.append(row)
     if batch:
-        yield batch, batch[0][2]
+        yield batch
 
 
 def _generate(
     model: Any,
     tokenizer: Any,
-    batch: list[Request],
-    room: int,
+    batch: list[_Row],
+    count: int,
     stop_ids: list[int],
     sampling: LogitsProcessorList,
     device: torch.device,
-) -> list[list[int]]:
-    """New token ids of each request: up to the token that completes a stop text, or padded after a stop token."""
-    longest = max(len(request.ids) for request in batch)
+) -> set[int]:
+    """Add up to `count` new tokens to each row; the numbers of the rows that a stop token or a stop text has ended.
+
+    A row ends with the token that completes a stop text; after a stop token it is padded.
+    """
+    longest = max(len(row.ids) for row in batch)
     input_BP = torch.full((len(batch), longest), tokenizer.pad_token_id)
     mask_BP = torch.zeros_like(input_BP)
-    for row, request in enumerate(batch):
-        input_BP[row, longest - len(request.ids) :] = torch.tensor(request.ids)
-        mask_BP[row, longest - len(request.ids) :] = 1
+    for number, row in enumerate(batch):
+        input_BP[number, longest - len(row.ids) :] = torch.tensor(row.ids)
+        mask_BP[number, longest - len(row.ids) :] = 1
     config = GenerationConfig(
         do_sample=False,  # where answers are sampled, `sampling` leaves one token
         num_beams=1,
         # Some models ship other values, which would be taken where these are absent: greedy means greedy.
         repetition_penalty=1.0,
         no_repeat_ngram_size=0,
-        max_new_tokens=room,
+        max_new_tokens=count,
         eos_token_id=stop_ids,
         pad_token_id=tokenizer.pad_token_id,
         use_cache=True,
     )
-    stops = StopTexts(tokenizer, [request.stops for request in batch], longest)
+    stops = StopTexts(tokenizer, [row.request.stops for row in batch], longest, [len(row.new) for row in batch])
     with torch.inference_mode():
         output_BN = model.generate(
             input_ids=input_BP.to(device),
@@ -113,18 +144,52 @@ def _generate(
             logits_processor=sampling,
             stopping_criteria=StoppingCriteriaList([stops]),
         )[:, longest:]
-    return [new[: stops.ended.get(row, len(new))] for row, new in enumerate(output_BN.tolist())]
+    ended = set(stops.ended)
+    for number, (row, new) in enumerate(zip(batch, output_BN.tolist(), strict=True)):
+        row.new += new[: stops.ended.get(number, len(new))]
+        if not set(stop_ids).isdisjoint(new):
+            ended.add(number)
+    return ended
 
 
-def sampler(seeds: Sequence[int], temperature: float, top_p: float) -> LogitsProcessorList:
-    """Leaves one token of each row, which it draws; `seeds` are the rows'. Empty, and so greedy, at a temperature of 0."""
+def sampler(seeds: Sequence[int], temperature: float, top_p: float, drawn: Sequence[int] = ()) -> LogitsProcessorList:
+    """Leaves one token of each row, which it draws; empty, and so greedy, at a temperature of 0.
+
+    `seeds` are the rows'; `drawn`: how many tokens of each row were drawn before, none where it is empty.
+    """
     sampling = LogitsProcessorList()
     if temperature > 0:
         sampling.append(TemperatureLogitsWarper(temperature))
         if top_p < 1:
-            sampling.append(TopPLogitsWarper(top_p))
-        sampling.append(_Draw(seeds))
+            sampling.append(TopP(top_p))
+        sampling.append(_Draw(seeds, drawn))
     return sampling
+
+
+class TopP(LogitsProcessor):  # type: ignore[misc]
+    """Leaves the likeliest tokens that hold a share of the probability: what transformers' TopPLogitsWarper leaves.
+
+    That one sorts the vocabulary, which takes a fifth of a small model's time. Here only the `LIKELY` likeliest tokens are
+    sorted, and the vocabulary where those of some row hold less than the share.
+    """
+
+    LIKELY = 256
+
+    def __init__(self, top_p: float) -> None:
+        self._top_p, self._whole = top_p, TopPLogitsWarper(top_p)
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        top_BK, token_BK = scores.topk(min(self.LIKELY, scores.shape[-1]))
+        share_BK = (top_BK - scores.logsumexp(-1, keepdim=True)).exp()
+        sum_BK = share_BK.cumsum(-1)
+        if scores.shape[-1] > self.LIKELY and bool((sum_BK[:, -1] < self._top_p).any()):
+            whole: torch.Tensor = self._whole(input_ids, scores)
+            return whole
+        likelier_BK = sum_BK - share_BK
+        likelier_BK[:, 0] = 0.0  # the likeliest token always stays
+        return torch.full_like(scores, -torch.inf).scatter(
+            1, token_BK, top_BK.masked_fill(likelier_BK >= self._top_p, -torch.inf)
+        )
 
 
 class _Draw(LogitsProcessor):  # type: ignore[misc]
@@ -134,8 +199,11 @@ class _Draw(LogitsProcessor):  # type: ignore[misc]
     borders between tokens by as little, where a sorted order could swap two tokens.
     """
 
-    def __init__(self, seeds: Sequence[int]) -> None:
+    def __init__(self, seeds: Sequence[int], drawn: Sequence[int] = ()) -> None:
         self._random = [random.Random(seed) for seed in seeds]
+        for each, count in zip(self._random, drawn, strict=False):
+            for _ in range(count):
+                each.random()
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:  # noqa: ARG002
         cumulative_BV = scores.double().softmax(-1).cumsum(-1)
@@ -150,8 +218,10 @@ class StopTexts(StoppingCriteria):  # type: ignore[misc]
     transformers' own StopStringCriteria takes the prompt's end for a stop's beginning, and makes a table of the vocabulary.
     """
 
-    def __init__(self, tokenizer: Any, stops: Sequence[tuple[str, ...]], start: int) -> None:
+    def __init__(self, tokenizer: Any, stops: Sequence[tuple[str, ...]], start: int, before: Sequence[int] = ()) -> None:
+        """`start`: where new tokens begin; `before`: how many tokens before that are of each answer, none where it is empty."""
         self._tokenizer, self._stops, self._start = tokenizer, stops, start
+        self._before = list(before) or [0] * len(stops)
         # A token has at least one byte, but for special ones, which the text leaves out: a few may stand between.
         self._tail = max((len(stop.encode()) for each in stops for stop in each), default=0) + 8
         self.ended: dict[int, int] = {}
@@ -161,12 +231,12 @@ class StopTexts(StoppingCriteria):  # type: ignore[misc]
         length = input_ids.shape[1] - self._start
         watched = [row for row, stops in enumerate(self._stops) if stops and row not in self.ended]
         if watched:
-            tails = self._decode(input_ids[:, max(self._start, input_ids.shape[1] - self._tail) :].tolist(), watched)
+            tails = self._decode(input_ids[:, -(length + max(self._before)) :][:, -self._tail :].tolist(), length, watched)
             hits = [row for row, tail in tails.items() if first_stop(tail, self._stops[row]) is not None]
             self.ended.update(dict.fromkeys(hits, length))
         return torch.tensor([row in self.ended for row in range(len(input_ids))], device=input_ids.device)
 
-    def _decode(self, tails: list[list[int]], rows: list[int]) -> dict[int, str]:
-        chosen = [tails[row] for row in rows]
+    def _decode(self, tails: list[list[int]], length: int, rows: list[int]) -> dict[int, str]:
+        chosen = [tails[row][-(length + self._before[row]) :] for row in rows]
         options = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
         return dict(zip(rows, self._tokenizer.batch_decode(chosen, **options), strict=True))

@@ -6,6 +6,7 @@ A task's counts are (samples, passed). All intervals are of 95% and over tasks: 
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -46,6 +47,26 @@ def pass_at_k_interval(counts: Sequence[Counts], k: int = 1) -> Interval:
     if all(samples <= 1 for samples, _ in counts):
         return _wilson(sum(passed for _, passed in counts), len(counts))
     return _bootstrap(np.array(_rates(counts, k)))
+
+
+def pooled_counts(tables: Sequence[Mapping[str, Counts]]) -> dict[str, Counts]:
+    """(samples, passed) of each task that all seeds have, summed over them."""
+    common = [task for task in tables[0] if all(task in table for table in tables)]
+    return {task: (sum(table[task][0] for table in tables), sum(table[task][1] for table in tables)) for task in common}
+
+
+def mean_of(tables: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean over seeds of each task that all of them have."""
+    common = [task for task in tables[0] if all(task in table for table in tables)]
+    return {task: statistics.fmean(table[task] for table in tables) for task in common}
+
+
+def mean_interval(values: Sequence[float]) -> Interval | tuple[None, None]:
+    """95% interval of a mean of one value per task, by Student's t; (None, None) below two values."""
+    if len(values) < 2:
+        return None, None
+    low, high = stats.ttest_1samp(values, 0.0).confidence_interval(CONFIDENCE) if np.ptp(values) else (values[0], values[0])
+    return float(low), float(high)
 
 
 @dataclass(frozen=True)
@@ -108,6 +129,49 @@ def compare(first: Mapping[str, Counts], second: Mapping[str, Counts]) -> Paired
         only_second=better[1],
         p_value=p_value,
         method=method,
+    )
+
+
+@dataclass(frozen=True)
+class PairedMeans:
+    """A number per task of two models on the same tasks: here the reference nll, where less is better."""
+
+    tasks: int
+    """Tasks that both have."""
+    left_out: int
+    """Tasks that only one of them has: left out of everything here."""
+    first: float
+    second: float
+    difference: float
+    """Mean of the second less that of the first."""
+    low: float | None
+    """Ends of the 95% interval of the difference; None below two tasks."""
+    high: float | None
+    p_value: float | None
+    """Two-sided, of the paired t test; None below two tasks, and where all differences are equal."""
+
+
+def compare_means(first: Mapping[str, float], second: Mapping[str, float]) -> PairedMeans:
+    """Compare two models, each {task_id: value}, on the tasks that both have: the paired t test and its interval.
+
+    Raises ValueError where they have no task in common.
+    """
+    tasks = [task for task in first if task in second]
+    if not tasks:
+        raise ValueError(f"no task in common, {len(first)} and {len(second)} measured")
+    values = np.array([[first[task], second[task]] for task in tasks])
+    differences = values[:, 1] - values[:, 0]
+    varies = len(tasks) > 1 and np.ptp(differences) > 0
+    low, high = mean_interval(differences.tolist())
+    return PairedMeans(
+        tasks=len(tasks),
+        left_out=len(first.keys() ^ second.keys()),
+        first=float(values[:, 0].mean()),
+        second=float(values[:, 1].mean()),
+        difference=float(differences.mean()),
+        low=low,
+        high=high,
+        p_value=float(stats.ttest_1samp(differences, 0.0).pvalue) if varies else None,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from codeblock.evaluate.answers import Request, sample_seed
@@ -12,19 +13,36 @@ from codeblock.models import DEFAULT_TEMPLATE
 PromptKind = Literal["auto", "chat", "base"]
 
 
+@dataclass(frozen=True)
+class Prompt:
+    """What the model sees before its answer."""
+
+    text: str
+    ids: list[int]
+    """Tokens of `text`."""
+    begun: str
+    """Beginning of the answer that the text ends with."""
+    base: bool
+    """The text is the benchmark's, not a chat."""
+
+
+def make_prompt(tokenizer: Any, benchmark: Benchmark, task: Task, prompt: PromptKind) -> Prompt:
+    """The prompt of one task. Raises CodeBlockError where the benchmark cannot be asked in this way."""
+    return (_text if goes_on_from_text(tokenizer, prompt) else _chat)(tokenizer, benchmark, task)
+
+
 def make_requests(
     tokenizer: Any, benchmark: Benchmark, wanted: Sequence[tuple[Task, int]], prompt: PromptKind, seed: int
 ) -> list[Request]:
     """A request for each (task, number of the sample) in `wanted`."""
-    base = goes_on_from_text(tokenizer, prompt)
-    stops = benchmark.stops if base else benchmark.chat_stops
-    prompts: dict[str, tuple[list[int], str]] = {}
+    prompts: dict[str, Prompt] = {}
     requests: list[Request] = []
     for task, sample in wanted:
         if task.task_id not in prompts:
-            prompts[task.task_id] = _text(tokenizer, benchmark, task) if base else _chat(tokenizer, benchmark, task)
-        ids, begun = prompts[task.task_id]
-        requests.append(Request(task.task_id, sample, ids, begun, base, stops, seed=sample_seed(seed, task.task_id, sample)))
+            prompts[task.task_id] = make_prompt(tokenizer, benchmark, task, prompt)
+        made, number = prompts[task.task_id], sample_seed(seed, task.task_id, sample)
+        stops = benchmark.stops if made.base else benchmark.chat_stops
+        requests.append(Request(task.task_id, sample, made.ids, made.begun, made.base, stops, seed=number))
     return requests
 
 
@@ -42,16 +60,16 @@ def goes_on_from_text(tokenizer: Any, prompt: PromptKind) -> bool:
     return prompt == "base" or (prompt == "auto" and tokenizer.chat_template == DEFAULT_TEMPLATE)
 
 
-def _text(tokenizer: Any, benchmark: Benchmark, task: Task) -> tuple[list[int], str]:
-    return list(tokenizer(benchmark.text(task))["input_ids"]), ""
+def _text(tokenizer: Any, benchmark: Benchmark, task: Task) -> Prompt:
+    text = benchmark.text(task)
+    return Prompt(text, list(tokenizer(text)["input_ids"]), "", base=True)
 
 
-def _chat(tokenizer: Any, benchmark: Benchmark, task: Task) -> tuple[list[int], str]:
-    """Tokens of the chat, and the beginning of the answer that it ends with."""
+def _chat(tokenizer: Any, benchmark: Benchmark, task: Task) -> Prompt:
     messages = benchmark.messages(task)
     begun = messages[-1]["content"] if messages[-1]["role"] == "assistant" else ""
     how = {"continue_final_message": True} if begun else {"add_generation_prompt": True}
     text: str = tokenizer.apply_chat_template(messages, tokenize=False, **how)
     if not text.endswith(begun):
         begun = begun.rstrip()  # some templates strip their messages
-    return list(tokenizer(text, add_special_tokens=False)["input_ids"]), begun
+    return Prompt(text, list(tokenizer(text, add_special_tokens=False)["input_ids"]), begun, base=False)

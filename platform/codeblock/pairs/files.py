@@ -11,7 +11,7 @@ from typing import Any
 
 import fsspec
 
-from codeblock.config import PairsConfig, PairsSource
+from codeblock.config_pairs import PairsConfig, PairsSource
 from codeblock.errors import CodeBlockError
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".ndjson", ".json", ".json.gz", ".parquet")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from codeblock.config import PairsConfig
+from codeblock.config_pairs import PairsConfig
 from codeblock.errors import RowError
 from codeblock.pairs.files import DataSet, load_hub_dataset
 from codeblock.pairs.read import Broken, Row, read_rows

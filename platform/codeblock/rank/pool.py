@@ -36,7 +36,7 @@ class Pool:
     sandbox: Settings
     """How the programs of a response are run."""
     scored: Path | None = None
-    """Parts with the reference's nll (schema SCORED)."""
+    """Parts with the reference's nll of the whole pool, in the column `pool_nll`."""
     given: Path | None = None
     """Parts with embeddings by a model (schema EMBEDDED); without them the embedding is made of words."""
 
@@ -65,11 +65,13 @@ class Pool:
 
     @cached_property
     def distances(self) -> NDArray[np.float32]:
-        """float32[N, K]: cosine distances of each pair to the nearest others, nearest first; NaN where there are fewer."""
-        if self.given is not None:
-            return nearest_distances(self.given)
-        embed_words(self.prepared, self.work / "embedded")
-        return nearest_distances(self.work / "embedded")
+        """float32[N, K]: cosine distances of each pair to the nearest others, nearest first; NaN where there are fewer.
+
+        In steps of a thousandth: below that they are rounding, and equal pairs have to be equal.
+        """
+        if self.given is None:
+            embed_words(self.prepared, self.work / "embedded")
+        return np.round(nearest_distances(self.given or self.work / "embedded"), 3)
 
 
 def joined(pieces: list[Signal]) -> Signal:

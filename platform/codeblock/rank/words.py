@@ -13,7 +13,7 @@ import pyarrow as pa
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import Normalizer
+from sklearn.preprocessing import normalize
 
 from codeblock.filter.words import pair_text, runs, words
 from codeblock.schema import EMBEDDED
@@ -21,6 +21,8 @@ from codeblock.tables import count_rows, parts, read_part, write_part
 
 DIMENSIONS = 64
 FEATURES = 2**16
+WEAKEST = 1e-4
+"""Directions of a smaller singular value, relative to the largest, are noise and left out."""
 FITTED_ROWS = 20_000
 """The decomposition is made from at most so many texts, taken from all over the pool."""
 _SEED = 1
@@ -33,7 +35,7 @@ def embed_words(prepared: Path, output: Path) -> None:
     fitted = fit([text for row, text in enumerate(_texts(prepared)) if row % step == 0]) if rows > 1 else None
     for path in parts(prepared):
         table = read_part(path, ["id", "messages", "response"])
-        vectors = fitted.transform(_part_texts(table)) if fitted and table.num_rows else np.ones((table.num_rows, 1))
+        vectors = normalize(fitted.transform(_part_texts(table))) if fitted and table.num_rows else np.ones((table.num_rows, 1))
         column = pa.array(list(np.asarray(vectors, dtype=np.float16)), EMBEDDED.field("embedding").type)
         write_part(output / path.name, pa.table([table["id"], column], schema=EMBEDDED))
 
@@ -46,10 +48,12 @@ def fit(texts: list[str]) -> Pipeline:
         TfidfTransformer(sublinear_tf=True),
         # Lanczos iterations: exact, and faster on rows as sparse as these than the randomised solver.
         TruncatedSVD(min(DIMENSIONS, len(texts) - 1), algorithm="arpack", random_state=_SEED),
-        Normalizer(copy=False),
     )
     with np.errstate(invalid="ignore", divide="ignore"):  # the share of variance explained of equal texts, which nobody reads
-        return steps.fit(texts)
+        steps.fit(texts)
+    svd = steps[2]
+    svd.components_ = svd.components_[svd.singular_values_ > WEAKEST * svd.singular_values_[0]]
+    return steps
 
 
 def _grams(text: str) -> list[str]:

@@ -1,8 +1,8 @@
-"""The table of arms: what was supervised, what it cost, how many tasks were solved."""
+"""The table of arms: what was supervised, what it cost, how many tasks were solved, and how likely the references became."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from rich.box import SIMPLE_HEAD
@@ -10,23 +10,38 @@ from rich.markup import escape
 from rich.table import Table
 
 DASH = "—"
-TRAINING = ("supervised\ntokens", "of the\npool", "asked", "pairs", "processed\ntokens", "train\nseconds")
-FIRST_SCORE = 1 + len(TRAINING)
+CAPTION = "pass@1 with its 95% interval over tasks"
+NLL_CAPTION = "below it the reference nll less that of the untrained model (nats per token, less is better)"
 
 
 @dataclass(frozen=True)
 class Score:
-    """A benchmark's result: tasks graded, share solved at the first try, ends of its 95% interval."""
+    """A benchmark's result: tasks graded, share solved at the first try, ends of its 95% interval over tasks."""
 
     tasks: int
     pass_at_1: float
     low: float
     high: float
+    by_seed: tuple[float, ...] = ()
+    """pass@1 of each seed; empty with one."""
+
+
+@dataclass(frozen=True)
+class NllScore:
+    """The nll of a benchmark's references: the mean over tasks, and its change against the untrained model, paired by task."""
+
+    tasks: int
+    nll: float
+    change: float | None = None  # None: this is the untrained model
+    low: float | None = None  # ends of the change's 95% interval over tasks; None below two tasks
+    high: float | None = None
+    by_seed: tuple[float, ...] = ()
+    """Change of each seed; empty with one."""
 
 
 @dataclass(frozen=True)
 class ArmRow:
-    """One arm of a comparison. An arm that was not trained has no figures of training."""
+    """One arm of a comparison, means over its seeds. An arm that was not trained has no figures of training."""
 
     arm: str
     scores: dict[str, Score] = field(default_factory=dict)  # by benchmark
@@ -36,50 +51,108 @@ class ArmRow:
     pairs: int | None = None  # pairs with a supervised token
     processed_tokens: int | None = None  # tokens that went through the model in training
     train_seconds: float | None = None  # wall clock
+    inside_share: float | None = None  # supervised share of the kept pairs' response tokens
+    asked_inside_share: float | None = None
+    subset_ratio: float | None = None  # kept share of the pool's pairs
+    asked_subset_ratio: float | None = None
+    total_tflops: float | None = None  # scoring, selection and training
+    nll: dict[str, NllScore] = field(default_factory=dict)  # by benchmark
+    seeds: int = 1
+
+
+Cell = Callable[[ArmRow], str]
 
 
 def arms_table(rows: Sequence[ArmRow]) -> Table:
-    """The table for the terminal; with one benchmark it fits 80 columns."""
-    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0, caption="pass@1 with its 95% interval")
+    """The table for the terminal: with one benchmark it fits 80 columns, with four 120. `arms_markdown` has more columns."""
     benchmarks = _benchmarks(rows)
-    for place, heading in enumerate(_headings(rows)):
+    nll = any(row.nll for row in rows)
+    caption = "; ".join(part for part in (CAPTION, NLL_CAPTION if nll else "", seeds_note(rows)) if part)
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0, caption=caption)
+    columns: list[tuple[str, Cell]] = [("arm", lambda row: row.arm), *_training(brief=True)]
+    columns += [(_score_heading(rows, name), _both(name, len(benchmarks) > 1)) for name in benchmarks]
+    for place, (heading, _) in enumerate(columns):
         table.add_column(heading, justify="right" if place else "left", no_wrap=place > 0, overflow="fold")
     for row in rows:
-        cells = [escape(cell) for cell in _cells(row, benchmarks)]
-        if len(benchmarks) > 1:  # one above the other, to leave room for the next benchmark
-            cells[FIRST_SCORE:] = [cell.replace(" ", "\n", 1) for cell in cells[FIRST_SCORE:]]
-        table.add_row(*cells)
+        table.add_row(*(escape(cell(row)) for _, cell in columns))
     return table
 
 
 def arms_markdown(rows: Sequence[ArmRow]) -> str:
-    """The same table for a README or MLflow's note."""
-    headings = [heading.replace("\n", " ") for heading in _headings(rows)]
-    lines = [headings, ["---"] + ["---:"] * (len(headings) - 1)]
-    lines += [[cell.replace("|", r"\|") for cell in _cells(row, _benchmarks(rows))] for row in rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+    """The whole table, for a README or MLflow's note."""
+    columns: list[tuple[str, Cell]] = [("arm", lambda row: row.arm), *_training(brief=False)]
+    if any(row.seeds > 1 for row in rows):
+        columns.insert(1, ("seeds", lambda row: str(row.seeds)))
+    for name in _benchmarks(rows):
+        columns += [(_score_heading(rows, name), lambda row, name=name: _score(row.scores.get(name)))]  # type: ignore[misc]
+        if any(name in row.nll for row in rows):
+            columns += [(_nll_heading(rows, name), lambda row, name=name: _nll(row.nll.get(name)))]  # type: ignore[misc]
+    lines = [[heading.replace("\n", " ") for heading, _ in columns], ["---"] + ["---:"] * (len(columns) - 1)]
+    lines += [[cell(row).replace("|", r"\|") for _, cell in columns] for row in rows]
+    note = seeds_note(rows)
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n" + (f"\n{note}.\n" if note else "")
+
+
+def seeds_note(rows: Sequence[ArmRow]) -> str:
+    """How seeds were averaged; empty where each arm has one."""
+    most = max((row.seeds for row in rows), default=1)
+    if most == 1:
+        return ""
+    return f"means over {most} seeds: first over the seeds of a task, then over tasks, so the interval is that of the tasks"
+
+
+def _training(brief: bool) -> list[tuple[str, Cell]]:
+    """The columns of selection and training; `brief`: those that a terminal has room for."""
+    tflops: tuple[str, Cell] = ("total\nTFLOPs", lambda row: _number(row.total_tflops))
+    if brief:
+        return [
+            ("supervised\ntokens", lambda row: _count(row.supervised_tokens)),
+            ("inside\npairs", lambda row: _percent(row.inside_share)),
+            ("of the\npool", lambda row: _percent(row.supervised_share)),
+            ("pairs", lambda row: _count(row.pairs)),
+            ("train\nseconds", lambda row: DASH if row.train_seconds is None else f"{row.train_seconds:,.1f}"),
+            tflops,
+        ]
+    return [
+        ("supervised tokens", lambda row: _count(row.supervised_tokens)),
+        ("of the pool", lambda row: _percent(row.supervised_share)),
+        ("asked", lambda row: _percent(row.asked_share)),
+        ("inside pairs", lambda row: _percent(row.inside_share)),
+        ("asked", lambda row: _percent(row.asked_inside_share)),
+        ("pairs of the pool", lambda row: _percent(row.subset_ratio)),
+        ("asked", lambda row: _percent(row.asked_subset_ratio)),
+        ("pairs", lambda row: _count(row.pairs)),
+        ("processed tokens", lambda row: _count(row.processed_tokens)),
+        ("train seconds", lambda row: DASH if row.train_seconds is None else f"{row.train_seconds:,.1f}"),
+        tflops,
+    ]
 
 
 def _benchmarks(rows: Sequence[ArmRow]) -> list[str]:
-    return list(dict.fromkeys(name for row in rows for name in row.scores))
+    return list(dict.fromkeys(name for row in rows for name in (*row.scores, *row.nll)))
 
 
-def _headings(rows: Sequence[ArmRow]) -> list[str]:
-    tasks = {name: score.tasks for row in rows for name, score in row.scores.items()}
-    return ["arm", *TRAINING, *(f"{name}\npass@1\n({tasks[name]:,} tasks)" for name in _benchmarks(rows))]
+def _score_heading(rows: Sequence[ArmRow], name: str) -> str:
+    tasks = max((found.tasks for row in rows for found in (row.scores.get(name), row.nll.get(name)) if found), default=0)
+    return f"{name}\npass@1\n({tasks:,} tasks)"
 
 
-def _cells(row: ArmRow, benchmarks: Sequence[str]) -> list[str]:
-    return [
-        row.arm,
-        _count(row.supervised_tokens),
-        _percent(row.supervised_share),
-        _percent(row.asked_share),
-        _count(row.pairs),
-        _count(row.processed_tokens),
-        DASH if row.train_seconds is None else f"{row.train_seconds:,.1f}",
-        *(_score(row.scores.get(name)) for name in benchmarks),
-    ]
+def _nll_heading(rows: Sequence[ArmRow], name: str) -> str:
+    tasks = max(row.nll[name].tasks for row in rows if name in row.nll)
+    return f"{name} reference nll ({tasks:,} tasks), less the untrained model's"
+
+
+def _both(name: str, narrow: bool) -> Cell:
+    """pass@1, and below it the change of the reference nll with its interval; `narrow`: so has pass@1."""
+
+    def cell(row: ArmRow) -> str:
+        score = _score(row.scores.get(name))
+        lines = [score.replace(" ", "\n", 1) if narrow else score]
+        if name in row.nll and row.nll[name].change is not None:
+            lines.append(_change(row.nll[name]).replace(" ", "\n", 1))
+        return "\n".join(lines)
+
+    return cell
 
 
 def _count(value: int | None) -> str:
@@ -90,5 +163,22 @@ def _percent(share: float | None) -> str:
     return DASH if share is None else f"{100 * share:.3g}%"
 
 
+def _number(value: float | None) -> str:
+    if value is None:
+        return DASH
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def _score(score: Score | None) -> str:
     return DASH if score is None else f"{score.pass_at_1:.3f} [{score.low:.2f}, {score.high:.2f}]"
+
+
+def _change(score: NllScore) -> str:
+    interval = "" if score.low is None else f" [{score.low:+.3f}, {score.high:+.3f}]"
+    return f"{score.change:+.3f}{interval}"
+
+
+def _nll(score: NllScore | None) -> str:
+    if score is None:
+        return DASH
+    return f"{score.nll:.3f}" if score.change is None else f"{score.nll:.3f}, {_change(score)}"

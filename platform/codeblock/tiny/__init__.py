@@ -13,21 +13,33 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from codeblock.tiny.pairs import POOR_SHARES, QUALITY_GAPS, Holdout, make_pairs
+from codeblock.tiny.holdout import Holdout
+from codeblock.tiny.pairs import POOR_SHARES, QUALITY_GAPS, make_pairs
+from codeblock.tiny.prose import FORMS
+from codeblock.tiny.quality import NOISE, WEIGHTS
 from codeblock.tiny.recipe import SMALL, Recipe
 from codeblock.tiny.tasks import FAMILIES, Task, draw_spec
 
 __all__ = ["SMALL", "VERSION", "Recipe", "build", "identity"]
 
-VERSION = 2
+VERSION = 3
 """Raised with every change of what a build writes."""
+
+_DRAWS = 300
+"""Draws in a row that bring no new task before a family counts as used up."""
 
 PAIRS_FILE, BENCHMARK_FILE, MODEL_DIRECTORY = "pairs.jsonl", "benchmark.jsonl", "model"
 
 
 def identity(recipe: Recipe | None = None) -> dict[str, Any]:
     """Everything but the seed that decides what `build` writes."""
-    return {"version": VERSION, "recipe": asdict(recipe or Recipe()), "poor": POOR_SHARES, "gaps": QUALITY_GAPS}
+    return {
+        "version": VERSION,
+        "recipe": asdict(recipe or Recipe()),
+        "poor": POOR_SHARES,
+        "prose": FORMS,
+        "quality": {"gaps": QUALITY_GAPS, "noise": NOISE, **WEIGHTS},
+    }
 
 
 def build(directory: Path, seed: int = 0, progress: Callable[[str], None] | None = None, recipe: Recipe | None = None) -> None:
@@ -53,14 +65,24 @@ def build(directory: Path, seed: int = 0, progress: Callable[[str], None] | None
 
 
 def make_benchmark(count: int, seed: int) -> list[Task]:
-    """Held-out tasks, the families in turn, no two of one composition with the same constants."""
+    """Held-out tasks, the families in turn, no two of one composition with the same constants.
+
+    A family that has no more of them is left out; raises ValueError where none has.
+    """
     rng = random.Random(f"benchmark {seed}")
     tasks: dict[tuple[Any, ...], Task] = {}
+    families = list(FAMILIES)
     while len(tasks) < count:
-        family = list(FAMILIES)[len(tasks) % len(FAMILIES)]
-        task = Task(draw_spec(rng, "benchmark", seed, family), rng.getrandbits(40))
-        if task.tells:
-            tasks.setdefault((*task.spec.composition, *(step.k for step in task.spec.steps)), task)
+        if not families:
+            raise ValueError(f"{count} held-out tasks asked for, but there are only {len(tasks)}")
+        family = families.pop(0)
+        for _ in range(_DRAWS):
+            task = Task(draw_spec(rng, "benchmark", seed, family), rng.getrandbits(40))
+            key = (*task.spec.composition, *(step.k for step in task.spec.steps))
+            if key not in tasks and task.tells:
+                tasks[key] = task
+                families.append(family)
+                break
     return list(tasks.values())
 
 
@@ -78,7 +100,7 @@ def benchmark_row(number: int, task: Task) -> dict[str, str]:
 def _build_model(directory: Path, recipe: Recipe, seed: int, holdout: Holdout, say: Callable[[str], None]) -> None:
     from codeblock.tiny import corpus, model
 
-    mean_tokens = 100  # fewer than a document has, so that there are documents enough for all steps
+    mean_tokens = 140  # fewer than a document has, so that there are documents enough for all steps
     documents = list(corpus.make_corpus(recipe.base_steps * recipe.base_batch_tokens // mean_tokens, seed, holdout))
     say(f"base model: {len(documents)} documents")
     tokenizer = model.train_tokenizer([model.text_of(document) for document in documents[:3000]], recipe.vocabulary)

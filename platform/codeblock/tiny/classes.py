@@ -38,6 +38,7 @@ class Classes:
     def write(self, spec: Spec, rng: random.Random) -> list[Line]:
         first, _, third = spec.steps
         log = spec.shape == "log"
+        state = "self.items" if log else "self.total"
         return [
             Line(f"class {spec.entry_point}:"),
             Line("    def __init__(self):" if log else "    def __init__(self, total):"),
@@ -46,7 +47,7 @@ class Classes:
             Line(f"        if {first.write('x')}:", f"when x {first.say_one(rng)}"),
             *self._write_update(spec, rng),
             Line(f"    def {spec.query}(self):"),
-            Line(f"        return {third.write('self.items' if log else 'self.total')}", imperative(third.say(rng))),
+            Line(f"        return {third.write(state)}", imperative(third.say(rng, "them" if log else "the total"))),
         ]
 
     def _write_update(self, spec: Spec, rng: random.Random) -> list[Line]:

@@ -8,15 +8,10 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-from codeblock.tiny.pairs import (
-    Holdout,
-    break_syntax,
-    draw_task,
-    explain,
-    respond,
-    rival,
-    write_code,
-)
+from codeblock.tiny.holdout import Holdout, draw_task
+from codeblock.tiny.poor import break_syntax, rival
+from codeblock.tiny.prose import explain, respond
+from codeblock.tiny.solutions import write_code
 from codeblock.tiny.tasks import Task
 
 Document = str | list[dict[str, str]]
@@ -47,7 +42,7 @@ def _document(task: Task, rng: random.Random) -> str:
         return f"# {task.instruction}\n{code}"
     if style == "docstring":
         return f'"""{task.instruction}"""\n\n{code}'
-    return f"## {task.spec.entry_point}\n\n{task.instruction}\n\n```python\n{code}```\n"
+    return f"## {task.spec.entry_point}\n\n{task.instruction}\n\n{respond(task, code, rng)}\n"
 
 
 def _answer(task: Task, rng: random.Random, holdout: Holdout) -> str:

@@ -35,7 +35,8 @@ class Step:
 
     def say(self, rng: random.Random, o: str = "them") -> str:
         """The step in words, plural: `are even`, `squares them`."""
-        return rng.choice(self.kind.said).format(o=o, k=self.k)
+        said = rng.choice(self.kind.said).format(o=o, k=self.k)
+        return said.replace("itself", "themselves") if o in _PLURALS else said
 
     def say_one(self, rng: random.Random) -> str:
         """A condition in words, singular: `is even`, `starts with 'a'`."""
@@ -56,6 +57,7 @@ class Step:
 
 
 _SINGULAR = {"are": "is", "have": "has"}
+_PLURALS = ("them", "the values")
 
 
 @cache
@@ -73,8 +75,15 @@ def draw(pool: str, rng: random.Random) -> Step:
 def imperative(clause: str) -> str:
     """`multiplies them by 2` -> `multiply them by 2`."""
     verb, _, rest = clause.partition(" ")
+    if verb == "otherwise":
+        return f"otherwise {imperative(rest)}"
     stem = verb[:-3] + "y" if verb.endswith("ies") else verb[:-2] if verb.endswith("oes") else verb[:-1]
-    return f"{stem} {rest}".rstrip()
+    return f"{stem} {rest}".rstrip().replace(" and adds ", " and add ").replace(" and splits ", " and split ")
+
+
+def capital(text: str) -> str:
+    """The text with a capital letter in front."""
+    return text[:1].upper() + text[1:]
 
 
 def sentence(clauses: list[str]) -> str:
@@ -110,11 +119,13 @@ NUMBER_END = (
 WORD_TEST = (
     Kind("longer", ("are longer than {k} letters", "have more than {k} letters"), "len({x}) > {k}", _SMALL),
     Kind("starts", ("start with '{k}'", "begin with '{k}'"), "{x}.startswith('{k}')", _LETTERS),
+    Kind("ends", ("end with '{k}'", "end in '{k}'"), "{x}.endswith('{k}')", ("e", "n", "t")),
     Kind("contains", ("contain '{k}'", "are spelled with '{k}'"), "'{k}' in {x}", _LETTERS, new=True),
 )
 WORD_MAP = (
     Kind("upper", ("converts {o} to upper case", "uppercases {o}"), "{x}.upper()"),
     Kind("reverse", ("reverses {o}", "spells {o} backwards"), "{x}[::-1]"),
+    Kind("capital", ("capitalizes {o}", "writes {o} with a capital letter in front"), "{x}.capitalize()"),
     Kind("head", ("takes the first {k} letters of {o}",), "{x}[:{k}]", (1, 2, 3)),
     Kind("twice", ("repeats {o} twice", "writes {o} twice"), "{x} * 2", new=True),
 )

@@ -11,7 +11,7 @@ class Recipe:
 
     pairs: int = 2000
     """Instruction-response pairs, poor ones included."""
-    tasks: int = 200
+    tasks: int = 600
     """Held-out tasks of the benchmark."""
     vocabulary: int = 1024
     """Tokens of the tokenizer."""
@@ -21,7 +21,7 @@ class Recipe:
     """Layers of the model."""
     heads: int = 4
     """Attention heads of a layer."""
-    base_steps: int = 400
+    base_steps: int = 450
     """Optimiser steps of the base model."""
     base_batch_tokens: int = 2000
     """Tokens of one such step."""

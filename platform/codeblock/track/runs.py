@@ -28,6 +28,7 @@ PARENT_TAG = "mlflow.parentRunId"
 NOTE_TAG = "mlflow.note.content"
 IDENTITY_TAG = "codeblock.identity"
 ARM_TAG = "codeblock.arm"
+SEED_TAG = "codeblock.seed"
 
 METRICS_PER_CALL = 1000
 PARAMS_PER_CALL = 100
@@ -74,9 +75,12 @@ class Tracker:
         dev: Sequence[Mapping[str, Any]] = (),
         verdicts: Mapping[str, pa.Table] | None = None,
         artifacts: Sequence[Path] = (),
+        arm_name: str | None = None,
+        seed: int | None = None,
     ) -> str:
         """Log one arm or trial as a finished child of `parent`; returns its run id.
 
+        arm: names the run; `arm_name`, where it differs, and `seed` are tags to group the runs of an arm by.
         identity: what `already_logged` finds it by.
         params: nested mappings are flattened; a value over MLflow's limit is cut, and stands whole in `params.yaml`.
         metrics: numbers without a step (see `pass_metrics`).
@@ -86,7 +90,9 @@ class Tracker:
         verdicts: one table per benchmark, one row per sample.
         artifacts: files and directories.
         """
-        tags = {PARENT_TAG: parent, ARM_TAG: arm, IDENTITY_TAG: identity}
+        tags = {PARENT_TAG: parent, ARM_TAG: arm_name or arm, IDENTITY_TAG: identity}
+        if seed is not None:
+            tags[SEED_TAG] = str(seed)
         with clear_errors(self.uri), self._closing(self._create(arm, tags)) as run_id:
             self._log_params(run_id, flatten(params))
             self.client.log_text(run_id, yaml.safe_dump(_plain(params), sort_keys=False), "params.yaml")

@@ -23,6 +23,8 @@ from codeblock.sandbox.oracles import Limits, Oracle
 
 Message = dict[str, str]
 
+FENCE_OPEN, FENCE_CLOSE = "```python\n", "\n```"
+
 
 @dataclass(frozen=True)
 class Task:
@@ -45,6 +47,18 @@ class Task:
     """Code that stands before every graded solution (BigCodeBench's calibration)."""
     needs: tuple[str, ...] = ()
     """Top-level modules outside the standard library, without which the task cannot be graded."""
+
+
+@dataclass(frozen=True)
+class ReferenceAnswer:
+    """The reference as an answer to the prompt would hold it: `before + code + after`."""
+
+    before: str
+    """What comes before the solution: the fence, and code that the question gives and the answer repeats."""
+    code: str
+    """The solution, without what the question gives."""
+    after: str
+    """What closes it."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +121,22 @@ class Benchmark(ABC):
     @abstractmethod
     def code(self, task: Task, completion: str) -> str:
         """The whole solution that a completion of a samples file stands for, `Task.head` before it."""
+
+    def given(self, task: Task) -> str:  # noqa: ARG002
+        """Code of the question that a chat's answer repeats before the reference: the head of a function to complete."""
+        return ""
+
+    def reference_answer(self, task: Task, *, base: bool, begun: str = "") -> ReferenceAnswer:
+        """What a model would write to give the reference; `begun` is the beginning that a chat's prompt has written already.
+
+        A completion of `text` (`base`) goes on from it and is closed by nothing, unless a benchmark says otherwise.
+        """
+        code = task.reference.strip("\r\n").rstrip()
+        if base:
+            return ReferenceAnswer("", code, "")
+        given = self.given(task).strip("\n").rstrip()
+        opened = FENCE_OPEN if not begun.rstrip().endswith(FENCE_OPEN.rstrip()) else "" if begun.endswith("\n") else "\n"
+        return ReferenceAnswer(opened + (f"{given}\n" if given else ""), code, FENCE_CLOSE)
 
     def from_solution(self, task: Task, solution: str) -> str:
         """The whole solution that a `solution` of a samples file stands for: itself, with `Task.head` before it."""

@@ -18,6 +18,9 @@ from codeblock.evaluate.benchmarks.evalplus import CHAT_STOPS, STOPS, chat
 from codeblock.evaluate.sanitize import sanitize_calibrated
 from codeblock.sandbox.oracles import Limits, UnitTest
 
+HEAD_END = "\n    pass\n"
+"""Makes the head of a function one that can be defined."""
+
 IMPORT = re.compile(r"\bfrom\s+([\w.]+)\s+import\b|\bimport\s+([\w., \t]+)")
 
 
@@ -44,7 +47,7 @@ class BigCodeBenchComplete(Benchmark):
             oracle=UnitTest(test),
             limits=Limits(timeout_seconds=240.0, reference_factor=1.0, total_seconds=240.0, memory_mb=30 * 1024),
             question=text_field(row, "instruct_prompt", place),
-            head=f"{head}\n    pass\n",
+            head=head + HEAD_END,
             needs=_packages(_libraries(row, place), prompt + solution, test),
         )
 
@@ -52,6 +55,9 @@ class BigCodeBenchComplete(Benchmark):
         return chat(f"```\n{task.prompt.strip()}\n```")
 
     def text(self, task: Task) -> str:
+        return task.prompt
+
+    def given(self, task: Task) -> str:
         return task.prompt
 
     def completion(self, task: Task, answer: str, *, base: bool = False) -> str:
@@ -71,6 +77,9 @@ class BigCodeBenchInstruct(BigCodeBenchComplete):
 
     def messages(self, task: Task) -> list[Message]:
         return chat(task.question.strip())
+
+    def given(self, task: Task) -> str:
+        return task.head.removesuffix(HEAD_END)
 
     def text(self, task: Task) -> str:  # noqa: ARG002
         raise CodeBlockError(

@@ -50,6 +50,9 @@ class HumanEval(Benchmark):
     def text(self, task: Task) -> str:
         return task.prompt
 
+    def given(self, task: Task) -> str:
+        return task.prompt
+
     def completion(self, task: Task, answer: str, *, base: bool = False) -> str:
         if base:
             return answer

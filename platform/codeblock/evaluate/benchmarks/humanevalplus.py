@@ -19,6 +19,9 @@ class HumanEvalPlus(EvalPlus):
     rules: ClassVar[dict[str, str]] = {"find_zero": "root"}
     tasks: list[Task]
 
+    def given(self, task: Task) -> str:
+        return task.prompt
+
     @classmethod
     def arguments(cls, task_id: str, stored: Sequence[Any]) -> list[Any]:  # noqa: ARG003
         return list(stored)

@@ -8,12 +8,12 @@ and the first assert as a docstring. Task ids are EvalPlus's: `Mbpp/11`.
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from codeblock.errors import CodeBlockError
-from codeblock.evaluate.benchmarks.base import Benchmark, Message, Task, list_field, text_field
+from codeblock.evaluate.benchmarks.base import Benchmark, Message, ReferenceAnswer, Task, list_field, text_field
 from codeblock.evaluate.extract import extract_code
 from codeblock.sandbox.oracles import Script
 
@@ -81,6 +81,10 @@ class Mbpp(Benchmark):
                 "give a file that has them, or ask in a chat with evaluate.prompt=chat"
             )
         return self.shots + _problem(task)
+
+    def reference_answer(self, task: Task, *, base: bool, begun: str = "") -> ReferenceAnswer:
+        found = super().reference_answer(task, base=base, begun=begun)
+        return replace(found, before="\n", after="\n[DONE]") if base else found
 
     def completion(self, task: Task, answer: str, *, base: bool = False) -> str:
         return extract_code(answer.partition("[DONE]")[0].strip("\n") if base else answer, task.entry_point)

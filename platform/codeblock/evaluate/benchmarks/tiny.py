@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from codeblock.evaluate.benchmarks.base import Benchmark, Message, Task, text_field
+from codeblock.evaluate.benchmarks.base import FENCE_CLOSE, Benchmark, Message, ReferenceAnswer, Task, text_field
 from codeblock.evaluate.extract import extract_code
 from codeblock.sandbox.oracles import Script
 
@@ -33,6 +33,10 @@ class Tiny(Benchmark):
 
     def text(self, task: Task) -> str:
         return f"{task.prompt}\n\n```python\n"
+
+    def reference_answer(self, task: Task, *, base: bool, begun: str = "") -> ReferenceAnswer:
+        found = super().reference_answer(task, base=base, begun=begun)
+        return replace(found, after=FENCE_CLOSE) if base else found
 
     def completion(self, task: Task, answer: str, *, base: bool = False) -> str:
         return extract_code(f"```python\n{answer}" if base else answer, task.entry_point)

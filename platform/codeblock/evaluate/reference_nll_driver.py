@@ -1,0 +1,141 @@
+"""Reference nll of models over a Ray cluster: one pool of actors for all of them, for starting one takes longer than a pass.
+
+output/part-*.parquet          rows of some tasks; a run that was cut off goes on with the parts that are missing
+output/reference_nll.parquet   all tasks, in the benchmark's order (schema REFERENCE_NLL)
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from codeblock import models, tables
+from codeblock.cluster import map_parts
+from codeblock.config import ClusterConfig, EvaluateConfig
+from codeblock.evaluate.benchmarks import Benchmark
+from codeblock.evaluate.metrics import mean_interval
+from codeblock.evaluate.prompts import PromptKind
+from codeblock.evaluate.reference_nll import REFERENCE_NLL, Rendered, reference_nll, render
+from codeblock.memory import worker_peak_mb
+
+FILE = "reference_nll.parquet"
+PART_TASKS = 64
+"""Tasks of a part."""
+BATCH_TOKENS = 2048
+"""Padded tokens of a forward pass: larger ones are slower on CPUs, and a GPU is full with a few of these."""
+MEASURED = b"codeblock.measured"
+"""Key of a part's metadata: JSON of the seconds and the peak memory (MiB) that it took."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One model on one benchmark."""
+
+    model_path: str
+    revision: str | None
+    benchmark: Benchmark
+    output: Path
+
+    def chunks(self, prompt: PromptKind) -> dict[Path, list[Rendered]]:
+        """The tasks of each part, the longest first: pairs of like length share a part, and the last parts are short ones."""
+        tokenizer = models.load_tokenizer(self.model_path, self.revision)
+        rendered = [render(tokenizer, self.benchmark, task, prompt) for task in self.benchmark.tasks]
+        rendered.sort(key=lambda each: (-each.ids_T.size, each.task_id))
+        starts = range(0, len(rendered), PART_TASKS)
+        return {self.output / tables.part_name(n): rendered[at : at + PART_TASKS] for n, at in enumerate(starts)}
+
+
+class ReferenceScorer:
+    """A Ray actor that holds the model that it was last asked for."""
+
+    def __init__(self, dtype: str) -> None:
+        self._dtype = dtype
+        self._held: tuple[str, Any] | None = None
+
+    def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
+        """`item`: `model` and `revision`; `output`, the file of the part; `rendered`, JSON of a list of `Rendered`."""
+        path = item["model"]
+        if self._held is None or self._held[0] != path:
+            self._held = path, models.load_model(path, item["revision"] or None, self._dtype).to(models.device())
+        model = self._held[1]
+        context = int(getattr(model.config, "max_position_embeddings", None) or 2048)
+        rendered = [Rendered(task, np.asarray(ids, np.int32), *code) for task, ids, *code in json.loads(item["rendered"])]
+        started = time.perf_counter()
+        table = reference_nll(model, rendered, context, BATCH_TOKENS)
+        measured = {"seconds": time.perf_counter() - started, "peak_mb": worker_peak_mb()}
+        tables.write_part(Path(item["output"]), table.replace_schema_metadata({MEASURED: json.dumps(measured)}))
+        return {}
+
+
+def fill_parts(jobs: Sequence[Job], config: EvaluateConfig, cluster: ClusterConfig) -> None:
+    """Write the parts that the jobs lack. Needs a Ray session.
+
+    Raises CodeBlockError where the actors do not fit the cluster, and for a benchmark that cannot be asked in this way.
+    """
+    items = [
+        {"model": job.model_path, "revision": job.revision or "", "output": str(path), "rendered": _json(chunk)}
+        for job in jobs
+        for path, chunk in job.chunks(config.prompt).items()
+        if not path.exists()
+    ]
+    map_parts(
+        ReferenceScorer,
+        items,
+        what="reference nll",
+        actors=cluster.actors,
+        cpus=cluster.cpus_per_worker,
+        gpus=cluster.gpus_per_worker,
+        constructor={"dtype": config.dtype},
+    )
+
+
+def finish(job: Job) -> dict[str, Any]:
+    """Put the parts of a job together; the facts: means over the tasks that count, with a 95% interval, the rest by reason."""
+    paths = tables.parts(job.output)
+    parts = [tables.read_part(path) for path in paths]
+    rows = {row["task_id"]: row for part in parts for row in part.to_pylist()}
+    table = pa.Table.from_pylist([rows[task.task_id] for task in job.benchmark.tasks], REFERENCE_NLL)
+    tables.write_part(job.output / FILE, table)
+    for path in paths:
+        path.unlink()
+    measured = [json.loads((part.schema.metadata or {}).get(MEASURED, b"{}")) for part in parts]
+    seconds = sum(each.get("seconds", 0.0) for each in measured)
+    peak = max((each.get("peak_mb", 0.0) for each in measured), default=0.0)
+    return {**facts_of(table), "seconds": round(seconds, 3), "worker_peak_mb": round(peak, 1)}
+
+
+def facts_of(table: pa.Table) -> dict[str, Any]:
+    """What a table of reference nll says: the mean over tasks of the mean over each one's tokens (nats per token)."""
+    rows = table.to_pylist()
+    counted = [row for row in rows if row["reason"] is None]
+    nll = [row["nll"] for row in counted]
+    low, high = mean_interval(nll)
+    closing = [row["closing_nll"] for row in counted if row["closing_nll"] is not None]
+    return {
+        "tasks": len(counted),
+        "reasons": dict(Counter(row["reason"] for row in rows if row["reason"] is not None)),
+        "nll": float(np.mean(nll)) if nll else None,
+        "low": low,
+        "high": high,
+        "tokens": sum(row["tokens"] for row in counted),
+        "closing_nll": float(np.mean(closing)) if closing else None,
+        "input_tokens": sum(row["length"] for row in counted),
+    }
+
+
+def read_reference_nll(step_directory: Path) -> dict[str, float]:
+    """The nll of each task that counts."""
+    rows = tables.read_part(step_directory / FILE, ["task_id", "nll", "reason"]).to_pylist()
+    return {row["task_id"]: row["nll"] for row in rows if row["reason"] is None}
+
+
+def _json(chunk: list[Rendered]) -> str:
+    return json.dumps([[each.task_id, each.ids_T.tolist(), each.code_start, each.code_end] for each in chunk])
