@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from codeblock.cache import check_storage
@@ -20,7 +21,7 @@ from codeblock.plan import Plan, make_plan
 from codeblock.prepare.render import Renderer
 from codeblock.prepare.stage import prepare_batch
 from codeblock.schema import PAIRS, SCORED
-from codeblock.select.stage import Request, select_parts
+from codeblock.select.stage import select_parts
 from codeblock.tables import mark_complete, part_name, read_table, write_part
 
 CODE = """Here it is:
@@ -40,6 +41,7 @@ ARMS = {
     "each": {"strategy": "codeblock", "select": {"scope": "response", "token_budget": 0.3}},
     "drawn": {"strategy": "random_tokens", "select": {"subset_ratio": 0.5}},
     "items": {"strategy": "random_items"},
+    "chains": {"strategy": "codeblock", "select": {"def_use_chains": True, "noise_quantile": 0.9, "gate": "product"}},
     "later": {"strategy": "codeblock", "select": {"token_budget": 0.01}},
 }
 
@@ -56,7 +58,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory, small_model: Path, tokenizer:
         "pairs": {"path": str(home / "pairs.jsonl")},
         "model": {"path": str(small_model), "max_length": 256},
         "prepare": {"max_item_tokens": 24},
-        "select": {"token_budget": 0.15},
+        "select": {"token_budget": 0.15, "subset_ratio": 1.0},
         "arms": ARMS,
         "train": {"steps": 1, "dev_pairs": 5},
         "evaluate": {"benchmarks": {}},
@@ -67,11 +69,13 @@ def plan(tmp_path_factory: pytest.TempPathFactory, small_model: Path, tokenizer:
     table = scored(rows, tokenizer, config.prepare)
     for part in range(2):
         write_part(plan.scored.directory / part_name(part), table.slice(30 * part, 30))
+    response = pc.subtract(pc.list_value_length(table["input_ids"]), table["response_start"])
+    ranked = {"id": table["id"], "tokens": response, "rank": pa.array(range(60), pa.int32())}
+    write_part(plan.ranked.directory / part_name(0), pa.table(ranked))
     for arm in plan.arms:
         if arm.selected is not None and arm.strategy is not None and arm.name != "later":
             place = arm.selected.directory
-            request = Request(plan.scored.directory, arm.strategy, arm.settings, config.seed, config.train.dev_pairs)
-            facts = select_parts(request, place)
+            facts = select_parts(plan.selection(arm), place)
             mark_complete(place, {"identity": arm.selected.identity, "facts": facts})
     return plan
 
@@ -111,7 +115,7 @@ def test_a_page_shows_every_finished_arm_with_the_masks_of_its_table(plan: Plan,
     assert len(paths) == 4
     for path in paths[1:]:
         data = page_data(path)
-        assert [arm["name"] for arm in data["arms"]] == ["codeblock", "full", "each", "drawn", "items"]
+        assert [arm["name"] for arm in data["arms"]] == ["codeblock", "full", "each", "drawn", "items", "chains"]
         for arm in data["arms"]:
             row = selection(plan, arm["name"]).get(path.stem)
             mask = (
@@ -130,11 +134,12 @@ def test_the_draw_is_seeded_and_takes_pairs_that_the_arm_trains_on(plan: Plan, t
     assert all(rows[id_]["split"] == "train" for id_ in first + other)
 
 
-def test_the_reason_of_every_item_agrees_with_the_ranking_over_all_pairs(plan: Plan, tmp_path: Path) -> None:
+@pytest.mark.parametrize("arm", ["codeblock", "chains"])
+def test_the_reason_of_every_item_agrees_with_the_ranking_over_all_pairs(plan: Plan, tmp_path: Path, arm: str) -> None:
     """The claim of each reason, against the priorities and masks of all pairs together."""
     ids = [f"p{n:02}" for n in range(60)]
-    paths = write_samples(plan, "codeblock", tmp_path, ids)[1:]
-    rows = selection(plan, "codeblock")
+    paths = write_samples(plan, arm, tmp_path, ids)[1:]
+    rows = selection(plan, arm)
     train = [(path.stem, *fate) for path in paths for fate in fates(path) if rows.get(path.stem, {}).get("split") != "dev"]
     cut = min(priority for _, state, _, _, priority, _ in train if state == "kept")
     seen = set()
@@ -206,7 +211,7 @@ def test_the_index_counts_the_pairs_of_each_arms_subset(plan: Plan, tmp_path: Pa
 @pytest.mark.parametrize(
     ("arm", "ids", "message"),
     [
-        ("base", [], "arm 'base': not one that selects tokens; there are full, codeblock, each, drawn, items, later"),
+        ("base", [], "arm 'base': not one that selects tokens; there are full, codeblock, each, drawn, items, chains, later"),
         ("later", [], "arm 'later': nothing selected yet; run `codeblock select` with the same config first"),
         ("codeblock", ["p01", "nobody"], "pair 'nobody': not among the 60 scored pairs"),
     ],

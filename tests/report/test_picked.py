@@ -31,8 +31,8 @@ def test_shares_are_of_all_tokens_and_the_factor_is_that_to_the_pools_share() ->
 
 
 def test_arms_that_chose_from_other_pairs_have_a_table_of_their_own() -> None:
-    picked = {"codeblock": FIRST, "small": OTHER_PAIRS, "full": SECOND}
-    assert [list(group.arms) for group in groups(picked)] == [["codeblock", "full"], ["small"]]
+    picked = {"codeblock": FIRST, "small": OTHER_PAIRS, "full": SECOND, "an_arm_of_a_long_name": SECOND}
+    assert [list(group.arms) for group in groups(picked)] == [["codeblock", "full", "an_arm_of_a_long_name"], ["small"]]
     console = Console(width=80, color_system=None)
     with console.capture() as capture:
         for table in picked_tables(picked):

@@ -183,6 +183,16 @@ def test_the_survey_does_not_depend_on_where_a_part_ends(scored, tmp_path):
     assert facts[0]["noise_nll"] > 1
 
 
+@pytest.mark.parametrize(("budget", "all_bought"), [(0.3, False), (1.0, True)])
+def test_a_budget_that_buys_every_item_is_told(scored, tmp_path, budget, all_bought):
+    settings = SelectConfig(token_budget=budget, subset_ratio=1.0)
+    facts = select_parts(request(scored, "codeblock", settings, dev_pairs=10), tmp_path / "out")
+    assert (facts["items_left_out"] == 0) == all_bought
+    assert any("no ranking decided anything" in warning for warning in facts["warnings"]) == all_bought
+    everything = select_parts(request(scored, "full_code", settings, dev_pairs=10), tmp_path / "code")
+    assert not any("no ranking decided" in warning for warning in everything["warnings"])
+
+
 def changed(scored, output, **settings):
     facts = select_parts(
         request(scored, "codeblock", SelectConfig(token_budget=0.3, subset_ratio=1.0, nl_share=0, **settings), dev_pairs=10),

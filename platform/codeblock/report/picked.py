@@ -60,7 +60,7 @@ def _table(group: Group) -> Table:
     caption = "what was picked: share of tokens, and how many times that of the kept pairs"
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1), caption=caption)
     for place, heading in enumerate(("tokens of", "kept pairs", *group.arms)):
-        table.add_column(escape(heading), justify="right" if place else "left", no_wrap=place == 0)
+        table.add_column(escape(heading), justify="right" if place else "left", no_wrap=place == 0, overflow="fold")
     for cells in _rows(group):
         table.add_row(*map(escape, cells))
     return table

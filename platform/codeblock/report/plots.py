@@ -102,6 +102,7 @@ def plot_picked(picked: Mapping[str, Counts], path: Path) -> Path:
             at = [row + (place - (len(series) - 1) / 2) * height for row in range(len(names))]
             axes.barh(at, [100 * shares.get(role, 0.0) for role in names], height, color=colour, label=name)
         axes.set_yticks(range(len(names)), names)
+        axes.margins(y=0.01)
         axes.invert_yaxis()
         axes.set_xlabel("share of tokens (%)")
         _plain(axes)

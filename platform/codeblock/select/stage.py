@@ -39,6 +39,10 @@ Mapper = Callable[[Callable[[dict[str, Any]], dict[str, Any]], Sequence[dict[str
 
 AUDITED_PARTS, AUDITED_PAIRS = 8, 32
 """How much of a selection is held against its text."""
+ALL_BOUGHT = (
+    "every item was bought, so no ranking decided anything: the budget holds all the code of the kept pairs; "
+    "lower select.inside_share to choose among it"
+)
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,7 @@ def select_parts(request: Request, output: Path, tokenizer: Any = None, mapper: 
     asked = round(shares.token_budget * split.pool_tokens / request.share[1]) if rule.budgeted else None
     train = pay([partial(_shelf, order, path, TRAIN) for path in paths], asked, settings, rule.scope or settings.scope)
     changed = _changed_by_rerank(order, paths, train, asked)
+    left_out = _left_out(order, paths, train)
     dev = _pay_dev(order, split, paths)
     bought = [
         {"path": str(path), TRAIN: of_train.tobytes(), DEV: of_dev.tobytes()}
@@ -157,10 +162,11 @@ def select_parts(request: Request, output: Path, tokenizer: Any = None, mapper: 
         "asked_subset_ratio": shares.subset_ratio / request.share[1],
         "subset_ratio_of": "pairs" if shares.of_pairs else "tokens",
         "kept_tokens": split.kept_tokens,
-        "warnings": verdict.warnings,
+        "warnings": [*verdict.warnings, *([ALL_BOUGHT] if left_out == 0 and asked is not None and rule.whole_items else [])],
         "supervised_tokens_per_pair": verdict.distribution,
         "items": sum(each["items"] for each in offered),
         "items_with_structure": sum(each["items_with_structure"] for each in offered),
+        "items_left_out": left_out,
         "rerank_changed_items": changed,
         "noise_nll": pool.noise_nll,
         "picked": picked.facts(rated=order.poor_below is not None),
@@ -272,8 +278,14 @@ def _best_quality(paths: Sequence[Path]) -> float | None:
     return max((quality for quality in best if quality is not None), default=None)
 
 
+def _left_out(order: Order, paths: Sequence[Path], train: Sequence[Chosen]) -> int:
+    """Units of code that were for sale and not bought."""
+    shelves = zip((_shelf(order, path, TRAIN) for path in paths), train, strict=True)
+    return sum(int((~bought & ~shelf.text & (shelf.size > 0)).sum()) for shelf, bought in shelves)
+
+
 def _changed_by_rerank(order: Order, paths: Sequence[Path], train: Sequence[Chosen], asked: int | None) -> int:
-    """Selected items that utility alone would not have selected."""
+    """Selected items that utility alone would not have selected (a ranked stop token counts as an item)."""
     request = order.request
     if not request.reranks:
         return 0
