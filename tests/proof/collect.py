@@ -59,7 +59,7 @@ def grade_all(results: Path, job_directory: Path, processes: int | None) -> None
                 rows = [json.loads(line) for line in samples.read_text(encoding="utf-8").splitlines()]
                 result = grade(rows, benchmark, Settings(processes=processes))
                 tables.write_part(verdicts, result.table())
-                print(f"{arm} seed {seed} {name}: {result.pass_at_k}", flush=True)
+                print(f"{arm} seed {seed} {name}: {result.facts()['pass_at_1']}", flush=True)
 
 
 def arms_in(results: Path) -> Iterator[tuple[Path, str, int]]:
