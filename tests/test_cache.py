@@ -1,5 +1,7 @@
 """A stage's output is valid only when it was finished, and is named by what decides it."""
 
+import json
+
 import pytest
 
 from codeblock.cache import Step, check_storage
@@ -69,14 +71,20 @@ def test_the_marker_is_written_last(tmp_path):
 
 
 def test_a_step_that_does_not_reach_far_enough_goes_on_from_what_is_there(tmp_path):
-    def reaching(*extent):
-        return Step("kept", "keep", {"ranked": "x"}, tmp_path, extent)
+    def needing(rows):
+        return Step("kept", "keep", {"ranked": "x"}, tmp_path, lambda: rows)
 
-    reaching(0.1, 0.0).run(lambda output: ((output / "part").write_text("") and {}) or {"parts": 1})
-    assert reaching(0.05, 0.0).facts is not None
-    assert reaching(0.1, 0.5).facts is None
-    assert reaching(0.1, 0.5).why() == "more of the ranked pairs are needed"
-    facts = reaching(0.1, 0.5).run(lambda output: {"parts": len(list(output.glob("part")))}, resume=True)
-    assert facts["parts"] == 1
-    reaching(0.2, 0.0).run(lambda _: {}, resume=True)
-    assert reaching(0.2, 0.5).facts is not None  # what was reached before stays reached
+    def work(output):
+        (output / f"part{len(list(output.glob('part*')))}").write_text("")
+        return {"kept": 100 * len(list(output.glob("part*")))}
+
+    assert needing(100).run(work) == needing(50).run(work)
+    assert needing(101).facts is None
+    assert needing(101).why() == "more of the ranked pairs are needed"
+    marker = json.loads((needing(0).directory / MARKER).read_text())
+    marker["facts"]["wall_seconds"] = 1000.0
+    (needing(0).directory / MARKER).write_text(json.dumps(marker))
+    facts = needing(101).run(work, resume=True)
+    assert facts["kept"] == 200
+    assert facts["wall_seconds"] >= 1000.0, "what the rows that were there have cost counts too"
+    assert needing(150).facts == facts

@@ -123,7 +123,7 @@ def plan_rounds(plan: Plan, arm: str, seed: int, step: Callable[..., Step], mode
         for column in sorted(rule.needs):
             assert second is not None
             identity = {"kept": plan.kept.key, "model": second.fingerprint, "dtype": config.score.dtype}
-            scoring = step("scored", f"score[{column}, {label}]", column=column, extent=plan.extent, **identity)
+            scoring = step("scored", f"score[{column}, {label}]", column=column, rows=plan.reach, **identity)
             extra[column] = ExtraColumn(scoring, second)
         selected = step(
             "selected",

@@ -12,7 +12,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,8 @@ class Step:
     label: str
     identity: dict[str, Any]
     cache: Path
-    extent: tuple[float, ...] = ()
-    """How far into the ranked pool the output has to reach, where it grows: not part of the identity, for more of the same
+    rows: Callable[[], float] | None = field(default=None, compare=False)
+    """How many rows the output has to have (its fact `kept`), where it grows: not part of the identity, for more of the same
     rows does not change those that are there."""
 
     @property
@@ -46,13 +46,12 @@ class Step:
 
     @property
     def facts(self) -> dict[str, Any] | None:
-        """What the finished step reported, or None where it has not finished, or does not reach far enough."""
+        """What the finished step reported, or None where it has not finished, or has too few rows."""
         marker = completed(self.directory)
         return None if marker is None or not self._reached(marker) else dict(marker["facts"])
 
     def _reached(self, marker: dict[str, Any]) -> bool:
-        there = marker.get("extent", [])
-        return len(there) == len(self.extent) and all(a >= b for a, b in zip(there, self.extent, strict=True))
+        return self.rows is None or marker["facts"].get("kept", 0) >= self.rows()
 
     def run(self, work: Callable[[Path], dict[str, Any]], *, resume: bool = False) -> dict[str, Any]:
         """The facts of this step, computed by `work(directory)` unless they are there.
@@ -67,11 +66,10 @@ class Step:
         self.directory.mkdir(parents=True, exist_ok=True)
         started = time.perf_counter()
         facts = work(self.directory)
-        facts["wall_seconds"] = round(time.perf_counter() - started, 2)
+        grown = (completed(self.directory) or {}).get("facts", {})
+        facts["wall_seconds"] = round(time.perf_counter() - started + grown.get("wall_seconds", 0.0), 2)
         facts["driver_peak_mb"] = round(process_peak_mb(), 1)
-        before = completed(self.directory) or {}
-        extent = [max(pair) for pair in zip(self.extent, before.get("extent", self.extent), strict=True)]
-        mark_complete(self.directory, {"identity": self.identity, "facts": facts, "extent": extent})
+        mark_complete(self.directory, {"identity": self.identity, "facts": facts})
         return facts
 
     def why(self) -> str:

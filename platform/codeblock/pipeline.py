@@ -121,7 +121,7 @@ def _rank(plan: Plan, comparison: Comparison) -> None:
             }
         )
     with stage_line(plan.kept):
-        plan.kept.run(lambda output: keep(prepared, plan.ranked.directory, output, plan.pairs_needed()), resume=True)
+        plan.kept.run(lambda output: keep(prepared, plan.ranked.directory, output, int(plan.reach())), resume=True)
 
 
 def _score(plan: Plan, step: Step, model: Model, column: str) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from codeblock.evaluate.benchmarks import tasks_fingerprint
 from codeblock.fingerprint import model_fingerprint
 from codeblock.pairs.files import DataSet, find_files, sources_of
 from codeblock.rank.driver import needs_model, needs_scores
+from codeblock.reach import Reach
 from codeblock.select.stage import Request
 from codeblock.select.strategies import get_strategy, shares_of
 
@@ -57,8 +58,8 @@ class Plan:
     ranked: Step
     kept: Step
     scored: Step
-    extent: tuple[float, ...]
-    """How many pairs the arms need: as a share of the pool's tokens, of its pairs, and held-out ones."""
+    reach: Reach
+    """How many of the best pairs the arms look at."""
     arms: list[ArmPlan]
     untrained_nll: dict[str, Step] = field(default_factory=dict)
     """Reference nll of the untrained model by benchmark, which every arm is held against. An untrained arm shares it."""
@@ -120,10 +121,6 @@ class Plan:
                 lines[arm.arm] = f"asked by {arm.arm}: {what} {subset}"
         return list(lines.values())
 
-    def pairs_needed(self) -> int:
-        """How many of the best pairs the arms look at; the pool is ranked."""
-        return max((self.selection(arm).split().reach for arm in self.arms if arm.strategy is not None), default=0)
-
     def steps(self) -> list[Step]:
         """All steps in order."""
         steps = (
@@ -156,14 +153,12 @@ def make_plan(config: Config, cache: Path) -> Plan:
         **config.prepare.identity(),
     )
     pool_scored, embedded, ranked = _ranked(config, prepared, reference, cache)
-    extent = _extent(config)
-    kept = _step(cache, "kept", "keep", extent=extent, ranked=ranked.key)
-    scored = _step(
-        cache, "scored", "score", extent=extent, kept=kept.key, model=reference.fingerprint, dtype=config.score.dtype
-    )
+    reach = Reach(config, ranked)
+    kept = _step(cache, "kept", "keep", rows=reach, ranked=ranked.key)
+    scored = _step(cache, "scored", "score", rows=reach, kept=kept.key, model=reference.fingerprint, dtype=config.score.dtype)
     data = (pairs, filtered, prepared, pool_scored, embedded, ranked, kept, scored)
     untrained = _reference_nll(config, "untrained", model.fingerprint, tiny_step, cache)
-    plan = Plan(config, tiny_step, model, reference, *data, extent, [], untrained)
+    plan = Plan(config, tiny_step, model, reference, *data, reach, [], untrained)
     for name in config.arms:
         for seed in config.seeds_of(name):
             plan.arms.append(_arm(plan, name, seed, tiny_step, cache))
@@ -184,19 +179,8 @@ def _ranked(config: Config, prepared: Step, reference: Model, cache: Path) -> tu
     return pool_scored, embedded, ranked
 
 
-def _extent(config: Config) -> tuple[float, ...]:
-    """How far into the ranked pool the arms reach, held-out pairs included."""
-    asked = [config.select.shares]
-    for name, arm in config.arms.items():
-        if arm.strategy is not None:
-            asked.append(shares_of(get_strategy(arm.strategy), config.settings_of(name)))
-    of_tokens = max((shares.subset_ratio for shares in asked if not shares.of_pairs), default=0.0)
-    of_pairs = max((shares.subset_ratio for shares in asked if shares.of_pairs), default=0.0)
-    return (of_tokens, of_pairs, float(config.train.dev_pairs))
-
-
-def _step(cache: Path, stage: str, label: str, extent: tuple[float, ...] = (), **identity: Any) -> Step:
-    return Step(stage, label, {"version": VERSION.get(stage), **identity}, cache, extent)
+def _step(cache: Path, stage: str, label: str, rows: Reach | None = None, **identity: Any) -> Step:
+    return Step(stage, label, {"version": VERSION.get(stage), **identity}, cache, rows)
 
 
 def _tiny_step(config: Config, cache: Path) -> Step | None:
