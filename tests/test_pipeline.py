@@ -257,6 +257,21 @@ def test_the_seed_names_an_evaluation_only_where_answers_are_sampled(setting):
     assert untrained("evaluate.temperature=0.5", "evaluate.samples=2") != untrained("evaluate.temperature=0.5")
 
 
+def test_shares_of_pairs_and_of_tokens_name_different_selections(setting):
+    """The kept pairs differ, and where an arm has shares of its own, the held-out ones."""
+
+    def keys(*overrides):
+        return {arm.selected.key for arm in plan_of(setting, "select.subset_ratio=null", *overrides).arms if arm.selected}
+
+    of_tokens = keys("select.token_budget=0.1", "select.inside_share=0.5")
+    assert not of_tokens & keys("select.token_budget=0.1", "select.subset_ratio=0.2")
+    assert not of_tokens & keys("select.token_budget=0.2", "select.inside_share=1.0")
+    own = "arms={x: {strategy: codeblock, select: {token_budget: 0.1, inside_share: 0.5, subset_ratio: 0.2}}}"
+    shared = keys(own, "select.token_budget=0.1", "select.inside_share=0.5")
+    assert shared == keys(own, "select.token_budget=0.1", "select.inside_share=0.5")
+    assert not shared & keys(own, "select.token_budget=null", "select.subset_ratio=0.2")
+
+
 def test_filters_that_are_off_have_no_step(setting):
     off = ["filter.near_duplicates=null", "filter.decontaminate=false"]
     plan, rated = plan_of(setting, *off), plan_of(setting, *off, "filter.rating={url: 'http://x', model: m}")

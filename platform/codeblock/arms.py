@@ -14,7 +14,7 @@ from codeblock.cache import Step
 from codeblock.config import Config, SelectConfig, TrainConfig
 from codeblock.errors import CodeBlockError
 from codeblock.select import get_strategy
-from codeblock.select.strategies import shares_of
+from codeblock.select.strategies import Strategy, shares_of
 from codeblock.shares import Shares
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def plan_rounds(plan: Plan, arm: str, seed: int, step: Callable[..., Step], mode
     second = _second_model(plan, arm, seed, model_at) if rule.needs else None
     settings, train = config.settings_of(arm), _train_of_a_round(config.train, rule.rounds)
     fields = sorted({"supervise_eos", "background_weight", *rule.uses})
-    shares = _asked(shares_of(rule, settings), rule.budgeted)
+    shares = _asked(shares_of(rule, settings), rule)
     name = arm_name(config, arm, seed)
     rounds: list[Round] = []
     start = plan.model
@@ -132,7 +132,7 @@ def plan_rounds(plan: Plan, arm: str, seed: int, step: Callable[..., Step], mode
             strategy=strategy,
             split_seed=config.seed,
             dev_pairs=config.train.dev_pairs,
-            dev_among=config.select.shares.subset_ratio if config.train.dev_pairs else None,
+            dev_among=_dev_among(config.select.shares, settings.shares) if config.train.dev_pairs else None,
             shares=shares,
             **({"seed": seed} if rule.seeded else {}),
             **{column: needed.step.key for column, needed in extra.items()},
@@ -159,10 +159,23 @@ def _train_of_a_round(train: TrainConfig, rounds: int) -> TrainConfig:
     return train.model_copy(update={"steps": -(-train.steps // rounds)})
 
 
-def _asked(shares: Shares, budgeted: bool) -> dict[str, float]:
+def _asked(shares: Shares, rule: Strategy) -> dict[str, float]:
     """What of the shares decides a selection; without a budget only which pairs are kept."""
-    kept = {"subset_pairs" if shares.of_pairs else "subset_tokens": shares.subset_ratio}
-    return {**kept, **({"token_budget": shares.token_budget} if budgeted else {})}
+    kept = _kept(shares)
+    if shares.nearest and not rule.whole_pairs:  # of whole pairs it goes without saying
+        kept["inside_share"] = shares.inside_share
+    return {**kept, **({"token_budget": shares.token_budget} if rule.budgeted else {})}
+
+
+def _dev_among(held_out: Shares, own: Shares) -> float | dict[str, float]:
+    """Among which share of the pool the held-out pairs are drawn; of what, where that is not what the arm's own share is of."""
+    if (held_out.of_pairs, held_out.nearest) == (own.of_pairs, own.nearest):
+        return held_out.subset_ratio
+    return {**_kept(held_out), **({"inside_share": 1.0} if held_out.nearest else {})}
+
+
+def _kept(shares: Shares) -> dict[str, float]:
+    return {"subset_pairs" if shares.of_pairs else "subset_tokens": shares.subset_ratio}
 
 
 def _second_model(plan: Plan, arm: str, seed: int, model_at: Callable[[str], Model]) -> Model:

@@ -69,6 +69,11 @@ class Shares:
         """The same budget spent on whole pairs: as many of the best as hold so many tokens."""
         return Shares(self.token_budget, 1.0, self.token_budget, False)
 
+    @property
+    def nearest(self) -> bool:
+        """Whether the kept pairs are those that come nearest to the ratio of tokens, for all of their tokens are supervised."""
+        return not self.of_pairs and self.inside_share == 1.0
+
     def kept(self, tokens_N: NDArray[np.int64]) -> int:
         """How many pairs are kept of a pool in its order, best first; `tokens_N` are the response tokens of each.
 
@@ -80,7 +85,7 @@ class Shares:
             return max(1, round(self.subset_ratio * tokens_N.size))
         held_N = np.cumsum(tokens_N)
         wanted = self.subset_ratio * float(held_N[-1])
-        if self.inside_share == 1.0:
+        if self.nearest:
             return 1 + int(np.abs(held_N - wanted).argmin())
         # A hair less, so that a ratio of 1 does not ask for a pair more than there is.
         return 1 + min(int(np.searchsorted(held_N, wanted * (1 - 1e-12))), tokens_N.size - 1)
