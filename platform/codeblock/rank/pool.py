@@ -5,7 +5,6 @@ Shapes: N pairs of the pool, D width of an embedding, K nearest other pairs.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -77,11 +76,6 @@ class Pool:
 def joined(pieces: list[Signal]) -> Signal:
     """The signals of all parts, one after the other."""
     return np.concatenate([np.zeros(0, np.float32), *pieces])
-
-
-def lottery(seed: int, id_: str) -> bytes:
-    """A number that belongs to a pair and a seed, whatever other pairs there are: orders equals, and draws."""
-    return hashlib.blake2b(f"{seed}:{id_}".encode(), digest_size=8).digest()
 
 
 def _response_tokens(table: pa.Table) -> NDArray[np.int32]:

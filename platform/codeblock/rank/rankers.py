@@ -13,13 +13,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from codeblock.draws import lottery
 from codeblock.errors import CodeBlockError
 from codeblock.filter.words import last_request
 from codeblock.rank.asks import asked, share_answered
 from codeblock.rank.code import CodeFacts
 from codeblock.rank.examples import run_examples
 from codeblock.rank.neighbours import score
-from codeblock.rank.pool import Pool, Signal, joined, lottery
+from codeblock.rank.pool import Pool, Signal, joined
 from codeblock.rank.registry import ranker
 from codeblock.tables import parts, read_part
 

@@ -12,11 +12,12 @@ import numpy as np
 import pyarrow as pa
 
 from codeblock.config import RankConfig
+from codeblock.draws import lottery
 from codeblock.errors import CodeBlockError
 from codeblock.evaluate.grading import Settings
 from codeblock.rank import rankers  # noqa: F401  registers them
 from codeblock.rank.order import by_mean, lexicographic
-from codeblock.rank.pool import Pool, Signal, lottery
+from codeblock.rank.pool import Pool, Signal
 from codeblock.rank.registry import get_ranker, offline_names
 from codeblock.schema import RANKED
 from codeblock.tables import parts, read_part, write_part

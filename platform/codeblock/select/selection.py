@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codeblock.config import Scope, SelectConfig
+from codeblock.draws import lottery
 from codeblock.schema import TokenClass
 from codeblock.select.budget import spend
 from codeblock.select.pair import NO_POOL, ScoredPair, Units
@@ -108,5 +108,4 @@ _UNUSED = np.random.default_rng(0)
 
 def _generator(seed: int, pair_id: str) -> np.random.Generator:
     """Random numbers of one pair: the same whatever the order or number of the other pairs."""
-    digest = hashlib.blake2b(f"{seed}:{pair_id}".encode(), digest_size=8).digest()
-    return np.random.default_rng(int.from_bytes(digest, "big"))
+    return np.random.default_rng(int.from_bytes(lottery(seed, pair_id), "big"))

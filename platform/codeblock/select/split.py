@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from codeblock.draws import lottery
 from codeblock.shares import Shares
 from codeblock.tables import read_table
 
@@ -64,15 +64,15 @@ def split_pairs(
     count = len(ranked.ids)
     wanted = min(dev_pairs, count // 10)
     among = min(count, held_out.kept(ranked.tokens_N) + wanted) if wanted else 0
-    lottery = {rank: _lottery(seed, ranked.ids[rank]) for rank in range(among)}
-    dev = set(heapq.nsmallest(wanted, lottery, key=lottery.__getitem__))
+    draws = {rank: lottery(seed, ranked.ids[rank]) for rank in range(among)}
+    dev = set(heapq.nsmallest(wanted, draws, key=draws.__getitem__))
     pool = np.array([rank for rank in range(count) if rank not in dev], dtype=np.int64)
     tokens_N = ranked.tokens_N[pool]
     kept = pool[: shares.kept(tokens_N)].tolist()
     reach = 1 + max([*kept, *dev], default=-1)
     number, of = part
     if of > 1:
-        kept = [rank for rank in kept if int.from_bytes(_lottery(seed, ranked.ids[rank]), "big") % of == number]
+        kept = [rank for rank in kept if int.from_bytes(lottery(seed, ranked.ids[rank]), "big") % of == number]
     return Split(
         train=frozenset(ranked.ids[rank] for rank in kept),
         dev=frozenset(ranked.ids[rank] for rank in dev),
@@ -81,7 +81,3 @@ def split_pairs(
         kept_tokens=int(ranked.tokens_N[kept].sum()),
         reach=reach,
     )
-
-
-def _lottery(seed: int, id_: str) -> bytes:
-    return hashlib.blake2b(f"{seed}:{id_}".encode(), digest_size=8).digest()
