@@ -21,6 +21,7 @@ from codeblock.evaluate.reference_nll import REFERENCE_NLL
 from codeblock.evaluate.reference_nll_driver import facts_of
 from codeblock.evaluate.result import GradeResult, VerdictRow
 from codeblock.report.differences import differences_markdown, note
+from codeblock.report.table import arms_markdown
 from codeblock.results import ArmResult, nll_metrics
 from codeblock.sandbox.box import Verdict
 from codeblock.summary import arm_row, by_arm, mean_rows
@@ -170,6 +171,15 @@ def test_a_reference_nll_that_was_not_measured_is_named(tmp_path: Path, arms: li
     plan.arms.append(ArmPlan("later", 0, "later", "full", SelectConfig(), [None], {}, {"tiny": step}))  # type: ignore[list-item]
     with pytest.raises(CodeBlockError, match=r"arm later: reference_nll\[later, tiny\] not measured yet"):
         nll_differences(plan)
+
+
+def test_a_benchmark_whose_references_all_are_too_long_does_not_end_the_report(tmp_path: Path) -> None:
+    arms = [result(tmp_path, "base", 0, {0}, {}), result(tmp_path, "blocks", 0, {0, 1}, {}, 50)]
+    assert nll_differences(plan_of(arms)) == []
+    row = arm_row("blocks", arms[1:], {"tiny": {}}, [])
+    assert (row.nll["tiny"].tasks, row.nll["tiny"].change) == (0, None)
+    assert arms_markdown([row]).splitlines()[2].endswith("| — |")
+    assert nll_metrics(arms[1], {"tiny": {}}) == {}
 
 
 def test_metrics_of_one_seed_are_its_mean_and_its_gain_over_the_untrained_model(arms: list[ArmResult]) -> None:

@@ -41,7 +41,10 @@ def differences(plan: Plan, baseline: str | None = None) -> list[Differences]:
 
 
 def nll_differences(plan: Plan, baseline: str | None = None) -> list[NllDifferences]:
-    """Each arm's reference nll against that of `baseline` (default: the untrained model), on the tasks that both have."""
+    """Each arm's reference nll against that of `baseline` (default: the untrained model), on the tasks that both have.
+
+    A benchmark of which no reference counts is left out, as its row of dashes in the table of arms tells.
+    """
     arms = {name: seeds for name, seeds in _by_arm(plan, baseline).items() if seeds[0].reference_nll}
     if not arms or (baseline is not None and baseline not in arms):
         return []
@@ -50,7 +53,8 @@ def nll_differences(plan: Plan, baseline: str | None = None) -> list[NllDifferen
     steps.setdefault(first, [plan.untrained_nll])
     if len(steps) == 1:
         return []
-    return [_nll_on_benchmark(steps, first, benchmark) for benchmark in plan.config.evaluate.benchmarks]
+    found = (_nll_on_benchmark(steps, first, benchmark) for benchmark in plan.config.evaluate.benchmarks)
+    return [each for each in found if each is not None]
 
 
 def write_differences(found: Sequence[Differences], directory: Path, nll: Sequence[NllDifferences] = ()) -> list[Path]:
@@ -93,11 +97,11 @@ def _on_benchmark(arms: dict[str, Seeds], first: str, benchmark: str) -> Differe
     return Differences(benchmark, first, found, len((every | not_run) - common), by_seed)
 
 
-def _nll_on_benchmark(steps: dict[str, list[dict[str, Step]]], first: str, benchmark: str) -> NllDifferences:
+def _nll_on_benchmark(steps: dict[str, list[dict[str, Step]]], first: str, benchmark: str) -> NllDifferences | None:
     tables = {name: [_nll(each[benchmark], name) for each in seeds] for name, seeds in steps.items()}
     means = {name: mean_of(seeds) for name, seeds in tables.items()}
     if not all(means[first].keys() & mean.keys() for mean in means.values()):
-        raise CodeBlockError(f"{benchmark}: no reference that fits the context of every arm; nothing to compare")
+        return None
     found = {name: compare_means(means[first], mean) for name, mean in means.items() if name != first}
     by_seed = {name: _by_seed(tables[first], tables[name], lambda a, b: compare_means(a, b).difference) for name in found}
     return NllDifferences(benchmark, first, found, by_seed)

@@ -193,6 +193,6 @@ def _change(score: NllScore) -> str:
 
 
 def _nll(score: NllScore | None) -> str:
-    if score is None:
+    if score is None or not score.tasks:
         return DASH
     return f"{score.nll:.3f}" if score.change is None else f"{score.nll:.3f}, {_change(score)}"
