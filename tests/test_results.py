@@ -65,3 +65,39 @@ def test_the_terminal_shows_what_ranked_items_were_picked_and_the_report_every_a
 def test_what_was_picked_adds_up_over_the_seeds_of_an_arm():
     arms = [arm_of("codeblock", seed, PICKED) for seed in range(3)]
     assert picked_by_arm(arms) == {"codeblock": {"header": {"pool": 6, "selected": 3}}}
+
+
+def test_the_rounds_of_an_arm_add_up_and_its_shares_are_of_all_rounds():
+    def round_of(kept, supervised, selected):
+        return {
+            "pool_pairs": 100,
+            "kept_pairs": kept,
+            "below_subset_ratio": 100 - kept,
+            "supervised_tokens": supervised,
+            "kept_tokens": 10 * kept,
+            "asked_share": 0.1,
+            "supervised_share": supervised / 1000,
+            "inside_share": supervised / (10 * kept),
+            "asked_inside_share": 0.5,
+            "items": 4,
+            "warnings": [f"{kept} kept"],
+            "picked": {"header": {"pool": 10, "selected": selected}},
+        }
+
+    arm = arm_of("self_evolving")
+    arm.add_selected(round_of(20, 100, 3))
+    arm.add_selected(round_of(30, 100, 4))
+    assert arm.selected == {
+        "pool_pairs": 100,
+        "kept_pairs": 50,
+        "below_subset_ratio": 50,
+        "supervised_tokens": 200,
+        "kept_tokens": 500,
+        "asked_share": 0.2,
+        "supervised_share": 0.2,
+        "inside_share": 0.4,
+        "asked_inside_share": 0.5,
+        "items": 8,
+        "warnings": ["20 kept", "30 kept"],
+        "picked": {"header": {"pool": 20, "selected": 7}},
+    }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -49,6 +49,10 @@ SELECTED_SUMS = (
     "asked_subset_ratio",
     "subset_tokens_share",
     "kept_tokens",
+    "items",
+    "items_with_structure",
+    "items_left_out",
+    "rerank_changed_items",
     "warnings",
 )
 TRAINED_SUMS = ("processed_tokens", "supervised_tokens", "train_seconds", "pairs", "dropped_pairs")
@@ -67,8 +71,13 @@ class ArmResult:
 
     def add_selected(self, facts: Facts) -> None:
         """Facts of one round's selection, added to those of the rounds before."""
-        added = _added(self.selected, facts, SELECTED_SUMS)
-        self.selected = {**added, "inside_share": added["supervised_tokens"] / added["kept_tokens"]}
+        before, added = self.selected, _added(self.selected, facts, SELECTED_SUMS)
+        self.selected = {
+            **added,
+            "inside_share": added["supervised_tokens"] / added["kept_tokens"],
+            "below_subset_ratio": added["pool_pairs"] - added["kept_pairs"],
+            "picked": sum_picked(each["picked"] for each in (before, facts) if each is not None),
+        }
 
     def add_trained(self, facts: Facts) -> None:
         """Facts of one round's fit, added to those of the rounds before."""
@@ -241,12 +250,20 @@ def write_report(comparison: Comparison, directory: Path) -> list[Path]:
 
 def picked_by_arm(arms: Sequence[ArmResult], whole_items: bool = False) -> Mapping[str, Counts]:
     """What each arm that selects has picked, its seeds together; `whole_items`: of the arms that take whole items by rank."""
-    picked: dict[str, dict[str, Counter[str]]] = {}
+    picked: dict[str, list[Counts]] = {}
     for arm in arms:
         if arm.selected and arm.plan.strategy and (not whole_items or _ranks_items(arm.plan.strategy)):
-            for role, counts in arm.selected["picked"].items():
-                picked.setdefault(arm.plan.arm, {}).setdefault(role, Counter()).update(counts)
-    return picked
+            picked.setdefault(arm.plan.arm, []).append(arm.selected["picked"])
+    return {name: sum_picked(counts) for name, counts in picked.items()}
+
+
+def sum_picked(counts: Iterable[Counts]) -> Counts:
+    """What several selections have picked together, by role."""
+    picked: dict[str, Counter[str]] = {}
+    for each in counts:
+        for role, tokens in each.items():
+            picked.setdefault(role, Counter()).update(tokens)
+    return {role: dict(tokens) for role, tokens in picked.items()}
 
 
 def _ranks_items(strategy: str) -> bool:
