@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,10 @@ class StandIn:
     embedded: Step | None = None
     ranked: Step | None = None
     arms: list[ArmPlan] = field(default_factory=list)
+    reach: int = 6
+
+    def selection(self, arm: ArmPlan) -> Any:  # noqa: ARG002
+        return SimpleNamespace(split=lambda: SimpleNamespace(reach=self.reach))
 
     def benchmark_path(self, name: str) -> str:  # noqa: ARG002
         return self.tasks
@@ -140,6 +145,20 @@ def test_scores_count_for_the_arms_that_read_them(plan: StandIn, small_model: Pa
     random = ledger.of(arm_of(plan, "random_tokens"))
     assert (random.stages["scoring"].flops, random.stages["scoring"].seconds) == (0, 0)
     assert random.total_flops == random.stages["training"].flops == cost.stages["training"].flops
+
+
+def test_an_arm_does_not_pay_for_scores_that_only_others_look_at(plan: StandIn, small_model: Path) -> None:
+    """A wider arm had a second part scored, of as many tokens."""
+    part = plan.scored.directory / part_name(0)
+    write_part(plan.scored.directory / part_name(1), pa.parquet.read_table(part))
+    responses = [length - start for length, start in zip(LENGTHS, STARTS, strict=True)]
+    flops = padded_forward_flops(shape_of(str(small_model)), LENGTHS, responses, plan.config.score.batch_tokens)
+    seconds = (plan.scored.facts or {})["wall_seconds"]
+    for reach, paid in ((5, 1), (6, 1), (7, 2)):
+        plan.reach = reach
+        scoring = Ledger(plan).of(arm_of(plan)).stages["scoring"]  # type: ignore[arg-type]
+        assert scoring.flops == paid * flops
+        assert scoring.seconds == pytest.approx(seconds * paid / 2)
 
 
 @pytest.mark.parametrize("embedding", ["model", "layers"])

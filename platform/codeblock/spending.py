@@ -8,11 +8,13 @@ before is not in them. Sizes of batches are those of the present config.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow.compute as pc
@@ -57,7 +59,7 @@ class Spent:
 
 @dataclass
 class ArmCost:
-    """What one arm has cost by stage. Scores that arms share count for each arm that reads them."""
+    """What one arm has cost by stage. Scores that arms share count for each arm that reads them, as far as it looks."""
 
     stages: dict[str, Spent] = field(default_factory=lambda: {stage: Spent() for stage in STAGES})
 
@@ -87,6 +89,14 @@ class ArmCost:
         return found if self.total_flops is None else {**found, "total_tflops": self.total_flops / 1e12}
 
 
+class ScoredPart(NamedTuple):
+    """What the pass over one part takes; FLOPs 0 where the model's layers are not known."""
+
+    pairs: int
+    tokens: int
+    flops: float
+
+
 class Ledger:
     """Prices the arms of one plan, as far as their steps have finished; what arms share is priced once."""
 
@@ -94,6 +104,8 @@ class Ledger:
         self.plan = plan
         self._shapes: dict[str, Shape | None] = {}
         self._passes: dict[str, float | None] = {}
+        self._scored: dict[str, list[ScoredPart]] = {}
+        self._reach: dict[str, int] = {}
         self._prompts: dict[str, dict[str, int]] = {}
 
     def of(self, arm: ArmPlan) -> ArmCost:
@@ -114,7 +126,8 @@ class Ledger:
             steps["nll"] = (self.plan.scored, self.plan.reference.path)
         for column, (step, path) in steps.items():
             if facts := step.facts:
-                spent.add(self._scoring(step, column, path), facts, ("wall_seconds",))
+                flops, share = self._scoring(step, column, path, self._looked_at(arm))
+                spent.add(flops, {**facts, "wall_seconds": share * facts["wall_seconds"]}, ("wall_seconds",))
 
     def _add_selection(self, spent: Spent, round_: Round) -> None:
         plan = self.plan
@@ -126,7 +139,7 @@ class Ledger:
     def _ranking(self, step: Step) -> float | None:
         """What the passes of a model over the whole pool cost; the rest of a selection has none."""
         if step is self.plan.pool_scored:
-            return self._scoring(step, "pool_nll", self.plan.reference.path)
+            return self._scoring(step, "pool_nll", self.plan.reference.path)[0]
         return self._embedding(step) if step is self.plan.embedded else 0.0
 
     def _add_evaluation(self, spent: Spent, arm: ArmPlan) -> None:
@@ -155,17 +168,29 @@ class Ledger:
         train = self.plan.config.train
         return adapters_of(shape, train.lora) if train.mode == "lora" else None
 
-    def _scoring(self, step: Step, column: str, path: str) -> float | None:
-        """A pass over every scored pair, with logits at its response; none where only attention is looked at."""
-        if step.key not in self._passes:
-            shape, total = self._shape(path), 0.0
-            for part in parts(step.directory) if shape else []:
-                lengths, known = _lengths(part, column)
-                logits = known if column != "prompt_attention" else [0] * len(lengths)
-                assert shape is not None
-                total += padded_forward_flops(shape, lengths, logits, self.plan.config.score.batch_tokens)
-            self._passes[step.key] = total if shape else None
-        return self._passes[step.key]
+    def _looked_at(self, arm: ArmPlan) -> int:
+        """Ranks that an arm looks at; other arms, and earlier runs, may have had more of them scored."""
+        if arm.arm not in self._reach:
+            self._reach[arm.arm] = self.plan.selection(arm).split().reach
+        return self._reach[arm.arm]
+
+    def _scoring(self, step: Step, column: str, path: str, rows: float = math.inf) -> tuple[float | None, float]:
+        """FLOPs of a pass over the parts that hold the best `rows` pairs, and their share of the tokens of all parts."""
+        shape = self._shape(path)
+        if step.key not in self._scored:
+            self._scored[step.key] = [self._scored_part(shape, part, column) for part in parts(step.directory)]
+        every = self._scored[step.key]
+        starts = accumulate((part.pairs for part in every), initial=0)
+        own = [part for part, start in zip(every, starts, strict=False) if start < rows]
+        share = sum(part.tokens for part in own) / max(1, sum(part.tokens for part in every))
+        return sum(part.flops for part in own) if shape else None, share
+
+    def _scored_part(self, shape: Shape | None, part: Path, column: str) -> ScoredPart:
+        """A pass over every pair, with logits at its response; none where only attention is looked at."""
+        lengths, known = _lengths(part, column)
+        logits = known if column != "prompt_attention" else [0] * len(lengths)
+        flops = padded_forward_flops(shape, lengths, logits, self.plan.config.score.batch_tokens) if shape else 0.0
+        return ScoredPart(len(lengths), sum(lengths), flops)
 
     def _embedding(self, step: Step) -> float | None:
         """A pass over every pair without logits, or of the first layers over every prompt."""
