@@ -79,9 +79,6 @@ class FilterConfig(Section):
     """Filter pairs of a lower quality, on the scale of the data (0 to 5 with `rating`); pairs without one stay."""
     rating: RatingConfig | None = None
     """Rate pairs without a quality. Empty: off."""
-    long_tail: bool = False
-    """Rank pairs of equal quality by rarity in the reference model's embeddings, so that `select.subset_ratio` keeps the rare
-    ones. The section `rank` takes its place."""
 
     @property
     def takes_rows(self) -> bool:
