@@ -106,7 +106,9 @@ def _setting(asked: argparse.Namespace) -> Setting:
 
 
 def _unpack(asked: argparse.Namespace, setting: Setting) -> None:
-    if not setting.selections.exists():
+    # Another job may have left its own selections there: two jobs can share a directory of work.
+    wanted = [setting.selections / f"{arm}-seed{seed}" for arm, seed in Job.read(asked.job).selections]
+    if not all(directory.exists() for directory in wanted):
         unpack_selections(asked.job, setting.selections)
 
 

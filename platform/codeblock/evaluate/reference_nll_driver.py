@@ -72,7 +72,7 @@ class ReferenceScorer:
         table = reference_nll(model, rendered, context, BATCH_TOKENS)
         measured = {"seconds": time.perf_counter() - started, "peak_mb": worker_peak_mb()}
         tables.write_part(Path(item["output"]), table.replace_schema_metadata({MEASURED: json.dumps(measured)}))
-        return {}
+        return measured  # a row of Ray Data needs a column
 
 
 def fill_parts(jobs: Sequence[Job], config: EvaluateConfig, cluster: ClusterConfig) -> None:
