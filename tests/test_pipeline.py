@@ -266,6 +266,10 @@ def test_shares_of_pairs_and_of_tokens_name_different_selections(setting):
     of_tokens = keys("select.token_budget=0.1", "select.inside_share=0.5")
     assert not of_tokens & keys("select.token_budget=0.1", "select.subset_ratio=0.2")
     assert not of_tokens & keys("select.token_budget=0.2", "select.inside_share=1.0")
+    whole = "arms={x: {strategy: whole_pairs}}"
+    assert not keys(whole, "select.token_budget=0.1", "select.inside_share=0.5") & keys(
+        whole, "select.token_budget=0.1", "select.subset_ratio=0.2"
+    )
     own = "arms={x: {strategy: codeblock, select: {token_budget: 0.1, inside_share: 0.5, subset_ratio: 0.2}}}"
     shared = keys(own, "select.token_budget=0.1", "select.inside_share=0.5")
     assert shared == keys(own, "select.token_budget=0.1", "select.inside_share=0.5")

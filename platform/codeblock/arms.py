@@ -132,7 +132,7 @@ def plan_rounds(plan: Plan, arm: str, seed: int, step: Callable[..., Step], mode
             strategy=strategy,
             split_seed=config.seed,
             dev_pairs=config.train.dev_pairs,
-            dev_among=_dev_among(config.select.shares, settings.shares) if config.train.dev_pairs else None,
+            dev_among=_dev_among(config.select.shares, settings.shares, rule) if config.train.dev_pairs else None,
             shares=shares,
             **({"seed": seed} if rule.seeded else {}),
             **{column: needed.step.key for column, needed in extra.items()},
@@ -167,9 +167,10 @@ def _asked(shares: Shares, rule: Strategy) -> dict[str, float]:
     return {**kept, **({"token_budget": shares.token_budget} if rule.budgeted else {})}
 
 
-def _dev_among(held_out: Shares, own: Shares) -> float | dict[str, float]:
+def _dev_among(held_out: Shares, own: Shares, rule: Strategy) -> float | dict[str, float]:
     """Among which share of the pool the held-out pairs are drawn; of what, where that is not what the arm's own share is of."""
-    if (held_out.of_pairs, held_out.nearest) == (own.of_pairs, own.nearest):
+    told = (False, False) if rule.whole_pairs else (own.of_pairs, own.nearest)
+    if (held_out.of_pairs, held_out.nearest) == told:
         return held_out.subset_ratio
     return {**_kept(held_out), **({"inside_share": 1.0} if held_out.nearest else {})}
 
