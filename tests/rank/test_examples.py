@@ -43,6 +43,19 @@ def test_sessions_in_docstrings_and_outside_the_code_are_doctests():
     assert found.doctests == [">>> add(1, 2)\n3", ">>> add(2, 2)\n4"]
 
 
+@pytest.mark.parametrize("mark", ["\x0c", "\x85", "\u2028"])
+def test_lines_are_counted_as_python_does(mark):
+    """A mark that only `str.splitlines` takes for a line's end, and letters of two bytes where the wrong line would be cut."""
+    found = program_of(fenced(f"# page{mark} {'ä' * 20}\n{ADD}print(add(1, 2))  # 3\n"))
+    assert found.prints == [(0, "3")]
+    assert program_of(fenced(f"x = '{mark}'\n# {'ä' * 20}\nprint(max(1, 22))  # 22\n")).prints == [(0, "22")]
+
+
+@pytest.mark.filterwarnings("error")
+def test_escapes_that_are_none_are_not_warned_of():
+    assert program_of(fenced(ADD + "print(add('\\d', '\\w'))  # '\\d\\w'\n")).prints == [(0, r"'\d\w'")]
+
+
 @pytest.mark.parametrize(
     "response",
     [

@@ -10,6 +10,7 @@ import ast
 import doctest
 import re
 import sys
+import warnings
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -41,6 +42,8 @@ _MARK = re.compile(
     re.IGNORECASE,
 )
 _WORD_MARK = re.compile(r"^(?:outputs?|prints?|returns?|should (?:print|return|be))\s+", re.IGNORECASE)
+_LINE_END = re.compile(r"\r\n|\r|\n")
+"""As Python counts lines; `str.splitlines` ends them at form feeds and other marks too."""
 _DOCTEST = re.compile(r"^[ \t]*>>> .*(?:\n(?![ \t]*(?:```|~~~|$)).+)*", re.MULTILINE)
 
 PRELUDE = """
@@ -149,7 +152,7 @@ def program_of(response: str) -> Program | None:
     others = 0
     for source, tree in parsed:
         for statement in _top_level(tree):
-            wanted, shown = _told(statement, source.splitlines())
+            wanted, shown = _told(statement, _LINE_END.split(source))
             if wanted is not None:
                 prints.append((len(prints), wanted))
                 body.append(_tell(len(prints) - 1, shown))
@@ -164,7 +167,8 @@ def program_of(response: str) -> Program | None:
 
 def _parsed(source: str) -> ast.Module | None:
     try:
-        return ast.parse(source)
+        with warnings.catch_warnings(action="ignore"):  # of escapes that are none, once for each response
+            return ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 
@@ -220,7 +224,8 @@ def _expected(comment: str, marked: bool = False) -> str | None:
     bare = _WORD_MARK.sub("", _MARK.sub("", text)).strip()
     told = bare != text
     try:
-        ast.literal_eval(bare)
+        with warnings.catch_warnings(action="ignore"):
+            ast.literal_eval(bare)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return bare if told and bare and len(bare.split()) <= 3 else None
     return bare if told or not marked else None
