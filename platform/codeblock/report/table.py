@@ -61,6 +61,7 @@ class ArmRow:
 
 
 Cell = Callable[[ArmRow], str]
+Column = tuple[str, Cell]
 
 
 def arms_table(rows: Sequence[ArmRow]) -> Table:
@@ -69,7 +70,7 @@ def arms_table(rows: Sequence[ArmRow]) -> Table:
     nll = any(row.nll for row in rows)
     caption = "; ".join(part for part in (CAPTION, NLL_CAPTION if nll else "", seeds_note(rows)) if part)
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0, caption=caption)
-    columns: list[tuple[str, Cell]] = [("arm", lambda row: row.arm), *_training(brief=True)]
+    columns: list[Column] = [("arm", lambda row: row.arm), *_training(brief=True)]
     columns += [(_score_heading(rows, name), _both(name, len(benchmarks) > 1)) for name in benchmarks]
     for place, (heading, _) in enumerate(columns):
         table.add_column(heading, justify="right" if place else "left", no_wrap=place > 0, overflow="fold")
@@ -80,7 +81,7 @@ def arms_table(rows: Sequence[ArmRow]) -> Table:
 
 def arms_markdown(rows: Sequence[ArmRow]) -> str:
     """The whole table, for a README or MLflow's note."""
-    columns: list[tuple[str, Cell]] = [("arm", lambda row: row.arm), *_training(brief=False)]
+    columns: list[Column] = [("arm", lambda row: row.arm), *_training(brief=False)]
     if any(row.seeds > 1 for row in rows):
         columns.insert(1, ("seeds", lambda row: str(row.seeds)))
     for name in _benchmarks(rows):
@@ -101,29 +102,27 @@ def seeds_note(rows: Sequence[ArmRow]) -> str:
     return f"means over {most} seeds: first over the seeds of a task, then over tasks, so the interval is that of the tasks"
 
 
-def _training(brief: bool) -> list[tuple[str, Cell]]:
+def _training(brief: bool) -> list[Column]:
     """The columns of selection and training; `brief`: those that a terminal has room for."""
-    tflops: tuple[str, Cell] = ("total\nTFLOPs", lambda row: _number(row.total_tflops))
+    tokens: Column = ("supervised\ntokens", lambda row: _count(row.supervised_tokens))
+    pool: Column = ("of the\npool", lambda row: _percent(row.supervised_share))
+    inside: Column = ("inside\npairs", lambda row: _percent(row.inside_share))
+    pairs: Column = ("pairs", lambda row: _count(row.pairs))
+    seconds: Column = ("train\nseconds", lambda row: DASH if row.train_seconds is None else f"{row.train_seconds:,.1f}")
+    tflops: Column = ("total\nTFLOPs", lambda row: _number(row.total_tflops))
     if brief:
-        return [
-            ("supervised\ntokens", lambda row: _count(row.supervised_tokens)),
-            ("inside\npairs", lambda row: _percent(row.inside_share)),
-            ("of the\npool", lambda row: _percent(row.supervised_share)),
-            ("pairs", lambda row: _count(row.pairs)),
-            ("train\nseconds", lambda row: DASH if row.train_seconds is None else f"{row.train_seconds:,.1f}"),
-            tflops,
-        ]
+        return [tokens, inside, pool, pairs, seconds, tflops]
     return [
-        ("supervised tokens", lambda row: _count(row.supervised_tokens)),
-        ("of the pool", lambda row: _percent(row.supervised_share)),
+        tokens,
+        pool,
         ("asked", lambda row: _percent(row.asked_share)),
-        ("inside pairs", lambda row: _percent(row.inside_share)),
+        inside,
         ("asked", lambda row: _percent(row.asked_inside_share)),
         ("pairs of the pool", lambda row: _percent(row.subset_ratio)),
         ("asked", lambda row: _percent(row.asked_subset_ratio)),
-        ("pairs", lambda row: _count(row.pairs)),
+        pairs,
         ("processed tokens", lambda row: _count(row.processed_tokens)),
-        ("train seconds", lambda row: DASH if row.train_seconds is None else f"{row.train_seconds:,.1f}"),
+        seconds,
         tflops,
     ]
 

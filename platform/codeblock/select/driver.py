@@ -11,7 +11,7 @@ from codeblock.models import load_tokenizer
 from codeblock.select.stage import Request, select_parts
 
 LOCAL_PARTS = 64
-"""With fewer parts (some 30,000 pairs) the driver's process is done before Ray Data has started its tasks."""
+"""With fewer parts (some 16,000 pairs) the driver's process is done before Ray Data has started its tasks."""
 
 Item = dict[str, Any]
 
