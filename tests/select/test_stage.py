@@ -149,6 +149,16 @@ def test_held_out_pairs_are_bought_under_the_arms_own_rule_at_its_density(scored
     assert sum(taken) / sum(tokens) == pytest.approx(0.5, rel=0.1)
 
 
+def test_held_out_pairs_too_short_for_a_unit_each_do_not_end_a_run(scored, tmp_path):
+    """Of these ten one unit each would take 60 tokens, and the density of the kept pairs, which have theirs, leaves 56."""
+    settings = SelectConfig(token_budget=0.36, subset_ratio=1.0, scope="response")
+    facts = select_parts(request(scored, "codeblock", settings, dev_pairs=10, split_seed=2), tmp_path / "out")
+    assert facts["unsupervised_pairs"] == 0
+    dev = [row for row in read_table(tmp_path / "out").to_pylist() if row["split"] == "dev"]
+    assert len(dev) == 10
+    assert 50 < sum(weight == 1 for row in dev for weight in row["weight"]) <= 56
+
+
 def test_whole_pairs_hold_the_budget_in_fewer_responses(scored, tmp_path):
     settings = SelectConfig(token_budget=0.2, inside_share=0.5)
     blocks = select_parts(request(scored, "codeblock", settings, dev_pairs=10), tmp_path / "blocks")

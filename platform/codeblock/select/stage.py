@@ -328,13 +328,19 @@ def _shelf(order: Order, path: Path, role: str, ranks: Literal["", "plain_"] = "
 
 
 def _pay_dev(order: Order, split: Split, paths: Sequence[Path]) -> list[Chosen]:
-    """The held-out pairs under the same rule and scope, at the density that the kept pairs have."""
+    """The held-out pairs under the same rule and scope, at the density that the kept pairs have.
+
+    In one ranking of them where the scope cannot be kept to: a few short responses do not end a run whose kept pairs can.
+    """
     request = order.request
     shelves = [partial(_shelf, order, path, DEV) for path in paths]
     density = min(1.0, request.shares.token_budget / request.share[1] * split.pool_tokens / max(1, split.kept_tokens))
     tokens = sum(int(load().tokens_P.sum()) for load in shelves)
     asked = round(density * tokens) if request.rule.budgeted else None
-    return pay(shelves, asked, request.settings, request.rule.scope or request.settings.scope)
+    try:
+        return pay(shelves, asked, request.settings, request.rule.scope or request.settings.scope)
+    except CodeBlockError:
+        return pay(shelves, asked, request.settings, "dataset")
 
 
 def _parts_within(directory: Path, rows: int) -> list[Path]:
