@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from codeblock.arms import ArmPlan
-from codeblock.differences import differences, nll_differences, write_differences
+from codeblock.differences import against_controls, differences, nll_differences, write_differences
 from codeblock.errors import CodeBlockError
 from codeblock.evaluate.metrics import compare_means
 from codeblock.evaluate.reference_nll_driver import read_reference_nll
@@ -23,6 +23,7 @@ from codeblock.evaluate.result import PASS_AT
 from codeblock.pairs.files import sources_of
 from codeblock.plan import Plan
 from codeblock.report.cost import cost_markdown
+from codeblock.report.findings import findings
 from codeblock.report.picked import Counts, picked_markdown
 from codeblock.report.plots import plot_dev_nll, plot_loss, plot_picked, plot_share_against_pass
 from codeblock.report.table import ArmRow, arms_markdown
@@ -68,7 +69,9 @@ class ArmResult:
     def add_selected(self, facts: Facts) -> None:
         """Facts of one round's selection, added to those of the rounds before."""
         added = _added(self.selected, facts, SELECTED_SUMS)
-        self.selected = {**added, "inside_share": added["supervised_tokens"] / added["kept_tokens"]}
+        spread = in_order(added["supervised_tokens_per_pair"])
+        inside_share = added["supervised_tokens"] / added["kept_tokens"]
+        self.selected = {**added, "inside_share": inside_share, "supervised_tokens_per_pair": spread}
 
     def add_trained(self, facts: Facts) -> None:
         """Facts of one round's fit, added to those of the rounds before."""
@@ -85,6 +88,11 @@ def _added(before: Facts | None, facts: Facts, sums: tuple[str, ...]) -> Facts:
     if before is None:
         return facts
     return {**facts, **{key: before[key] + facts[key] for key in sums if facts.get(key) is not None}}
+
+
+def in_order(percentiles: Mapping[str, int]) -> dict[str, int]:
+    """`p0`, `p10`, `p100`, `p25` ... by their numbers: the facts of older runs have them by the alphabet."""
+    return dict(sorted(percentiles.items(), key=lambda each: int(each[0].removeprefix("p"))))
 
 
 @dataclass
@@ -114,6 +122,11 @@ class Comparison:
     def untrained(self) -> dict[str, dict[str, float]]:
         """Reference nll of the untrained model by benchmark and task, as far as it was measured."""
         return {name: read_reference_nll(self.plan.untrained_nll[name].directory) for name in self.untrained_nll}
+
+    @cached_property
+    def findings(self) -> list[str]:
+        """What the table of arms shows of the method against each control, and what it does not: one line each."""
+        return findings(against_controls(self.plan))
 
     @cached_property
     def costs(self) -> dict[str, ArmCost]:
@@ -255,8 +268,8 @@ def _ranks_items(strategy: str) -> bool:
 
 
 def arms_tables(comparison: Comparison) -> str:
-    """The table of arms, and below it that of their seeds where there are several."""
-    text = arms_markdown(comparison.rows)
+    """The table of arms, what it shows, and below them the table of their seeds where there are several."""
+    text = "\n".join([arms_markdown(comparison.rows), *(f"{line}\n" for line in comparison.findings)])
     several = any(row.seeds > 1 for row in comparison.rows)
     return f"{text}\nBy seed:\n\n{arms_markdown(comparison.seed_rows)}" if several else text
 
