@@ -22,6 +22,12 @@ def test_work_is_done_once(tmp_path):
     assert len(calls) == 1
 
 
+def test_facts_are_read_back_in_the_order_in_which_they_were_found(tmp_path):
+    for _ in range(2):
+        facts = step(tmp_path, budget=0.1).run(lambda _: {"spread": {"p0": 1, "p25": 2, "p100": 3}})
+        assert list(facts["spread"]) == ["p0", "p25", "p100"]
+
+
 def test_an_interrupted_step_is_not_valid_and_starts_over(tmp_path):
     def interrupted(output):
         (output / "part-000000.parquet").write_text("half")

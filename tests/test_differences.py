@@ -13,12 +13,13 @@ from rich.console import Console
 from codeblock.arms import ArmPlan
 from codeblock.cache import Step
 from codeblock.config import SelectConfig
-from codeblock.differences import differences, read_counts, write_differences
+from codeblock.differences import against_controls, differences, read_counts, write_differences
 from codeblock.errors import CodeBlockError
 from codeblock.evaluate import GradeResult, Verdict
 from codeblock.evaluate.metrics import compare, pass_at_k_interval
 from codeblock.evaluate.result import VerdictRow
 from codeblock.report.differences import Differences, differences_markdown, differences_table, note
+from codeblock.report.findings import findings
 from codeblock.tables import write_part
 
 BENCHMARKS = ("humaneval", "mbpp")
@@ -32,12 +33,12 @@ def write_verdicts(directory: Path, passed: dict[str, list[bool]]) -> dict[str, 
     return result.facts()
 
 
-def evaluated(cache: Path, name: str, passed: dict[str, list[bool]] | None) -> ArmPlan:
+def evaluated(cache: Path, name: str, passed: dict[str, list[bool]] | None, strategy: str | None = None) -> ArmPlan:
     """An arm with the same verdicts on each benchmark; None: not evaluated yet."""
     steps = {each: Step("evaluated", f"evaluate[{name}]", {"arm": name, "benchmark": each}, cache) for each in BENCHMARKS}
     for step in steps.values() if passed is not None else ():
         step.run(lambda directory: write_verdicts(directory, passed or {}))
-    return ArmPlan(name, 0, name, None, SelectConfig(), [], steps)
+    return ArmPlan(name, 0, name, strategy, SelectConfig(), [], steps)
 
 
 def plan_of(*arms: ArmPlan) -> Any:
@@ -97,6 +98,33 @@ def test_arms_without_a_common_task_are_not_compared(tmp_path: Path) -> None:
 
 def test_one_arm_has_nothing_to_be_held_against(tmp_path: Path) -> None:
     assert differences(plan_of(evaluated(tmp_path, "base", {"a": [True]}))) == []
+
+
+def test_each_arm_of_the_method_is_held_against_every_arm_of_another_kind(tmp_path: Path) -> None:
+    """Arms of the method are found by their strategy, and not held against each other."""
+    tasks = [str(n) for n in range(40)]
+    plan = plan_of(
+        evaluated(tmp_path, "base", {task: [n < 10] for n, task in enumerate(tasks)}),
+        evaluated(tmp_path, "full", {task: [n < 20] for n, task in enumerate(tasks)}, "full"),
+        evaluated(tmp_path, "blocks", {task: [n < 22] for n, task in enumerate(tasks)}, "codeblock"),
+        evaluated(tmp_path, "wider", {task: [n < 24] for n, task in enumerate(tasks)}, "codeblock"),
+    )
+    found = against_controls(plan)
+    assert [(each.baseline, each.benchmark, list(each.arms)) for each in found] == [
+        (name, benchmark, ["base", "full"]) for name in ("blocks", "wider") for benchmark in BENCHMARKS
+    ]
+    assert found[0].arms["base"].difference == pytest.approx(-0.3)
+    assert findings(found)[0] == (
+        "blocks, humaneval pass@1 over 40 tasks: better than base (+0.300 [+0.143, +0.433]); "
+        "no difference shown against full (+0.050 [-0.031, +0.129])"
+    )
+
+
+def test_a_run_without_the_method_or_without_a_control_has_no_finding(tmp_path: Path) -> None:
+    alone = evaluated(tmp_path, "blocks", {"a": [True]}, "codeblock")
+    other = evaluated(tmp_path, "full", {"a": [True]}, "full")
+    assert against_controls(plan_of(alone)) == []
+    assert against_controls(plan_of(evaluated(tmp_path, "base", {"a": [True]}), other)) == []
 
 
 def test_counts_are_by_task_for_several_samples(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 from codeblock.cache import check_storage
 from codeblock.cli import main
 from codeblock.config import Config, PrepareConfig
+from codeblock.config_file import load_config
 from codeblock.errors import CodeBlockError
 from codeblock.inspect import write_samples
 from codeblock.plan import Plan, make_plan
@@ -94,6 +95,26 @@ def scored(rows: list[dict[str, str]], tokenizer: Any, config: PrepareConfig) ->
         for ids, start in zip(prepared["input_ids"].to_pylist(), prepared["response_start"].to_pylist(), strict=True)
     ]
     return prepared.append_column("nll", pa.array(nll, SCORED.field("nll").type))
+
+
+@pytest.fixture(scope="module")
+def seeded(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The config of `plan` with two seeds of three arms: of `codeblock` they share a selection, of `items` each has its own."""
+    settings = {**plan.config.model_dump(mode="json", exclude_unset=True), "seeds": [0, 1]}
+    settings["arms"] = {name: ARMS[name] for name in ("base", "codeblock", "items", "later")}
+    path = tmp_path_factory.mktemp("seeded") / "config.yaml"
+    path.write_text(json.dumps(settings, default=str))
+    seeds = plan_of(path)
+    for arm in seeds.arms:
+        if arm.selected is not None and arm.selected.facts is None and arm.arm != "later":
+            facts = select_parts(seeds.selection(arm), arm.selected.directory)
+            mark_complete(arm.selected.directory, {"identity": arm.selected.identity, "facts": facts})
+    return path
+
+
+def plan_of(path: Path) -> Plan:
+    config = load_config(path, [])
+    return make_plan(config, check_storage(config.storage))
 
 
 def page_data(path: Path) -> dict[str, Any]:
@@ -229,3 +250,60 @@ def test_the_command_writes_the_pairs_that_are_named(plan: Plan, tmp_path: Path,
     assert stop.value.code == 0
     assert sorted(path.name for path in (tmp_path / "pages").iterdir()) == ["index.html", "p03.html", "p07.html"]
     assert "3 files; open" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "arms"),
+    [
+        ("items", ["items seed 0", "codeblock", "items seed 1"]),
+        ("items seed 1", ["items seed 1", "codeblock", "items seed 0"]),
+        ("codeblock seed 1", ["codeblock", "items seed 0", "items seed 1"]),
+    ],
+)
+def test_seeds_that_share_a_selection_are_one_arm_of_the_page(seeded: Path, tmp_path: Path, name: str, arms: list[str]) -> None:
+    pages = write_samples(plan_of(seeded), name, tmp_path, ["p03"])
+    assert [arm["name"] for arm in page_data(pages[1])["arms"]] == arms
+
+
+def test_the_name_of_an_arm_is_its_first_seed_and_says_so(
+    seeded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = "--arm items: takes items seed 0; there are also items seed 1\n"
+    for command in ("inspect", "export"):
+        with pytest.raises(SystemExit) as stop:
+            main([command, str(seeded), "--arm", "items", "--out", str(tmp_path / command)])
+        assert stop.value.code == 0
+        assert capsys.readouterr().out.startswith(told)
+    whole = selection(plan_of(seeded), "items seed 0")
+    labels = [row["labels"] for row in read_table(tmp_path / "export" / "train").to_pylist()]
+    train = [row for row in whole.values() if row["split"] == "train"]
+    assert [sum(label >= 0 for label in each) for each in labels] == [sum(row["weight"]) for row in train]
+
+
+def test_one_seed_is_exported_by_its_full_name(seeded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["export", str(seeded), "--arm", "items seed 1", "--format", "parquet", "--out", str(tmp_path)])
+    assert "takes" not in capsys.readouterr().out
+    weights = {row["id"]: row["weight"] for row in read_table(tmp_path / "train").to_pylist()}
+    train = {id_: row["weight"] for id_, row in selection(plan_of(seeded), "items seed 1").items() if row["split"] == "train"}
+    assert weights == train
+    assert weights != {id_: row["weight"] for id_, row in selection(plan_of(seeded), "items seed 0").items() if id_ in train}
+
+
+@pytest.mark.parametrize("command", ["inspect", "export"])
+def test_a_name_that_is_no_arm_names_what_there_is(seeded: Path, command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([command, str(seeded), "--arm", "items seed 2"])
+    assert stop.value.code == 1
+    assert capsys.readouterr().err == (
+        "error: arm 'items seed 2': not one that selects tokens; there are codeblock (seed 0, 1), items (seed 0, 1), "
+        "later (seed 0, 1)\n"
+    )
+
+
+def test_the_plan_says_what_each_arm_asks_for_in_one_line(plan: Plan, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["run", str(plan.config.storage.parent / "config.yaml"), "--plan"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[: len(plan.asked_shares())] == plan.asked_shares()
+    assert max(map(len, plan.asked_shares())) > 80

@@ -81,6 +81,7 @@ def test_the_rounds_of_an_arm_add_up_and_its_shares_are_of_all_rounds():
             "asked_inside_share": 0.5,
             "items": 4,
             "warnings": [f"{kept} kept"],
+            "supervised_tokens_per_pair": {"p0": kept, "p100": 40},
             "picked": {"header": {"pool": 10, "selected": selected}},
         }
 
@@ -99,5 +100,6 @@ def test_the_rounds_of_an_arm_add_up_and_its_shares_are_of_all_rounds():
         "asked_inside_share": 0.5,
         "items": 8,
         "warnings": ["20 kept", "30 kept"],
+        "supervised_tokens_per_pair": {"p0": 30, "p100": 40},
         "picked": {"header": {"pool": 20, "selected": 7}},
     }

@@ -15,7 +15,7 @@ from tests.conftest import make_model, make_tokenizer
 from codeblock.cli import main
 from codeblock.errors import CodeBlockError
 from codeblock.models import context_length, load_model, load_tokenizer
-from codeblock.smollm2 import READER, WEIGHTS, as_trained, fetch, make_smollm2, plain
+from codeblock.smollm2 import READER, WEIGHTS, as_trained, convert, fetch, make_smollm2, plain
 
 CODE = "def add(a, b):\n\treturn a + b  # caf\u00e9 12345\n\n\nassert add(1, 22) == 23\n"
 
@@ -160,6 +160,15 @@ def test_weights_that_cannot_be_read_are_one_line(tmp_path: Path, index: Path) -
     ) as error:
         make_smollm2(tmp_path / "model")
     assert "\n" not in str(error.value)
+
+
+def test_a_missing_reader_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gguf", None)  # as if it were not installed
+    with pytest.raises(
+        CodeBlockError, match=r"^model\.gguf: cannot be read \(.*gguf.*\); run `pip install gguf==0\.19\.0` and try again$"
+    ):
+        convert(tmp_path / "model.gguf", tmp_path / "model")
+    assert not (tmp_path / "model").exists()
 
 
 def test_an_unknown_model_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,6 +21,7 @@ from codeblock.evaluate.reference_nll import REFERENCE_NLL
 from codeblock.evaluate.reference_nll_driver import facts_of
 from codeblock.evaluate.result import GradeResult, VerdictRow
 from codeblock.report.differences import differences_markdown, note
+from codeblock.report.findings import findings
 from codeblock.report.table import arms_markdown
 from codeblock.results import ArmResult, nll_metrics
 from codeblock.sandbox.box import Verdict
@@ -131,6 +132,15 @@ def test_arms_are_compared_with_their_seeds_averaged(arms: list[ArmResult]) -> N
     assert found.arms["blocks"].difference == pytest.approx(0.4)
     assert found.by_seed["blocks"] == pytest.approx((0.3, 0.4, 0.5))
     assert note(found).endswith("; seeds averaged within a task, by seed: blocks +0.300 +0.400 +0.500.")
+
+
+def test_an_arm_of_several_seeds_shows_them_against_a_control_of_one(arms: list[ArmResult]) -> None:
+    [found] = differences(plan_of(arms), "blocks")
+    assert found.by_seed["base"] == pytest.approx((-0.3, -0.4, -0.5))
+    sentence, reach = findings([found])
+    assert sentence.startswith("blocks, tiny pass@1 over 20 tasks: better than base (+0.400 [")
+    assert sentence.endswith("], seeds +0.300 to +0.500)")
+    assert "; the 3 seeds are averaged within a task, so the intervals are of tasks" in reach
 
 
 def test_reference_nll_is_compared_too(arms: list[ArmResult], tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ model of the round before, and goes on training it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -96,6 +96,25 @@ class ArmPlan:
 def arm_name(config: Config, arm: str, seed: int) -> str:
     """What an arm with a seed is called."""
     return f"{arm} seed {seed}" if len(config.seeds_of(arm)) > 1 else arm
+
+
+def selecting_arm(arms: Sequence[ArmPlan], name: str) -> ArmPlan:
+    """The arm with a selection that `name` says: "codeblock seed 1", or "codeblock", which is its first seed.
+
+    Raises CodeBlockError, with the names that there are, where it says none.
+    """
+    selecting = [arm for arm in arms if arm.rounds]
+    for arm in selecting:
+        if name in (arm.name, f"{arm.arm} seed {arm.seed}"):
+            return arm
+    for arm in selecting:
+        if name == arm.arm:
+            return arm
+    seeds: dict[str, list[str]] = {}
+    for arm in selecting:
+        seeds.setdefault(arm.arm, []).append(f"{arm.seed}")
+    there = (f"{arm} (seed {', '.join(each)})" if len(each) > 1 else arm for arm, each in seeds.items())
+    raise CodeBlockError(f"arm {name!r}: not one that selects tokens; there are {', '.join(there) or 'none'}")
 
 
 def plan_rounds(plan: Plan, arm: str, seed: int, step: Callable[..., Step], model_at: Callable[[str], Model]) -> list[Round]:

@@ -15,10 +15,11 @@ from rich.table import Table
 
 from codeblock.cluster import quiet_environment
 from codeblock.config_file import load_config
-from codeblock.console import console, errors
+from codeblock.console import console, errors, say
 from codeblock.errors import CodeBlockError, storage_error
 
 if TYPE_CHECKING:
+    from codeblock.arms import ArmPlan
     from codeblock.plan import Plan
 
 INTERRUPTED = 130
@@ -128,7 +129,7 @@ def compare(
 def export(
     config: ConfigPath,
     overrides: Overrides = None,
-    arm: Annotated[str, typer.Option(help="Arm whose masks are handed out.")] = "codeblock",
+    arm: Annotated[str, typer.Option(help="Arm whose masks are handed out, or 'codeblock seed 1'.")] = "codeblock",
     format: Annotated[str, typer.Option(help="trl, axolotl, skyrl or parquet.")] = "trl",
     out: Annotated[Path, typer.Option(help="Directory to write; it gets train/ and dev/.")] = Path("masks"),
 ) -> None:
@@ -136,12 +137,11 @@ def export(
     from codeblock.present import present_export
 
     plan = _plan(config, overrides)
-    selected = {each.name: each.selected for each in plan.arms if each.selected is not None}
-    if arm not in selected:
-        raise CodeBlockError(f"--arm {arm}: no arm with a selection; there are {', '.join(selected)}")
-    if selected[arm].facts is None:
+    selected = _arm(plan, arm).selected
+    assert selected is not None
+    if selected.facts is None:
         _run(config, overrides, "select")
-    present_export(selected[arm].directory, out, format)
+    present_export(selected.directory, out, format)
 
 
 @app.command(epilog="Example: `codeblock inspect configs/quickstart.yaml --out pages --random 3`")
@@ -153,7 +153,8 @@ def inspect(
     random: Annotated[int, typer.Option(min=1, help="Pairs to draw where no id is given.")] = 5,
     seed: Annotated[int | None, typer.Option(help="Seed of the draw; default: the config's.")] = None,
     arm: Annotated[
-        str, typer.Option(help="Arm that is drawn from and shown first; the page switches to the others.")
+        str,
+        typer.Option(help="Arm that is drawn from and shown first (or 'codeblock seed 1'); the page switches to others."),
     ] = "codeblock",
 ) -> None:
     """Write HTML pages that show which tokens of a sample each arm supervises, and why."""
@@ -162,7 +163,7 @@ def inspect(
     plan = _plan(config, overrides)
     directory = out or plan.config.storage / plan.config.name / "samples"
     named = [part.strip() for part in (ids or "").split(",") if part.strip()]
-    files = write_samples(plan, arm, directory, named, random, seed)
+    files = write_samples(plan, _arm(plan, arm).name, directory, named, random, seed)
     console.print(f"{len(files)} files; open {escape(str(directory / 'index.html'))}", soft_wrap=True)
 
 
@@ -246,12 +247,23 @@ def _plan(path: Path, overrides: list[str] | None) -> Plan:
     return make_plan(config, check_storage(config.storage))
 
 
+def _arm(plan: Plan, name: str) -> ArmPlan:
+    """The arm that `--arm` says; says which seed was taken where it has several."""
+    from codeblock.arms import selecting_arm
+
+    arm = selecting_arm(plan.arms, name)
+    if name == arm.arm != arm.name:
+        others = ", ".join(each.name for each in plan.arms if each.arm == arm.arm and each is not arm)
+        say(f"--arm {name}: takes {arm.name}; there are also {others}")
+    return arm
+
+
 def _print_plan(path: Path, overrides: list[str] | None) -> None:
     table = Table("step", "state", "why", box=None, pad_edge=False)
     stale = False
     plan = _plan(path, overrides)
     for line in plan.asked_shares():
-        console.print(line)
+        say(line)
     for step in plan.steps():
         done = step.facts is not None
         stale = stale or not done

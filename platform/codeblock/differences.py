@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,11 +21,14 @@ from codeblock.plan import Plan
 from codeblock.report.differences import Differences, NllDifferences, differences_markdown
 from codeblock.tables import read_part, write_text
 
+METHOD = "codeblock"
+"""Name of the strategy that the others are controls of."""
 UNTRAINED = "untrained"
 """Name of the model as it is, where no arm is that."""
 
 Seeds = list[ArmPlan]
 Table = TypeVar("Table")
+Found = TypeVar("Found")
 
 
 def differences(plan: Plan, baseline: str | None = None) -> list[Differences]:
@@ -55,6 +59,23 @@ def nll_differences(plan: Plan, baseline: str | None = None) -> list[NllDifferen
         return []
     found = (_nll_on_benchmark(steps, first, benchmark) for benchmark in plan.config.evaluate.benchmarks)
     return [each for each in found if each is not None]
+
+
+def against_controls(plan: Plan) -> list[Differences | NllDifferences]:
+    """Each arm of the strategy `codeblock` as the baseline, and against it every arm of another kind, by each measure.
+
+    Empty where the run has no such arm, or nothing to hold it against. Raises CodeBlockError as `differences` does.
+    """
+    method = dict.fromkeys(arm.arm for arm in plan.arms if arm.strategy == METHOD)
+    every: list[Differences | NllDifferences] = []
+    for name in method:
+        every += [replace(each, arms=_without(each.arms, method)) for each in differences(plan, name)]
+        every += [replace(each, arms=_without(each.arms, method)) for each in nll_differences(plan, name)]
+    return [each for each in every if each.arms]
+
+
+def _without(arms: dict[str, Found], names: Container[str]) -> dict[str, Found]:
+    return {name: found for name, found in arms.items() if name not in names}
 
 
 def write_differences(found: Sequence[Differences], directory: Path, nll: Sequence[NllDifferences] = ()) -> list[Path]:
@@ -108,11 +129,12 @@ def _nll_on_benchmark(steps: dict[str, list[dict[str, Step]]], first: str, bench
 
 
 def _by_seed(first: Sequence[Table], second: Sequence[Table], difference: Callable[[Table, Table], float]) -> tuple[float, ...]:
-    """The difference of each seed; empty where there is one. A baseline with another number of seeds lends its first to all."""
-    if len(second) == 1:
+    """The difference of each seed; empty where there is one. A side with fewer seeds than the other lends its first to all."""
+    most = max(len(first), len(second))
+    if most == 1:
         return ()
-    others = first if len(first) == len(second) else [first[0]] * len(second)
-    return tuple(difference(a, b) for a, b in zip(others, second, strict=True))
+    firsts, seconds = (side if len(side) == most else [side[0]] * most for side in (first, second))
+    return tuple(difference(a, b) for a, b in zip(firsts, seconds, strict=True))
 
 
 def _difference(first: dict[str, Counts], second: dict[str, Counts]) -> float:

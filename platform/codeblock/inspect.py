@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from codeblock.arms import ArmPlan
+from codeblock.arms import ArmPlan, selecting_arm
 from codeblock.config import SelectConfig
 from codeblock.errors import CodeBlockError, RowError
 from codeblock.models import load_tokenizer
@@ -97,14 +97,20 @@ def write_samples(
 
 
 def _order(plan: Plan, name: str) -> list[ArmPlan]:
-    """The arm asked for, then the others that have selected."""
-    arms = {each.name: each for each in plan.arms if each.selected is not None}
-    if name not in arms:
-        raise CodeBlockError(f"arm {name!r}: not one that selects tokens; there are {', '.join(arms) or 'none'}")
-    first = arms.pop(name)
+    """The arm asked for, then the others that have selected; seeds that share a selection are one, named by the arm."""
+    first = selecting_arm(plan.arms, name)
     if first.selected is None or first.selected.facts is None:
         raise CodeBlockError(f"arm {name!r}: nothing selected yet; run `codeblock select` with the same config first")
-    return [first, *(each for each in arms.values() if each.selected is not None and each.selected.facts is not None)]
+    shown = {first.selected.key: first}
+    for each in plan.arms:
+        if each.selected is not None and each.selected.facts is not None:
+            shown.setdefault(each.selected.key, each)
+    return [_named_by_arm(each, plan) for each in shown.values()]
+
+
+def _named_by_arm(arm: ArmPlan, plan: Plan) -> ArmPlan:
+    keys = {each.selected.key for each in plan.arms if each.arm == arm.arm and each.selected is not None}
+    return replace(arm, name=arm.arm) if len(keys) == 1 else arm
 
 
 def _draw(ids: list[str], count: int, drawn: np.random.Generator) -> list[str]:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rich.markup import escape
+
 from codeblock.console import console, say
 from codeblock.differences import differences, nll_differences, write_differences
 from codeblock.evaluate import Benchmark, Settings, grade_samples_file
 from codeblock.evaluate.formats import check_output, write_verdicts
-from codeblock.evaluate.source import DIFFERS
 from codeblock.export import HOW, export
 from codeblock.inspect import write_samples
+from codeblock.notes import notes
 from codeblock.plan import Plan
 from codeblock.report.differences import Differences, NllDifferences, differences_table, note
 from codeblock.report.picked import picked_tables
 from codeblock.report.table import arms_table
-from codeblock.results import ArmResult, Comparison, log_comparison, pass_rates, picked_by_arm, write_report
+from codeblock.results import Comparison, log_comparison, picked_by_arm, write_report
 from codeblock.summary import by_arm
 from codeblock.track.runs import Tracker
 
@@ -34,8 +36,8 @@ def present_data(comparison: Comparison, until: str) -> None:
         _say_ranking(comparison)
         console.print(arms_table(comparison.rows))
         _print_picked(comparison)
-        for arm in comparison.arms:
-            _warn(arm)
+        for line in notes(comparison.arms):
+            say(line)
 
 
 def present_comparison(comparison: Comparison, tracker: Tracker) -> None:
@@ -45,9 +47,11 @@ def present_comparison(comparison: Comparison, tracker: Tracker) -> None:
         say(line)
     _say_ranking(comparison)
     console.print(arms_table(comparison.rows))
+    for line in comparison.findings:
+        say(line)
     _print_picked(comparison)
-    for arm in comparison.arms:
-        _warn(arm)
+    for line in notes(comparison.arms):
+        say(line)
     report = config.storage / config.name
     if tracker.already_logged(comparison.identity()):
         say(f"report: {report}; mlflow: {tracker.uri} (the same results were logged before)")
@@ -68,41 +72,14 @@ def _say_ranking(comparison: Comparison) -> None:
     say(comparison.pool())
     say(f"pairs ranked by: {', '.join(comparison.ranked['by'])}")
     for warning in comparison.ranked["warnings"]:
-        say(f"[bold yellow]note: ranking:[/bold yellow] {warning}")
+        console.print(f"[bold yellow]note: ranking:[/bold yellow] {escape(warning)}", soft_wrap=True)
 
 
 def _print_picked(comparison: Comparison) -> None:
     """What the arms that take whole items have picked; the report has it of every arm."""
-    for table in picked_tables(picked_by_arm(comparison.arms, whole_items=True)):
+    for table in picked_tables(picked_by_arm(comparison.arms, whole_items=True), console.width):
+        console.print()
         console.print(table)
-
-
-def _warn(arm: ArmResult) -> None:
-    """What a reader of the table has to know about a selection and its evaluations."""
-    if arm.selected is not None:
-        if changed := arm.selected["rerank_changed_items"]:
-            share = f"{arm.selected['items_with_structure']:,} of {arm.selected['items']:,} items have reach or bridge"
-            say(f"rerank: {arm.plan.name}: {changed:,} selected items that utility alone would not select ({share})")
-        spread = ", ".join(f"{name} {count}" for name, count in arm.selected["supervised_tokens_per_pair"].items())
-        say(f"masks: {arm.plan.name}: supervised tokens per supervised pair: {spread}")
-        for warning in arm.selected["warnings"]:
-            say(f"note: {arm.plan.name}: {warning}")
-    for benchmark, facts in arm.evaluated.items():
-        place = f"{arm.plan.name}, {benchmark}"
-        for k, (rate, low, high) in pass_rates(facts).items():
-            if k > 1:
-                say(f"{place}: pass@{k} {rate:.3f} [{low:.2f}, {high:.2f}]")
-        for task, error in facts["reference_failures"].items():
-            say(f"note: {place}: the reference of {task} fails on this machine ({error})")
-        if facts["not_run"]:
-            packages = sorted({name for missing in facts["not_run"].values() for name in missing})
-            say(f"note: {place}: {len(facts['not_run'])} tasks not run for want of {', '.join(packages[:8])}")
-        if facts["missing_layers"]:
-            say(f"note: {place}: graded without layers of the sandbox: {'; '.join(facts['missing_layers'])}")
-        if facts["provenance"].startswith(DIFFERS):
-            say(f"note: {place}: its file {facts['provenance']}")
-        if facts["truncated"]:
-            say(f"note: {place}: {facts['truncated']} of {facts['samples']} answers were cut before they ended")
 
 
 def present_grades(samples: Path, benchmark: Benchmark, settings: Settings, output: Path | None) -> None:

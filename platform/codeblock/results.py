@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from codeblock.arms import ArmPlan
-from codeblock.differences import differences, nll_differences, write_differences
+from codeblock.differences import against_controls, differences, nll_differences, write_differences
 from codeblock.errors import CodeBlockError
 from codeblock.evaluate.metrics import compare_means
 from codeblock.evaluate.reference_nll_driver import read_reference_nll
@@ -23,6 +23,7 @@ from codeblock.evaluate.result import PASS_AT
 from codeblock.pairs.files import sources_of
 from codeblock.plan import Plan
 from codeblock.report.cost import cost_markdown
+from codeblock.report.findings import findings
 from codeblock.report.picked import Counts, picked_markdown
 from codeblock.report.plots import plot_dev_nll, plot_loss, plot_picked, plot_share_against_pass
 from codeblock.report.table import ArmRow, arms_markdown
@@ -76,6 +77,7 @@ class ArmResult:
             **added,
             "inside_share": added["supervised_tokens"] / added["kept_tokens"],
             "below_subset_ratio": added["pool_pairs"] - added["kept_pairs"],
+            "supervised_tokens_per_pair": in_order(added["supervised_tokens_per_pair"]),
             "picked": sum_picked(each["picked"] for each in (before, facts) if each is not None),
         }
 
@@ -94,6 +96,11 @@ def _added(before: Facts | None, facts: Facts, sums: tuple[str, ...]) -> Facts:
     if before is None:
         return facts
     return {**facts, **{key: before[key] + facts[key] for key in sums if facts.get(key) is not None}}
+
+
+def in_order(percentiles: Mapping[str, int]) -> dict[str, int]:
+    """`p0`, `p10`, `p100`, `p25` ... by their numbers: the facts of older runs have them by the alphabet."""
+    return dict(sorted(percentiles.items(), key=lambda each: int(each[0].removeprefix("p"))))
 
 
 @dataclass
@@ -123,6 +130,11 @@ class Comparison:
     def untrained(self) -> dict[str, dict[str, float]]:
         """Reference nll of the untrained model by benchmark and task, as far as it was measured."""
         return {name: read_reference_nll(self.plan.untrained_nll[name].directory) for name in self.untrained_nll}
+
+    @cached_property
+    def findings(self) -> list[str]:
+        """What the table of arms shows of the method against each control, and what it does not: one line each."""
+        return findings(against_controls(self.plan))
 
     @cached_property
     def costs(self) -> dict[str, ArmCost]:
@@ -272,8 +284,8 @@ def _ranks_items(strategy: str) -> bool:
 
 
 def arms_tables(comparison: Comparison) -> str:
-    """The table of arms, and below it that of their seeds where there are several."""
-    text = arms_markdown(comparison.rows)
+    """The table of arms, what it shows, and below them the table of their seeds where there are several."""
+    text = "\n".join([arms_markdown(comparison.rows), *(f"{line}\n" for line in comparison.findings)])
     several = any(row.seeds > 1 for row in comparison.rows)
     return f"{text}\nBy seed:\n\n{arms_markdown(comparison.seed_rows)}" if several else text
 

@@ -7,6 +7,7 @@ directory computes what the quantised file does.
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -90,11 +91,16 @@ def convert_apart(file: Path, directory: Path) -> None:
 def convert(file: Path, directory: Path) -> None:
     """Write a GGUF file of this model as a Hugging Face directory: float32 weights, tokenizer, chat template, stop token.
 
-    Needs the package `gguf`.
+    Raises CodeBlockError where the package `gguf` is missing.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)
+    try:
+        importlib.import_module(READER.partition("==")[0])
+        tokenizer = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)
+    except ImportError as error:
+        reason = str(error).splitlines()[0]
+        raise CodeBlockError(f"{file.name}: cannot be read ({reason}); run `pip install {READER}` and try again") from error
     model = plain(AutoModelForCausalLM.from_pretrained(str(file.parent), gguf_file=file.name, dtype="float32"))
     model.save_pretrained(directory)
     as_trained(tokenizer, model.config.max_position_embeddings).save_pretrained(directory)
@@ -148,4 +154,7 @@ def _reason(output: str) -> str:
 
 
 if __name__ == "__main__":
-    convert(Path(sys.argv[1]), Path(sys.argv[2]))
+    try:
+        convert(Path(sys.argv[1]), Path(sys.argv[2]))
+    except CodeBlockError as told:
+        sys.exit(str(told))

@@ -70,7 +70,7 @@ def count_rows(directory: Path) -> int:
 
 def mark_complete(directory: Path, facts: dict[str, Any]) -> None:
     """Declare a stage directory valid. `facts` are what later readers want to know without reading the rows."""
-    write_text(directory / MARKER, json.dumps(facts, indent=2, sort_keys=True))
+    write_text(directory / MARKER, json.dumps(facts, indent=2))
 
 
 def completed(directory: Path) -> dict[str, Any] | None:

@@ -22,6 +22,7 @@ from ray.train.torch import TorchTrainer, get_device, prepare_model
 from codeblock import models, tables
 from codeblock.cluster import require
 from codeblock.config import ClusterConfig, TrainConfig
+from codeblock.console import console
 from codeblock.errors import CodeBlockError
 from codeblock.train.loop import DEV_SCHEMA, HISTORY_SCHEMA, Session
 from codeblock.train.model import MaskedLM, add_lora, checkpoint_activations
@@ -76,6 +77,7 @@ def fit(
         "config": config.model_dump(mode="json"),
         "threads": max(1, int(cluster.cpus_per_worker)),
         "seed": seed,
+        "bar": console.is_terminal,  # the workers cannot see where this process prints
     }
     facts = _run(job, config, cluster, output)
     return {
@@ -166,8 +168,7 @@ def _work(job: dict[str, Any]) -> dict[str, Any]:
             session.load(Path(directory))
 
     resumed_from = session.step
-    bar = _bar(session) if place.rank == 0 else None
-    session.run(on_step=bar, on_checkpoint=_report)
+    session.run(on_step=_bar(session) if job["bar"] and place.rank == 0 else None, on_checkpoint=_report)
     facts = {
         "steps": session.step,
         "resumed_from_step": resumed_from,
