@@ -24,8 +24,11 @@ def arm(name: str, seed: int, seeds: int = 3, selection: str | None = None, warn
     found = ArmResult(ArmPlan(name, seed, label, name, SelectConfig(), rounds, {}))
     found.add_selected(
         {
+            "pool_pairs": 10,
+            "kept_pairs": 2,
             "supervised_tokens": 10,
             "kept_tokens": 20,
+            "picked": {},
             "rerank_changed_items": 3 if name == "codeblock" else 0,
             "items_with_structure": 1200,
             "items": 3400,
