@@ -92,3 +92,11 @@ def test_rates_of_several_samples_are_told_for_each_seed() -> None:
     for each in arms:
         each.evaluated["mbpp"] = graded(pass_at_10=0.75, pass_at_10_interval=(0.7, 0.8))
     assert notes(arms)[1:] == [f"full seed {seed}, mbpp: pass@10 0.750 [0.70, 0.80]" for seed in range(2)]
+
+
+def test_tasks_without_a_reference_nll_are_told_once_with_their_reason() -> None:
+    arms = [arm("full", seed) for seed in range(2)]
+    for each in arms:
+        each.reference_nll = {"humaneval": {"reasons": {"longer_than_context": 3}}, "mbpp": {"reasons": {}}}
+    assert notes(arms)[-1] == "note: humaneval: 3 tasks without a reference nll (longer_than_context)"
+    assert sum("reference nll" in line for line in notes(arms)) == 1

@@ -18,7 +18,7 @@ PACKAGES_NAMED = 8
 
 def notes(arms: Sequence[ArmResult]) -> list[str]:
     """The lines of all arms: their selections in order, then their evaluations."""
-    return [*_selections(arms), *_evaluations(arms)]
+    return [*_selections(arms), *_evaluations(arms), *_references(arms)]
 
 
 def name_of(chosen: Sequence[ArmResult], arms: Sequence[ArmResult]) -> str:
@@ -66,6 +66,14 @@ def _evaluations(arms: Sequence[ArmResult]) -> Iterator[str]:
         yield from _rates(asked, benchmark)
         yield from _of_benchmark(asked, benchmark)
         yield from _truncated(asked, benchmark)
+
+
+def _references(arms: Sequence[ArmResult]) -> Iterator[str]:
+    """Tasks whose reference has no nll, by reason: the same for all arms, since the tokenizer is."""
+    for benchmark in dict.fromkeys(name for arm in arms for name in arm.reference_nll):
+        reasons = next(arm.reference_nll[benchmark]["reasons"] for arm in arms if benchmark in arm.reference_nll)
+        for reason, count in reasons.items():
+            yield f"note: {benchmark}: {count:,} tasks without a reference nll ({reason})"
 
 
 def _rates(arms: Sequence[ArmResult], benchmark: str) -> Iterator[str]:

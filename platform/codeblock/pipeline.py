@@ -212,6 +212,8 @@ def _check_filters(plan: Plan) -> None:
     rating = plan.config.filter.rating
     if rating is not None and plan.filtered is not None and plan.filtered.facts is None:
         check_endpoint(rating)
+    if "runs_examples" in plan.config.rank.by and plan.ranked.facts is None:
+        check_sandbox(None, plan.config.evaluate.allow_missing_layers)
 
 
 def _check_evaluation(plan: Plan) -> None:

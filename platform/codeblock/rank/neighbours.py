@@ -8,7 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import faiss
 import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
@@ -62,7 +61,7 @@ def build_index(paths: list[Path]) -> Any:
     paths = [path for path in paths if pq.read_metadata(path).num_rows]
     width = embeddings_of(paths[0]).shape[1]
     if rows <= EXACT_ROWS:
-        index = faiss.IndexFlatIP(width)
+        index = _faiss().IndexFlatIP(width)
     else:
         index = _inverted_file(width, rows)
         step = max(1, rows // (index.nlist * TRAIN_ROWS_PER_CELL))
@@ -84,6 +83,7 @@ def _sample(paths: list[Path], step: int) -> NDArray[np.float32]:
 
 def _inverted_file(width: int, rows: int) -> Any:
     cells = int(2 * np.sqrt(rows))
+    faiss = _faiss()
     quantizer = faiss.IndexFlatIP(width)
     half = faiss.ScalarQuantizer.QT_fp16
     index = faiss.IndexIVFScalarQuantizer(quantizer, width, cells, half, faiss.METRIC_INNER_PRODUCT, False)
@@ -107,3 +107,10 @@ def embeddings_of(path: Path) -> NDArray[np.float32]:
     column = read_part(path, ["embedding"])["embedding"].combine_chunks()
     rows = len(column)
     return np.asarray(column.flatten(), dtype=np.float32).reshape(rows, -1 if rows else 0)
+
+
+def _faiss() -> Any:
+    """Imported where it is used: every plan comes by this module, and few rank pairs."""
+    import faiss
+
+    return faiss

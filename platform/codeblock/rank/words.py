@@ -7,13 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from sklearn.decomposition import TruncatedSVD
-from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import normalize
 
 from codeblock.filter.words import pair_text, runs, words
 from codeblock.schema import EMBEDDED
@@ -30,6 +27,8 @@ _SEED = 1
 
 def embed_words(prepared: Path, output: Path) -> None:
     """Embed the parts of `prepared` into parts of `output` of the same names (schema EMBEDDED): unit vectors."""
+    from sklearn.preprocessing import normalize
+
     rows = count_rows(prepared)
     step = max(1, -(-rows // FITTED_ROWS))
     fitted = fit([text for row, text in enumerate(_texts(prepared)) if row % step == 0]) if rows > 1 else None
@@ -40,9 +39,14 @@ def embed_words(prepared: Path, output: Path) -> None:
         write_part(output / path.name, pa.table([table["id"], column], schema=EMBEDDED))
 
 
-def fit(texts: list[str]) -> Pipeline:
+def fit(texts: list[str]) -> Any:
     """The embedding that some texts ask for, at least two. Equal texts give an equal one: the decomposition starts from a fixed
     seed."""
+    # scikit-learn takes most of a second to import, and few commands rank pairs.
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
+    from sklearn.pipeline import make_pipeline
+
     steps = make_pipeline(
         HashingVectorizer(n_features=FEATURES, analyzer=_grams, alternate_sign=False, norm=None),
         TfidfTransformer(sublinear_tf=True),
