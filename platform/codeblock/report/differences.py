@@ -52,7 +52,9 @@ def differences_table(found: Differences | NllDifferences) -> Table:
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), title=escape(heading(found)))
     table.title_justify, table.title_style = "left", "bold"
     for place, name in enumerate(_headings(found)):
-        table.add_column(escape(name), justify="right" if place else "left", no_wrap=place > 0, overflow="fold")
+        # Headings break at their blanks: the width belongs to the names of the arms.
+        heading_lines = escape(name).replace(" ", "\n")
+        table.add_column(heading_lines, justify="right" if place else "left", no_wrap=place > 0, overflow="fold")
     for cells in _rows(found):
         table.add_row(*(escape(cell) for cell in cells))
     return table
