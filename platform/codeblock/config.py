@@ -127,7 +127,7 @@ class ScoreConfig(Section):
 class RankConfig(Section):
     """Which pairs come first, where `select` keeps a share of them. METHOD: stage 1, rank and keep."""
 
-    by: list[str] = ["quality", "parses", "answers", "length", "long_tail"]
+    by: list[str] = ["quality", "parses", "answers", "long_tail"]
     """Rankers, the most important one first: each but the last in steps 0 to 5, the last by its value. A pair of which one
     knows nothing is in the middle for it. `quality`, `parses`, `answers`, `runs_examples`, `near_duplicate`, `length`,
     `long_tail`, `loss_tails` (the whole pool is scored first), `random`."""
