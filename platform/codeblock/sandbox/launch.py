@@ -35,6 +35,7 @@ def command(python: str, arguments: Sequence[str], visible: Sequence[Path], use_
     The sandbox dies with the thread that starts it: one that outlives it. Streams and environment pass through.
     Raises CodeBlockError where `python` does not run, or bubblewrap is asked for and does not work.
     """
+    interpreter_paths(python)  # a Python that is not there is told as one, with and without bubblewrap
     bare = [python, *arguments]
     if use_bwrap is False:
         return bare
