@@ -70,11 +70,8 @@ def plan_steps(
     is given) the stream ends after that many passes, and a last partial batch is kept. A plan of fewer steps is the
     beginning of a longer one with the same seed.
     """
-    if pairs == 0:
-        raise CodeBlockError("train: no pair with a supervised token; raise select.token_budget")
     total = steps * batch_pairs if steps is not None else max(1, round((epochs or 1.0) * pairs))
-    passes = -(-total // pairs)
-    stream = np.concatenate([np.random.default_rng([seed, epoch]).permutation(pairs) for epoch in range(passes)])
+    stream = np.fromiter(_stream(pairs, seed), dtype=np.int64, count=total)
     return [stream[start : min(start + batch_pairs, total)] for start in range(0, total, batch_pairs)]
 
 
@@ -85,8 +82,6 @@ def plan_steps_by_tokens(
 
     `supervised_P`: supervised tokens of each pair, none without. With `epochs` a last step with fewer is kept.
     """
-    if not supervised_P.size:
-        raise CodeBlockError("train: no pair with a supervised token; raise select.token_budget")
     plan: list[NDArray[np.int64]] = []
     limit = None if steps is not None else max(1, round((epochs or 1.0) * supervised_P.size))
     step: list[int] = []
@@ -103,7 +98,9 @@ def plan_steps_by_tokens(
 
 
 def _stream(pairs: int, seed: int) -> Iterator[int]:
-    """Seeded permutations of all pairs without end, those that `plan_steps` cuts."""
+    """Seeded permutations of all pairs without end: the pairs in the order in which steps take them."""
+    if pairs == 0:
+        raise CodeBlockError("train: no pair with a supervised token; raise select.token_budget")
     for epoch in itertools.count():
         yield from np.random.default_rng([seed, epoch]).permutation(pairs).tolist()
 
