@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from codeblock import models, tables
-from codeblock.cluster import map_parts, peak_of
+from codeblock.cluster import actor_pool, map_parts, peak_of
 from codeblock.config import ClusterConfig, EvaluateConfig
 from codeblock.evaluate.answers import Answer, Job, Request
 from codeblock.evaluate.benchmarks import Benchmark
@@ -164,9 +164,7 @@ def _generate_with_hf(job: Job, requests: list[Request], output: Path) -> float:
         Generator,
         [{"output": str(output), "requests": json.dumps([asdict(each) for each in chunk])} for chunk in chunks],
         what=job.what,
-        actors=cluster.actors,
-        cpus=cluster.cpus_per_worker,
-        gpus=cluster.gpus_per_worker,
+        **actor_pool(cluster),
         constructor={
             "model_path": job.model_path,
             "revision": job.revision,

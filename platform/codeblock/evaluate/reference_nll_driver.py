@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from codeblock import models, tables
-from codeblock.cluster import map_parts
+from codeblock.cluster import actor_pool, map_parts
 from codeblock.config import ClusterConfig, EvaluateConfig
 from codeblock.evaluate.benchmarks import Benchmark
 from codeblock.evaluate.metrics import mean_interval
@@ -90,9 +90,7 @@ def fill_parts(jobs: Sequence[Job], config: EvaluateConfig, cluster: ClusterConf
         ReferenceScorer,
         items,
         what="reference nll",
-        actors=cluster.actors,
-        cpus=cluster.cpus_per_worker,
-        gpus=cluster.gpus_per_worker,
+        **actor_pool(cluster),
         constructor={"dtype": config.dtype},
     )
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from codeblock.cluster import map_parts, peak_of, pending
+from codeblock.cluster import actor_pool, map_parts, peak_of, pending
 from codeblock.config import ClusterConfig, ScoreConfig
 from codeblock.errors import CodeBlockError
 from codeblock.memory import worker_peak_mb
@@ -48,9 +48,7 @@ def embed(
         Embedder,
         [{"path": str(path)} for path in pending(parts(prepared), output)],
         what="embed",
-        actors=cluster.actors,
-        cpus=cluster.cpus_per_worker,
-        gpus=cluster.gpus_per_worker,
+        **actor_pool(cluster),
         constructor={"model": model, "revision": revision, "config": config, "output": output, "layers": layers},
     )
     return {"kept": count_rows(output), "worker_peak_mb": peak_of(results)}

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from codeblock.cluster import map_parts, peak_of, pending
+from codeblock.cluster import actor_pool, map_parts, peak_of, pending
 from codeblock.config import ClusterConfig, ScoreConfig
 from codeblock.memory import worker_peak_mb
 from codeblock.models import device, load_model
@@ -38,9 +38,7 @@ def score(
         Scorer,
         [{"path": str(path)} for path in pending(parts(prepared), output)],
         what="score",
-        actors=cluster.actors,
-        cpus=cluster.cpus_per_worker,
-        gpus=cluster.gpus_per_worker,
+        **actor_pool(cluster),
         constructor={"model": model, "revision": revision, "config": config, "output": output, "column": column},
     )
     seconds = sum(result["seconds"] for result in results)
