@@ -10,6 +10,8 @@ from codeblock.sandbox import wire
 from codeblock.sandbox.wire import Channel, ClosedError
 
 VALUE = '["value", '
+SAID = ("syntax_error", "exception", "out_of_memory")
+"""What a solution's process may say of how it was loaded; everything else is decided here."""
 
 
 class LostError(BaseException):
@@ -39,7 +41,7 @@ class Peer:
         self._told: list[tuple[BaseException, SolutionError]] = []
         first = self._receive()
         if first[0] == "failed":
-            raise SolutionError(str(first[1]), str(first[2]))
+            raise SolutionError(first[1] if first[1] in SAID else "exception", str(first[2]))
         self.names = frozenset(name for name in first[1] if isinstance(name, str))
 
     def ask(self, *message: Any) -> list[Any]:
