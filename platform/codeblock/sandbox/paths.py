@@ -34,8 +34,7 @@ SYSTEM = (
 """What interpreters and their libraries read of an ordinary Linux, where it is there. No list of users, no host's name."""
 OF_A_PREFIX = ("bin", "lib", "lib32", "lib64", "libexec", "share", "ssl", "pyvenv.cfg")
 """What belongs to Python below its prefix, which may be a directory with other things in it."""
-DEVICES = tuple(f"/dev/{name}" for name in ("null", "full", "random", "urandom") if Path("/dev", name).exists())
-"""Not /dev/zero: a shared mapping of it is memory that no limit counts."""
+DEVICES = tuple(f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom") if Path("/dev", name).exists())
 
 
 def python_paths() -> list[str]:

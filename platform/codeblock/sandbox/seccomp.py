@@ -135,7 +135,8 @@ ON_MANY_PROCESSES = {"setpriority": (141, 140, 2), "ioprio_set": (251, 30, 3)}
 the second one is the caller, or its own group or user."""
 
 CLONE, CLONE3, SOCKET, SOCKETPAIR, SETSOCKOPT, MMAP = (56, 220), (435, 435), (41, 198), (53, 199), (54, 208), (9, 222)
-MAP_SHARED, MAP_ANONYMOUS, MAP_HUGETLB = 0x01, 0x20, 0x40000
+MAP_HUGETLB = 0x40000
+"""Pages that are set aside for others, and part of no process's count."""
 BUFFER_SIZES = (7, 8, 32, 33)
 """SO_SNDBUF, SO_RCVBUF and both by force: what waits in sockets is memory of the kernel's."""
 PROTOCOLS = 18
@@ -191,10 +192,8 @@ def build_filter(protected: int, own_network: bool) -> bytes | None:
     # Only a hint for the kernel as well: the program is told that it was taken.
     of_sockets = [argument(1), step(JUMP_EQUAL, socket.SOL_SOCKET, 1, 0), step(RETURN, ALLOW)]
     steps += on_call(SETSOCKOPT[column], [*of_sockets, argument(2), *one_of(BUFFER_SIZES), refuse(0), step(RETURN, ALLOW)])
-    # Pages shared without a file stay when they are taken out of the address space: no process is seen to hold them.
-    huge = [argument(3), step(JUMP_ANY_BIT, MAP_HUGETLB, 2, 0)]
-    shared = [step(JUMP_ANY_BIT, MAP_ANONYMOUS, 0, 2), step(JUMP_ANY_BIT, MAP_SHARED, 0, 1)]
-    steps += on_call(MMAP[column], [*huge, *shared, refuse(errno.ENOMEM), step(RETURN, ALLOW)])
+    huge = [argument(3), step(JUMP_ANY_BIT, MAP_HUGETLB, 0, 1)]
+    steps += on_call(MMAP[column], [*huge, refuse(errno.ENOMEM), step(RETURN, ALLOW)])
     return b"".join([*steps, step(RETURN, ALLOW)])
 
 

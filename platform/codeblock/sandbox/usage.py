@@ -8,6 +8,8 @@ from pathlib import Path
 
 SOCKET_BYTES = 256 << 10
 """What a Unix socket holds at most, as long as `seccomp` keeps programs from asking for more."""
+SHARED = "/dev/zero (deleted)\n"
+"""How a mapping of memory that is shared without a file ends, where it is listed."""
 PPID, UTIME, CSTIME, THREADS = 1, 11, 14, 17
 """Fields of /proc/PID/stat, counted from its third one."""
 WAITING_QUEUES = ("tcp", "tcp6", "udp", "udp6")
@@ -69,6 +71,23 @@ def held_kb(pid: int) -> int:
     except OSError:
         return 0
     return sum(int(line.split()[1]) for line in lines if line.startswith(("RssAnon:", "VmSwap:", "VmPTE:")))
+
+
+def shared_kb() -> int:
+    """KiB of memory of this machine, whoever holds it, that is shared or lies in file systems in memory."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("Shmem:"):
+                return int(line.split()[1])
+    return 0
+
+
+def shares_memory(pid: int) -> bool:
+    """Whether a process maps memory that is shared without a file."""
+    try:
+        return SHARED in Path(f"/proc/{pid}/maps").read_text(errors="replace")
+    except OSError:
+        return False
 
 
 def sockets_kb() -> int:

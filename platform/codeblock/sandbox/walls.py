@@ -20,8 +20,8 @@ Holds where the machine allows it:
 - system calls: those that reach other processes, mounts, namespaces and rarely used parts of the kernel fail.
 
 Memory over all processes of a program is what a helper makes of `Walls.use` while it waits. What could be held without being
-seen there is refused: shared memory without a file (`mmap`, /dev/zero, memfd, System V), huge pages, larger socket buffers,
-asynchronous I/O, `vmsplice`. What is left: about 100 MiB in pipes, kernel objects behind at most 128 open files of each
+seen there is refused: files in memory, System V's shared memory, huge pages, larger socket buffers, asynchronous I/O,
+`vmsplice`. What is left: about 100 MiB in pipes, kernel objects behind at most 128 open files of each
 process, and what is held for less than the helper's interval.
 
 Not covered: side channels; faults of the kernel itself.
@@ -45,12 +45,24 @@ from codeblock.sandbox.namespaces import FLAGS, enter_namespaces, in_fork, succe
 from codeblock.sandbox.paths import python_paths, scratch_base, visible_paths
 from codeblock.sandbox.root import Scratch, enter_root
 from codeblock.sandbox.seccomp import build_filter
-from codeblock.sandbox.usage import children, cpu_seconds_of, held_kb, is_childless, is_newest, process_ids, sockets_kb
+from codeblock.sandbox.usage import (
+    children,
+    cpu_seconds_of,
+    held_kb,
+    is_childless,
+    is_newest,
+    process_ids,
+    shared_kb,
+    shares_memory,
+    sockets_kb,
+)
 from codeblock.sandbox.user import find_user
 
 LAYERS = (*FLAGS, "user", "system calls", "landlock")
 """What `build_walls` can be told to leave out, for tests."""
 CLEANUP_SECONDS = 10.0
+SHARED_KB = 16 << 10
+"""So much of growth of shared memory is looked into."""
 
 
 def build_walls(
@@ -100,6 +112,7 @@ class Walls:
         self._own_root = own_root
         self._scratch = scratch
         self._work: Path | None = None
+        self._shared_kb = 0
         kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
         self._user = None if "user" in without else find_user(paths)
         self._own_count = self._user is not None or (bool(entered) and can_count_processes())
@@ -136,6 +149,7 @@ class Walls:
 
     def new_scratch(self) -> Path:
         """An empty directory that the next program owns. Before the fork."""
+        self._shared_kb = shared_kb()
         self._work = self._scratch.new(None if self._user is None else self._user.uid)
         return self._work
 
@@ -169,17 +183,21 @@ class Walls:
     def use(self) -> tuple[int, float]:
         """Memory (MiB) that the program's processes hold now, and the CPU seconds of those that are there, with ended children.
 
-        Memory: of each what belongs to no file, less what it has from here; what its sockets hold; all files of the scratch,
-        mapped or not. There is no other memory that processes share. (0, 0) without a namespace of processes, or /proc in it.
+        Memory: of each what belongs to no file, less what it has from here; all files of the scratch, mapped or not; what its
+        sockets hold; and, where it shares memory without a file, all by which such memory has grown on this machine since the
+        program began: it stays where no process is seen to hold it. (0, 0) without a namespace of processes, or /proc in it.
         """
         if "processes" not in self._entered:
             return 0, 0.0
         own = held_kb(os.getpid())
         others = [pid for pid in process_ids() if pid != os.getpid()]
-        memory_kb = sum(max(held_kb(pid) - own, 0) for pid in others) + self._scratch.used_kb()
-        if "network" in self._entered:
-            memory_kb += sockets_kb()
-        return memory_kb >> 10, sum(cpu_seconds_of(pid) for pid in others)
+        scratch_kb = self._scratch.used_kb()
+        shared = shared_kb() - self._shared_kb - scratch_kb
+        if shared <= SHARED_KB or not any(map(shares_memory, others)):
+            shared = 0
+        sockets = sockets_kb() if "network" in self._entered else 0
+        held = sum(max(held_kb(pid) - own, 0) for pid in others) + scratch_kb + shared + sockets
+        return held >> 10, sum(map(cpu_seconds_of, others))
 
     def kill_rest(self) -> int:
         """Kill and reap all that the program left running; the number of processes that would not die."""
