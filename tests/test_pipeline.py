@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mlflow import MlflowClient
 
 from codeblock.cli import main
 from codeblock.config_file import load_config
@@ -450,6 +451,29 @@ def test_an_interrupt_leaves_nothing_that_counts_as_finished(setting, tmp_path):
     assert subprocess.run(command, env=environment, check=False, timeout=300).returncode == 0
     (prepared,) = (tmp_path / "runs" / "cache").glob("prepared-*")
     assert read_table(prepared).num_rows == 40
+
+
+@pytest.mark.slow
+def test_a_run_that_is_terminated_while_it_trains_shows_its_curve_and_is_killed_in_mlflow(setting, tmp_path):
+    storage = tmp_path / "runs"
+    overrides = [f"storage={storage}", "train.steps=100000", "train.dev_every=100000", "evaluate.benchmarks={}"]
+    command = [sys.executable, "-m", "codeblock", "run", str(setting / "config.yaml"), *overrides]
+    environment = {**os.environ, "RAY_ADDRESS": ""}
+    job = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    client, curve = None, {}
+    until = time.monotonic() + 240
+    while not curve and time.monotonic() < until and job.poll() is None:
+        time.sleep(1)
+        if (storage / "mlflow.db").exists():
+            client = client or MlflowClient(f"sqlite:///{storage}/mlflow.db")
+            runs = {run.info.run_name: run for run in client.search_runs(["1"])}
+            curve = runs["full"].data.metrics if "full" in runs else {}
+    assert "train/loss" in curve
+    assert {run.info.status for run in runs.values()} == {"RUNNING"}
+    job.send_signal(signal.SIGTERM)
+    printed, _ = job.communicate(timeout=120)
+    assert job.returncode not in (0, 1), printed
+    assert {run.info.status for run in client.search_runs(["1"])} == {"KILLED"}
 
 
 def test_help_is_there_for_every_command(capsys):

@@ -23,10 +23,11 @@ from codeblock.evaluate.result import GradeResult, VerdictRow
 from codeblock.report.differences import differences_markdown, note
 from codeblock.report.findings import findings
 from codeblock.report.table import arms_markdown
-from codeblock.results import ArmResult, nll_metrics
+from codeblock.results import ArmResult
 from codeblock.sandbox.box import Verdict
 from codeblock.summary import arm_row, by_arm, mean_rows
 from codeblock.tables import write_part
+from codeblock.tracking import nll_metrics
 
 TASKS = [str(n) for n in range(20)]
 UNTRAINED = {"tiny": dict.fromkeys(TASKS, 1.5)}

@@ -6,6 +6,8 @@ of the one before and writes its own; Ray does the work inside the stages' drive
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -36,30 +38,58 @@ from codeblock.rank.stage import rank_pairs
 from codeblock.results import ArmResult, Comparison, require_pairs
 from codeblock.score.driver import score
 from codeblock.select.driver import select_arm
-from codeblock.train.driver import fit
+from codeblock.train.driver import OnRow, fit
 
 Until = Literal["prepare", "score", "select", "train", "evaluate"]
 ORDER: tuple[Until, ...] = ("prepare", "score", "select", "train", "evaluate")
 
 
-def run(config: Config, until: Until = "evaluate") -> Comparison:
+class Watch:
+    """Is told how far a run is. This one does nothing with it; `tracking.Tracked` shows it in MLflow."""
+
+    def begin(self, plan: Plan) -> None:
+        """All that can be checked before the work is checked."""
+
+    def row(self, arm: ArmPlan, row: Mapping[str, Any]) -> None:
+        """A row of the history or of the held-out nll of an arm that trains now. From another thread; must not raise."""
+
+    def arm_done(self, result: ArmResult) -> None:
+        """An arm has gone through all its stages. Must not raise."""
+
+    def ended_by(self, error: BaseException) -> None:
+        """The run ends before its time. Must not raise."""
+
+
+def run(config: Config, until: Until = "evaluate", watch: Watch | None = None) -> Comparison:
     """Take a config through the stages, up to `until`; what is done already is not done again.
 
     Raises CodeBlockError with one line for everything the user can mend.
     """
-    plan = make_plan(config, check_storage(config.storage))
+    plan, watch = make_plan(config, check_storage(config.storage)), watch or Watch()
     _check_filters(plan)
     if until == "evaluate":
         _check_evaluation(plan)
-    with ray_session(config.cluster):
+    watch.begin(plan)
+    with ray_session(config.cluster), _told(watch):
         preflight(config.cluster)
         comparison = run_data(plan, until)
         if until in ORDER[2:]:
             for arm in plan.arms:
-                comparison.arms.append(run_arm(plan, arm, until))
+                comparison.arms.append(run_arm(plan, arm, until, watch))
+                watch.arm_done(comparison.arms[-1])
         if until == "evaluate":
             _reference_nll(plan, comparison)
     return comparison
+
+
+@contextmanager
+def _told(watch: Watch) -> Iterator[None]:
+    """Tells of an early end before Ray is shut down, which may take longer than a stopped job is given."""
+    try:
+        yield
+    except BaseException as error:
+        watch.ended_by(error)
+        raise
 
 
 def run_data(plan: Plan, until: Until) -> Comparison:
@@ -132,13 +162,14 @@ def _score(plan: Plan, step: Step, model: Model, column: str) -> dict[str, Any]:
         return step.run(partial(work, cluster=config.cluster, column=column), resume=True)
 
 
-def run_arm(plan: Plan, arm: ArmPlan, until: Until) -> ArmResult:
+def run_arm(plan: Plan, arm: ArmPlan, until: Until, watch: Watch) -> ArmResult:
     """Select, train and evaluate one arm."""
     config, result, model = plan.config, ArmResult(arm), plan.model
     for each in arm.rounds:
         result.add_selected(_select(plan, arm, each))
         if until in ORDER[3:]:
-            result.add_trained(_train(plan, each, arm.seed))
+            on_row = partial(watch.row, arm) if each is arm.rounds[-1] else None
+            result.add_trained(_train(plan, each, arm.seed, on_row))
             model = Model.trained_by(each.trained)
     if until == "evaluate":
         for name, step in arm.evaluated.items():
@@ -191,11 +222,13 @@ def _select(plan: Plan, arm: ArmPlan, round_: Round) -> dict[str, Any]:
         return round_.selected.run(partial(select_arm, request, plan.model.path, plan.model.revision))
 
 
-def _train(plan: Plan, round_: Round, seed: int) -> dict[str, Any]:
+def _train(plan: Plan, round_: Round, seed: int, on_row: OnRow | None) -> dict[str, Any]:
     config, start = plan.config, round_.start
-    work = partial(fit, round_.selected.directory, start.path, start.revision)
+    work = partial(fit, round_.selected.directory, start.path, start.revision, on_row=on_row)
     with stage_line(round_.trained):
-        return round_.trained.run(lambda output: work(output, round_.train, config.cluster, seed), resume=True)
+        return round_.trained.run(
+            lambda output: work(output, config=round_.train, cluster=config.cluster, seed=seed), resume=True
+        )
 
 
 def _references(plan: Plan) -> list[Reference]:
