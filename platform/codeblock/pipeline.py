@@ -20,7 +20,7 @@ from codeblock.cluster import preflight, ray_session
 from codeblock.config import TINY, Config
 from codeblock.console import counter, say, stage_line
 from codeblock.evaluate.benchmarks import load
-from codeblock.evaluate.driver import evaluate
+from codeblock.evaluate.driver import generate, grade_answers
 from codeblock.evaluate.grading import Settings, check_sandbox
 from codeblock.evaluate.prompts import check_prompts
 from codeblock.evaluate.reference_nll_driver import Job, fill_parts, finish
@@ -164,7 +164,7 @@ def _score(plan: Plan, step: Step, model: Model, column: str) -> dict[str, Any]:
 
 def run_arm(plan: Plan, arm: ArmPlan, until: Until, watch: Watch) -> ArmResult:
     """Select, train and evaluate one arm."""
-    config, result, model = plan.config, ArmResult(arm), plan.model
+    result, model = ArmResult(arm), plan.model
     for each in arm.rounds:
         result.add_selected(_select(plan, arm, each))
         if until in ORDER[3:]:
@@ -172,21 +172,21 @@ def run_arm(plan: Plan, arm: ArmPlan, until: Until, watch: Watch) -> ArmResult:
             result.add_trained(_train(plan, each, arm.seed, on_row))
             model = Model.trained_by(each.trained)
     if until == "evaluate":
-        for name, step in arm.evaluated.items():
-            benchmark = load(name, plan.benchmark_path(name), config.evaluate.limit)
-            work = partial(
-                evaluate,
-                model.path,
-                model.revision,
-                benchmark,
-                config=config.evaluate,
-                cluster=config.cluster,
-                seed=arm.seed,
-                store=config.storage / "expected",
-            )
-            with stage_line(step):
-                result.evaluated[name] = step.run(work, resume=True)
+        for name in arm.generated:
+            result.evaluated[name] = _evaluate(plan, arm, name, model)
     return result
+
+
+def _evaluate(plan: Plan, arm: ArmPlan, name: str, model: Model) -> dict[str, Any]:
+    """Answer a benchmark and grade the answers; the facts of both."""
+    config, answers, graded = plan.config, arm.generated[name], arm.graded[name]
+    benchmark = load(name, plan.benchmark_path(name), config.evaluate.limit)
+    how: dict[str, Any] = {"config": config.evaluate, "cluster": config.cluster}
+    with stage_line(answers):
+        facts = answers.run(partial(generate, model.path, model.revision, benchmark, seed=arm.seed, **how), resume=True)
+    with stage_line(graded):
+        work = partial(grade_answers, answers.directory, benchmark, store=config.storage / "expected", **how)
+        return {**facts, **graded.run(work)}
 
 
 def _reference_nll(plan: Plan, comparison: Comparison) -> None:
@@ -252,9 +252,10 @@ def _check_filters(plan: Plan) -> None:
 def _check_evaluation(plan: Plan) -> None:
     """Refuse before anything is trained: a machine without the walls or the engine, and a benchmark that cannot be asked."""
     config = plan.config.evaluate
-    todo = {name for arm in plan.arms for name, step in arm.evaluated.items() if step.facts is None}
-    for python in {config.python_of(name) for name in todo}:
+    ungraded = {name for arm in plan.arms for name, step in arm.graded.items() if step.facts is None}
+    for python in {config.python_of(name) for name in ungraded}:
         check_sandbox(python, config.allow_missing_layers)
+    todo = {name for arm in plan.arms for name, step in arm.generated.items() if step.facts is None}
     if todo and config.engine == "vllm":
         check_vllm(plan.config.cluster)
     todo |= {name for name, step in plan.untrained_nll.items() if step.facts is None}

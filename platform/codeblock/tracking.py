@@ -163,7 +163,7 @@ class Tracked(Watch):
         steps = {step.label.split("[")[0]: step.identity for step in arm.plan.steps()}
         verdicts = {
             name: pq.read_table(step.directory / "verdicts.parquet")
-            for name, step in arm.plan.evaluated.items()
+            for name, step in arm.plan.graded.items()
             if name in arm.evaluated
         }
         self.tracker.log_arm(

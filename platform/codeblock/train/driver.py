@@ -19,6 +19,7 @@ import ray.train
 import torch
 import transformers
 from ray.train.torch import TorchTrainer, get_device, prepare_model
+from ray.util.queue import Queue
 
 from codeblock import models, tables
 from codeblock.cluster import require
@@ -221,24 +222,10 @@ def _load(job: dict[str, Any], config: TrainConfig, pairs: Sequence[Pair]) -> Ma
     return MaskedLM(model, config.dtype)
 
 
-class Told:
-    """An actor that keeps what the workers have told until the driver looks: the one way out of a worker before its end."""
-
-    def __init__(self) -> None:
-        self._rows: list[Row] = []
-
-    def tell(self, rows: list[Row]) -> None:
-        self._rows += rows
-
-    def take(self) -> list[Row]:
-        rows, self._rows = self._rows, []
-        return rows
-
-
 @contextmanager
-def _told(advance: Callable[..., None], on_row: OnRow | None) -> Iterator[Any]:
-    """The actor, while a thread shows what it is told and hands it on."""
-    told, ended, step = ray.remote(num_cpus=0)(Told).remote(), threading.Event(), 0
+def _told(advance: Callable[..., None], on_row: OnRow | None) -> Iterator[Queue]:
+    """A queue for what the workers tell, while a thread shows it and hands it on."""
+    told, ended, step = Queue(actor_options={"num_cpus": 0}), threading.Event(), 0
 
     def look() -> None:
         while not ended.wait(LOOK_SECONDS):
@@ -247,7 +234,7 @@ def _told(advance: Callable[..., None], on_row: OnRow | None) -> Iterator[Any]:
 
     def hand_on() -> None:
         nonlocal step
-        for row in ray.get(told.take.remote()):
+        for row in told.get_nowait_batch(told.qsize()):
             if "loss" in row:
                 advance(row["step"] - step, f"loss {row['loss']:.3f}")  # a fit may go on from a checkpoint
                 step = row["step"]
@@ -261,16 +248,16 @@ def _told(advance: Callable[..., None], on_row: OnRow | None) -> Iterator[Any]:
     finally:
         ended.set()
         thread.join(timeout=10 * LOOK_SECONDS)  # a cluster that is gone must not hold up the error that says so
-        ray.kill(told)
+        told.shutdown(force=True)
 
 
-def _teller(session: Session, told: Any) -> Callable[[Row], None]:
+def _teller(session: Session, told: Queue) -> Callable[[Row], None]:
     """Tells of each step, and of the looks at held-out pairs since the one before."""
     seen = len(session.dev)
 
     def tell(row: Row) -> None:
         nonlocal seen
-        told.tell.remote([row, *session.dev[seen:]])
+        told.put_nowait_batch([row, *session.dev[seen:]])
         seen = len(session.dev)
 
     return tell
