@@ -109,7 +109,7 @@ def arm_of(plan: StandIn, strategy: str = "codeblock", extra: dict[str, ExtraCol
     selected.run(write_selected)
     trained.run(lambda _: {"train_seconds": 7.5, "peak_memory_mb": 900.0, "world_size": 1})
     round_ = Round(extra or {}, selected, trained, plan.model, plan.config.train, (0, 1))
-    return ArmPlan(strategy, 3, strategy, strategy, SelectConfig(), [round_], {})
+    return ArmPlan(strategy, 3, strategy, strategy, SelectConfig(), [round_], {}, {})
 
 
 def counted(work: Any) -> float:
@@ -201,7 +201,8 @@ def test_evaluation_is_the_batches_that_were_generated_and_the_references(plan: 
     config = plan.config.evaluate
     tokenizer, model = load_tokenizer(str(small_model)), load_model(str(small_model), attention="eager")
     benchmark = load("tiny", plan.tasks)
-    answered, measured = (Step(stage, stage, {}, plan.scored.cache) for stage in ("evaluated", "reference_nll"))
+    answered, measured = (Step(stage, stage, {}, plan.scored.cache) for stage in ("generated", "reference_nll"))
+    graded = Step("graded", "graded", {}, plan.scored.cache)
     requests = make_requests(tokenizer, benchmark, [(task, 0) for task in benchmark.tasks], "auto", 0)
     requests.sort(key=lambda request: -len(request.ids))
     seen: list[float] = []
@@ -212,10 +213,10 @@ def test_evaluation_is_the_batches_that_were_generated_and_the_references(plan: 
 
             def work(chunk: Any = chunk) -> None:
                 how = {"max_new_tokens": 6, "batch_size": 2, "device": torch.device("cpu")}
-                write_answers(directory / "answers", generate_answers(model, tokenizer, chunk, **how))
+                write_answers(directory, generate_answers(model, tokenizer, chunk, **how))
 
             seen.append(counted(work))
-        return {"generate_seconds": 2.0, "grade_seconds": 3.0}
+        return {"generate_seconds": 2.0}
 
     def measure(directory: Path) -> dict[str, Any]:
         rendered = [render(tokenizer, benchmark, task, config.prompt) for task in benchmark.tasks]
@@ -225,8 +226,9 @@ def test_evaluation_is_the_batches_that_were_generated_and_the_references(plan: 
         return {"seconds": 1.0}
 
     answered.run(answer)
+    graded.run(lambda _: {"grade_seconds": 3.0})
     measured.run(measure)
-    base = ArmPlan("base", 0, "base", None, SelectConfig(), [], {"tiny": answered}, {"tiny": measured})
+    base = ArmPlan("base", 0, "base", None, SelectConfig(), [], {"tiny": answered}, {"tiny": graded}, {"tiny": measured})
     cost = Ledger(plan).of(base)  # type: ignore[arg-type]
     assert cost.stages["evaluation"].flops == pytest.approx(sum(seen), rel=0.02)
     assert cost.stages["evaluation"].seconds == 6.0
@@ -254,7 +256,7 @@ def test_facts_are_flat_numbers() -> None:
     [("codeblock", True), ("top_loss_tokens", True), ("rho1", True), ("full", False), ("random_items", False), (None, False)],
 )
 def test_only_rules_that_look_at_the_scores_pay_for_them(strategy: str | None, reads: bool) -> None:
-    assert reads_nll(ArmPlan("x", 0, "x", strategy, SelectConfig(), [], {})) is reads
+    assert reads_nll(ArmPlan("x", 0, "x", strategy, SelectConfig(), [], {}, {})) is reads
 
 
 def test_padding_is_paid_for(small_model: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -234,9 +235,10 @@ def _run(path: Path, overrides: list[str] | None, until: Any) -> None:
         present_data(run_pipeline(config, until), until)
         return
     from codeblock.track.runs import Tracker
+    from codeblock.tracking import Tracked
 
-    tracker = Tracker(config.track, config.storage)  # an unreachable server is told before the work, not after it
-    present_comparison(run_pipeline(config, until), tracker)
+    with Tracked(Tracker(config.track, config.storage)) as tracked:
+        present_comparison(run_pipeline(config, until, tracked), tracked)
 
 
 def _plan(path: Path, overrides: list[str] | None) -> Plan:
@@ -276,6 +278,7 @@ def _print_plan(path: Path, overrides: list[str] | None) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: errors that the user can mend are one line, an interrupt leaves nothing half-written."""
     quiet_environment()
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # what is open is closed in order, as after Ctrl-C
     with _one_line_errors():
         code = app(args=None if arguments is None else list(arguments), standalone_mode=False)
     if code == INTERRUPTED:

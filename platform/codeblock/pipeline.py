@@ -6,6 +6,8 @@ of the one before and writes its own; Ray does the work inside the stages' drive
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +20,7 @@ from codeblock.cluster import preflight, ray_session
 from codeblock.config import TINY, Config
 from codeblock.console import counter, say, stage_line
 from codeblock.evaluate.benchmarks import load
-from codeblock.evaluate.driver import evaluate
+from codeblock.evaluate.driver import generate, grade_answers
 from codeblock.evaluate.grading import Settings, check_sandbox
 from codeblock.evaluate.prompts import check_prompts
 from codeblock.evaluate.reference_nll_driver import Job, fill_parts, finish
@@ -36,30 +38,58 @@ from codeblock.rank.stage import rank_pairs
 from codeblock.results import ArmResult, Comparison, require_pairs
 from codeblock.score.driver import score
 from codeblock.select.driver import select_arm
-from codeblock.train.driver import fit
+from codeblock.train.driver import OnRow, fit
 
 Until = Literal["prepare", "score", "select", "train", "evaluate"]
 ORDER: tuple[Until, ...] = ("prepare", "score", "select", "train", "evaluate")
 
 
-def run(config: Config, until: Until = "evaluate") -> Comparison:
+class Watch:
+    """Is told how far a run is. This one does nothing with it; `tracking.Tracked` shows it in MLflow."""
+
+    def begin(self, plan: Plan) -> None:
+        """All that can be checked before the work is checked."""
+
+    def row(self, arm: ArmPlan, row: Mapping[str, Any]) -> None:
+        """A row of the history or of the held-out nll of an arm that trains now. From another thread; must not raise."""
+
+    def arm_done(self, result: ArmResult) -> None:
+        """An arm has gone through all its stages. Must not raise."""
+
+    def ended_by(self, error: BaseException) -> None:
+        """The run ends before its time. Must not raise."""
+
+
+def run(config: Config, until: Until = "evaluate", watch: Watch | None = None) -> Comparison:
     """Take a config through the stages, up to `until`; what is done already is not done again.
 
     Raises CodeBlockError with one line for everything the user can mend.
     """
-    plan = make_plan(config, check_storage(config.storage))
+    plan, watch = make_plan(config, check_storage(config.storage)), watch or Watch()
     _check_filters(plan)
     if until == "evaluate":
         _check_evaluation(plan)
-    with ray_session(config.cluster):
+    watch.begin(plan)
+    with ray_session(config.cluster), _told(watch):
         preflight(config.cluster)
         comparison = run_data(plan, until)
         if until in ORDER[2:]:
             for arm in plan.arms:
-                comparison.arms.append(run_arm(plan, arm, until))
+                comparison.arms.append(run_arm(plan, arm, until, watch))
+                watch.arm_done(comparison.arms[-1])
         if until == "evaluate":
             _reference_nll(plan, comparison)
     return comparison
+
+
+@contextmanager
+def _told(watch: Watch) -> Iterator[None]:
+    """Tells of an early end before Ray is shut down, which may take longer than a stopped job is given."""
+    try:
+        yield
+    except BaseException as error:
+        watch.ended_by(error)
+        raise
 
 
 def run_data(plan: Plan, until: Until) -> Comparison:
@@ -132,30 +162,31 @@ def _score(plan: Plan, step: Step, model: Model, column: str) -> dict[str, Any]:
         return step.run(partial(work, cluster=config.cluster, column=column), resume=True)
 
 
-def run_arm(plan: Plan, arm: ArmPlan, until: Until) -> ArmResult:
+def run_arm(plan: Plan, arm: ArmPlan, until: Until, watch: Watch) -> ArmResult:
     """Select, train and evaluate one arm."""
-    config, result, model = plan.config, ArmResult(arm), plan.model
+    result, model = ArmResult(arm), plan.model
     for each in arm.rounds:
         result.add_selected(_select(plan, arm, each))
         if until in ORDER[3:]:
-            result.add_trained(_train(plan, each, arm.seed))
+            on_row = partial(watch.row, arm) if each is arm.rounds[-1] else None
+            result.add_trained(_train(plan, each, arm.seed, on_row))
             model = Model.trained_by(each.trained)
     if until == "evaluate":
-        for name, step in arm.evaluated.items():
-            benchmark = load(name, plan.benchmark_path(name), config.evaluate.limit)
-            work = partial(
-                evaluate,
-                model.path,
-                model.revision,
-                benchmark,
-                config=config.evaluate,
-                cluster=config.cluster,
-                seed=arm.seed,
-                store=config.storage / "expected",
-            )
-            with stage_line(step):
-                result.evaluated[name] = step.run(work, resume=True)
+        for name in arm.generated:
+            result.evaluated[name] = _evaluate(plan, arm, name, model)
     return result
+
+
+def _evaluate(plan: Plan, arm: ArmPlan, name: str, model: Model) -> dict[str, Any]:
+    """Answer a benchmark and grade the answers; the facts of both."""
+    config, answers, graded = plan.config, arm.generated[name], arm.graded[name]
+    benchmark = load(name, plan.benchmark_path(name), config.evaluate.limit)
+    how: dict[str, Any] = {"config": config.evaluate, "cluster": config.cluster}
+    with stage_line(answers):
+        facts = answers.run(partial(generate, model.path, model.revision, benchmark, seed=arm.seed, **how), resume=True)
+    with stage_line(graded):
+        work = partial(grade_answers, answers.directory, benchmark, store=config.storage / "expected", **how)
+        return {**facts, **graded.run(work)}
 
 
 def _reference_nll(plan: Plan, comparison: Comparison) -> None:
@@ -191,11 +222,13 @@ def _select(plan: Plan, arm: ArmPlan, round_: Round) -> dict[str, Any]:
         return round_.selected.run(partial(select_arm, request, plan.model.path, plan.model.revision))
 
 
-def _train(plan: Plan, round_: Round, seed: int) -> dict[str, Any]:
+def _train(plan: Plan, round_: Round, seed: int, on_row: OnRow | None) -> dict[str, Any]:
     config, start = plan.config, round_.start
-    work = partial(fit, round_.selected.directory, start.path, start.revision)
+    work = partial(fit, round_.selected.directory, start.path, start.revision, on_row=on_row)
     with stage_line(round_.trained):
-        return round_.trained.run(lambda output: work(output, round_.train, config.cluster, seed), resume=True)
+        return round_.trained.run(
+            lambda output: work(output, config=round_.train, cluster=config.cluster, seed=seed), resume=True
+        )
 
 
 def _references(plan: Plan) -> list[Reference]:
@@ -219,9 +252,10 @@ def _check_filters(plan: Plan) -> None:
 def _check_evaluation(plan: Plan) -> None:
     """Refuse before anything is trained: a machine without the walls or the engine, and a benchmark that cannot be asked."""
     config = plan.config.evaluate
-    todo = {name for arm in plan.arms for name, step in arm.evaluated.items() if step.facts is None}
-    for python in {config.python_of(name) for name in todo}:
+    ungraded = {name for arm in plan.arms for name, step in arm.graded.items() if step.facts is None}
+    for python in {config.python_of(name) for name in ungraded}:
         check_sandbox(python, config.allow_missing_layers)
+    todo = {name for arm in plan.arms for name, step in arm.generated.items() if step.facts is None}
     if todo and config.engine == "vllm":
         check_vllm(plan.config.cluster)
     todo |= {name for name, step in plan.untrained_nll.items() if step.facts is None}
