@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -18,7 +19,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from codeblock.cache import Step
+if TYPE_CHECKING:
+    from codeblock.cache import Step
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)

@@ -12,8 +12,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from codeblock.arms import ArmPlan
 from codeblock.differences import against_controls, differences, nll_differences, write_differences
 from codeblock.errors import CodeBlockError
@@ -32,7 +30,7 @@ from codeblock.schema import FILTERED
 from codeblock.select import get_strategy
 from codeblock.spending import ArmCost, Ledger
 from codeblock.summary import arm_row, by_arm, mean_rows, reference_nll_of
-from codeblock.tables import write_text
+from codeblock.tables import read_part, write_text
 from codeblock.track.runs import Tracker, pass_metrics
 
 Facts = dict[str, Any]
@@ -89,7 +87,7 @@ class ArmResult:
         """A table that training wrote (`history` or `dev`), empty for an arm without training."""
         if self.plan.trained is None or self.trained is None:
             return []
-        return list(pq.read_table(self.plan.trained.directory / f"{name}.parquet").to_pylist())
+        return list(read_part(self.plan.trained.directory / f"{name}.parquet").to_pylist())
 
 
 def _added(before: Facts | None, facts: Facts, sums: tuple[str, ...]) -> Facts:
@@ -347,7 +345,7 @@ def _log_arm(
             metrics[f"train_total/{key}"] = arm.trained[key]
     steps = {step.label.split("[")[0]: step.identity for step in arm.plan.steps()}
     verdicts = {
-        name: pq.read_table(step.directory / "verdicts.parquet")
+        name: read_part(step.directory / "verdicts.parquet")
         for name, step in arm.plan.evaluated.items()
         if name in arm.evaluated
     }
