@@ -27,7 +27,7 @@ from codeblock.evaluate.reference_nll_driver import BATCH_TOKENS, FILE
 from codeblock.models import load_model, load_tokenizer
 from codeblock.schema import SELECTED, TokenClass
 from codeblock.spending import ArmCost, Ledger, reads_nll
-from codeblock.tables import part_name, write_part
+from codeblock.tables import mark_complete, part_name, write_part
 from codeblock.train.loop import Session
 from codeblock.train.model import MaskedLM
 from codeblock.train.rows import read_pairs, trim_all
@@ -149,8 +149,9 @@ def test_scores_count_for_the_arms_that_read_them(plan: StandIn, small_model: Pa
 
 def test_an_arm_does_not_pay_for_scores_that_only_others_look_at(plan: StandIn, small_model: Path) -> None:
     """A wider arm had a second part scored, of as many tokens."""
-    part = plan.scored.directory / part_name(0)
+    part, found = plan.scored.directory / part_name(0), plan.scored.facts
     write_part(plan.scored.directory / part_name(1), pa.parquet.read_table(part))
+    mark_complete(plan.scored.directory, {"identity": plan.scored.identity, "facts": found})
     responses = [length - start for length, start in zip(LENGTHS, STARTS, strict=True)]
     flops = padded_forward_flops(shape_of(str(small_model)), LENGTHS, responses, plan.config.score.batch_tokens)
     seconds = (plan.scored.facts or {})["wall_seconds"]

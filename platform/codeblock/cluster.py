@@ -42,7 +42,7 @@ def ray_session(config: ClusterConfig) -> Iterator[None]:
         return
     address = config.address or os.environ.get("RAY_ADDRESS")
     try:
-        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=True, runtime_env={"env_vars": dict(QUIET)})
+        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=True, runtime_env=runtime_env())
     except (ConnectionError, ValueError) as error:
         raise CodeBlockError(f"cluster.address={address}: {unreachable(error)}") from error
     quiet_data()
@@ -50,6 +50,11 @@ def ray_session(config: ClusterConfig) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def runtime_env() -> dict[str, Any]:
+    """What each worker process of a session is given: quiet libraries, and the address of its own cluster."""
+    return {"env_vars": dict(QUIET), "worker_process_setup_hook": "codeblock.ray_worker.name_own_cluster"}
 
 
 def unreachable(error: Exception) -> str:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -23,7 +24,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from codeblock.cache import Step
+if TYPE_CHECKING:
+    from codeblock.cache import Step
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
@@ -72,13 +74,13 @@ def stage_line(step: Step) -> Iterator[None]:
         return
     console.print(f"[bold]{label}[/bold] ...")
     started = time.perf_counter()
-    with _lines(step.label):
+    with lines(step.label):
         yield
     console.print(f"[bold]{label}[/bold] [green]done[/green] in {time.perf_counter() - started:.1f} s")
 
 
 @contextmanager
-def _lines(label: str) -> Iterator[None]:
+def lines(label: str) -> Iterator[None]:
     """Say every `LINE_SECONDS` how far the work of the block is, where no terminal shows it."""
     if console.is_terminal:
         yield

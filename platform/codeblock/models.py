@@ -11,6 +11,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 from codeblock.errors import CodeBlockError
+from codeblock.manifest import check_tree
 
 logging.disable_progress_bar()  # one bar per actor for loading weights would bury the stage's own
 
@@ -25,6 +26,7 @@ DEFAULT_TEMPLATE = (
 """Used where a tokenizer has no chat template of its own: Alpaca's headings, ended by the tokenizer's end-of-text."""
 
 ADAPTER_FILE = "adapter_config.json"
+WEIGHTS = (".safetensors", ".bin")
 
 
 def load_tokenizer(path: str, revision: str | None = None) -> Any:
@@ -32,6 +34,7 @@ def load_tokenizer(path: str, revision: str | None = None) -> Any:
 
     Raises CodeBlockError where there is none, where it is slow (no character offsets) or has no end-of-text token.
     """
+    check_tree(Path(path), but=WEIGHTS)  # of a model that a step has written
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, revision=revision)
     except (OSError, ValueError) as error:
@@ -52,6 +55,7 @@ def load_model(path: str, revision: str | None = None, dtype: str = "float32", a
 
     `attention` names an implementation of attention, where the model's own choice will not do.
     """
+    check_tree(Path(path))
     kwargs: dict[str, Any] = {"dtype": getattr(torch, dtype)}
     if attention is not None:
         kwargs["attn_implementation"] = attention
@@ -67,6 +71,7 @@ def load_model(path: str, revision: str | None = None, dtype: str = "float32", a
 
 def context_length(path: str, revision: str | None = None) -> int:
     """Tokens that the model can attend to, from its config."""
+    check_tree(Path(path), but=WEIGHTS)
     try:
         config = AutoConfig.from_pretrained(path, revision=revision)
     except (OSError, ValueError) as error:

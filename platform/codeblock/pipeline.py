@@ -6,7 +6,7 @@ of the one before and writes its own; Ray does the work inside the stages' drive
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -15,10 +15,11 @@ from typing import Any, Literal
 
 from codeblock import tiny
 from codeblock.arms import ArmPlan, Model, Round
-from codeblock.cache import Step, check_storage
+from codeblock.cache import Step, check_storage, run_together
+from codeblock.claims import sweep
 from codeblock.cluster import preflight, ray_session
 from codeblock.config import TINY, Config
-from codeblock.console import counter, say, stage_line
+from codeblock.console import counter, lines, say, stage_line
 from codeblock.evaluate.benchmarks import load
 from codeblock.evaluate.driver import generate, grade_answers
 from codeblock.evaluate.grading import Settings, check_sandbox
@@ -65,7 +66,9 @@ def run(config: Config, until: Until = "evaluate", watch: Watch | None = None) -
 
     Raises CodeBlockError with one line for everything the user can mend.
     """
-    plan, watch = make_plan(config, check_storage(config.storage)), watch or Watch()
+    cache = check_storage(config.storage)
+    sweep(cache)
+    plan, watch = make_plan(config, cache), watch or Watch()
     _check_filters(plan)
     if until == "evaluate":
         _check_evaluation(plan)
@@ -98,6 +101,7 @@ def run_data(plan: Plan, until: Until) -> Comparison:
     if plan.tiny is not None:
         with stage_line(plan.tiny):
             plan.tiny.run(partial(_build_tiny, config.seed))
+        plan.tiny.check()
     with stage_line(plan.pairs), counter("rows") as advance:
         comparison.pairs = plan.pairs.run(lambda output: read_pairs(plan.data_sets, config.pairs, output, advance))
     if plan.filtered is not None:
@@ -192,17 +196,28 @@ def _evaluate(plan: Plan, arm: ArmPlan, name: str, model: Model) -> dict[str, An
 def _reference_nll(plan: Plan, comparison: Comparison) -> None:
     """Measure every arm's reference nll, and the untrained model's, which several may share."""
     config = plan.config
-    jobs: dict[str, tuple[Step, Job]] = {}
     benchmarks = {name: load(name, plan.benchmark_path(name), config.evaluate.limit) for name in plan.untrained_nll}
     models = [(plan.model, plan.untrained_nll), *((model_of(plan, arm), arm.reference_nll) for arm in plan.arms)]
-    for model, steps in models:
-        for name, step in steps.items():
-            jobs[step.key] = step, Job(model.path, model.revision, benchmarks[name], step.directory)
-    fill_parts([job for step, job in jobs.values() if step.facts is None], config.evaluate, config.cluster)
-    facts: dict[str, dict[str, Any]] = {}
-    for key, (step, job) in jobs.items():
+    jobs = {
+        step.key: (step, partial(Job, model.path, model.revision, benchmarks[name]))
+        for model, steps in models
+        for name, step in steps.items()
+    }
+    for step, _ in jobs.values():
+        if step.facts is not None:
+            with stage_line(step):
+                pass
+
+    def fill(todo: list[tuple[Step, Path]]) -> None:
+        with lines("reference_nll"):
+            fill_parts([jobs[step.key][1](output) for step, output in todo], config.evaluate, config.cluster)
+
+    def end(step: Step, job: Callable[[Path], Job], output: Path) -> dict[str, Any]:
         with stage_line(step):
-            facts[key] = step.run(lambda _, job=job: finish(job), resume=True)  # type: ignore[misc]
+            return finish(job(output))
+
+    run_together([(step, partial(end, step, job)) for step, job in jobs.values()], fill)
+    facts = {key: step.facts or {} for key, (step, _) in jobs.items()}
     comparison.untrained_nll = {name: facts[step.key] for name, step in plan.untrained_nll.items()}
     for result in comparison.arms:
         result.reference_nll = {name: facts[step.key] for name, step in result.plan.reference_nll.items()}

@@ -11,8 +11,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from codeblock.arms import ArmPlan
 from codeblock.differences import against_controls, differences, nll_differences, write_differences
 from codeblock.errors import CodeBlockError
@@ -30,7 +28,7 @@ from codeblock.schema import FILTERED
 from codeblock.select import get_strategy
 from codeblock.spending import ArmCost, Ledger
 from codeblock.summary import arm_row, by_arm, mean_rows
-from codeblock.tables import write_text
+from codeblock.tables import read_part, write_text
 
 Facts = dict[str, Any]
 
@@ -85,7 +83,7 @@ class ArmResult:
         """A table that training wrote (`history` or `dev`), empty for an arm without training."""
         if self.plan.trained is None or self.trained is None:
             return []
-        return list(pq.read_table(self.plan.trained.directory / f"{name}.parquet").to_pylist())
+        return list(read_part(self.plan.trained.directory / f"{name}.parquet").to_pylist())
 
 
 def _added(before: Facts | None, facts: Facts, sums: tuple[str, ...]) -> Facts:

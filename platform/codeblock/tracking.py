@@ -16,8 +16,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from codeblock.arms import ArmPlan
 from codeblock.console import say
 from codeblock.errors import CodeBlockError
@@ -26,6 +24,7 @@ from codeblock.pipeline import Watch
 from codeblock.plan import Plan
 from codeblock.results import ArmResult, Comparison, arms_tables, pass_rates
 from codeblock.summary import reference_nll_of
+from codeblock.tables import read_part
 from codeblock.track.runs import Tracker, pass_metrics
 
 TRAIN_METRICS = ("processed_tokens", "supervised_tokens", "train_seconds", "tokens_per_second", "peak_memory_mb", "pairs")
@@ -162,7 +161,7 @@ class Tracked(Watch):
                 metrics[f"train_total/{key}"] = arm.trained[key]
         steps = {step.label.split("[")[0]: step.identity for step in arm.plan.steps()}
         verdicts = {
-            name: pq.read_table(step.directory / "verdicts.parquet")
+            name: read_part(step.directory / "verdicts.parquet")
             for name, step in arm.plan.graded.items()
             if name in arm.evaluated
         }

@@ -138,9 +138,7 @@ def samples_of(benchmark: Benchmark, answers: Iterable[Answer]) -> list[dict[str
 
 def read_answers(directory: Path) -> dict[Key, Answer]:
     """The answers on disk."""
-    answers = [
-        Answer(**row) for path in sorted(directory.glob("part-*.json")) for row in json.loads(path.read_text(encoding="utf-8"))
-    ]
+    answers = [Answer(**row) for path in tables.parts_like(directory, ".json") for row in tables.read_json(path)]
     return {(answer.task_id, answer.sample): answer for answer in answers}
 
 
