@@ -17,6 +17,7 @@ import inspect
 import io
 import json
 import operator
+import pathlib
 import sys
 import types
 from collections.abc import Callable, Iterable, Iterator
@@ -439,6 +440,9 @@ class End:
 
     def take_known(self, name: Any) -> Any:
         return find_known(name, load=True)
+
+    def take_path(self, name: str, text: str) -> Any:
+        return getattr(pathlib, name)(text)
 
     def take_partial(self, function: Any, arguments: Any, keywords: Any) -> Any:
         return functools.partial(function, *arguments, **keywords)

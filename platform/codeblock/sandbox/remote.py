@@ -11,6 +11,7 @@ import functools
 import inspect
 import io
 import json
+import pathlib
 import re
 import sys
 import time
@@ -21,6 +22,7 @@ from typing import Any
 
 from codeblock.sandbox import wire
 from codeblock.sandbox.ends import End, Raised, is_error, known_name
+from codeblock.sandbox.kinds import plain_of
 from codeblock.sandbox.standin import CHANGING, IMMUTABLE, MUTABLE, PLAIN_OPERANDS, READABLE, Kind, Remote, number_of
 from codeblock.sandbox.text import clean
 from codeblock.sandbox.wire import Channel, ClosedError
@@ -124,9 +126,9 @@ class Peer(End):
         """The solution's failure behind an exception that was raised in its place, if it is one."""
         return next((told for raised, told in self._told if raised is error), None)
 
-    def refusal(self, why: object) -> SolutionError:
+    def refusal(self, why: str | Exception) -> SolutionError:
         """The failure of a solution that sent what no honest process sends."""
-        self.failure = SolutionError("exception", f"what the solution returned cannot be read ({clean(why, 100)})")
+        self.failure = SolutionError("exception", f"what the solution returned cannot be read ({clean(str(why), 100)})")
         return self.failure
 
     def end(self) -> None:
@@ -300,6 +302,10 @@ class Peer(End):
             return ["partial", packer.pack(value.func), packer.pack(list(value.args)), packer.pack(value.keywords)]
         own = type(value).__module__ == MODULE or (isinstance(value, type) and value.__module__ == MODULE)
         plain = issubclass(type(value), (*IMMUTABLE.values(), *MUTABLE.values()))
+        if isinstance(value, pathlib.PurePath):
+            return ["path", type(value).__name__, str(value)]
+        if plain and not own:
+            return ["as", self.packer().pack(plain_of(value))]
         passes = is_error(type(value)) or inspect.iscoroutine(value) or hasattr(value, "__next__") or isinstance(value, FILES)
         if not (own or plain or passes or callable(value)) or isinstance(value, types.FrameType | types.CodeType):
             raise ValueError(f"a {type(value).__name__} of the tests cannot be given to the solution")

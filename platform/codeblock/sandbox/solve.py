@@ -58,7 +58,7 @@ class Solution(End):
     """The solution's module, at its end of the channel."""
 
     file = SOLUTION
-    words = End.words | {"known", "partial"}
+    words = End.words | {"known", "partial", "path"}
 
     def __init__(self, channel: Channel) -> None:
         super().__init__(channel)

@@ -111,12 +111,16 @@ class Remote(metaclass=Kind):
     """What all stand-ins share. Their class holds the end of the channel, they their number."""
 
     def __getattr__(self, name: str) -> Any:
-        if (name.startswith("__") and name not in READABLE) or name in (END, NUMBER):
+        hidden = "_" if isinstance(self, pathlib.PurePath) else "__"  # a path keeps things in such attributes
+        if (name.startswith(hidden) and name not in READABLE) or name in (END, NUMBER):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return _end(self).ask("attribute", self, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        _end(self).ask("set_attribute", self, name, value)
+        if isinstance(self, pathlib.PurePath):
+            object.__setattr__(self, name, value)
+        else:
+            _end(self).ask("set_attribute", self, name, value)
 
     def __delattr__(self, name: str) -> None:
         _end(self).ask("delete_attribute", self, name)
