@@ -191,13 +191,14 @@ class End:
         """The answer that tells an error; may raise those that are not the other end's to know."""
         if isinstance(error, ClosedError):
             raise error
-        kind = "out_of_memory" if isinstance(error, MemoryError) else "exception"
-        return ["error", number, kind, place_of(error, self.file), described(error), error]
+        return ["error", number, "out_of_memory" if isinstance(error, MemoryError) else "exception", error]
 
     def answer_text(self, head: list[Any], parts: list[Any], before: str | None, printed: list[str]) -> str:
         changed = None
         if before is not None and self.contents_of(parts) != before:
             changed = [[place, Contents(part)] for place, part in enumerate(parts)]
+        if head[0] == "error":
+            head = [*head[:3], place_of(head[3], self.file), described(head[3]), head[3]]
         return self.dumps([*head, changed, printed], parts)
 
     def send_answer(self, number: int, make: Callable[[], str]) -> None:  # noqa: ARG002
@@ -400,7 +401,7 @@ class End:
             return self.kinds[number]
         if len(self.kinds) >= MAX_CLASSES or len(bases) > MAX_BASES:
             raise ValueError("too many classes")
-        if not all(type(each) is str for each in (name, plain, *specials)):
+        if type(bases) is not list or type(specials) is not list or not all(type(each) is str for each in (name, plain, *specials)):
             raise ValueError("no class")
         found = [self.take_base(base) for base in bases]
         self.kinds[number] = made = make_kind(self, number, name, found, specials, plain)

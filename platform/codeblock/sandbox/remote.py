@@ -21,7 +21,7 @@ from collections.abc import Generator, Iterable, Iterator
 from typing import Any
 
 from codeblock.sandbox import wire
-from codeblock.sandbox.ends import End, Raised, is_error, known_name
+from codeblock.sandbox.ends import MAX_DEPTH, End, Raised, is_error, known_name
 from codeblock.sandbox.kinds import plain_of
 from codeblock.sandbox.standin import CHANGING, IMMUTABLE, MUTABLE, PLAIN_OPERANDS, READABLE, Kind, Remote, number_of
 from codeblock.sandbox.text import clean
@@ -36,6 +36,8 @@ OUTPUT = re.compile(r'\["value", (\d{1,9}(?:\.\d{1,20})?(?:e-\d{1,3})?), ')
 FAILURE = re.compile(r'\["(failed|error)", "(\w{1,20})", ')
 READING = frozenset({"attribute", "contents", "special"})
 NEUTRAL = frozenset({"global", "copy"})
+STEPS = frozenset({"__next__", "__anext__", "send", "throw", "next"})
+"""What may end by StopIteration."""
 FILES = (io.StringIO, io.BytesIO)
 FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, types.MethodType)
 TOLD = 1000
@@ -91,13 +93,15 @@ class Peer(End):
         self.operators, self.bounds = frozenset(operators), bounds or Bounds()
         self.failure: BaseException | None = None
         self.remembered: dict[str, Any] = {}
+        self.reading = 0
+        self.steppers: set[int] = set()
         self.hashes: dict[int, int] = {}
         self.replays: dict[int, Replay] = {}
         self._streams = (sys.stdout, sys.stderr)
         self._told: deque[tuple[BaseException, SolutionError]] = deque(maxlen=TOLD)
         first = self.read(self.receive(), [])
-        if first[0] == "failed" and len(first) == 3:
-            raise SolutionError(first[1] if first[1] in SAID else "exception", clean(first[2]))
+        if first[0] == "failed" and len(first) == 3 and first[1] in SAID and type(first[2]) is str:
+            raise SolutionError(first[1], clean(first[2]))
         if first[0] != "ready" or len(first) != 2 or type(first[1]) is not list:
             raise self.refusal("its first message is none")
         self.names = frozenset(name for name in first[1] if type(name) is str)
@@ -190,25 +194,46 @@ class Peer(End):
     def exchange(self, operation: str, arguments: Iterable[Any], parts: list[Any], *, keep: bool = False) -> Any:
         """As `End.exchange`; what is only read is asked once."""
         given = list(arguments)
-        if operation in READING and not (operation == "special" and given[0] in CHANGING):
-            key = self.dumps([operation, self.catches(), given])
-            if key not in self.remembered:
-                try:
-                    self.remembered[key] = (True, super().exchange(operation, given, parts))
-                except Exception as error:
-                    self.remembered[key] = (False, error)
-            well, found = self.remembered[key]
-            if not well:
-                raise found
-            return found
-        if not keep and operation not in NEUTRAL:
-            self.forget()
-        return super().exchange(operation, given, parts)
+        if operation not in READING or (operation == "special" and given[0] in CHANGING):
+            if not keep and operation not in NEUTRAL:
+                self.forget()
+            return self.stopped(super().exchange, operation, given, parts)
+        key = self.dumps([operation, self.catches(), given])
+        if key not in self.remembered:
+            self.reading += 1
+            try:
+                self.remembered[key] = (True, self.stopped(super().exchange, operation, given, parts))
+            except Exception as error:
+                self.remembered[key] = (False, error)
+            finally:
+                self.reading -= 1
+        well, found = self.remembered[key]
+        if not well:
+            raise found
+        if operation == "attribute" and given[1] in STEPS:
+            self.steppers.add(id(found))
+        return found
+
+    def stopped(self, exchange: Any, operation: str, given: list[Any], parts: list[Any]) -> Any:
+        """An end of iteration that comes from anything but a step of an iterator is an error: `all` or a loop would end on it."""
+        try:
+            return exchange(operation, given, parts)
+        except StopIteration as error:
+            if (operation == "special" and given[0] in STEPS) or (operation == "call" and id(given[0]) in self.steppers):
+                raise
+            raise self.retold(error, RuntimeError("the solution raised StopIteration")) from error
+
+    def retold(self, error: BaseException, instead: BaseException) -> BaseException:
+        """An exception of the tests' that is raised in place of one of the solution's."""
+        if (told := self.told_of(error)) is not None:
+            self._told.append((instead, told))
+        return instead
 
     def forget(self) -> None:
-        """The test does what may change objects: they are asked anew."""
-        self.remembered.clear()
-        self.replays.clear()
+        """The test does what may change objects: they are asked anew. What an object does while it is read does not count."""
+        if not self.reading:
+            self.remembered.clear()
+            self.replays.clear()
 
     def catches(self) -> bool:
         return (sys.stdout, sys.stderr) != self._streams
@@ -231,10 +256,18 @@ class Peer(End):
         if name == "__iter__":
             return self._iterated(target)
         if name in ("__exit__", "__aexit__"):
-            arguments = (*arguments[:2], None)
+            return self._left(name, target, arguments)
         if name in PLAIN_OPERANDS and name not in self.operators and number_of(arguments[0], self) is None:
             return self._with_plain(name, target, arguments)
         return super().special(name, target, arguments)
+
+    def _left(self, name: str, target: Any, arguments: tuple[Any, ...]) -> Any:
+        """The end of a `with`. An object of the solution cannot make a failed test of nothing."""
+        error = arguments[1]
+        if isinstance(error, BaseException) and not isinstance(error, Exception) and self.told_of(error) is None:
+            return False
+        found = super().special(name, target, (*arguments[:2], None))
+        return found if name == "__aexit__" or not isinstance(error, AssertionError) or self.told_of(error) else False
 
     def _iterated(self, target: Any) -> Any:
         """An iterator goes on where it stands; anything else gives each time what it gave before."""
@@ -263,6 +296,8 @@ class Peer(End):
     # Being asked.
 
     def answer(self, message: list[Any]) -> None:
+        if message[3] or self.depth > MAX_DEPTH:
+            raise self.refusal("it asks for too much")
         self.forget()
         super().answer(message)
         self.forget()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 
 MAX_TEXT = 300
 CUT = "..."
@@ -15,6 +16,8 @@ ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]{0,200}(?
 """What moves a terminal's cursor, colours it or sets its title (ECMA-48)."""
 HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Unicode's categories of controls, formats (bidirectional ones, zero widths, tags), surrogates, and what is no character."""
+NAME_OF: Callable[[type], str] = type.__dict__["__name__"].__get__
+"""A class's name, whatever its metaclass says."""
 MARKS = frozenset({"Mn", "Me"})
 MOST_MARKS = 3
 
@@ -55,7 +58,7 @@ def described(error: BaseException) -> str:
         raise
     except BaseException:
         text = "(its text raised an error)"
-    name = type(error).__name__
+    name = NAME_OF(type(error))
     return clean(f"{name}: {text}" if text else name)
 
 
