@@ -27,7 +27,7 @@ from codeblock.errors import CodeBlockError
 from codeblock.sandbox import launch, wire
 from codeblock.sandbox.helper import Helper, HelperDiedError, arguments
 from codeblock.sandbox.oracles import Cases, Limits, Oracle, Script, UnitTest
-from codeblock.sandbox.text import MAX_TEXT, clean
+from codeblock.sandbox.text import MAX_REPORT, clean
 
 HARD_FACTOR: Final = 10
 GRACE_SECONDS: Final = 60.0
@@ -35,7 +35,6 @@ LOST_SECONDS: Final = 1.0
 LATE_SECONDS: Final = 10.0
 REFERENCE_PATIENCE: Final = 10
 """A reference may take this many times the official limit: the machine may be slow."""
-MAX_ERROR: Final = MAX_TEXT + 100
 STOP: Final = b"s"
 VISIBLE: Final = (Path(__file__).parent, Path(__file__).parents[1] / "__init__.py")
 """What the solver needs to start, besides Python."""
@@ -68,7 +67,7 @@ class Outcome:
 
     def __post_init__(self) -> None:
         # Nothing that a solution wrote goes further as it is: it may not be text that can be stored or shown.
-        object.__setattr__(self, "error", clean(self.error, MAX_ERROR))
+        object.__setattr__(self, "error", clean(self.error, MAX_REPORT))
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from codeblock.sandbox import wire
 from codeblock.sandbox.compare import same, tolerances
 from codeblock.sandbox.remote import MODULE, TESTS, Bounds, LostError, Peer, SolutionError
 from codeblock.sandbox.server import receive, send, take_connection
-from codeblock.sandbox.text import clean
+from codeblock.sandbox.text import MAX_REPORT, clean
 from codeblock.sandbox.wire import Channel
 
 MEMORY_BYTES = 1536 << 20
@@ -91,7 +91,7 @@ def answer(request: dict[str, Any], oracle: dict[str, Any], channel: int) -> Ans
             found = failed("timeout", "the tests do not end on what the solution returned")
     sys.stdout, sys.stderr = streams
     worn = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > WORN_KIB
-    return {**found, "error": clean(found["error"], wire.MAX_TEXT + MAX_SHOWN), "worn": worn}
+    return {**found, "error": clean(found["error"], MAX_REPORT), "worn": worn}
 
 
 class EndlessError(BaseException):

@@ -116,8 +116,7 @@ class End:
 
     def exchange(self, operation: str, arguments: Iterable[Any], parts: list[Any]) -> Any:
         """Ask, answer what is asked meanwhile, and give the value of the answer or raise its error."""
-        self.count += 1
-        number = self.count
+        number = self.next_number()
         self.send(self.dumps(["ask", number, operation, self.catches(), list(arguments)], shared=parts))
         while True:
             message = self.read(self.receive(), parts)
@@ -127,6 +126,11 @@ class End:
                     raise self.raised(found)
                 return found
             self.answer(message)
+
+    def next_number(self) -> int:
+        """The number of a question."""
+        self.count += 1
+        return self.count
 
     def settled(self, message: list[Any], number: int, parts: list[Any]) -> Any:
         """The value of an answer, or what it raised. Raises ValueError and the like where it is no answer to this."""
@@ -401,7 +405,11 @@ class End:
             return self.kinds[number]
         if len(self.kinds) >= MAX_CLASSES or len(bases) > MAX_BASES:
             raise ValueError("too many classes")
-        if type(bases) is not list or type(specials) is not list or not all(type(each) is str for each in (name, plain, *specials)):
+        if (
+            type(bases) is not list
+            or type(specials) is not list
+            or not all(type(each) is str for each in (name, plain, *specials))
+        ):
             raise ValueError("no class")
         found = [self.take_base(base) for base in bases]
         self.kinds[number] = made = make_kind(self, number, name, found, specials, plain)
@@ -530,11 +538,16 @@ def copy_into(before: Any, after: Any) -> None:
 
 def known_name(value: Any) -> str | None:
     """`module:name` of what Python's own library or NumPy defines; None for everything else."""
-    if isinstance(value, types.ModuleType):
-        module, name = value.__name__, ""
-    else:
-        owner = getattr(value, "__objclass__", value)
-        module, name = getattr(owner, "__module__", None), getattr(value, "__qualname__", None)
+    module: Any
+    name: Any
+    try:
+        if isinstance(value, types.ModuleType):
+            module, name = value.__name__, ""
+        else:
+            owner = getattr(value, "__objclass__", value)
+            module, name = getattr(owner, "__module__", None), getattr(value, "__qualname__", None)
+    except Exception:  # attributes that are code
+        return None
     if type(module) is not str or type(name) is not str or not is_library(module):
         return None
     found = f"{module}:{name}"
@@ -567,11 +580,11 @@ def known_error(names: Any, arguments: list[Any]) -> BaseException:
     for kind in map(find_known, str(names).split("|")):
         if is_error(kind):
             try:
-                return kind(*arguments)
+                error: BaseException = kind(*arguments)
             except Exception:  # a class that wants other arguments
                 error = kind.__new__(kind)
                 error.args = tuple(arguments)
-                return error
+            return error
     raise ValueError("no error that is known here")
 
 

@@ -270,14 +270,14 @@ def _datetime(content: Any) -> Any:
     import datetime
 
     *numbers, zone, fold = content
-    return datetime.datetime(*numbers, None if zone is None else _timezone(zone), fold=fold)
+    return datetime.datetime(*numbers, fold=fold).replace(tzinfo=None if zone is None else _timezone(zone))
 
 
 def _time(content: Any) -> Any:
     import datetime
 
     *numbers, zone, fold = content
-    return datetime.time(*numbers, None if zone is None else _timezone(zone), fold=fold)
+    return datetime.time(*numbers, fold=fold).replace(tzinfo=None if zone is None else _timezone(zone))
 
 
 def _from(module: str, name: str) -> Callable[[Any], Any]:

@@ -11,6 +11,7 @@ import functools
 import inspect
 import io
 import json
+import os
 import pathlib
 import re
 import sys
@@ -24,7 +25,7 @@ from codeblock.sandbox import wire
 from codeblock.sandbox.ends import MAX_DEPTH, End, Raised, is_error, known_name
 from codeblock.sandbox.kinds import plain_of
 from codeblock.sandbox.standin import CHANGING, IMMUTABLE, MUTABLE, PLAIN_OPERANDS, READABLE, Kind, Remote, number_of
-from codeblock.sandbox.text import clean
+from codeblock.sandbox.text import MAX_REPORT, clean
 from codeblock.sandbox.wire import Channel, ClosedError
 
 TESTS = "<tests>"
@@ -43,6 +44,9 @@ FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, types.MethodType)
 TOLD = 1000
 ENOUGH = 0.5
 """Part of an input's limit that must have gone by before the word of a solution counts that it ran out."""
+
+
+Place = tuple[int, bool]
 
 
 class LostError(BaseException):
@@ -95,13 +99,13 @@ class Peer(End):
         self.remembered: dict[str, Any] = {}
         self.reading = 0
         self.steppers: set[int] = set()
-        self.hashes: dict[int, int] = {}
-        self.replays: dict[int, Replay] = {}
+        self.hashes: dict[Place, int] = {}
+        self.replays: dict[Place, Replay] = {}
         self._streams = (sys.stdout, sys.stderr)
         self._told: deque[tuple[BaseException, SolutionError]] = deque(maxlen=TOLD)
         first = self.read(self.receive(), [])
         if first[0] == "failed" and len(first) == 3 and first[1] in SAID and type(first[2]) is str:
-            raise SolutionError(first[1], clean(first[2]))
+            raise SolutionError(first[1], clean(first[2], MAX_REPORT))
         if first[0] != "ready" or len(first) != 2 or type(first[1]) is not list:
             raise self.refusal("its first message is none")
         self.names = frozenset(name for name in first[1] if type(name) is str)
@@ -187,7 +191,7 @@ class Peer(End):
         message = self.read(text, [])
         if len(message) != 3 or message[1] not in (*SAID, "timeout") or (message[1] == "timeout" and not late):
             return self.refusal("no output")
-        return SolutionError(message[1], clean(message[2]))
+        return SolutionError(message[1], clean(message[2], MAX_REPORT))
 
     # Asking.
 
@@ -214,8 +218,12 @@ class Peer(End):
             self.steppers.add(id(found))
         return found
 
+    def next_number(self) -> int:
+        """One that cannot be foreseen: an answer that comes before its question, or twice, answers nothing."""
+        return int.from_bytes(os.urandom(7))
+
     def stopped(self, exchange: Any, operation: str, given: list[Any], parts: list[Any]) -> Any:
-        """An end of iteration that comes from anything but a step of an iterator is an error: `all` or a loop would end on it."""
+        """An end of iteration that comes from anything but a step of an iterator is an error: `all` would end on it."""
         try:
             return exchange(operation, given, parts)
         except StopIteration as error:
@@ -239,7 +247,7 @@ class Peer(End):
         return (sys.stdout, sys.stderr) != self._streams
 
     def raised(self, found: Raised) -> BaseException:
-        told = SolutionError(found.kind if found.kind in SAID else "exception", clean(found.text, wire.MAX_TEXT + 20))
+        told = SolutionError(found.kind if found.kind in SAID else "exception", clean(found.text, MAX_REPORT))
         if found.kind != "exception":
             self.failure = told
             return told
@@ -249,10 +257,10 @@ class Peer(End):
 
     def special(self, name: str, target: Any, arguments: tuple[Any, ...]) -> Any:
         if name == "__hash__":
-            number = int(number_of(target, self) or 0)
-            if (number, isinstance(target, Kind)) not in self.hashes:
-                self.hashes[number, isinstance(target, Kind)] = super().special(name, target, arguments)
-            return self.hashes[number, isinstance(target, Kind)]
+            place = self.place(target)
+            if place not in self.hashes:
+                self.hashes[place] = super().special(name, target, arguments)
+            return self.hashes[place]
         if name == "__iter__":
             return self._iterated(target)
         if name in ("__exit__", "__aexit__"):
@@ -273,13 +281,17 @@ class Peer(End):
         """An iterator goes on where it stands; anything else gives each time what it gave before."""
         if "__next__" in type(target)._codeblock_has:
             return target
-        number = (int(number_of(target, self) or 0), isinstance(target, Kind))
-        if number not in self.replays:
+        place = self.place(target)
+        if place not in self.replays:
             source = self.exchange("special", ("__iter__", target, []), [], keep=True)
             if not isinstance(source, Remote) or "__next__" not in type(source)._codeblock_has:
                 raise TypeError(f"iter() returned non-iterator of type {type(source).__name__!r}")
-            self.replays[number] = Replay(self, source)
-        return self.replays[number].items()
+            self.replays[place] = Replay(self, source)
+        return self.replays[place].items()
+
+    def place(self, target: Any) -> Place:
+        """What tells an object or class of the solution from all others."""
+        return int(number_of(target, self) or 0), isinstance(target, Kind)
 
     def _with_plain(self, name: str, target: Any, arguments: tuple[Any, ...]) -> Any:
         """An operator whose other operand the solution must not see: by what the object is made of, if it is a plain thing."""

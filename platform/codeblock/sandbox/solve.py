@@ -16,6 +16,7 @@ import sys
 import time
 import types
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -109,7 +110,7 @@ class Solution(End):
             answer = self.output_of(function, arguments, listed)
             ended = time.perf_counter()
             alarm.stop()
-            self.put_text(lambda answer=answer, seconds=ended - started: output_text(answer, seconds), error_text)
+            self.put_text(partial(output_text, answer, ended - started), error_text)
             # What a crash would take along is little, and nothing of the base inputs.
             if ended - sent > FLUSH_SECONDS or number + 1 == base:
                 self.channel.flush()

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Awaitable, Callable, Generator, Iterable
 from typing import Any, Protocol
 
-from codeblock.sandbox.text import clean
+from codeblock.sandbox.text import NAME_OF, clean
 
 
 def special(names: str) -> frozenset[str]:
@@ -150,12 +150,17 @@ class Remote(metaclass=Kind):
         raise TypeError(f"a {type(self).__name__} of another process cannot be pickled")
 
 
-ASKED = {name: property(lambda self, name=name: _end(self).ask("attribute", self, name)) for name in ("__dict__", "__doc__")}
+def _asked(name: str) -> property:
+    return property(lambda self: _end(self).ask("attribute", self, name))
+
+
+ASKED = {name: _asked(name) for name in ("__dict__", "__doc__")}
 """What every object has, and a stand-in has not of its own."""
 
 
 def _end(target: Any) -> Home:
-    found: Home = (target if isinstance(target, Kind) else type(target))._codeblock_end
+    kind: Any = target if isinstance(target, Kind) else type(target)
+    found: Home = kind._codeblock_end
     return found
 
 
@@ -179,7 +184,7 @@ def describe_class(kind: type) -> tuple[str, list[str], str]:
     plain = next((name for name, base in {**IMMUTABLE, **MUTABLE}.items() if base in kind.__mro__), "")
     known = (*(IMMUTABLE.get(plain) or object).__mro__, BaseException)
     owners = {name: next((each for each in kind.__mro__ if name in each.__dict__), object) for name in sorted(SPECIALS)}
-    return str(kind.__name__), [name for name, owner in owners.items() if owner not in known], plain
+    return NAME_OF(kind), [name for name, owner in owners.items() if owner not in known], plain
 
 
 def make_kind(end: Home, number: int, name: str, bases: Iterable[type], specials: Iterable[str], plain: str) -> Kind:

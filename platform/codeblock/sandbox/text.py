@@ -11,6 +11,8 @@ import unicodedata
 from collections.abc import Callable
 
 MAX_TEXT = 300
+MAX_REPORT = 400
+"""The text of an error with where it came from."""
 CUT = "..."
 ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]{0,200}(?:\x07|\x1b\\)|[@-Z\\-_])|\x9b[0-?]*[ -/]*[@-~]")
 """What moves a terminal's cursor, colours it or sets its title (ECMA-48)."""
