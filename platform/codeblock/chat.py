@@ -193,7 +193,7 @@ class Chat:
         except Exception as error:
             return _refused(_line(error))
         if frame is None:
-            return _refused("it does not write the text of the last answer")
+            return _refused("it does not write the last answer as it is")
         self._frames = [frame, *(each for each in self._frames if each != frame)][:_MANY_FRAMES]
         found = self._exact([frame], asked, prompt, full) or self._fitted([frame], asked, prompt, full)
         return found or _refused("it changes the response in more than white space, or puts another prompt before it")

@@ -48,8 +48,7 @@ def _prepare_batch(
     pairs: pa.Table, renderer: Renderer, config: PrepareConfig, max_length: int, segment_all: SegmentAll
 ) -> tuple[pa.Table, pa.Table]:
     responses: list[str] = pairs["response"].to_pylist()
-    tools = pairs["tools"].to_pylist() if "tools" in pairs.column_names else None
-    rendered = renderer(pairs["messages"].to_pylist(), responses, tools)
+    rendered = renderer(pairs["messages"].to_pylist(), responses)
     fitting: list[tuple[int, Rendered]] = []
     kept: list[int] = []
     found: list[Segmentation] = []
