@@ -25,6 +25,9 @@ DEFAULT_TEMPLATE = (
 )
 """Used where a tokenizer has no chat template of its own: Alpaca's headings, ended by the tokenizer's end-of-text."""
 
+BEGINNING = "{{ bos_token }}"
+"""Stands before it where the tokenizer begins each text with its beginning-of-text token."""
+
 ADAPTER_FILE = "adapter_config.json"
 WEIGHTS = (".safetensors", ".bin")
 
@@ -46,8 +49,17 @@ def load_tokenizer(path: str, revision: str | None = None) -> Any:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token  # padding is always masked, so any token serves
     if tokenizer.chat_template is None:
-        tokenizer.chat_template = DEFAULT_TEMPLATE
+        tokenizer.chat_template = (BEGINNING if _begins_with_bos(tokenizer) else "") + DEFAULT_TEMPLATE
     return tokenizer
+
+
+def is_default_template(template: Any) -> bool:
+    """Whether a chat template is the one of a tokenizer that brought none."""
+    return template in (DEFAULT_TEMPLATE, BEGINNING + DEFAULT_TEMPLATE)
+
+
+def _begins_with_bos(tokenizer: Any) -> bool:
+    return tokenizer.bos_token_id is not None and tokenizer("x")["input_ids"][:1] == [tokenizer.bos_token_id]
 
 
 def load_model(path: str, revision: str | None = None, dtype: str = "float32", attention: str | None = None) -> Any:

@@ -28,7 +28,7 @@ from codeblock.select.strategies import get_strategy, shares_of
 VERSION = {
     "pairs": 2,
     "filtered": 2,
-    "prepared": 6,
+    "prepared": 7,
     "embedded": 1,
     "ranked": 1,
     "kept": 1,
@@ -37,7 +37,7 @@ VERSION = {
     "trained": 1,
     "generated": 1,
     "graded": 1,
-    "reference_nll": 1,
+    "reference_nll": 2,
 }
 """Raised with each change of a stage's code that changes its output: older results are then no longer valid."""
 
