@@ -52,7 +52,10 @@ def test_a_dumped_config_loads_to_the_same(tmp_path):
         ("pairs.path=5", r"pairs.path: input should be a valid string \(found 5\)"),
         ("pairs.path=[{path: a, name: x}, {path: b, name: x}]", r"pairs.path: two data sets are named 'x'; give each"),
         ("pairs.columns={instrction: x}", r"pairs.columns: instrction: unknown key; did you mean instruction\?"),
-        ("pairs.columns={a: x}", r"a: unknown key; there are instruction, input, response, messages, quality"),
+        (
+            "pairs.columns={a: x}",
+            r"a: unknown key; there are instruction, input, response, messages, system, history, tools, thought, quality",
+        ),
         ("pairs.path=[{path: a, columns: {respons: x}}]", r"pairs.path.0.columns: respons: .* did you mean response\?"),
         ("train.steps", r"write section.key=value"),
     ],

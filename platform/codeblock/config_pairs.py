@@ -20,7 +20,7 @@ def _known_columns(columns: dict[str, str] | None) -> dict[str, str] | None:
     return columns
 
 
-PAIR_COLUMNS = ("instruction", "input", "response", "messages", "quality")
+PAIR_COLUMNS = ("instruction", "input", "response", "messages", "system", "history", "tools", "thought", "quality")
 Columns = Annotated[dict[str, str], AfterValidator(_known_columns)]
 
 
@@ -55,12 +55,13 @@ class PairsConfig(Section):
     their order: each a path, or a mapping of `path`, `name`, `columns`, `split` and `revision` of its own. A pair that an
     earlier data set has is a duplicate; qualities are compared as they are, so they have to be on one scale."""
     split: str = "train"
-    """Split of a Hugging Face dataset."""
+    """Split of a Hugging Face dataset, of a folder that `save_to_disk` wrote, or of a JSON file with several lists of rows."""
     revision: str | None = None
     """Revision of a Hugging Face dataset."""
     columns: Columns = {}
-    """What the columns are called here: keys `instruction`, `input`, `response`, `messages`, `quality`; values are names
-    of columns in the data. Empty: the shape of each row is recognised."""
+    """What the columns are called here: keys `instruction`, `input`, `response`, `messages`, `system`, `history`, `tools`,
+    `thought`, `quality`; values are names of columns in the data, or "" for one of the last five that is not to be read.
+    Left out: the shape of each row is recognised."""
     system: str | None = None
     """System message put before every pair that has none."""
     limit: int | None = Field(None, ge=1)

@@ -67,7 +67,6 @@ def test_earlier_turns_are_context_and_the_last_answer_is_the_response():
         ({"instruction": "Add.", "output": " \n"}, Reason.EMPTY_RESPONSE),
         ({"instruction": "Add.", "output": None}, Reason.EMPTY_RESPONSE),
         ({"instruction": "Add.", "output": "\ud800"}, Reason.NOT_UTF8),
-        ({"instruction": "Add.", "output": "x", "quality": "good"}, Reason.WRONG_TYPE),
     ],
 )
 def test_an_unusable_row_has_a_reason(row, reason):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -15,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codeblock.errors import RowError
+from codeblock.prepare.conversation import Reader
 from codeblock.schema import Reason
 
-Message = dict[str, str]
+Message = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Renderer:
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
+        self.read = Reader(tokenizer)
         self._backend = tokenizer.backend_tokenizer
         self._backend.no_padding()
         self._backend.no_truncation()
@@ -48,26 +51,33 @@ class Renderer:
         self._is_special = np.zeros(max(*special, len(tokenizer)) + 1, dtype=bool)
         self._is_special[special] = True
 
-    def __call__(self, messages: Sequence[Sequence[Message]], responses: Sequence[str]) -> list[Rendered | RowError]:
+    def __call__(
+        self, messages: Sequence[Sequence[Message]], responses: Sequence[str], tools: Sequence[Any] | None = None
+    ) -> list[Rendered | RowError]:
         """Render a batch of pairs; a pair that cannot be rendered is a RowError in its place."""
-        placed = self._place_all(messages, responses)
+        placed = self._place_all(messages, responses, tools if tools is not None else [None] * len(messages))
         texts = [text.full for text in placed if isinstance(text, _Text)]
         encodings = iter(self._backend.encode_batch(texts, add_special_tokens=False))
         return [self._tokens(text, next(encodings)) if isinstance(text, _Text) else text for text in placed]
 
-    def _place_all(self, messages: Sequence[Sequence[Message]], responses: Sequence[str]) -> list[_Text | RowError]:
+    def _place_all(
+        self, messages: Sequence[Sequence[Message]], responses: Sequence[str], tools: Sequence[Any]
+    ) -> list[_Text | RowError]:
         """Render a batch in two calls of the template; where that fails, pair by pair to find the one that does."""
         chats = [[*turns, {"role": "assistant", "content": text}] for turns, text in zip(messages, responses, strict=True)]
         try:
-            prompts, fulls = self._texts([chat[:-1] for chat in chats], True), self._texts(chats, False)
+            prompts, fulls = self._texts([chat[:-1] for chat in chats], tools, True), self._texts(chats, tools, False)
         except Exception as error:  # templates raise whatever their author wrote
             if len(chats) == 1:
                 return [RowError(Reason.TEMPLATE_ERROR, f"chat template: {str(error).splitlines()[0][:200]}")]
-            pairs = zip(messages, responses, strict=True)
-            return [self._place_all([turns], [response])[0] for turns, response in pairs]
+            pairs = zip(messages, responses, tools, strict=True)
+            return [self._place_all([turns], [response], [known])[0] for turns, response, known in pairs]
         return [_place(*texts) for texts in zip(prompts, fulls, responses, strict=True)]
 
-    def _texts(self, chats: list[list[Message]], generation: bool) -> list[str]:
+    def _texts(self, chats: list[list[Message]], tools: Sequence[Any], generation: bool) -> list[str]:
+        if any(tools):
+            apply = partial(self._tokenizer.apply_chat_template, tokenize=False, add_generation_prompt=generation)
+            return [str(apply(chat, tools=known)) for chat, known in zip(chats, tools, strict=True)]
         texts = self._tokenizer.apply_chat_template(chats, tokenize=False, add_generation_prompt=generation)
         return list(texts)
 
