@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator
 
-from codeblock.config_section import TINY, Section
+from codeblock.config_section import TINY, Place, Section
 
 
 def _known_columns(columns: dict[str, str] | None) -> dict[str, str] | None:
@@ -27,7 +27,7 @@ Columns = Annotated[dict[str, str], AfterValidator(_known_columns)]
 class PairsSource(Section):
     """One of several data sets that are joined."""
 
-    path: str
+    path: Place
     """As `pairs.path`."""
     name: str | None = Field(None, min_length=1)
     """What its pairs are counted under. Empty: the last part of the path, numbered where two would have the same."""
@@ -42,7 +42,7 @@ class PairsSource(Section):
 ONE, SEVERAL = "<one>", "<several>"
 """The two shapes of `pairs.path`, as pydantic names them in the place of an error."""
 Sources = Annotated[
-    Annotated[str, Tag(ONE)] | Annotated[list[PairsSource], Field(min_length=1), Tag(SEVERAL)],
+    Annotated[Place, Tag(ONE)] | Annotated[list[PairsSource], Field(min_length=1), Tag(SEVERAL)],
     Discriminator(lambda value: SEVERAL if isinstance(value, list) else ONE),
 ]
 

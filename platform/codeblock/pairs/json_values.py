@@ -31,11 +31,14 @@ def parse(text: bytes) -> Any:
         return json.loads(text.decode("utf-8", "surrogateescape"), strict=False)
 
 
-def parse_documents(content: bytes) -> list[Any]:
-    """All JSON values of a text, one after the other, over as many lines as they take. Raises ValueError or RecursionError."""
+def parse_documents(content: bytes, *, exact: bool = False) -> list[Any]:
+    """All JSON values of a text, one after the other, over as many lines as they take. Raises ValueError or RecursionError.
+
+    `exact`: integers of more than 64 bits stay integers, which takes longer.
+    """
     try:
-        return [orjson.loads(content)]
-    except orjson.JSONDecodeError:
+        return [(json if exact else orjson).loads(content)]
+    except ValueError:
         text, decoder = content.decode("utf-8", "surrogateescape"), json.JSONDecoder()
     found: list[Any] = []
     place = _NOT_SPACE.search(text)
