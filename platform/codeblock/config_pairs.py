@@ -20,7 +20,7 @@ def _known_columns(columns: dict[str, str] | None) -> dict[str, str] | None:
     return columns
 
 
-PAIR_COLUMNS = ("instruction", "input", "response", "messages", "system", "history", "tools", "thought", "quality")
+PAIR_COLUMNS = ("instruction", "input", "response", "messages", "system", "history", "tools", "thought", "images", "quality")
 Columns = Annotated[dict[str, str], AfterValidator(_known_columns)]
 
 
@@ -60,8 +60,8 @@ class PairsConfig(Section):
     """Revision of a Hugging Face dataset."""
     columns: Columns = {}
     """What the columns are called here: keys `instruction`, `input`, `response`, `messages`, `system`, `history`, `tools`,
-    `thought`, `quality`; values are names of columns in the data, or "" for one of the last five that is not to be read.
-    Left out: the shape of each row is recognised."""
+    `thought`, `images`, `quality`; values are names of columns in the data, or "" for one of the last six that is not to be
+    read. Left out: the shape of each row is recognised."""
     system: str | None = None
     """System message put before every pair that has none."""
     limit: int | None = Field(None, ge=1)

@@ -218,3 +218,32 @@ def test_bytes_are_text_where_they_are_utf8():
     assert to_pair({"instruction": b"Add.", "output": "ü".encode()}, {}).response == "ü"
     with pytest.raises(RowError, match="column output: byte 0xff is no UTF-8"):
         to_pair({"instruction": "Add.", "output": b"a\xff"}, {})
+
+
+def test_images_beside_the_text_reject_the_row_unless_they_are_said_not_to_belong_to_it():
+    row = {"instruction": "Add.", "output": "x", "images": ["a.png"]}
+    with pytest.raises(RowError, match="column images: only text is trained on") as error:
+        to_pair(row, {})
+    assert error.value.reason == Reason.UNSUPPORTED_CONTENT
+    assert to_pair(row, {"images": ""}).response == "x"
+    assert to_pair({**row, "images": []}, {}).response == "x"
+
+
+@pytest.mark.parametrize("name", ["documents", "chat_template_kwargs"])
+def test_what_templates_are_not_given_is_noted(name):
+    row = {"instruction": "Add.", "output": "x", name: [{"a": 1}]}
+    assert to_pair(row, {}).notes == (f"column {name} is not read: templates get messages and tools",)
+
+
+def test_turns_that_end_with_the_question_have_their_answer_in_a_column_beside():
+    for answer in ("x", [{"role": "assistant", "content": "x"}]):
+        pair = to_pair({"messages": USER, "response": answer}, {})
+        assert (pair.messages, pair.response) == (USER, "x")
+
+
+@pytest.mark.parametrize("mark", [{"weight": 0}, {"train": False}, {"training": False}, {"loss": False}])
+def test_a_turn_that_the_data_marks_as_not_to_be_learnt_is_context_and_no_response(mark):
+    turns = [*USER, {"role": "assistant", "content": "a", **mark}, *USER, {"role": "assistant", "content": "b"}]
+    assert to_pair({"messages": turns}, {}).messages == [*USER, {"role": "assistant", "content": "a"}, *USER]
+    with pytest.raises(RowError, match="not to be trained on"):
+        to_pair({"messages": turns[:2]}, {})

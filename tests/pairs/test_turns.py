@@ -161,3 +161,31 @@ def test_two_thoughts_are_one_too_many():
     with pytest.raises(RowError, match="a thought beside an answer that has another one"):
         with_thought("One.", "<think>Another.</think>x")
     assert with_thought(" ", "x") == "x"
+
+
+def test_a_thought_that_is_a_turn_belongs_to_the_answer_behind_it():
+    turns = [USER, {"role": "thought", "content": "Carry."}, ASSISTANT]
+    assert read_turns(turns, "c")[1]["content"] == "<think>\nCarry.\n</think>\n\nx = 1"
+    with pytest.raises(RowError, match="a thought with no turn of the assistant behind it"):
+        read_turns([USER, {"role": "thinking", "content": "Carry."}, USER], "c")
+
+
+def test_details_of_a_thought_are_read_where_the_thought_itself_is_missing():
+    details = [{"type": "reasoning.text", "text": "Carry."}]
+    for extra in ({}, {"reasoning": "Carry."}):
+        turn = {**ASSISTANT, "reasoning_details": details, **extra}
+        assert read_turns([turn], "c")[0]["content"] == "<think>\nCarry.\n</think>\n\nx = 1"
+    with pytest.raises(RowError, match=r"a part of type 'reasoning\.encrypted'"):
+        read_turns([{**ASSISTANT, "reasoning_details": [{"type": "reasoning.encrypted", "data": "x"}]}], "c")
+
+
+def test_keys_of_a_turn_are_known_in_any_case_and_a_null_part_is_no_text():
+    turns = [{"Role": "User", "Content": "Add."}, {"From": "GPT", "Value": "x = 1"}]
+    assert read_turns(turns, "c") == [USER, ASSISTANT]
+    parts = [{"type": "text", "text": None}, {"type": "text", "text": "Add."}]
+    assert read_turns([{"role": "user", "content": parts}], "c") == [USER]
+
+
+def test_a_turn_with_an_image_is_rejected():
+    with pytest.raises(RowError, match="turn 1: images; only text is trained on"):
+        read_turns([{**USER, "images": ["a.png"]}], "c")

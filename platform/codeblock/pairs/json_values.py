@@ -71,7 +71,11 @@ def _rows_of(value: Any, core: frozenset[str], split: str, depth: int) -> list[A
         return [value]
     if isinstance(names := value.get("columns"), list) and _all(value.get("data"), list):
         return [dict(zip(names, cells, strict=False)) for cells in value["data"]]
-    lists = {key: each for key, each in value.items() if isinstance(each, list) and (key in ROW_KEYS or _holds_rows(each))}
+    lists = {
+        key: each
+        for key, each in value.items()
+        if isinstance(each, list) and (_holds_rows(each) or (key in ROW_KEYS and not each))
+    }
     if lists:
         return list(lists[_one_of(lists, split)])
     return _inside(value, core, split, depth)
@@ -115,11 +119,18 @@ def _by_columns(value: dict[str, Any], core: frozenset[str]) -> list[dict[str, A
 def _holds_cells(column: list[Any]) -> bool:
     """Whether a list is a column of cells, and not the turns of one conversation."""
     cells = [each for each in column if each is not None]
-    return all(isinstance(each, str) for each in cells) or all(_holds_rows(each) for each in cells)
+    return all(isinstance(each, str) for each in cells) or all(
+        isinstance(each, list) and bool(each) and not isinstance(each[0], str) for each in cells
+    )
 
 
 def _holds_rows(value: Any) -> bool:
-    return isinstance(value, list) and any(isinstance(each, dict | list) for each in value)
+    return isinstance(value, list) and any(isinstance(each, dict | list) for each in value) and not are_turns(value)
+
+
+def are_turns(value: Any) -> bool:
+    """Whether a list is one conversation that has no row around it."""
+    return _all(value, dict) and all("role" in turn or "from" in turn for turn in value)
 
 
 def _all(value: Any, kind: type) -> bool:

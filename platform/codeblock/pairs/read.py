@@ -19,7 +19,7 @@ import pyarrow as pa
 from codeblock.errors import CodeBlockError
 from codeblock.pairs.arrow import arrow_batches, parquet_batches, table_values
 from codeblock.pairs.files import InputFile
-from codeblock.pairs.json_values import parse, parse_documents, rows_of
+from codeblock.pairs.json_values import are_turns, parse, parse_documents, rows_of
 from codeblock.schema import Reason
 
 COMPRESSIONS = {".gz": b"\x1f\x8b", ".bz2": b"BZh", ".xz": b"\xfd7zXZ\x00", ".zst": b"\x28\xb5\x2f\xfd"}
@@ -136,14 +136,14 @@ class _Json:
             except (ValueError, RecursionError) as error:
                 yield Broken(source, Reason.INVALID_JSON, f"{error}"[:200])
                 continue
-            if isinstance(value, list) and value and all(isinstance(each, dict) for each in value) and not _are_turns(value):
+            if isinstance(value, list) and value and all(isinstance(each, dict) for each in value) and not are_turns(value):
                 for index, each in enumerate(value):
                     yield _row(each, f"{source}[{index}]")
             else:
                 yield _row(value, source)
 
     def _document(self, value: Any) -> Iterator[Row | Broken]:
-        rows = [value] if _are_turns(value) else self._rows_of(value)
+        rows = [value] if are_turns(value) else self._rows_of(value)
         for number, row in enumerate(rows, start=1):
             yield _row(row, f"{self._name}:{number}")
 
@@ -201,7 +201,7 @@ def _are_lines(lines: list[tuple[int, bytes]]) -> bool:
 
 
 def _row(value: Any, source: str) -> Row | Broken:
-    if _are_turns(value):
+    if are_turns(value):
         value = {"messages": value}
     if not isinstance(value, dict):
         return Broken(source, Reason.NOT_AN_OBJECT, f"a row is an object, this is {type(value).__name__}")
@@ -210,12 +210,3 @@ def _row(value: Any, source: str) -> Row | Broken:
             return Broken(source, Reason.INVALID_JSON, f"the hub's viewer has cut its cells {', '.join(map(str, cut))}")
         value = value["row"]
     return Row(source, value)
-
-
-def _are_turns(value: Any) -> bool:
-    """Whether a list is one conversation that has no row around it."""
-    return (
-        isinstance(value, list)
-        and bool(value)
-        and all(isinstance(turn, dict) and ("role" in turn or "from" in turn) for turn in value)
-    )

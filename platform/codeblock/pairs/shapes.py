@@ -20,7 +20,7 @@ from codeblock.errors import RowError
 from codeblock.pairs.arrow import Unreadable
 from codeblock.pairs.read import Wanted
 from codeblock.pairs.tools import read_tools
-from codeblock.pairs.turns import THOUGHT_KEYS, Message, as_list, as_text, holds, read_turns, with_thought
+from codeblock.pairs.turns import THOUGHT_KEYS, UNTRAINED, Message, as_list, as_text, holds, read_turns, with_thought
 from codeblock.schema import Reason
 
 COLUMNS = {
@@ -31,11 +31,14 @@ COLUMNS = {
     "system": ("system", "system_prompt", "system_message", "systeminstruction"),
     "history": ("history",),
     "tools": ("tools", "functions"),
-    "thought": THOUGHT_KEYS,
+    "thought": (*THOUGHT_KEYS, "chain_of_thought", "cot", "complex_cot"),
+    "images": ("images", "image", "videos", "audios"),
     "quality": ("quality", "average_test_score"),
 }
 """What a part of a pair is called in data sets, in lower case: the first column that holds something is taken."""
 CORE = ("messages", "instruction", "response")
+UNREAD = ("documents", "chat_template_kwargs", "plugins")
+"""Columns of a conversation that are told of and go nowhere: templates get messages and tools."""
 
 OPTIONAL = {
     "input": "text",
@@ -74,12 +77,13 @@ def wanted(columns: dict[str, str], split: str | None) -> Wanted:
     """What a reader of files has to look at, with the names that `pairs.columns` gives."""
     names = {part: {*known, *([columns[part].strip().lower()] if part in columns else [])} for part, known in COLUMNS.items()}
     core = frozenset().union(*(names[part] for part in CORE)) - frozenset(COLUMNS["input"])
-    return Wanted(frozenset().union(*names.values()), core, split or "train")
+    return Wanted(frozenset(UNREAD).union(*names.values()), core, split or "train")
 
 
 def to_pair(row: dict[str, Any], columns: dict[str, str], system: str | None = None) -> Pair:
     """One row in any recognised shape as a pair. Raises RowError with the reason where it is not usable."""
     cells = _Cells(row, columns)
+    _check_media(cells)
     turns, answer = _conversation(cells)
     response = _response(cells, answer)
     messages = _with_system(_with_history(turns, cells), cells, system)
@@ -88,6 +92,7 @@ def to_pair(row: dict[str, Any], columns: dict[str, str], system: str | None = N
     if not response.strip():
         raise RowError(Reason.EMPTY_RESPONSE, "the response is empty")
     tools, quality = cells.optional("tools", read_tools), cells.optional("quality", _number)
+    cells.note_unread()
     return Pair(messages, response, quality, as_text(tools, "tools") if tools else None, tuple(cells.notes))
 
 
@@ -122,6 +127,13 @@ class _Cells:
         """The names of all columns."""
         return ", ".join(map(str, self.row))
 
+    def note_unread(self) -> None:
+        """Tell of columns that belong to a conversation and that no template is given."""
+        there = (self._names[name] for name in UNREAD if name in self._names)
+        self.notes += [
+            f"column {name} is not read: templates get messages and tools" for name in there if holds(self.row[name])
+        ]
+
     def optional(self, part: str, read: Callable[[Any], Any]) -> Any:
         """What `read` makes of a part that need not be there, None where it is not.
 
@@ -143,6 +155,13 @@ class _Cells:
         return found
 
 
+def _check_media(cells: _Cells) -> None:
+    column = cells.column("images")
+    if column and holds(cells.row.get(column)):
+        told = 'only text is trained on; set pairs.columns.images to "" where it does not belong to the conversation'
+        raise RowError(Reason.UNSUPPORTED_CONTENT, f"column {column}: {told}")
+
+
 def _conversation(cells: _Cells) -> tuple[list[Message], Message]:
     """The turns before the response, and the response as a turn."""
     chat = next((name for name in cells.known("messages") if as_list(cells.row.get(name))), None)
@@ -154,6 +173,8 @@ def _conversation(cells: _Cells) -> tuple[list[Message], Message]:
     if cells.row.get(chat) is None:
         raise RowError(Reason.MISSING_COLUMN, f"column {chat} is missing or null; the row has {cells.told}")
     turns = read_turns(cells.row[chat], chat)
+    if turns and turns[-1]["role"] != "assistant" and response not in (None, chat) and holds(cells.row.get(response)):
+        return _two_columns(cells, chat, response)
     if not turns or turns[-1]["role"] != "assistant":
         raise RowError(Reason.LAST_TURN_NOT_ASSISTANT, f"column {chat}: the last turn has to be the assistant's")
     return turns[:-1], turns[-1]
@@ -207,8 +228,8 @@ def _response(cells: _Cells, answer: Message) -> str:
     """The text of the answer, with the thought that stands beside it."""
     if "tool_calls" in answer:
         raise RowError(Reason.UNSUPPORTED_CONTENT, "the last turn calls a tool; only text is trained on")
-    if answer.get("weight") == "0":
-        raise RowError(Reason.UNSUPPORTED_CONTENT, "the last turn has weight 0: it is not to be trained on")
+    if UNTRAINED in answer:
+        raise RowError(Reason.UNSUPPORTED_CONTENT, "the data marks the last turn as not to be trained on (weight 0)")
     thought = cells.optional("thought", _text_or_none)
     if thought is None or not answer["content"].strip():
         return answer["content"]
@@ -221,7 +242,7 @@ def _with_history(turns: list[Message], cells: _Cells) -> list[Message]:
     earlier = read_turns(history, str(cells.column("history"))) if history else []
     first = next((number for number, turn in enumerate(turns) if turn["role"] != "system"), len(turns))
     every = [*turns[:first], *earlier, *turns[first:]]
-    return [{key: value for key, value in turn.items() if key != "weight"} for turn in every]
+    return [{key: value for key, value in turn.items() if key != UNTRAINED} for turn in every]
 
 
 def _with_system(messages: list[Message], cells: _Cells, default: str | None) -> list[Message]:

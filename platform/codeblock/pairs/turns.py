@@ -24,6 +24,9 @@ Message = dict[str, str]
 ROLE_KEYS = ("role", "from", "speaker")
 CONTENT_KEYS = ("content", "value", "text", "parts", "message")
 THOUGHT_KEYS = ("reasoning_content", "reasoning", "thinking", "thought")
+MEDIA = ("images", "image", "videos", "video", "audios", "audio")
+UNTRAINED = "untrained"
+"""Key of a turn that the data marks as not to be learnt: OpenAI's `weight: 0`, other trainers' `train: false`."""
 CALL_KEYS = ("tool_calls", "function_call")
 NAMES = {
     "system": ("system", "developer", "sys", "system_prompt"),
@@ -34,9 +37,11 @@ NAMES = {
         *("tool_response", "tool_result", "tool_results"),
     ),
     "call": ("function_call", "tool_call", "function_calls", "tool_calls"),
+    "thought": ("thought", "thinking", "reasoning"),
 }
 ROLES = {name: role for role, names in NAMES.items() for name in names}
-"""Every role that is known, in lower case, and what it is here; `call` is an assistant's turn that calls a tool."""
+"""Every role that is known, in lower case, and what it is here. A `call` is an assistant's turn that calls a tool, a `thought`
+belongs to the assistant's turn behind it."""
 EXCHANGE = {
     "system": NAMES["system"],
     "user": (*NAMES["user"], "input", "question", "query", "prompt", "instruction"),
@@ -99,7 +104,22 @@ def read_turns(value: Any, column: str) -> list[Message]:
     if turns and all(isinstance(turn, str) for turn in turns):
         turns = [{"role": role, "content": text} for role, text in zip(cycle(("user", "assistant")), turns, strict=False)]
     named = (_named(turn, f"column {column}, turn {number}") for number, turn in enumerate(turns, start=1))
-    return list(chain.from_iterable(named))
+    return _joined(list(chain.from_iterable(named)), column)
+
+
+def _joined(turns: list[Message], column: str) -> list[Message]:
+    """The turns, those that are thoughts joined with the answers that they led to."""
+    found: list[Message] = []
+    thought: list[str] = []
+    for turn in turns:
+        if turn["role"] == "thought":
+            thought.append(turn["content"])
+            continue
+        if thought and turn["role"] != "assistant":
+            raise RowError(Reason.UNSUPPORTED_CONTENT, f"column {column}: a thought with no turn of the assistant behind it")
+        found.append({**turn, "content": with_thought("\n".join(thought), turn["content"])} if thought else turn)
+        thought = []
+    return found
 
 
 def with_thought(thought: str, answer: str) -> str:
@@ -134,6 +154,8 @@ def _named(turn: Any, where: str) -> Iterator[Message]:
         return
     if not isinstance(turn, dict):
         raise RowError(Reason.WRONG_TYPE, f"{where}: a turn is an object, this is {type(turn).__name__}")
+    if not any(turn.get(key) is not None for key in ROLE_KEYS):
+        turn = {str(key).strip().lower(): value for key, value in turn.items()}
     spelled = next((turn[key] for key in ROLE_KEYS if turn.get(key) is not None), None)
     if spelled is not None:
         message = _message(turn, spelled, where)
@@ -196,14 +218,18 @@ def _message(turn: dict[str, Any], spelled: Any, where: str) -> Message | None:
         if role != "tool":
             raise RowError(Reason.WRONG_TYPE, f"{where} ({role}): its content is null or missing")
     thought = next((as_text(turn[name], where) for name in THOUGHT_KEYS if holds(turn.get(name))), thought)
+    if not thought and holds(turn.get("reasoning_details")):
+        thought = _content(turn["reasoning_details"], where)[1]
+    if media := [str(name) for name in MEDIA if holds(turn.get(name))]:
+        raise RowError(Reason.UNSUPPORTED_CONTENT, f"{where}: {', '.join(media)}; only text is trained on")
     message = {"role": role, "content": with_thought(thought, content) if role == "assistant" else content}
     if calls is not None:
         message["tool_calls"] = as_text(read_calls(calls, where), where)
     for name in ("name", "tool_call_id"):
         if isinstance(turn.get(name), str) and turn[name]:
             message[name] = as_text(turn[name], where)
-    if turn.get("weight") == 0:
-        message["weight"] = "0"  # OpenAI's mark of an answer that is not to be learnt
+    if turn.get("weight") == 0 or any(turn.get(mark) is False for mark in ("train", "training", "loss")):
+        message[UNTRAINED] = "yes"
     return message
 
 
@@ -217,10 +243,11 @@ def _content(value: Any, where: str) -> tuple[str, str]:
     thoughts: list[str] = []
     for part in value:
         kind = (part.get("type") or "text") if isinstance(part, dict) else "text"
-        if kind in ("thinking", "reasoning"):
+        if kind in ("thinking", "reasoning", "reasoning.text"):
             thoughts.append(as_text(part.get(kind, part.get("text")), where))
         elif kind in ("text", "input_text", "output_text"):
-            texts.append(as_text(part.get("text") if isinstance(part, dict) else part, where))
+            text = part.get("text") if isinstance(part, dict) else part
+            texts += [] if text is None else [as_text(text, where)]
         else:
             raise RowError(Reason.UNSUPPORTED_CONTENT, f"{where}: a part of type {kind!r:.30}; only text is trained on")
     return "\n".join(texts), "\n".join(thoughts)
