@@ -16,6 +16,7 @@ from rich.table import Table
 
 from codeblock.cluster import quiet_environment
 from codeblock.config_file import load_config
+from codeblock.config_section import expand_home
 from codeblock.console import console, errors, say
 from codeblock.errors import CodeBlockError, storage_error
 
@@ -280,10 +281,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     quiet_environment()
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # what is open is closed in order, as after Ctrl-C
     with _one_line_errors():
-        code = app(args=None if arguments is None else list(arguments), standalone_mode=False)
+        given = sys.argv[1:] if arguments is None else arguments
+        code = app(args=[_with_home(argument) for argument in given], standalone_mode=False)
     if code == INTERRUPTED:
         errors.print("interrupted; finished stages are kept, the same command goes on from there")
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _with_home(argument: str) -> str:
+    """An argument with its `~` expanded, which shells leave as it is in `--samples=~/x`."""
+    option, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
+    return f"{option}{equals}{expand_home(value)}"
 
 
 @contextmanager

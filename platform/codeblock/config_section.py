@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 TINY = "tiny"
 """Where a path of pairs, model or benchmark is asked for: the embedded default of `codeblock.tiny`."""
+
+
+def expand_home(path: str) -> str:
+    """A path whose `~` is the home directory, as a shell would have it; one that names no user's home stays as it is."""
+    if not path.startswith("~"):
+        return path
+    try:
+        return str(Path(path).expanduser())
+    except RuntimeError:
+        return path
+
+
+Place = Annotated[str, AfterValidator(expand_home)]
+"""A path, URI or hub name out of a config."""
+Directory = Annotated[Path, AfterValidator(lambda path: Path(expand_home(str(path))))]
 
 
 def execution(default: Any, **constraints: Any) -> Any:
