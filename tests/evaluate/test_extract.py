@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from codeblock.evaluate.extract import as_body, defines, extract_code, fenced_blocks, parses
+from codeblock.evaluate.extract import as_body, defines, extract_code, fenced_code, parses
 
 CODE = "def f(x):\n    return x + 1"
 PROMPT = 'from typing import List\n\n\ndef f(x: int) -> int:\n    """Add one."""\n'
@@ -47,7 +47,7 @@ def test_the_solution_is_found(answer: str) -> None:
 
 
 def test_a_block_of_another_language_is_taken_where_there_is_no_other() -> None:
-    assert fenced_blocks("```javascript\nlet x\n```") == ["let x"]
+    assert fenced_code("```javascript\nlet x\n```") == ["let x"]
 
 
 def test_the_broken_code_of_an_answer_comes_back_so_that_its_error_is_seen() -> None:

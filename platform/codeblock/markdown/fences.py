@@ -34,8 +34,8 @@ _OPENING = re.compile(r"[^\n`]*?(?P<mark>`{3,}|~{3,})[^\n`]*\n?")
 _CLOSING = re.compile(r"[ \t]*\n?[ \t>\u200b\ufeff]*(?:`{3,}|~{3,})(?![`~\w{.])")
 _OWN = re.compile(r"[ \t>]*(?:[\w+#.-]+:?|Copy code)?[ \t]*\s?")
 _CODE = re.compile(
-    r"(?:async |def |class |import |from |for |while |if |with |return |print\b|@|#include|function |const |let |var |public |package )"
-    r"|.*[({;:]$|[\w.]+\(.*\)"
+    r"(?:(?:async|def|class|import|from|for|while|if|with|return|function|const|let|var|public|package) |print\b|@|#include)"
+    r"|.*[({;:]$|[\w.]+\(.*\)|[\w.]+ [-+*/]?= \S"
 )
 """What begins in the line of a fence is code, not attributes."""
 
@@ -119,12 +119,9 @@ def _marks(text: str) -> list[_Mark]:
         done = end = len(text) if end < 0 else end
         lead, info = text[line:at], text[found.end() : end].strip()
         behind = _LEAD.fullmatch(lead) is None
-        if found[0][0] == "`":
-            if "`" in info or "`" in lead:
-                if behind or not _ONE_LINE.match(text, at, end):
-                    continue  # code in running text
-        elif behind:
-            continue
+        inline = found[0][0] == "`" and ("`" in info or "`" in lead)
+        if (inline and (behind or not _ONE_LINE.match(text, at, end))) or (behind and found[0][0] == "~"):
+            continue  # code in running text, or a picture
         marks.append(_Mark(line, at, end, found[0], info, behind, len(lead)))
     return marks
 

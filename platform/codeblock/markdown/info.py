@@ -48,17 +48,25 @@ _FILES = {
     "swift": "swift",
 }
 """Languages by the ending of a file that a fence names."""
-_OWN_LINE = re.compile(r"\s*?^[ \t]*(?P<tag>[A-Za-z][\w+#.-]*)[ \t]*:?[ \t]*\r?\n(?:[ \t]*Copy(?: code)?[ \t]*\r?\n)?", re.MULTILINE)
+_OWN_LINE = re.compile(
+    r"\s*?^[ \t]*(?P<tag>[A-Za-z][\w+#.-]*)[ \t]*:?[ \t]*\r?\n(?:[ \t]*Copy(?: code)?[ \t]*\r?\n)?", re.MULTILINE
+)
 
-PYTHON = frozenset("python python3 python2 py py3 py2 python-3 python3.x ipython ipython3 pycon python-repl sage".split())
 
-LANGUAGES = PYTHON | frozenset(
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+PYTHON = _words("python python3 python2 py py3 py2 python-3 python3.x ipython ipython3 pycon python-repl sage")
+"""Tags of blocks of Python."""
+
+LANGUAGES = PYTHON | _words(
     "javascript js node jsx typescript ts tsx java c cpp c++ cxx csharp c# cs go golang rust rs ruby rb php kotlin kt bash sh "
     "shell zsh console powershell ps1 bat cmd sql mysql postgresql postgres plsql sqlite html xml svg css scss sass less json "
     "jsonc json5 yaml yml toml ini dockerfile docker makefile r swift perl scala haskell hs lua dart julia matlab octave "
     "objective-c objectivec objc graphql protobuf vue svelte elixir erlang clojure lisp scheme racket fortran cobol pascal vb "
     "vbnet vba groovy solidity verilog vhdl assembly asm nasm latex tex markdown md mdx rst diff nginx terraform hcl zig nim "
-    "ocaml fsharp f# cuda text plaintext plain txt".split()
+    "ocaml fsharp f# cuda text plaintext plain txt"
 )
 """Words that name a language wherever they stand in an info string; any other first word is taken as a tag too."""
 
@@ -108,4 +116,5 @@ def is_tag(info: str, known: Known) -> bool:
     if not info:
         return False
     words = info.split()
-    return len(words) == 1 and not info[-1] in ".!?,;:" or info[0] in "{[" or known(words[0]) or _ATTRIBUTE.search(info) is not None
+    one_word = len(words) == 1 and info[-1] not in ".!?,;:"
+    return one_word or info[0] in "{[" or known(words[0]) or _ATTRIBUTE.search(info) is not None

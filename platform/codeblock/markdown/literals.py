@@ -21,7 +21,9 @@ _PIECES = r"""
 _IN_A_LINE = r""" (?!\"{3})"(?:[^"\\\n]|\\.)*" | (?!'{3})'(?:[^'\\\n]|\\.)*' """
 _FLAGS = re.VERBOSE | re.DOTALL | re.MULTILINE
 _USUAL = re.compile(_PIECES.format(strings=_IN_A_LINE, open=""), _FLAGS)
-_LONG = re.compile(_PIECES.format(strings=r""" (?!\"{3})"(?:[^"\\]|\\.)*" | (?!'{3})'(?:[^'\\]|\\.)*' """, open=r"""|["']"""), _FLAGS)
+_LONG = re.compile(
+    _PIECES.format(strings=r""" (?!\"{3})"(?:[^"\\]|\\.)*" | (?!'{3})'(?:[^'\\]|\\.)*' """, open=r"""|["']"""), _FLAGS
+)
 
 
 def ends_in_literal(text: str, tag: str | None) -> bool:

@@ -9,7 +9,10 @@ from typing import NamedTuple
 Span = tuple[int, int]
 
 _THOUGHTS = (
-    *((f"<{name}>", f"</{name}>") for name in ("think", "thinking", "thought", "thoughts", "reasoning", "reflection", "scratchpad")),
+    *(
+        (f"<{name}>", f"</{name}>")
+        for name in ("think", "thinking", "thought", "thoughts", "reasoning", "reflection", "scratchpad")
+    ),
     ("[THINK]", "[/THINK]"),
     ("[THOUGHT]", "[/THOUGHT]"),
     ("<seed:think>", "</seed:think>"),
@@ -23,23 +26,30 @@ _OPENERS = re.compile(
 )
 _CLOSER_OF = {opener.lower(): re.compile(re.escape(closer), re.IGNORECASE) for opener, closer in _THOUGHTS}
 _HEADLESS = re.compile(
-    r"^[ \t]*(?:{0})|(?:{0})[ \t]*$".format("|".join(re.escape(closer) for _, closer in _THOUGHTS)), re.MULTILINE | re.IGNORECASE
+    r"^[ \t]*(?:{0})|(?:{0})[ \t]*$".format("|".join(re.escape(closer) for _, closer in _THOUGHTS)),
+    re.MULTILINE | re.IGNORECASE,
 )
+_SIGNS_OF_THOUGHT = ("hink", "HINK", "hought", "HOUGHT", "reasoning>", "reflection>", "scratchpad>", "<|channel|>")
+_ANSWER = re.compile(r"^[ \t]*(?:<(?:answer|solution)>|\[(?:ANSWER|PYTHON|SOLUTION)\])", re.MULTILINE | re.IGNORECASE)
 _FENCE = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
 
 _SQUARE = re.compile(r"\[(?P<tag>PYTHON|CODE|ANSWER|SOLUTION)\](?P<code>.*?)(?:\[/(?P=tag)\]|\Z)", re.DOTALL)
 _ANGLE = re.compile(
-    r"^[ \t]*<(?P<tag>answer|solution|python|code|execute)>(?P<code>.*?)(?:</(?P=tag)>|\Z)", re.DOTALL | re.MULTILINE | re.IGNORECASE
+    r"^[ \t]*<(?P<tag>answer|solution|python|code|execute)>(?P<code>.*?)(?:</(?P=tag)>|\Z)",
+    re.DOTALL | re.MULTILINE | re.IGNORECASE,
 )
 _PAGE = re.compile(r"<(?:!doctype|html|head|body|script|style|\?)", re.IGNORECASE)
 _PRE = re.compile(
     r"<(?P<tag>pre|code)\b(?P<of>[^>]*)>\s*?(?:<code\b(?P<inner>[^>]*)>)?(?P<code>.*?)(?:</code>\s*)?</(?P=tag)>",
     re.DOTALL | re.IGNORECASE,
 )
-_CLASS = re.compile(r"\b(?:class|lang)=[\"']?(?:[\w -]*\b(?:language|lang|brush:?|highlight)[- ]*)?(?P<tag>[\w+#]+)", re.IGNORECASE)
+_CLASS = re.compile(
+    r"\b(?:class|lang)=[\"']?(?:[\w -]*\b(?:language|lang|brush:?|highlight)[- ]*)?(?P<tag>[\w+#]+)", re.IGNORECASE
+)
 _SIGNS = re.compile(r"(?:&(?:\w+|#\d+|#x[\da-fA-F]+);|[-<>=&|!+*/:.%^~])++")
 _QUOTE = r"^[ \t]{0,3}(?:>[ \t]?)"
 _QUOTED = re.compile(rf"(?:{_QUOTE}[^\n]*(?:\n|\Z))+", re.MULTILINE)
+_MAYBE_QUOTED = re.compile(r">[ \t]*(?:```|~~~)")
 _QUOTED_FENCE = re.compile(rf"(?P<marks>{_QUOTE}+)[ \t]*(?:```|~~~)", re.MULTILINE)
 
 
@@ -58,6 +68,8 @@ def said_after_thoughts(text: str) -> list[Span]:
     A thought begins in a line of its own before any fence (code may well speak of such tags), or the chat template opened it
     and the text has its end alone. Drafts in it are not the answer, finished or not.
     """
+    if not any(sign in text for sign in _SIGNS_OF_THOUGHT):
+        return [(0, len(text))]
     spans: list[Span] = []
     at = 0
     while opener := _OPENERS.search(text, at):
@@ -66,11 +78,14 @@ def said_after_thoughts(text: str) -> list[Span]:
             break
         spans.append((at, opener.start()))
         closer = _CLOSER_OF[opener["mark"].lower()].search(text, opener.end())
+        if closer is None and (answer := _ANSWER.search(text, opener.end())):
+            at = answer.start()
+            continue
         if closer is None:
             return [(a, b) for a, b in spans if text[a:b].strip()]
         at = closer.end()
     if not spans:
-        ends = [found.end() for found in _HEADLESS.finditer(text)] if "</" in text or "[/" in text or "think" in text else []
+        ends = [found.end() for found in _HEADLESS.finditer(text)]
         at = ends[-1] if ends else 0
     spans.append((at, len(text)))
     return spans if at == 0 else [(a, b) for a, b in spans if text[a:b].strip()]
@@ -110,7 +125,7 @@ def decode_html(text: str) -> str:
 
 def unquote(text: str, *, fenced: bool = True) -> str:
     """A text whose quote marks (`> ` before each line) are blanks, in quotes that hold a fence; in all where not `fenced`."""
-    if ">" not in text or (fenced and not _QUOTED_FENCE.search(text)):
+    if not (_MAYBE_QUOTED.search(text) if fenced else ">" in text):
         return text
 
     def blanked(quote: re.Match[str]) -> str:

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 
 _LINE = re.compile(
-    r"^[ \t]*(?:%{1,2}[A-Za-z]\w*(?:[ \t][^\n]*)?|!{1,2}[^\s=](?:[^\n]*\\\n)*[^\n]*|\?{1,2}[\w.]+|[\w.]+\?{1,2})[ \t\r]*$", re.MULTILINE
+    r"^[ \t]*(?:%{1,2}[A-Za-z]\w*(?:[ \t][^\n]*)?|!{1,2}[^\s=](?:[^\n]*\\\n)*[^\n]*|\?{1,2}[\w.]+|[\w.]+\?{1,2})[ \t\r]*$",
+    re.MULTILINE,
 )
 _ASSIGNED = re.compile(r"^(?P<before>[ \t]*[\w., \t]+=[ \t]*)(?P<magic>!?[%!][A-Za-z][^\n]*)", re.MULTILINE)
 _FIRST = re.compile(r"^([ \t]*)\S", re.MULTILINE)
