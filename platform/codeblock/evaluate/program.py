@@ -2,8 +2,8 @@
 
 [ours] EvalPlus keeps imports and the definitions that the function under test reaches. Kept here besides: decorated
 definitions, functions that return nothing, imports under `try`, definitions that nothing reaches (tests may use them),
-statements that fill what is reached. So whatever is left of a solution there is left here, and what could stop the program there
-is gone here too. One thing differs: of two definitions of a name in one program the last one counts, as in Python.
+statements that fill what is reached. So whatever is left of a solution there is left here, and what could stop the program
+there is gone here too. One thing differs: of two definitions of a name in one program the last one counts, as in Python.
 """
 
 from __future__ import annotations
@@ -116,6 +116,8 @@ def _kept(statements: list[Statement], entry_point: str) -> list[Statement]:
     reached = _reached(statements, entry_point)
     safe = set(_BUILTINS).union(*(each.bound for each in statements if _defines(each.node) or each.bound & reached))
     imported = set().union(*(each.bound for each in statements if isinstance(each.node, ast.Import | ast.ImportFrom)))
+    whole = set().union(*(each.bound for each in statements if not is_stub(each.node)))
+    statements = [each for each in statements if not (is_stub(each.node) and each.bound & whole)]
     return [each for each in statements if _stays(each, reached, safe, reached - imported - _BUILTINS)]
 
 
@@ -143,13 +145,21 @@ def _stays(statement: Statement, reached: set[str], safe: set[str], variables: s
         return statement.at_once - statement.bound <= safe
     if isinstance(node, ast.Assign | ast.AnnAssign):
         value = node.value
-        plain = value is None or all(isinstance(each, _PLAIN) for each in ast.walk(value) if isinstance(each, ast.expr))
-        return plain or (isinstance(value, ast.Call) and _called(value) in _TYPES and statement.at_once <= safe)
+        if value is None or not statement.at_once <= safe:
+            return False
+        return _is_plain(node) or (isinstance(value, ast.Call) and _called(value) in _TYPES)
     if isinstance(node, ast.Expr):
         return _keeps_expression(node.value, variables)
     if isinstance(node, ast.If | ast.Try):
-        return all(_defines(each) or isinstance(each, ast.Pass) for each in _inner(node))
+        return all(_defines(each) or _is_plain(each) for each in _inner(node))
     return not isinstance(node, ast.Assert | ast.Raise | ast.Return | ast.Delete) and bool(_filled(node) & variables)
+
+
+def _is_plain(node: ast.stmt) -> bool:
+    """Whether a statement does nothing, or assigns what is written there."""
+    if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+        return all(isinstance(each, _PLAIN) for each in ast.walk(node.value) if isinstance(each, ast.expr))
+    return isinstance(node, ast.Pass)
 
 
 def _keeps_expression(value: ast.expr, variables: set[str]) -> bool:

@@ -142,12 +142,20 @@ class _Reader:
         self.text, self.marks, self.judge = text, marks, judge
         self.at = 0  # end of the last block
         self.blocks: list[Fenced] = []
+        self.outer: set[int] = set()  # marks that close blocks whose own blocks are read
+        self.doubled = 0  # fences that opened nothing but a fence
 
     def read(self) -> list[Fenced]:
         index = 0
         while index < len(self.marks):
             mark = self.marks[index]
-            if "`" in mark.info:
+            if index in self.outer:
+                index += 1
+            elif self.doubled and not mark.info and not self.text[self.at : mark.at].strip():
+                self.doubled -= 1
+                self.at = mark.end
+                index += 1
+            elif "`" in mark.info:
                 index = self._one_line(index, mark)
             elif not self._may_open(mark):
                 index = self._stray(index, mark)
@@ -183,9 +191,10 @@ class _Reader:
         """Whether a fence can open a block; one behind words has a language or nothing behind it."""
         if not mark.behind:
             return True
-        if mark.info and not (self.judge.known(mark.info.split()[0]) or mark.info[0] == "{"):
-            return False
-        return bool(mark.info) or not self.judge.is_code(self.at, mark.at)
+        if not mark.info:
+            return not self.judge.is_code(self.at, mark.at)
+        tag = tag_of(mark.info, self.judge.known)
+        return tag is not None and self.judge.known(tag)
 
     def _stray(self, index: int, mark: _Mark) -> int:
         """A fence that opens nothing: it may close code that no fence opened."""
@@ -204,8 +213,11 @@ class _Reader:
         surely = closing.closed or closing.parses or self.judge.is_code(start, closing.end)
         if not surely and (mark.behind or tag is None or not self.judge.known(tag)):
             return index + 1  # words about a fence, or a word behind one
-        nested = self._nested(index, closing, tag)
-        return index + 1 if nested else self._take(start, closing, tag)
+        if not self._nested(index, closing, tag):
+            return self._take(start, closing, tag)
+        self.outer.update([closing.next - 1] if closing.closed else [])
+        self.at = mark.end
+        return index + 1
 
     def _nested(self, index: int, closing: _Closing, tag: str | None) -> bool:
         """Whether a block of Markdown holds blocks, which are then read in its place."""
@@ -219,7 +231,7 @@ class _Reader:
         tag = words[0] if len(words) == 2 and self.judge.known(words[0]) else None
         if not _CODE.match(mark.info if tag is None else words[1]):
             return None
-        return (first if tag is None else self.text.index(tag, first) + len(tag)), tag
+        return (first if tag is None else self.text.index(words[1], first + len(tag))), tag
 
     def _untagged(self, index: int, mark: _Mark) -> int:
         """A fence without a tag: it opens a block, or closes code that no fence opened, or does nothing."""
@@ -232,7 +244,9 @@ class _Reader:
         end = closing.end
         following = self.marks[closing.next - 1] if closing.closed else None
         if following is None and closing.next < len(self.marks) and not self.text[start:end].strip():
-            return index + 1  # a block in a block, each with a fence
+            self.doubled += 1  # a block in a block, each with a fence
+            self.at = mark.end
+            return index + 1
         doubtful = not closing.closed or not self._balanced(closing.next)
         if doubtful and not self._is_code(closing, start):
             if self.text[self.at : mark.at].strip() and self.judge.is_code(self.at, mark.at):

@@ -85,10 +85,15 @@ def said_after_thoughts(text: str) -> list[Span]:
             return [(a, b) for a, b in spans if text[a:b].strip()]
         at = closer.end()
     if not spans:
-        ends = [found.end() for found in _HEADLESS.finditer(text)]
-        at = ends[-1] if ends else 0
+        ends = [found for found in _HEADLESS.finditer(text) if not _opened_before(text, found)]
+        at = ends[-1].end() if ends else 0
     spans.append((at, len(text)))
     return spans if at == 0 else [(a, b) for a, b in spans if text[a:b].strip()]
+
+
+def _opened_before(text: str, closer: re.Match[str]) -> bool:
+    opener = next(opener for opener, end in _THOUGHTS if end.lower() == closer[0].strip().lower())
+    return opener.lower() in text[: closer.start()].lower()
 
 
 def tagged_blocks(text: str) -> list[Tagged]:
@@ -107,7 +112,7 @@ def html_blocks(text: str) -> list[Tagged]:
         return []
     found = [each for each in _PRE.finditer(text) if each["code"].strip()]
     return [
-        Tagged(*each.span("code"), named["tag"] if (named := _CLASS.search(f"{each['of']} {each['inner'] or ''}")) else None)
+        Tagged(*each.span("code"), named["tag"] if (named := _CLASS.search(f"{each['inner'] or ''} {each['of']}")) else None)
         for each in found
         if each["tag"].lower() == "pre" or "\n" in each["code"].strip()
     ]

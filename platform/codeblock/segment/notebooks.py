@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 _LINE = re.compile(
     r"^[ \t]*(?:%{1,2}[A-Za-z]\w*(?:[ \t][^\n]*)?|!{1,2}[^\s=](?:[^\n]*\\\n)*[^\n]*|\?{1,2}[\w.]+|[\w.]+\?{1,2})[ \t\r]*$",
@@ -36,15 +35,10 @@ _CELLS = {
 }
 
 
-def without_magics(text: str) -> Iterator[str]:
-    """The text with IPython's own lines as comments, then as names; each as long as the text. Nothing where it has none."""
+def without_magics(text: str) -> str:
+    """The text, as long as it is, with IPython's own lines as comments and what they are assigned as names."""
     plain = _ASSIGNED.sub(lambda found: found["before"] + "_" * len(found["magic"]), text)
-    commented = _LINE.sub(lambda found: _FIRST.sub(r"\1#", found[0]), plain)
-    if commented != text:
-        yield commented
-        named = _LINE.sub(lambda found: re.sub(r"\S.*\S|\S", lambda line: "_" * len(line[0]), found[0]), plain)
-        if named != commented:
-            yield named
+    return _LINE.sub(lambda found: _FIRST.sub(r"\1#", found[0]), plain)
 
 
 def surely_has_magics(text: str) -> bool:

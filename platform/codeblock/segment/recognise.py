@@ -86,9 +86,9 @@ def parse(text: str, rules: LanguageRules) -> Parsed | None:
     if grammar is None:
         return None
     parsed = _parse(text, rules, grammar)
-    if parsed.has_error and rules.has_magics:
-        others = (_parse(other, rules, grammar) for other in without_magics(text))
-        return next((other for other in others if not other.has_error), parsed)
+    if parsed.has_error and rules.has_magics and (python := without_magics(text)) != text:
+        other = _parse(python, rules, grammar)
+        return parsed if other.has_error else other
     return parsed
 
 
