@@ -14,11 +14,10 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from codeblock.cluster import quiet_environment
-from codeblock.config_file import load_config
-from codeblock.config_section import expand_home
 from codeblock.console import console, errors, say
 from codeblock.errors import CodeBlockError, storage_error
+from codeblock.home import expand_home
+from codeblock.quiet import quiet_environment
 
 if TYPE_CHECKING:
     from codeblock.arms import ArmPlan
@@ -228,6 +227,8 @@ def ui(
 
 
 def _run(path: Path, overrides: list[str] | None, until: Any) -> None:
+    from codeblock.config_file import load_config
+
     config = load_config(path, overrides or [])
     from codeblock.pipeline import run as run_pipeline
     from codeblock.present import present_comparison, present_data
@@ -243,6 +244,8 @@ def _run(path: Path, overrides: list[str] | None, until: Any) -> None:
 
 
 def _plan(path: Path, overrides: list[str] | None) -> Plan:
+    from codeblock.config_file import load_config
+
     config = load_config(path, overrides or [])
     from codeblock.cache import check_storage
     from codeblock.plan import make_plan
