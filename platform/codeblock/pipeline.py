@@ -73,8 +73,7 @@ def run(config: Config, until: Until = "evaluate", watch: Watch | None = None) -
     if until == "evaluate":
         _check_evaluation(plan)
     watch.begin(plan)
-    with ray_session(config.cluster), _told(watch):
-        preflight(config.cluster)
+    with _session(plan), _told(watch):
         comparison = run_data(plan, until)
         if until in ORDER[2:]:
             for arm in plan.arms:
@@ -83,6 +82,17 @@ def run(config: Config, until: Until = "evaluate", watch: Watch | None = None) -
         if until == "evaluate":
             _reference_nll(plan, comparison)
     return comparison
+
+
+@contextmanager
+def _session(plan: Plan) -> Iterator[None]:
+    """A Ray cluster that the config fits; none where all is done already."""
+    if all(step.facts is not None for step in plan.steps()):
+        yield
+        return
+    with ray_session(plan.config.cluster):
+        preflight(plan.config.cluster)
+        yield
 
 
 @contextmanager

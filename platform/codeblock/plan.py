@@ -26,7 +26,7 @@ from codeblock.select.stage import Request
 from codeblock.select.strategies import get_strategy, shares_of
 
 VERSION = {
-    "pairs": 2,
+    "pairs": 3,
     "filtered": 2,
     "prepared": 7,
     "embedded": 1,
@@ -80,7 +80,9 @@ class Plan:
     def data_sets(self) -> list[DataSet]:
         """The data sets that are joined, with their files."""
         return [
-            DataSet(source, find_files(str(self._tiny_home / "pairs.jsonl") if source.path == TINY else source.path))
+            DataSet(
+                source, find_files(str(self._tiny_home / "pairs.jsonl") if source.path == TINY else source.path, source.split)
+            )
             for source in sources_of(self.config.pairs)
         ]
 
@@ -202,7 +204,7 @@ def _model(path: str, revision: str | None, tiny_step: Step | None, cache: Path)
 def _pairs_input(config: Config, tiny_step: Step | None) -> list[dict[str, Any]]:
     """What decides the rows of each data set, in the order in which they are read."""
     return [
-        {"name": source.name, "columns": source.columns, "content": _content(source, tiny_step)}
+        {"name": source.name, "columns": source.columns, "split": source.split, "content": _content(source, tiny_step)}
         for source in sources_of(config.pairs)
     ]
 
@@ -210,7 +212,7 @@ def _pairs_input(config: Config, tiny_step: Step | None) -> list[dict[str, Any]]
 def _content(source: PairsSource, tiny_step: Step | None) -> str:
     if source.path == TINY and tiny_step is not None:
         return f"tiny:{tiny_step.key}"
-    return DataSet(source, find_files(source.path)).fingerprint()
+    return DataSet(source, find_files(source.path, source.split)).fingerprint()
 
 
 def _without_sources(config: Config) -> dict[str, Any]:

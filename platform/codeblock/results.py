@@ -191,7 +191,12 @@ class Comparison:
 
     def rows_told(self) -> list[str]:
         """Where the rows went, in all and by data set: one line each."""
-        return [line for line in (self.accounting(), self.datasets()) if line is not None]
+        return [*(line for line in (self.accounting(), self.datasets()) if line is not None), *self._unread()]
+
+    def _unread(self) -> list[str]:
+        """A line for each column that was left unread though its name says that it belongs to a pair."""
+        notes: dict[str, dict[str, int]] = self.pairs.get("notes", {})
+        return [f"note: {name}: {count:,} rows: {why}" for name, told in notes.items() for why, count in told.items()]
 
     def languages(self) -> str:
         """One line with the language of the kept pairs' code, and how it was found."""

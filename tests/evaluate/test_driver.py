@@ -35,7 +35,8 @@ CLUSTER = ClusterConfig(actors=2, cpus_per_worker=0.5)
 RUN = """
 import sys, ray
 from pathlib import Path
-from codeblock.cluster import QUIET, quiet_data
+from codeblock.cluster import quiet_data
+from codeblock.quiet import QUIET
 from codeblock.config import ClusterConfig, EvaluateConfig
 from codeblock.evaluate import load
 from codeblock.evaluate.driver import generate

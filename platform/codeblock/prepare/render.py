@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from codeblock.chat import Chat, Message, Rendering
 from codeblock.errors import RowError
+from codeblock.prepare.conversation import Reader
 from codeblock.turns import lead_of, places
 
 
@@ -34,6 +35,7 @@ class Renderer:
 
     def __init__(self, tokenizer: Any) -> None:
         self.chat = Chat(tokenizer)
+        self.read = Reader(tokenizer)
 
     def __call__(
         self, messages: Sequence[Sequence[Message]], responses: Sequence[str], tools: Sequence[Any] | None = None
