@@ -94,7 +94,7 @@ def open_work(directory: Path, *, resume: bool, grows: bool) -> Path:
         "pid": os.getpid(),
         "host": socket.gethostname(),
         "since": time.strftime("%Y-%m-%d %H:%M:%S"),
-        "command": " ".join(Path(word).name if number == 0 else word for number, word in enumerate(sys.argv))[:200],
+        "command": " ".join([Path(sys.argv[0]).name.replace("__main__.py", "codeblock"), *sys.argv[1:]])[:200],
         "keep": resume or grows,
     }
     write_text(_note_file(own), json.dumps(note))

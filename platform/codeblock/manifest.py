@@ -204,7 +204,7 @@ def _missing(missing: list[str], there: Files, listed: Files, directory: Path) -
         return f"{missing[0]}{told} {'is' if not told else 'are'} missing; {_remedy(directory)}"
     left = [name for name in parts if name in there]
     rows, total = (sum(listed[name].rows or 0 for name in names) for names in (left, parts))
-    counts = f"{len(left)} of {len(parts)} parts are there, {rows:,} of {total:,} rows"
+    counts = f"{len(left)} of {len(parts)} parts are there" + (f", {rows:,} of {total:,} rows" if total else "")
     return f"{missing[0]}{told} {'is' if not told else 'are'} missing ({counts}); {_remedy(directory)}"
 
 
