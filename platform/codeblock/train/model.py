@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from codeblock.causal import LogitHead, evaluation_mode, logit_head, probe_ids, tolerance
+from codeblock.causal import LogitHead, decoder_of, evaluation_mode, logit_head, probe_ids, tolerance
 from codeblock.errors import CodeBlockError
 from codeblock.train.batches import MicroBatch
 from codeblock.train.last_layer import sparse_last_layer
@@ -124,6 +124,19 @@ def add_lora(model: Any, config: LoraConfig, revision: str | None = None) -> Any
         return peft.get_peft_model(model, settings)
     except ValueError as error:
         raise CodeBlockError(f"train.lora.target_modules={targets}: {str(error).splitlines()[0][:200]}") from error
+
+
+def freeze_other_parts(model: Any) -> None:
+    """Train nothing that text does not go through: the image and sound parts of a composite model.
+
+    They would have no gradient, for which the other workers of a fit would wait.
+    """
+    config = model.config
+    if config.get_text_config(decoder=True) is config:
+        return
+    used = {id(weight) for part in (decoder_of(model), model.get_output_embeddings()) for weight in part.parameters()}
+    for weight in model.parameters():
+        weight.requires_grad_(id(weight) in used)
 
 
 def checkpoint_activations(model: Any) -> None:
