@@ -33,7 +33,7 @@ MAX_ASKED = 8
 MARKDOWN = frozenset(("markdown", "md", "mdx", "rmd", "qmd", "rst"))
 """Tags of blocks that may hold fences of their own."""
 
-_MARKS = re.compile(r"`{3,}|~{3,}")
+_MARK = re.compile(r"`{3,}|~{3,}")
 _LEAD = re.compile(r"[\s\u200b\u200c\u200d\u2060\ufeff]*(?:(?:[-*+\u2022]|\d+[.)])[ \t]+)?")
 _CUT_OFF = re.compile(r"\n[ \t]*`{1,2}\s*\Z")
 """A closing fence that was cut off."""
@@ -118,13 +118,26 @@ class _Mark(NamedTuple):
     """Whether it has a tag, as a fence that opens a block has."""
 
 
+def _places(text: str) -> list[int]:
+    """Where fences may be, in order; a regular expression would look at every character."""
+    places: list[int] = []
+    for sign in ("```", "~~~"):
+        at = text.find(sign)
+        while at >= 0:
+            places.append(at)
+            at = text.find("\n", at)
+            at = text.find(sign, at) if at >= 0 else -1
+    return sorted(places)
+
+
 def _marks(text: str, known: Known) -> list[_Mark]:
     marks: list[_Mark] = []
     done = 0
-    for found in _MARKS.finditer(text):
-        if found.start() < done:
+    for at in _places(text):
+        if at < done:
             continue
-        at = found.start()
+        found = _MARK.match(text, at)
+        assert found is not None
         line = text.rfind("\n", 0, at) + 1
         end = text.find("\n", at)
         done = end = len(text) if end < 0 else end
