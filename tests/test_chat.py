@@ -87,7 +87,7 @@ def test_the_prompt_is_what_generation_sees_and_the_rest_is_the_response_and_the
         assert same(kind, text, writes(response)), (text, writes(response))
         conversation = [*chat, {"role": "assistant", "content": response}]
         whole = tokenizer.apply_chat_template(conversation, return_dict=False)
-        if whole[: len(prompt)] == prompt:
+        if whole[: len(prompt)] == prompt and "takes blanks" not in kind:
             assert made.input_ids.tolist() == whole[: made.input_ids.size]
 
     holds()

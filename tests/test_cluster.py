@@ -68,6 +68,19 @@ def test_an_error_of_the_work_is_told_in_its_own_words():
         map_parts(refuse, [{"value": n} for n in range(3)], what="read")
 
 
+class Unloadable:
+    def __init__(self):
+        raise CodeBlockError("model m: no weights there; download it")
+
+    def __call__(self, item):
+        return item
+
+
+def test_an_actor_that_cannot_be_built_tells_why_in_one_line():
+    with pytest.raises(CodeBlockError, match=r"^score: model m: no weights there; download it$"):
+        map_parts(Unloadable, [{"value": 1}], what="score", actors=1)
+
+
 def test_more_actors_than_the_cluster_has_are_refused():
     with pytest.raises(CodeBlockError, match="the cluster has"):
         map_parts(Adder, [{"value": n} for n in range(5000)], what="add", actors=5000, constructor={"amount": 1})

@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from codeblock.arms import ArmPlan, ExtraColumn, Model, Round
 from codeblock.cache import Step
+from codeblock.causal import logit_head
 from codeblock.config import Config, EvaluateConfig, SelectConfig, TrainConfig
 from codeblock.cost import forward_flops, padded_forward_flops, shape_of
 from codeblock.evaluate.benchmarks import load
@@ -201,6 +202,7 @@ def test_a_second_models_scores_are_counted_too(plan: StandIn) -> None:
 def test_evaluation_is_the_batches_that_were_generated_and_the_references(plan: StandIn, small_model: Path) -> None:
     config = plan.config.evaluate
     tokenizer, model = load_tokenizer(str(small_model)), load_model(str(small_model), attention="eager")
+    logit_head(model)  # the probe of a model is not counted
     benchmark = load("tiny", plan.tasks)
     answered, measured = (Step(stage, stage, {}, plan.scored.cache) for stage in ("generated", "reference_nll"))
     graded = Step("graded", "graded", {}, plan.scored.cache)

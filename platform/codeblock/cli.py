@@ -277,6 +277,9 @@ def _print_plan(path: Path, overrides: list[str] | None) -> None:
         table.add_row(escape(step.label), state, "" if done else escape(step.why()))
     console.print(table)
     console.print("something would run" if stale else "nothing would run")
+    from codeblock.check_models import check_models
+
+    check_models(plan, "evaluate")  # what would stop it, as far as files tell
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -142,10 +142,14 @@ def _telling(work: Callable[[dict[str, Any]], dict[str, Any]], item: dict[str, A
 
 class _TellingActor:
     def __init__(self, work: type, constructor: dict[str, Any]) -> None:
-        self._work = work(**constructor)
+        self._error: CodeBlockError | None = None
+        try:
+            self._work = work(**constructor)
+        except CodeBlockError as error:  # a model that cannot be loaded; Ray would start the actor again and again
+            self._error = error
 
     def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
-        return _telling(self._work, item)
+        return {"error": str(self._error)} if self._error else _telling(self._work, item)
 
 
 def actor_pool(config: ClusterConfig) -> dict[str, Any]:

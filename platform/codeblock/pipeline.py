@@ -16,6 +16,7 @@ from typing import Any, Literal
 from codeblock import tiny
 from codeblock.arms import ArmPlan, Model, Round
 from codeblock.cache import Step, check_storage, run_together
+from codeblock.check_models import check_models, probe_models
 from codeblock.claims import sweep
 from codeblock.cluster import preflight, ray_session
 from codeblock.config import TINY, Config
@@ -29,7 +30,7 @@ from codeblock.evaluate.vllm_engine import check_vllm
 from codeblock.filter.contamination import Reference
 from codeblock.filter.driver import filter_pairs
 from codeblock.filter.rating import check_endpoint
-from codeblock.models import context_length, load_tokenizer
+from codeblock.models import NO_LIMIT, context_length, load_tokenizer
 from codeblock.pairs.stage import read_pairs
 from codeblock.plan import Plan, make_plan
 from codeblock.prepare.driver import prepare
@@ -70,10 +71,12 @@ def run(config: Config, until: Until = "evaluate", watch: Watch | None = None) -
     sweep(cache)
     plan, watch = make_plan(config, cache), watch or Watch()
     _check_filters(plan)
+    check_models(plan, until)
     if until == "evaluate":
         _check_evaluation(plan)
     watch.begin(plan)
     with _session(plan), _told(watch):
+        probe_models(plan, until)
         comparison = run_data(plan, until)
         if until in ORDER[2:]:
             for arm in plan.arms:
@@ -121,6 +124,9 @@ def run_data(plan: Plan, until: Until) -> Comparison:
                 resume=True,
             )
     max_length = config.model.max_length or context_length(plan.model.path, plan.model.revision)
+    if max_length is None:
+        say(f"note: {plan.model.path} tells no context length, so no pair is too long; set model.max_length where memory ends")
+        max_length = NO_LIMIT
     with stage_line(plan.prepared):
         comparison.prepared = plan.prepared.run(
             lambda output: prepare(

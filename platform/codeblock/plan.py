@@ -32,7 +32,7 @@ VERSION = {
     "embedded": 1,
     "ranked": 1,
     "kept": 1,
-    "scored": 2,
+    "scored": 3,
     "selected": 4,
     "trained": 1,
     "generated": 1,

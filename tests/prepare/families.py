@@ -194,6 +194,14 @@ def byte_level(prefix: bool = False, trims: bool = False) -> Tokenizer:
     return made
 
 
+def taking_blanks() -> Tokenizer:
+    """The special tokens take the white space behind them, as Phi-3's do, and the end of a turn what is before it."""
+    made = byte_level()
+    made.add_special_tokens([AddedToken(each, rstrip="start" in each or each == "<|assistant|>") for each in SPECIAL])
+    made.add_special_tokens([AddedToken(each, lstrip=True) for each in ("<|im_end|>", "<|end|>", "</s>")])
+    return made
+
+
 def by_lines() -> Tokenizer:
     """Byte-level with a pattern as Llama 3's: line breaks are tokens of their own, with the blanks before them."""
     pattern = r"(?i:'s|'t)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -252,6 +260,7 @@ TOKENIZERS: dict[str, Callable[[], Tokenizer]] = {
     "byte-level with a blank before": lambda: byte_level(prefix=True),
     "byte-level with trimmed offsets": lambda: byte_level(trims=True),
     "byte-level by lines": by_lines,
+    "byte-level that takes blanks": taking_blanks,
     "llama 2's": lambda: sentencepiece("bpe", "normalizer"),
     "metaspace first": lambda: sentencepiece("bpe", "first"),
     "metaspace always": lambda: sentencepiece("bpe", "always"),

@@ -22,12 +22,13 @@ from ray.train.torch import TorchTrainer, get_device, prepare_model
 from ray.util.queue import Queue
 
 from codeblock import models, tables
+from codeblock.causal import check_ids
 from codeblock.cluster import require
 from codeblock.config import ClusterConfig, TrainConfig
 from codeblock.console import counter
 from codeblock.errors import CodeBlockError
 from codeblock.train.loop import DEV_SCHEMA, HISTORY_SCHEMA, Session, plan_run
-from codeblock.train.model import MaskedLM, add_lora, checkpoint_activations
+from codeblock.train.model import MaskedLM, add_lora, checkpoint_activations, freeze_other_parts
 from codeblock.train.rows import Pair, read_pairs, trim_all
 from codeblock.train.step import Place
 
@@ -75,7 +76,7 @@ def fit(
             f"{selected}: none of {saved.dropped_pairs} training pairs has a supervised token; raise "
             "select.token_budget or select.subset_ratio"
         )
-    _check_lengths(pairs, max_length or models.context_length(model_path, revision))
+    _check_lengths(pairs, max_length or models.context_length(model_path, revision) or models.NO_LIMIT)
     output.mkdir(parents=True, exist_ok=True)
     local = Path(model_path)
     job = {
@@ -170,7 +171,8 @@ def _work(job: dict[str, Any]) -> dict[str, Any]:
     selected, output = Path(job["selected"]), Path(job["output"])
 
     pairs, _ = trim_all(read_pairs(selected, "train"))
-    masked = _load(job, config, pairs)
+    masked = load_for_training(job["model_path"], job["revision"], config)
+    check_ids(masked.model, [pair.input_ids_T for pair in pairs])
     model = prepare_model(masked, parallel_strategy_kwargs={"forward_sync_buffers": False})
     session = Session(model, pairs, read_pairs(selected, "dev"), config, job["seed"], place)
     checkpoint = ray.train.get_checkpoint()
@@ -203,18 +205,18 @@ def _quiet_worker_logs() -> None:
             handler.addFilter(lambda record: CodeBlockError.__name__ not in record.getMessage())
 
 
-def _load(job: dict[str, Any], config: TrainConfig, pairs: Sequence[Pair]) -> MaskedLM:
-    path, revision = job["model_path"], job["revision"]
+def load_for_training(path: str, revision: str | None, config: TrainConfig) -> MaskedLM:
+    """The model of a fit, before its first step.
+
+    Raises CodeBlockError for a model that cannot be loaded or trained: an adapter, quantised weights where all of them are
+    trained, logits that cannot be made at chosen positions alone.
+    """
     model = models.load_model(path, revision)
     if hasattr(model, "get_base_model"):
         raise CodeBlockError(f"model {path}: is an adapter; merge it into its base model first, or train the base")
-    vocabulary = model.get_input_embeddings().num_embeddings
-    largest = max(int(pair.input_ids_T.max()) for pair in pairs)
-    if largest >= vocabulary:
-        raise CodeBlockError(
-            f"model {path}: has {vocabulary} tokens, the selected pairs use token {largest}; prepare them with the "
-            "tokenizer of this model"
-        )
+    if config.mode == "full" and getattr(model, "is_quantized", False):
+        raise CodeBlockError(f"model {path}: its weights are quantised and cannot be trained; set train.mode=lora")
+    freeze_other_parts(model)
     if config.gradient_checkpointing:
         checkpoint_activations(model)
     if config.mode == "lora":
