@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 from tree_sitter import Tree
 
-from codeblock.segment.languages import ALL, LanguageRules
-from codeblock.segment.languages.others import known_by_looks
+from codeblock.segment.languages import ALL, LanguageRules, find_rules
+from codeblock.segment.languages.others import known_by_looks, known_by_parts
+from codeblock.segment.respell import other_readings
 from codeblock.segment.source import Source, encode, parseable
-from codeblock.segment.tree import Grammar, grammar_of
+from codeblock.segment.tree import Grammar, grammar_of, top
 
 CODE_SHARE = 0.5
 """Share of the lines with the look of code from which on a text without a grammar counts as code."""
@@ -29,6 +30,7 @@ SENTENCE = re.compile(r"^[ \t]*(?:\d+\. |[*-] )?[A-Z][a-z']*(?:,? [a-z']+){3}", 
 _WORD = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 _STATEMENTS = re.compile(r"[;{}][ \t]*(?://.*)?(?:\n|\Z)")
 _SHEBANG = re.compile(r"\s*(?:#!|<\?|<!)")
+_INTERPRETER = re.compile(r"\s*#!.*?\b(bash|sh|zsh|ksh|python|node|ruby|php)[\d.]*\b")
 _COMMENT_LINE = re.compile(r"\s*#+(?:[ ]|$)")
 _CODE_LINE = re.compile(
     r"""
@@ -60,6 +62,8 @@ class Parsed:
     source: Source
     tree: Tree
     has_error: bool
+    lead: int = 0
+    """Bytes that stand before those of the source in what was parsed."""
 
     @property
     def language(self) -> str:
@@ -84,8 +88,16 @@ def parse(text: str, rules: LanguageRules) -> Parsed | None:
     grammar = grammar_of(rules)
     if grammar is None:
         return None
+    if not text.endswith("\n"):
+        text += "\n"  # without one some grammars do not close what ends with its line
     source = encode(rules.misread.sub(lambda found: found[1] + "\n" * len(found[2]), text))
-    tree = grammar.parser.parse(parseable(source.data))
+    data = parseable(source.data)
+    tree = grammar.parser.parse(data)
+    if tree.root_node.has_error:
+        for lead, other in other_readings(data, rules):
+            again = grammar.parser.parse(other)
+            if not again.root_node.has_error and (not lead or top(again, lead).end_byte > lead + len(data)):
+                return Parsed(grammar, source, again, False, lead)
     return Parsed(grammar, source, tree, tree.root_node.has_error)
 
 
@@ -98,6 +110,8 @@ def recognise(text: str) -> Verdict:
     """
     if (name := known_by_looks(text)) is not None:
         return Verdict(name, None)
+    if (named := _by_interpreter(text)) is not None:
+        return named
     first, *others = ALL
     parsed = None if _impossible(text, first) else parse(text, first)
     if parsed is not None and not parsed.has_error and _is_program(parsed, text):
@@ -105,6 +119,14 @@ def recognise(text: str) -> Verdict:
     if (parsed is None or parsed.has_error) and first.shape.search(text) and not SENTENCE.search(text):
         return Verdict(first.name, parsed or parse(text, first))
     return UNKNOWN if SENTENCE.match(text) else _among(text, likely(text, others))
+
+
+def _by_interpreter(text: str) -> Verdict | None:
+    """The language of the program in a text's first line (`#!/bin/bash`), where it takes the text."""
+    named = _INTERPRETER.match(text)
+    rules = find_rules(named[1]) if named else None
+    parsed = parse(text, rules) if rules else None
+    return Verdict(parsed.language, parsed) if parsed is not None and not parsed.has_error else None
 
 
 def likely(text: str, languages: list[LanguageRules]) -> list[LanguageRules]:
@@ -147,10 +169,12 @@ def _among(text: str, languages: list[LanguageRules]) -> Verdict:
             if shaped:
                 return Verdict(rules.name, None)
         elif not parsed.has_error:
-            if _is_program(parsed, text):
+            if (shaped and not rules.needs_shape) or _is_program(parsed, text):
                 return Verdict(rules.name, parsed)
         elif shaped:
             broken.append((error_share(parsed.tree), parsed))
+    if broken and (name := known_by_parts(text)) is not None:
+        return Verdict(name, None)
     if broken and not SENTENCE.search(text):
         share, parsed = min(broken, key=lambda pair: pair[0])
         if share <= MAX_ERROR_SHARE:
@@ -188,7 +212,7 @@ def _is_program(parsed: Parsed, text: str) -> bool:
     if all(line.rstrip().endswith(rules.terminator) for line in lines):
         return False
     wanted = parsed.grammar.evidence
-    cursor = parsed.tree.walk()
+    cursor = top(parsed.tree, parsed.lead).walk()
     while True:
         node = cursor.node
         if node is not None and node.kind_id in wanted:

@@ -140,7 +140,7 @@ def _segment_parsed(
 ) -> tuple[list[Item], list[Span], list[tuple[int, int]]]:
     """Items, core leaves and edges of a block that parses."""
     item_rules, core_rules, flow_rules = rules_of(parsed.grammar)
-    tree = flatten(parsed.tree, parsed.source.data, parsed.grammar)
+    tree = flatten(parsed.tree, parsed.source.data, parsed.grammar, parsed.lead)
     starts, ends = tree.starts, tree.ends
     to_char, shift = parsed.source.to_char, block.start
 

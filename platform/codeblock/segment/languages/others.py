@@ -33,6 +33,20 @@ OTHERS: tuple[tuple[str, re.Pattern[str]], ...] = (
 """Name and the beginning of its texts; the first that matches is meant."""
 
 
+_SWIFT = (
+    re.compile(r"^[ \t]*(?:let|var|func|for|print)\b", re.MULTILINE),
+    re.compile(r"\.\.<|\bas[!?][ \t]|[(,][ \t]*[a-z]\w*:[ \t]*[\w.\"{(\[$]|\$0\b|\bin[ \t]*$|\bfor[ \t]+\w+[ \t]+in[ \t]+[\w.]+[ \t]*\{"
+               r"|\[[A-Z]\w*\]\(", re.MULTILINE),
+    re.compile(r";[ \t]*$|\bfunction\b|\bconst\b|=>|[{,][ \t]*\w+:[^,{}]*\}|^[ \t]*(?:begin|end)\b", re.MULTILINE),
+)  # fmt: skip
+
+
+def known_by_parts(text: str) -> str | None:
+    """The name of the language without a grammar that a text is in which another language's grammar refused."""
+    first, some, none = _SWIFT
+    return "swift" if first.search(text) and some.search(text) and not none.search(text) else None
+
+
 def known_by_looks(text: str) -> str | None:
     """The name of the language without a grammar whose texts begin like this one."""
     return next((name for name, beginning in OTHERS if beginning.match(text)), None)
