@@ -27,9 +27,9 @@ from codeblock.select.strategies import get_strategy, shares_of
 VERSION = {
     "pairs": 2,
     "filtered": 2,
-    "prepared": 6,
+    "prepared": 7,
     "embedded": 1,
-    "ranked": 1,
+    "ranked": 2,
     "kept": 1,
     "scored": 2,
     "selected": 4,

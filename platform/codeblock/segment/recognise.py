@@ -82,7 +82,15 @@ UNKNOWN = Verdict(None, None)
 
 
 def parse(text: str, rules: LanguageRules) -> Parsed | None:
-    """Parse a text in a language; None where its grammar is not installed."""
+    """Parse a text in a language; None where its grammar is not installed.
+
+    A text that the grammar refuses is read again as `respell` says; it has an error if no reading is without one.
+    """
+    parsed = _parse_once(text, rules)
+    return None if parsed is None else _read_again(parsed) or parsed
+
+
+def _parse_once(text: str, rules: LanguageRules) -> Parsed | None:
     if rules.bare is not None and not rules.opening.search(text):
         rules = rules.bare
     grammar = grammar_of(rules)
@@ -91,14 +99,21 @@ def parse(text: str, rules: LanguageRules) -> Parsed | None:
     if not text.endswith("\n"):
         text += "\n"  # without one some grammars do not close what ends with its line
     source = encode(rules.misread.sub(lambda found: found[1] + "\n" * len(found[2]), text))
-    data = parseable(source.data)
-    tree = grammar.parser.parse(data)
-    if tree.root_node.has_error:
-        for lead, other in other_readings(data, rules):
-            again = grammar.parser.parse(other)
-            if not again.root_node.has_error and (not lead or top(again, lead).end_byte > lead + len(data)):
-                return Parsed(grammar, source, again, False, lead)
+    tree = grammar.parser.parse(parseable(source.data))
     return Parsed(grammar, source, tree, tree.root_node.has_error)
+
+
+def _read_again(parsed: Parsed) -> Parsed | None:
+    """Another reading of a text with an error; None where none is without one."""
+    if not parsed.has_error:
+        return None
+    grammar, source = parsed.grammar, parsed.source
+    for lead, data in other_readings(parseable(source.data), grammar.rules):
+        tree = grammar.parser.parse(data)
+        # what is put around a text must not end inside it
+        if not tree.root_node.has_error and (not lead or top(tree, lead).end_byte > lead + len(source.data)):
+            return Parsed(grammar, source, tree, False, lead)
+    return None
 
 
 def recognise(text: str) -> Verdict:
@@ -113,11 +128,11 @@ def recognise(text: str) -> Verdict:
     if (named := _by_interpreter(text)) is not None:
         return named
     first, *others = ALL
-    parsed = None if _impossible(text, first) else parse(text, first)
+    parsed = None if _impossible(text, first) else _parse_once(text, first)
     if parsed is not None and not parsed.has_error and _is_program(parsed, text):
         return Verdict(first.name, parsed)
     if (parsed is None or parsed.has_error) and first.shape.search(text) and not SENTENCE.search(text):
-        return Verdict(first.name, parsed or parse(text, first))
+        return Verdict(first.name, parse(text, first))
     return UNKNOWN if SENTENCE.match(text) else _among(text, likely(text, others))
 
 
@@ -158,21 +173,25 @@ def _clues(names: tuple[str, ...]) -> tuple[dict[str, list[int]], list[tuple[str
 
 
 def _among(text: str, languages: list[LanguageRules]) -> Verdict:
-    """The first of the languages that takes the text, else the one with the smallest share of errors."""
+    """The first of the languages that takes the text, at once or when it is read again, else that with the fewest errors."""
     broken: list[tuple[float, Parsed]] = []
     for rules in languages:
         shaped = rules.shape.search(text) is not None
         if any(pattern.search(text) for pattern in rules.impossible) or (rules.needs_shape and not shaped):
             continue
-        parsed = parse(text, rules)
+        parsed = _parse_once(text, rules)
         if parsed is None:
             if shaped:
                 return Verdict(rules.name, None)
         elif not parsed.has_error:
-            if (shaped and not rules.needs_shape) or _is_program(parsed, text):
+            if _is_program(parsed, text):
                 return Verdict(rules.name, parsed)
         elif shaped:
             broken.append((error_share(parsed.tree), parsed))
+    for _, parsed in broken:
+        again = _read_again(parsed)
+        if again is not None and (not again.grammar.rules.needs_shape or _is_program(again, text)):
+            return Verdict(again.language, again)
     if broken and (name := known_by_parts(text)) is not None:
         return Verdict(name, None)
     if broken and not SENTENCE.search(text):
@@ -196,6 +215,21 @@ def error_share(tree: Tree) -> float:
         while not cursor.goto_next_sibling():
             if not cursor.goto_parent():
                 return wrong / max(tree.root_node.end_byte, 1)
+
+
+def first_error(tree: Tree) -> int:
+    """The first byte that the grammar could not place, or where it had to add a token."""
+    cursor = tree.walk()
+    while True:
+        node = cursor.node
+        assert node is not None
+        if node.is_error or node.is_missing:
+            return node.start_byte
+        if node.has_error and cursor.goto_first_child():
+            continue
+        while not cursor.goto_next_sibling():
+            if not cursor.goto_parent():
+                return tree.root_node.start_byte
 
 
 def _impossible(text: str, rules: LanguageRules) -> bool:

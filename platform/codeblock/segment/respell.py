@@ -15,11 +15,17 @@ if TYPE_CHECKING:
 JOINED = None
 """Stand-in for a group that is to be one name: `_`, then its letters, with `_` for all else."""
 
+MAX_BYTES, MAX_ENCLOSED = 65_536, 16_384
+"""Of a text that is read again, and with something around it: a parser's way through errors can take the square of that."""
+
 _REPEATS = 16
 TO_COME, HERE, PAST = range(3)
+_BRACKETS = ((b"(", b")"), (b"[", b"]"), (b"{", b"}"))
 _NO_LETTER = re.compile(rb"[^0-9A-Za-z_]")
 _NO_BREAK = re.compile(rb"[^\r\n]")
-_DIRECTIVE = re.compile(rb"^[ \t]*#[ \t]*(if|ifdef|ifndef|elif|elifdef|elifndef|else|endif)\b([^\n\\]|\\\r?\n|\\)*", re.MULTILINE)
+_DIRECTIVE = re.compile(
+    rb"^[ \t]*#[ \t]*(if|ifdef|ifndef|elif|elifdef|elifndef|else|endif)\b([^\n\\]|\\\r?\n|\\)*", re.MULTILINE
+)
 _NEVER_TRUE = re.compile(rb"[ \t]*#[ \t]*if[ \t]+(?:0|false)\b")
 
 
@@ -58,10 +64,7 @@ def _filled(found: re.Match[bytes], stand_ins: tuple[bytes | None, ...]) -> byte
         if start < 0:
             continue
         old = found[group]
-        if stand_in is None:
-            new = b"_" + _NO_LETTER.sub(b"_", old[1:])
-        else:
-            new = stand_in + _blank(old[len(stand_in) :])
+        new = b"_" + _NO_LETTER.sub(b"_", old[1:]) if stand_in is None else stand_in + _blank(old[len(stand_in) :])
         text[start - found.start() : end - found.start()] = new[: len(old)]
     return bytes(text)
 
@@ -94,11 +97,15 @@ def first_branches(data: bytes) -> bytes:
 
 def other_readings(data: bytes, rules: LanguageRules) -> Iterator[tuple[int, bytes]]:
     """What a grammar is given next when it refuses the bytes of a text, and how many bytes of it stand before the text."""
+    if len(data) > MAX_BYTES:
+        return
     spelt = respell(data, rules.respelled)
     if spelt != data:
         yield 0, spelt
     if rules.preprocessed and (branches := first_branches(spelt)) != spelt:
         yield 0, branches
         spelt = branches
+    if len(data) > MAX_ENCLOSED or any(spelt.count(opening) != spelt.count(closing) for opening, closing in _BRACKETS):
+        return
     for opening, closing in rules.enclosures:
         yield len(opening), opening + spelt + closing

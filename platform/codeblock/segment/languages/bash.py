@@ -34,6 +34,8 @@ RULES = LanguageRules(
     grammar=wheel("tree_sitter_bash"),
     respelled=(
         respelling(r"(?<=[\s/\w.\"'#%])([!@?*+]\([^()\s]*(?:\([^()\s]*\)[^()\s]*)*\))", JOINED),  # extglob
+        respelling(r"\$\{[\w@*]+(?:\[[^\]\n]*\])?:(?![-+?=])[^{}\n]*?(\$)\w", "_"),  # `${text:$from:$length}`
+        respelling(r"\b\d+#(\$)\w", "_"),
         respelling(r"\d(<>)", ">"),
     ),
     punctuation=names('[ ] [[ ]] ; " function `') | {"\n"},

@@ -140,7 +140,8 @@ RULES = LanguageRules(
     shape=re.compile(
         r"^[ \t]*(?:using[ \t]+System|Console\.\w+\(|namespace[ \t]+[\w.]+[ \t]*\{?[ \t]*$"
         r"|foreach[ \t]*\(\w+[ \t]+\w+[ \t]+in\b"
-        r"|.*=[ \t]*\(?from[ \t]+\w+[ \t]+in[ \t]+[\w.]+|.*\byield[ \t]+(?:return|break)\b|.*\bIEnumerable<|.*=>[ \t]*new[ \t]*\{"
+        r"|.*=[ \t]*\(?from[ \t]+\w+[ \t]+in[ \t]+[\w.]+|.*\byield[ \t]+(?:return|break)\b"
+        r"|.*\bIEnumerable<|.*=>[ \t]*new[ \t]*\{"
         r"|.*\.(?:ToCharArray|Length)\b.*;[ \t]*$"
         r"|public[ \t]+(?:static[ \t]+)?(?:string|bool|int|void|class|List<\w+>)[ \t]+\w+)",
         re.MULTILINE,

@@ -54,7 +54,9 @@ RULES = LanguageRules(
         respelling(r";([ \t])(?:(?:private|protected|internal)[ \t]+set\b|[gs]et\(\))", "\n"),
         respelling(r"(;)\s+(?:private|protected|internal)[ \t]+set\b"),
         # infix calls behind a lambda
-        respelling(r"\}[ \t]+((?!(?:else|while|catch|finally|in|is|as|get|set|by|where)\b|get\()[a-z]\w*)[ \t]+(?=[\w(\"])", "+"),
+        respelling(
+            r"\}[ \t]+((?!(?:else|while|catch|finally|in|is|as|get|set|by|where)\b|get\()[a-z]\w*)[ \t]+(?=[\w(\"])", "+"
+        ),
         respelling(r"\}[ \t]+(get)[ \t]+(?=[\w(\"])", "+"),
         respelling(r"\b((?:actual|expect)[ \t])(?=[ \t]*constructor\b)"),
         respelling(r"^[ \t]*(context[ \t]*\([^()]*\))(?=\s*(?:\w+\s+)*(?:fun|val|var|class)\b)"),

@@ -11,7 +11,7 @@ _PLAIN_TYPE = r"(?:unsigned|signed|long|short|char|int|float|double|void|bool)"
 
 C = (
     # types as arguments of macros: va_arg(list, char *), container_of(p, struct s, member)
-    respelling(r"\bva_arg\s*\([^,;]*,\s*([^(),;]*[^(),;\s])\s*\)", JOINED),
+    respelling(r"\bva_arg\s*\([^,;]{1,80},\s*([^(),;]{0,80}[^(),;\s])\s*\)", JOINED),
     respelling(
         rf"[(,]\s*((?:(?:const\s+)?{_PLAIN_TYPE}|(?:const\s+)?(?:struct|union|enum)\s+\w+)(?:\s+{_PLAIN_TYPE})*[\s*]*)(?=[,)])",
         JOINED,
@@ -29,10 +29,11 @@ C = (
     respelling(r"(?<![\w)])(_[A-Z]\w*_(?:\([^()]*\))?)(?=\s+[A-Za-z_])"),
     respelling(r"\b(__(?:init|exit|user|iomem|force|must_check|always_unused|maybe_unused|percpu|rcu)\b)"),
     # extensions of compilers
-    respelling(r"\bcase\s[^:;{}\n?]*?(\.\.\.)", "+"),
+    respelling(r"\bcase\s[^:;{}\n?]{1,80}?(\.\.\.)", "+"),
     respelling(r"\bgoto\s*(\*[^;\n]*)", JOINED),
     respelling(r"\b(?:double|float)\s+(_?[Cc]omplex)\b"),
     respelling(r"\b(_Thread_local)\b"),
+    respelling(r"\b(auto)[ \t]+\w+[ \t]*=", "int"),
     respelling(r"\bvoid\s+(interrupt)\s"),
 )
 
@@ -40,7 +41,7 @@ _CUDA = (
     respelling(r"\b(__(?:global|device|host|shared|constant|managed|forceinline|noinline|grid_constant|restrict)__\b)"),
     respelling(r"\b(__(?:launch_bounds|cluster_dims|maxnreg|align|block_size)__\s*\((?:[^()]|\([^()]*\))*\))"),
     # a launch: the call of what the call with grid and block gives
-    respelling(r"(<<<)[^;{}]*?(>>>)\s*\(", "(", ")"),
+    respelling(r"(<<<)[^;{}]{0,400}?(>>>)\s*\(", "(", ")"),
 )
 
 CPP = (

@@ -32,12 +32,10 @@ RULES = LanguageRules(
     grammar=tree_sitter_python.language,
     respelled=(
         # defaults of type parameters
-        respelling(
-            r"^[ \t]*(?:class|(?:async[ \t]+)?def|type)[ \t]+\w+[ \t]*\[(?:[^\[\]=\n]|\[[^\[\]\n]*\])*(=)(?!=)", "|"
-        ),
+        respelling(r"^[ \t]*(?:class|(?:async[ \t]+)?def|type)[ \t]+\w+[ \t]*\[(?:[^\[\]=\n]|\[[^\[\]\n]*\])*(=)(?!=)", "|"),
         # magics and commands of notebooks
         respelling(r"^[ \t]*(%{1,2}|!{1,2})(?=[A-Za-z./~])", "#"),
-        respelling(r"^[ \t]*[\w, ]+=[ \t]*([!%][ \t]?\S)", "0#"),
+        respelling(r"^[ \t]*\w[\w, ]{0,80}=[ \t]*([!%][ \t]?\S)", "0#"),
         respelling(r"^[ \t]*[\w.]+(\?{1,2})[ \t]*\r?$", "#"),
     ),
     punctuation=names("( ) [ ] { } , : . ; -> def class pass import as global nonlocal del assert with"),

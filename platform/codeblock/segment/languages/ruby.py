@@ -45,7 +45,7 @@ RULES = LanguageRules(
     grammar=wheel("tree_sitter_ruby"),
     respelled=(
         respelling(r"\bdef[ \t]+[\w.?!]+(?:\([^()\n]*\))?[ \t]*=[ \t]*\w+([ \t])[\"':@\w\[]", "+"),
-        respelling(r"\bcase[ \t][^\n;]*?([ \t])in[ \t]", "\n"),
+        respelling(r"\bcase[ \t][^\n;]{1,200}?([ \t])in[ \t]", "\n"),
     ),
     punctuation=names("( ) [ ] , . ; class module def self => | -> #{"),
     identifier="identifier",
