@@ -11,6 +11,7 @@ from tree_sitter import Tree
 
 from codeblock.segment.languages import ALL, LanguageRules, find_rules
 from codeblock.segment.languages.others import known_by_looks, known_by_parts
+from codeblock.segment.notebooks import surely_has_magics, without_magics
 from codeblock.segment.respell import other_readings
 from codeblock.segment.source import Source, encode, parseable
 from codeblock.segment.tree import Grammar, grammar_of, top
@@ -96,6 +97,14 @@ def _parse_once(text: str, rules: LanguageRules) -> Parsed | None:
     grammar = grammar_of(rules)
     if grammar is None:
         return None
+    parsed = _parse(text, rules, grammar)
+    if parsed.has_error and rules.has_magics and (python := without_magics(text)) != text:
+        other = _parse(python, rules, grammar)
+        return parsed if other.has_error else other
+    return parsed
+
+
+def _parse(text: str, rules: LanguageRules, grammar: Grammar) -> Parsed:
     if not text.endswith("\n"):
         text += "\n"  # without one some grammars do not close what ends with its line
     source = encode(rules.misread.sub(lambda found: found[1] + "\n" * len(found[2]), text))
@@ -128,7 +137,8 @@ def recognise(text: str) -> Verdict:
     if (named := _by_interpreter(text)) is not None:
         return named
     first, *others = ALL
-    parsed = None if _impossible(text, first) else _parse_once(text, first)
+    possible = not _impossible(text, first) or (first.has_magics and surely_has_magics(text))
+    parsed = _parse_once(text, first) if possible else None
     if parsed is not None and not parsed.has_error and _is_program(parsed, text):
         return Verdict(first.name, parsed)
     if (parsed is None or parsed.has_error) and first.shape.search(text) and not SENTENCE.search(text):

@@ -30,13 +30,10 @@ RULES = LanguageRules(
     name="python",
     aliases=("py", "python3", "python2", "py3", "py2", "python-3", "python3.x", "ipython", "ipython3", "pyi", "gyp"),
     grammar=tree_sitter_python.language,
+    has_magics=True,
+    # defaults of type parameters
     respelled=(
-        # defaults of type parameters
         respelling(r"^[ \t]*(?:class|(?:async[ \t]+)?def|type)[ \t]+\w+[ \t]*\[(?:[^\[\]=\n]|\[[^\[\]\n]*\])*(=)(?!=)", "|"),
-        # magics and commands of notebooks
-        respelling(r"^[ \t]*(%{1,2}|!{1,2})(?=[A-Za-z./~])", "#"),
-        respelling(r"^[ \t]*\w[\w, ]{0,80}=[ \t]*([!%][ \t]?\S)", "0#"),
-        respelling(r"^[ \t]*[\w.]+(\?{1,2})[ \t]*\r?$", "#"),
     ),
     punctuation=names("( ) [ ] { } , : . ; -> def class pass import as global nonlocal del assert with"),
     identifier="identifier",

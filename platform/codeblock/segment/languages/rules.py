@@ -68,6 +68,9 @@ class LanguageRules:
     misread: re.Pattern[str] = NEVER
     """White space (group 2, behind group 1) that the grammar takes for an error; it is parsed as line breaks."""
 
+    has_magics: bool = False
+    """Whether cells of notebooks may have lines of IPython in it."""
+
     # -- valid code that the grammar refuses
     respelled: tuple[Respelling, ...] = ()
     """Spellings that the grammar does not know, and what it is given in their place where a text does not parse."""
