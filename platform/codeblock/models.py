@@ -99,10 +99,10 @@ def check_vocabulary(path: str, revision: str | None, tokenizer: Any) -> None:
         return
     used = {*_rendered(tokenizer), tokenizer.eos_token_id}
     if beyond := sorted(token for token in used if token >= known):
+        token = tokenizer.convert_ids_to_tokens(beyond[0])
         raise CodeBlockError(
-            f"model {path}: has embeddings of {known:,} tokens, {tokenizer.convert_ids_to_tokens(beyond[0])!r} of the "
-            f"tokenizer is number {beyond[0]:,}; resize them (resize_token_embeddings) and train them, or take the tokenizer that came "
-            "with the weights"
+            f"model {path}: has embeddings of {known:,} tokens, {token!r} of the tokenizer is number {beyond[0]:,}; resize "
+            "them (resize_token_embeddings) and train them, or take the tokenizer that came with the weights"
         )
 
 
