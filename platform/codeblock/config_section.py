@@ -7,18 +7,10 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from codeblock.home import expand_home
+
 TINY = "tiny"
 """Where a path of pairs, model or benchmark is asked for: the embedded default of `codeblock.tiny`."""
-
-
-def expand_home(path: str) -> str:
-    """A path whose `~` is the home directory, as a shell would have it; one that names no user's home stays as it is."""
-    if not path.startswith("~"):
-        return path
-    try:
-        return str(Path(path).expanduser())
-    except RuntimeError:
-        return path
 
 
 Place = Annotated[str, AfterValidator(expand_home)]

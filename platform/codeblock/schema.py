@@ -56,6 +56,7 @@ class Reason(StrEnum):
     RESPONSE_TOO_LARGE = "response_too_large"
     LONGER_THAN_CONTEXT = "longer_than_context"
     TEMPLATE_ERROR = "template_error"
+    SPECIAL_TOKEN = "special_token"
     SEGMENTATION_ERROR = "segmentation_error"
     SEGMENTATION_CRASH = "segmentation_crash"
     SEGMENTATION_TIMEOUT = "segmentation_timeout"

@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from codeblock.console import say
 from codeblock.errors import CodeBlockError
 from codeblock.evaluate import GradeResult, Settings, Verdict, grade_samples_file
 from codeblock.evaluate.benchmarks import Benchmark
@@ -76,6 +77,47 @@ def test_evalplus_results_are_lists_by_task(samples: Path, with_inputs: Benchmar
     assert found["t/0"][0]["solution"] == with_inputs.code(with_inputs.tasks[0], SAMPLES[0]["completion"])
     keys = {"task_id", "solution", "base_status", "plus_status", "base_fail_tests", "plus_fail_tests"}
     assert all(row.keys() == keys for rows in found.values() for row in rows)
+
+
+HOSTILE = {
+    "a lone surrogate": "raise ValueError('\\ud800')",
+    "controls and colours": "raise ValueError('\\x00\\x1b[2J\\x1b]0;x\\x07\\r\\n\\u202e\\u2028')",
+    "a megabyte": "raise ValueError('x' * (1 << 20))",
+    "markup": "raise ValueError('[/red][bold]<script>alert(1)</script>|`*')",
+    "no text": "class E(Exception):\n    def __str__(self): return 1 / 0\nraise E",
+    "a name": "raise type('<b>\\x00\\n'.replace(chr(0), ''), (Exception,), {})",
+    "bytes in an argument": "raise ValueError(b'\\xff', float('nan'))",
+    "another's message": "def plus_0(x): raise ValueError('passed')",
+    "a value that is returned": "def plus_0(x): return '\\ud800\\x1b[2J' * 1000",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_solution_can_lose_the_verdicts_of_others(
+    name: str, tiny: Benchmark, with_inputs: Benchmark, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    samples = tmp_path / "samples.jsonl"
+    rows = [
+        {"task_id": "t/0", "completion": HOSTILE[name]},
+        {"task_id": "t/1", "completion": tiny.tasks[1].reference},
+        {"task_id": "t/2", "completion": "x = '\ud800'"},
+        {"task_id": "\ud800\x1b[2J", "completion": ""},
+    ]
+    samples.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for benchmark in (tiny, with_inputs):
+        graded = grade_samples_file(samples, benchmark, Settings(allow_missing_layers=True))
+        assert [row.verdict == "passed" for row in graded.rows] == [False, True, False]
+        assert all(row.error.isprintable() and len(row.error) <= 400 for row in graded.rows)
+        write_verdicts(tmp_path / "out.parquet", samples, benchmark, graded)
+        assert pq.read_table(tmp_path / "out.parquet").column("verdict").to_pylist()[1] == "passed"
+        write_verdicts(tmp_path / "out.jsonl", samples, benchmark, graded)
+        results = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text("utf-8").splitlines()]
+        assert [row["passed"] for row in results] == [False, True, False]
+        json.dumps(graded.facts(), ensure_ascii=False).encode()
+        say(" ".join([*graded.unknown_tasks, *(row.error for row in graded.rows)]))
+        assert "\x1b" not in capsys.readouterr().out
+    write_verdicts(tmp_path / "out.json", samples, with_inputs, graded)
+    assert json.loads((tmp_path / "out.json").read_text("utf-8"))["eval"]["t/1"][0]["base_status"] == "pass"
 
 
 def test_our_table_has_the_base_verdict(samples: Path, tiny: Benchmark, tmp_path: Path) -> None:

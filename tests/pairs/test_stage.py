@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -114,6 +115,13 @@ def test_joined_data_sets_have_their_own_columns_and_each_pair_knows_its_own(tmp
     ]
     rejected = [(row["source"], row["reason"]) for row in read_table(tmp_path / "out" / "rejected").to_pylist()]
     assert rejected == [("two/rows.jsonl:1", Reason.DUPLICATE), ("two/rows.jsonl:3", Reason.EMPTY_RESPONSE)]
+
+
+def test_the_files_of_the_only_data_set_are_read_as_it(tmp_path: Path) -> None:
+    (tmp_path / "pairs.jsonl").write_text('{"instruction": "Add.", "output": "x = 1"}\n')
+    config = PairsConfig(path=str(tmp_path / "pairs.jsonl"))
+    facts = read_pairs(find_files(config.path), config, tmp_path / "out")
+    assert facts["datasets"] == {"pairs": {"read": 1, "kept": 1}}
 
 
 def test_a_data_set_without_columns_has_those_of_the_section(tmp_path):

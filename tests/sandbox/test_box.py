@@ -154,7 +154,7 @@ def test_an_object_that_is_near_everything_passes_no_tolerance(sandbox: Sandbox)
     ],
 )  # fmt: skip
 def test_calls_behave_as_in_one_process(sandbox: Sandbox, code: str, test: str) -> None:
-    outcome = sandbox.run(code, Script("", test, "f"), LIMITS)
+    outcome = sandbox.run(code, Script.of("", test, "f", code), LIMITS)
     assert outcome.verdict == Verdict.PASSED, outcome
 
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 from codeblock.errors import CodeBlockError
 from codeblock.evaluate.metrics import mean_pass_at_k, pass_at_k_interval
 from codeblock.sandbox.box import Verdict
+from codeblock.sandbox.text import clean
 
 PASS_AT = (1, 10, 100)
 
@@ -102,6 +103,10 @@ class GradeResult:
     """Different programs among the samples: each ran once."""
     provenance: str = ""
     """Whether the tasks come from the published file."""
+
+    def __post_init__(self) -> None:
+        # They come from whoever wrote the samples, and are shown and stored.
+        object.__setattr__(self, "unknown_tasks", list(dict.fromkeys(clean(each) for each in self.unknown_tasks)))
 
     @property
     def counts(self) -> dict[str, tuple[int, int]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
@@ -14,7 +14,7 @@ import pyarrow as pa
 from codeblock.config_pairs import PairsConfig
 from codeblock.errors import CodeBlockError, RowError
 from codeblock.pairs.arrow import BATCH_ROWS, table_values
-from codeblock.pairs.files import DataSet, load_hub_dataset
+from codeblock.pairs.files import DataSet, InputFile, load_hub_dataset, sources_of
 from codeblock.pairs.read import Broken, Row, read_rows
 from codeblock.pairs.shapes import Pair, to_pair, wanted
 from codeblock.schema import PAIRS, REJECTED, Reason
@@ -25,14 +25,19 @@ PART_ROWS = 512
 
 
 def read_pairs(
-    data: list[DataSet], config: PairsConfig, output: Path, advance: Callable[[int], None] = lambda _: None
+    data: Sequence[DataSet] | Sequence[InputFile],
+    config: PairsConfig,
+    output: Path,
+    advance: Callable[[int], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Read every row into `output/part-*` or `output/rejected/part-*`; returns the counts, in all and by data set.
 
+    data: the data sets of the config, or the files of its only one.
     `notes` of the result, where there are any: how many kept rows of a data set have a column that was left unread, by why.
     Rows stream through; only the ids stay in memory, to find exact duplicates. `advance` hears of each row. Raises
     CodeBlockError where a file cannot be read, and where the column that is named as the quality holds no number at all.
     """
+    data = _data_sets(data, config)
     seen: set[str] = set()
     kept: list[dict[str, Any]] = []
     lost: list[dict[str, Any]] = []
@@ -62,6 +67,14 @@ def read_pairs(
     facts = {**total, "datasets": counts, "reasons": dict(reasons)}
     told = {name: dict(found) for name, found in notes.items() if found}
     return {**facts, "notes": told} if told else facts
+
+
+def _data_sets(data: Sequence[DataSet] | Sequence[InputFile], config: PairsConfig) -> list[DataSet]:
+    files = [each for each in data if isinstance(each, InputFile)]
+    if files:
+        [source] = sources_of(config)
+        return [DataSet(source, files)]
+    return [each for each in data if isinstance(each, DataSet)]
 
 
 def _check_quality(data: DataSet, rated: int, notes: Counter[str]) -> None:

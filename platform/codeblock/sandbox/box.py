@@ -27,6 +27,7 @@ from codeblock.errors import CodeBlockError
 from codeblock.sandbox import launch, wire
 from codeblock.sandbox.helper import Helper, HelperDiedError, arguments
 from codeblock.sandbox.oracles import Cases, Limits, Oracle, Script, UnitTest
+from codeblock.sandbox.text import MAX_REPORT, clean
 
 HARD_FACTOR: Final = 10
 GRACE_SECONDS: Final = 60.0
@@ -63,6 +64,10 @@ class Outcome:
     """Short text of the error; empty where it passed."""
     base: Verdict | None = None
     """The verdict on the base inputs of `Cases`."""
+
+    def __post_init__(self) -> None:
+        # Nothing that a solution wrote goes further as it is: it may not be text that can be stored or shown.
+        object.__setattr__(self, "error", clean(self.error, MAX_REPORT))
 
 
 @dataclass(frozen=True)
@@ -167,17 +172,23 @@ class Sandbox:
         if answer["verdict"] == "lost":  # the report of how the solution ended is on its way, unless it hides
             select.select([self._solver], [], [], LOST_SECONDS)
         self._solver.signal(STOP)
-        return judge(answer, self._solver.receive(deadline)), answer
+        report = self._solver.receive(deadline)
+        if answer.get("worn"):
+            self._renew_checker()
+        return judge(answer, report), answer
 
     def _late_answer(self) -> dict[str, Any]:
         """The checker's answer after the solution has ended; "lost" where it is still busy with what the solution returned."""
         try:
             return self._checker.receive(time.monotonic() + LATE_SECONDS)
         except HelperDiedError:
-            self._checker.kill()
-            self._start_checker()
-            self._checker.wait()
+            self._renew_checker()
             return {"verdict": "lost", "error": ""}
+
+    def _renew_checker(self) -> None:
+        self._checker.kill()
+        self._start_checker()
+        self._checker.wait()
 
     def _unit(self, code: str, oracle: UnitTest, limits: Limits) -> Outcome:
         """Solution and tests in one process."""

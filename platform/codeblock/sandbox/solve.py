@@ -2,14 +2,12 @@
 
 Nothing here decides a verdict but for `unittest`, whose tests share this process. Standard library alone.
 
-Messages from the checker, lists of a word and its arguments; each is answered by `["value", ...]` or `["error", ...]`:
-`global name`, `call target args kwargs`, `attribute target name`, `operator name args`, `next target`, and `cases name limits
-base listed inputs`, which is answered once for each input by `["value", seconds, output]` or an error.
+Messages from the checker are those of `ends.py`, and `["cases", name, limits, base, listed, inputs]`, which is answered once
+for each input by `["value", seconds, output]` or `["error", kind, text]`.
 """
 
 from __future__ import annotations
 
-import operator
 import os
 import resource
 import signal
@@ -17,21 +15,21 @@ import socket
 import sys
 import time
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 from codeblock.sandbox import wire
+from codeblock.sandbox.ends import End
+from codeblock.sandbox.text import describe
 from codeblock.sandbox.wire import Channel, ClosedError
 
 SOLUTION = "<solution>"
 """File name of the solution in tracebacks."""
-OPERATORS: dict[str, Callable[..., Any]] = {
-    **{"iter": iter, "len": len, "bool": bool, "int": int, "float": float, "str": str},
-    **{"eq": operator.eq, "getitem": operator.getitem, "setitem": operator.setitem},
-}
 FLUSH_SECONDS = 0.001
-MUTABLE = (list, dict, set, bytearray)
+PLAIN = (str, bytes, bytearray, list, tuple, dict, set, frozenset)
+"""Collections that pass as they are."""
 
 
 class SlowError(Exception):
@@ -57,13 +55,15 @@ def child(request: dict[str, Any], connection: socket.socket, leave: Any) -> NoR
     raise AssertionError("not reached")
 
 
-class Solution:
-    """The solution's module, and the objects of it that the checker holds handles to."""
+class Solution(End):
+    """The solution's module, at its end of the channel."""
+
+    file = SOLUTION
+    words = End.words | {"known", "partial", "path"}
 
     def __init__(self, channel: Channel) -> None:
-        self.channel = channel
+        super().__init__(channel)
         self.module = types.ModuleType("program")
-        self.held: list[Any] = []
         self.pid = os.getpid()
         self._this_process, self._leave = os.getpid, os._exit
 
@@ -89,44 +89,14 @@ class Solution:
     def answer_calls(self) -> None:
         """Answer messages. Raises ClosedError where the checker is done."""
         while True:
-            message = wire.loads(self.channel.receive(), self.value_of)
+            message = self.read(self.receive(), [])
             if message[0] == "cases":
                 self.answer_cases(*message[1:])
             else:
-                self.send(self.attempt(getattr(self, f"do_{message[0]}"), *message[1:]))
+                self.answer(message)
 
-    def attempt(self, action: Any, *arguments: Any) -> list[Any]:
-        """The value of an action, or its error."""
-        try:
-            return ["value", *action(*arguments)]
-        except MemoryError:
-            return ["error", ["MemoryError"], "MemoryError"]
-        except BaseException as error:
-            names = [kind.__name__ for kind in type(error).__mro__]
-            return ["error", names, wire.describe(error, SOLUTION)]
-
-    def do_global(self, name: str) -> tuple[Any]:
-        return (self.module.__dict__[name],)
-
-    def do_call(self, function: Any, arguments: list[Any], keywords: dict[str, Any]) -> tuple[Any, Any]:
-        if not any(isinstance(argument, MUTABLE) for argument in arguments):
-            return function(*arguments, **keywords), None
-        before = wire.dumps(arguments, self.handle)
-        value = function(*arguments, **keywords)
-        return value, arguments if wire.dumps(arguments, self.handle) != before else None
-
-    def do_attribute(self, target: Any, name: str) -> tuple[Any]:
-        return (getattr(target, name),)
-
-    def do_operator(self, name: str, arguments: list[Any]) -> tuple[Any]:
-        return (OPERATORS[name](*arguments),)
-
-    def do_next(self, target: Any) -> tuple[Any]:
-        return (next(target),)
-
-    def do_case(self, function: Any, arguments: list[Any], listed: bool) -> tuple[Any]:
-        output = function(*arguments)
-        return (list(output) if listed and isinstance(output, Iterator) else output,)
+    def do_global(self, name: str) -> Any:
+        return self.module.__dict__[name]
 
     def answer_cases(self, name: str, limits: list[float], base: int, listed: bool, inputs: list[list[Any]]) -> None:
         """Call a function on each input, each within its limit in seconds; send every output with the seconds it took.
@@ -137,52 +107,62 @@ class Solution:
         for number, (limit, arguments) in enumerate(zip(limits, inputs, strict=True)):
             alarm.start(limit)
             started = time.perf_counter()
-            answer = self.attempt(self.do_case, function, arguments, listed)
+            answer = self.output_of(function, arguments, listed)
             ended = time.perf_counter()
             alarm.stop()
-            self.put_output(answer, ended - started)
+            self.put_text(partial(output_text, answer, ended - started), error_text)
             # What a crash would take along is little, and nothing of the base inputs.
             if ended - sent > FLUSH_SECONDS or number + 1 == base:
                 self.channel.flush()
                 sent = ended
         self.channel.flush()
 
-    def put_output(self, answer: list[Any], seconds: float) -> None:
-        """An output; its value comes last, since the checker reads it only where its text is not the expected one."""
-        if answer[0] == "error":
-            return self.put(answer)
-        return self.put_text(lambda: f'["value", {seconds!r}, {wire.bounded_dumps(answer[1], self.handle)}]')
+    def output_of(self, function: Any, arguments: list[Any], listed: bool) -> list[Any]:
+        """The output of one input, or its error."""
+        try:
+            output = function(*arguments)
+            return ["value", list(output) if listed and isinstance(output, Iterable) and type(output) not in PLAIN else output]
+        except MemoryError:
+            return ["error", "out_of_memory", "MemoryError"]
+        except BaseException as error:
+            return ["error", "timeout" if isinstance(error, SlowError) else "exception", describe(error, SOLUTION)]
 
-    def send(self, message: list[Any]) -> None:
-        """Send an answer; what cannot be sent is an error of its own."""
-        self.put(message)
+    def send(self, message: Any) -> None:
+        """Send a message; what cannot be sent is an error of its own."""
+        self.put_text(lambda: message if isinstance(message, str) else self.dumps(message), error_text)
         self.channel.flush()
 
-    def put(self, message: list[Any]) -> None:
-        """`send`, but it may wait for others."""
-        self.put_text(lambda: wire.dumps(message, self.handle))
+    def send_answer(self, number: int, make: Callable[[], str]) -> None:
+        def instead(kind: str, error: BaseException) -> str:
+            failure = ValueError(f"a value cannot be read: {type(error).__name__}")
+            return self.dumps(["error", number, kind, "", f"ValueError: {failure}", failure, None, []])
 
-    def put_text(self, make: Callable[[], str]) -> None:
+        self.put_text(make, instead)
+        self.channel.flush()
+
+    def put_text(self, make: Callable[[], str], instead: Callable[[str, BaseException], str]) -> None:
         """Send the text that `make` gives, or that it gives none."""
         if self._this_process() != self.pid:  # a fork of the solution comes back to here as well
             self._leave(0)
         try:
             text = make()
-        except MemoryError:
-            text = wire.dumps(["error", ["MemoryError"], "MemoryError: the value is too large"], self.handle)
         except ClosedError:
             raise
         except BaseException as error:
-            text = wire.dumps(["error", ["ValueError"], f"a value cannot be read: {type(error).__name__}"], self.handle)
+            text = instead("out_of_memory" if isinstance(error, MemoryError) else "exception", error)
         self.channel.put(text)
 
-    def handle(self, value: Any) -> list[Any]:
-        """The stand-in of an object that stays here."""
-        self.held.append(value)
-        return [len(self.held) - 1, type(value).__name__]
 
-    def value_of(self, handle: Any) -> Any:
-        return self.held[handle]
+def error_text(kind: str, error: BaseException) -> str:
+    """The answer to an input whose output cannot be sent."""
+    return wire.dumps(["error", kind, f"a value cannot be read: {type(error).__name__}"], str)
+
+
+def output_text(answer: list[Any], seconds: float) -> str:
+    """An output; its value comes last, since the checker reads it only where its text is not the expected one."""
+    if answer[0] == "error":
+        return wire.dumps(answer, str)
+    return f'["value", {seconds!r}, {wire.bounded_dumps(answer[1], lambda value: type(value).__name__)}]'
 
 
 class Alarm:

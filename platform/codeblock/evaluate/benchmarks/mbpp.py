@@ -67,7 +67,7 @@ class Mbpp(Benchmark):
             prompt=f'"""\n{text}\n{tests[0].strip()}\n"""\n',
             entry_point=entry_point,
             reference=code,
-            oracle=Script(setup="\n".join(part for part in setup if part), test="\n".join(tests), calls=entry_point),
+            oracle=Script.of("\n".join(part for part in setup if part), "\n".join(tests), entry_point, code),
             question=text,
         )
 
