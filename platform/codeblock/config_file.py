@@ -14,8 +14,8 @@ from pydantic import BaseModel, ValidationError
 
 from codeblock.config import Config, SelectConfig
 from codeblock.config_pairs import ONE, SEVERAL, PairsConfig, PairsSource
-from codeblock.config_section import expand_home
 from codeblock.errors import CodeBlockError
+from codeblock.home import expand_home
 
 _PATHS = re.compile(
     r"storage|model\.path|score\.(second_)?model|pairs\.path(\.\d+(\.path)?)?|evaluate\.(benchmarks|pythons)\.\w+"
