@@ -126,8 +126,7 @@ def test_no_error_passes_or_stops_the_run(sandbox: Sandbox, name: str, when: str
 
 
 def test_no_other_solution_is_in_its_memory(sandbox: Sandbox) -> None:
-    mark = "a[_]mark[_]of[_]the[_]sibling"
-    sibling = f"def f(x):\n    {mark} = '{mark}' * 3\n    return sorted(x)\n"
+    sibling = "def f(x):\n    a_mark_of_the_sibling = 'a_mark_of_the_sibling' * 3\n    return sorted(x)\n"
     for _ in range(3):
         assert sandbox.run(sibling, TEST, LIMITS).verdict is Verdict.PASSED
     thief = f"{MEMORY}\nimport re\nfor block in memory():\n    if re.search(b'a[_]mark[_]of[_]the[_]sibling', block): raise ValueError('found')\n{RIGHT}"
@@ -249,8 +248,8 @@ def test_spinning_processes_buy_no_time(sandbox: Sandbox, name: str) -> None:
 
 
 def test_the_time_of_children_counts(sandbox: Sandbox) -> None:
-    """Four at a time have less than a second of the clock, where there are cores for them, and more than one of computing."""
-    code = "import os, time\ndef f(x):\n    for _ in range(4):\n        if os.fork() == 0:\n            while time.process_time() < 0.6: pass\n            os._exit(0)\n    for _ in range(4): os.wait()\n    return sorted(x)\n"
+    """However many cores there are for them."""
+    code = "import os, time\ndef f(x):\n    for _ in range(4):\n        if os.fork() == 0:\n            while time.process_time() < 0.3: pass\n            os._exit(0)\n    for _ in range(4): os.wait()\n    return sorted(x)\n"
     outcome = sandbox.run(code, Script("", "assert f([]) == []", "f"), replace(LIMITS, timeout_seconds=20.0))
     assert outcome.verdict is Verdict.PASSED
-    assert outcome.seconds >= 2.4
+    assert outcome.seconds >= 1.2

@@ -55,9 +55,9 @@ NAMES = "['test_value', 'test_parts', 'test_error', 'test_printed', 'test_captur
 PROGRAMS = {
     # what it says
     "says that loading it passed": FD + "say(['failed', 'passed', ''])\nos._exit(0)",
-    "answers before it is asked": FD + f"say(['ready', ['f']])\nfor _ in range(3): say(['value', '', [[name, 'ok', '', 0.0] for name in {NAMES}]])\nos._exit(0)",
-    "answers while a test runs": FD + f"def f(x):\n    say(['value', '', [[name, 'ok', '', 0.0] for name in {NAMES}]])\n    os._exit(0)",
-    "answers with no tests": FD + "def f(x):\n    say(['value', '', []])\n    os._exit(0)",
+    "answers before it is asked": FD + f"say(['ready', ['f']])\nfor n in (1, 2): say(['value', n, ['', [[name, 'ok', '', 0.0] for name in {NAMES}]], None, []])\nos._exit(0)",
+    "answers while a test runs": FD + f"def f(x):\n    say(['value', 1, ['', [[name, 'ok', '', 0.0] for name in {NAMES}]], None, []])\n    os._exit(0)",
+    "answers with no tests": FD + "def f(x):\n    say(['value', 1, ['', []], None, []])\n    os._exit(0)",
     "has its results rewritten on the way": WRONG + "import json\nreal = json.dumps\njson.dumps = lambda *a, **k: real(*a, **k).replace('\"failure\"', '\"ok\"')",
     # its own copy of unittest
     "an assertion that does nothing": WRONG + "import unittest\nunittest.TestCase.assertEqual = unittest.TestCase.assertIsInstance = lambda *a: None",
