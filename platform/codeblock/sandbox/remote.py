@@ -22,8 +22,9 @@ from collections.abc import Generator, Iterable, Iterator
 from typing import Any
 
 from codeblock.sandbox import wire
-from codeblock.sandbox.ends import MAX_DEPTH, End, Raised, is_error, known_name
+from codeblock.sandbox.ends import MAX_DEPTH, End, Raised
 from codeblock.sandbox.kinds import plain_of
+from codeblock.sandbox.known import is_error, known_name
 from codeblock.sandbox.standin import CHANGING, IMMUTABLE, MUTABLE, PLAIN_OPERANDS, READABLE, Kind, Remote, number_of
 from codeblock.sandbox.text import MAX_REPORT, clean
 from codeblock.sandbox.wire import Channel, ClosedError
