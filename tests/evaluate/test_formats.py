@@ -15,7 +15,7 @@ from codeblock.errors import CodeBlockError
 from codeblock.evaluate import GradeResult, Settings, Verdict, grade_samples_file
 from codeblock.evaluate.benchmarks import Benchmark
 from codeblock.evaluate.formats import check_output, read_samples, write_verdicts
-from codeblock.evaluate.result import VerdictRow
+from codeblock.evaluate.result import VerdictRow, task_names
 from codeblock.sandbox.oracles import Cases
 
 SAMPLES = [
@@ -169,3 +169,41 @@ def test_a_directory_is_graded(tiny: Benchmark, tmp_path: Path) -> None:
         (folder / "0.py").write_text(task.reference if number else "def plus_0(x): return 'x'")
     graded = grade_samples_file(tmp_path, tiny, Settings(allow_missing_layers=True))
     assert [row.verdict for row in graded.rows] == [Verdict.WRONG_ANSWER] + [Verdict.PASSED] * 6
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        json.dumps(SAMPLES),
+        json.dumps(SAMPLES, indent=2),
+        "\ufeff" + "".join(json.dumps(row) + "\r\n" for row in SAMPLES),
+        "\n".join(json.dumps(row, indent=1) for row in SAMPLES),
+    ],
+)
+@pytest.mark.parametrize("name", ["s.jsonl", "s.json", "s.jsonl.gz"])
+def test_samples_are_read_in_every_layout_and_under_every_name(tmp_path: Path, name: str, content: str) -> None:
+    data = content.encode()
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    assert [row for _, row in read_samples(tmp_path / name)] == SAMPLES
+
+
+def test_integers_beyond_64_bits_stay_what_they_are(tmp_path: Path) -> None:
+    (tmp_path / "s.json").write_text(f'[{{"task_id": {2**70}}}]')
+    assert [row for _, row in read_samples(tmp_path / "s.json")] == [{"task_id": 2**70}]
+
+
+@pytest.mark.parametrize("spelled", [0, "0"])
+def test_a_task_may_be_named_by_its_number_alone(tiny: Benchmark, tmp_path: Path, spelled: int | str) -> None:
+    path = tmp_path / "samples.jsonl"
+    path.write_text(json.dumps({**SAMPLES[0], "task_id": spelled}) + "\n" + json.dumps({**SAMPLES[2], "task_id": 99}))
+    found = grade_samples_file(path, tiny, Settings(processes=1))
+    assert [row.task_id for row in found.rows] == ["t/0"]
+    assert found.unknown_tasks == ["99"]
+    write_verdicts(tmp_path / "out.jsonl", path, tiny, found)
+    (row,) = map(json.loads, (tmp_path / "out.jsonl").read_text().splitlines())
+    assert row["task_id"] == spelled
+
+
+def test_a_number_that_two_tasks_have_names_none() -> None:
+    named = task_names(["a/1", "b/1", "b/2", "3"])
+    assert [named(each) for each in (1, 2, "2", 3, "a/1", "x")] == ["1", "b/2", "b/2", "3", "a/1", "x"]

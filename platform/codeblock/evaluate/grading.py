@@ -25,7 +25,7 @@ from codeblock.evaluate.benchmarks import Benchmark, Task
 from codeblock.evaluate.environment import importable
 from codeblock.evaluate.expectations import Expectations
 from codeblock.evaluate.formats import read_samples
-from codeblock.evaluate.result import GradeResult, Sample, VerdictRow
+from codeblock.evaluate.result import GradeResult, Sample, VerdictRow, task_names
 from codeblock.sandbox.box import REFERENCE_PATIENCE, Expected, Outcome, Sandbox, Verdict
 from codeblock.sandbox.oracles import Cases, Limits
 
@@ -162,10 +162,13 @@ def grade(
     missing, and where the harness fails.
     """
     settings, started = settings or Settings(), time.monotonic()
-    given = [
-        sample if isinstance(sample, Sample) else Sample.of(sample, f"sample {number}")
-        for number, sample in enumerate(samples, 1)
-    ]
+    given = _named(
+        [
+            sample if isinstance(sample, Sample) else Sample.of(sample, f"sample {number}")
+            for number, sample in enumerate(samples, 1)
+        ],
+        benchmark,
+    )
     not_run = missing_packages(benchmark, settings.python)
     tasks = {task.task_id: task for task in benchmark.tasks if task.task_id not in not_run}
     programs = [program_of(sample, benchmark, tasks[sample.task_id]) for sample in given if sample.task_id in tasks]
@@ -197,13 +200,19 @@ def grade_samples_file(path: Path, benchmark: Benchmark, settings: Settings | No
 
     Raises CodeBlockError as `grade`, with the line, and where there is no sample of the benchmark.
     """
-    samples = [Sample.of(row, place) for place, row in read_samples(path)]
+    samples = _named([Sample.of(row, place) for place, row in read_samples(path)], benchmark)
     if not {sample.task_id for sample in samples} & {task.task_id for task in benchmark.tasks}:
         first = f"first task_id {samples[0].task_id!r}" if samples else "it is empty"
         raise CodeBlockError(
             f"samples {path}: no sample of benchmark {benchmark.name} ({first}); choose the other file or benchmark"
         )
     return grade(samples, benchmark, settings)
+
+
+def _named(samples: list[Sample], benchmark: Benchmark) -> list[Sample]:
+    """The samples with the task ids that the benchmark gives its tasks."""
+    named = task_names([task.task_id for task in benchmark.tasks])
+    return [replace(sample, task_id=named(sample.task_id)) for sample in samples]
 
 
 def run_references(

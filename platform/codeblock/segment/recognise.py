@@ -11,6 +11,7 @@ from tree_sitter import Tree
 
 from codeblock.segment.languages import ALL, LanguageRules
 from codeblock.segment.languages.others import known_by_looks
+from codeblock.segment.notebooks import surely_has_magics, without_magics
 from codeblock.segment.source import Source, encode, parseable
 from codeblock.segment.tree import Grammar, grammar_of
 
@@ -84,6 +85,14 @@ def parse(text: str, rules: LanguageRules) -> Parsed | None:
     grammar = grammar_of(rules)
     if grammar is None:
         return None
+    parsed = _parse(text, rules, grammar)
+    if parsed.has_error and rules.has_magics and (python := without_magics(text)) != text:
+        other = _parse(python, rules, grammar)
+        return parsed if other.has_error else other
+    return parsed
+
+
+def _parse(text: str, rules: LanguageRules, grammar: Grammar) -> Parsed:
     source = encode(rules.misread.sub(lambda found: found[1] + "\n" * len(found[2]), text))
     tree = grammar.parser.parse(parseable(source.data))
     return Parsed(grammar, source, tree, tree.root_node.has_error)
@@ -99,7 +108,8 @@ def recognise(text: str) -> Verdict:
     if (name := known_by_looks(text)) is not None:
         return Verdict(name, None)
     first, *others = ALL
-    parsed = None if _impossible(text, first) else parse(text, first)
+    possible = not _impossible(text, first) or (first.has_magics and surely_has_magics(text))
+    parsed = parse(text, first) if possible else None
     if parsed is not None and not parsed.has_error and _is_program(parsed, text):
         return Verdict(first.name, parsed)
     if (parsed is None or parsed.has_error) and first.shape.search(text) and not SENTENCE.search(text):

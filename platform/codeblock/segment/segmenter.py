@@ -151,7 +151,8 @@ def _segment_parsed(
 
     counted = None if token_starts is None else _byte_starts(token_starts, to_char, block)
     drafts, pieces = draft_items(tree, item_rules, max_tokens, counted)
-    covered = text if block.code is None else " " * block.start + block.code
+    in_one = len(block.regions) == 1  # what is parsed may be shorter than what is there (`&lt;`), but nothing lies between
+    covered = text if block.code is None or in_one else " " * block.start + block.code
     spans = cover([chars(start, end) for _, start, end in pieces], covered, block.start, block.end)
     spans_of: list[list[Span]] = [[] for _ in drafts]
     for (item, _, _), span in zip(pieces, spans, strict=True):

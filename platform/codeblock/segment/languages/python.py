@@ -29,6 +29,7 @@ RULES = LanguageRules(
     name="python",
     aliases=("py", "python3", "python2", "py3", "py2", "python-3", "python3.x", "ipython", "ipython3", "pyi", "gyp"),
     grammar=tree_sitter_python.language,
+    has_magics=True,
     punctuation=names("( ) [ ] { } , : . ; -> def class pass import as global nonlocal del assert with"),
     identifier="identifier",
     string="string",

@@ -67,6 +67,9 @@ class LanguageRules:
     misread: re.Pattern[str] = NEVER
     """White space (group 2, behind group 1) that the grammar takes for an error; it is parsed as line breaks."""
 
+    has_magics: bool = False
+    """Whether cells of notebooks may have lines of IPython in it."""
+
     # -- the flat tree
     punctuation: Names
     """Anonymous tokens that no rule needs; they are dropped while the tree is read. The closers of bodies are needed."""
