@@ -1,6 +1,6 @@
 """The two ends of a channel between processes that call each other: asking and answering.
 
-A message is `["ask", n, operation, whether to catch what is printed, arguments]`. It is answered by `["value", n, value,
+A message is `["ask", n, operation, redirections, arguments]`. It is answered by `["value", n, value,
 changed, printed]` or `["error", n, kind, place, text, error, changed, printed]`: `changed` are the new contents of containers
 among the arguments, by their place in `containers`, and `printed` what went to the two output streams. Before it answers, the
 other end may ask in turn. Standard library alone.
@@ -8,11 +8,13 @@ other end may ask in turn. Standard library alone.
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import copy
 import io
 import operator
 import sys
+from _thread import RLock
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -53,6 +55,7 @@ class End(Objects):
         super().__init__()
         self.channel = channel
         self.count = self.depth = 0
+        self.lock = RLock()
         self.event_loop: Any = None
 
     # Asking.
@@ -71,16 +74,17 @@ class End(Objects):
 
     def exchange(self, operation: str, arguments: Iterable[Any], parts: list[Any]) -> Any:
         """Ask, answer what is asked meanwhile, and give the value of the answer or raise its error."""
-        number = self.next_number()
-        self.send(self.dumps(["ask", number, operation, self.catches(), list(arguments)], shared=parts))
-        while True:
-            message = self.read(self.receive(), parts)
-            if message[0] != "ask":
-                found = self.settled(message, number, parts)
-                if isinstance(found, Raised):
-                    raise self.raised(found)
-                return found
-            self.answer(message)
+        with self.lock:  # one thread after the other
+            number = self.next_number()
+            self.send(self.dumps(["ask", number, operation, self.redirections(), list(arguments)], shared=parts))
+            while True:
+                message = self.read(self.receive(), parts)
+                if message[0] != "ask":
+                    found = self.settled(message, number, parts)
+                    if isinstance(found, Raised):
+                        raise self.raised(found)
+                    return found
+                self.answer(message)
 
     def next_number(self) -> int:
         """The number of a question."""
@@ -94,8 +98,11 @@ class End(Objects):
             raise ValueError("an answer to something else")
         for place, contents in changed or ():
             copy_into(parts[exact_number(place)], contents)
-        for stream, text in zip((sys.stdout, sys.stderr), printed, strict=False):
-            stream.write(text)
+        if printed is not None:
+            out, errors, read = printed
+            sys.stdout.write(out)
+            sys.stderr.write(errors)
+            sys.stdin.read(exact_number(read)) if read else None
         if word == "value":
             return content[0]
         kind, place, text, error = content
@@ -115,26 +122,27 @@ class End(Objects):
         """The next message. Raises ClosedError."""
         return self.channel.receive()
 
-    def catches(self) -> bool:
-        """Whether what the other end prints belongs to this one."""
-        return False
+    def redirections(self) -> list[Any] | None:
+        """What the other end reads, as a text, and its `input`, where what it prints and reads belongs to this one."""
+        return None
 
     # Answering.
 
     def answer(self, message: list[Any]) -> None:
         """Carry out what the other end asks and send its answer."""
-        _, number, operation, catch, arguments = message
+        _, number, operation, given, arguments = message
         self.depth += 1
         parts = containers((tuple(arguments[1]), tuple(arguments[2].values()))) if operation == "call" else []
         before = self.contents_of(parts)
-        streams = [io.StringIO(), io.StringIO()] if catch else []
+        streams = Streams(*given) if given is not None else None
         try:
-            with redirected(streams):
+            with streams or contextlib.nullcontext():
                 head = self.attempt(number, operation, arguments)
         finally:
             self.depth -= 1
-        printed = [stream.getvalue()[:MAX_PRINTED] for stream in streams]
-        self.send_answer(number, lambda: self.answer_text(head, parts, before, printed))
+        printed = None if streams is None else streams.printed()
+        with self.lock:
+            self.send_answer(number, lambda: self.answer_text(head, parts, before, printed))
 
     def attempt(self, number: int, operation: str, arguments: list[Any]) -> list[Any]:
         """The value of an operation, or its error."""
@@ -152,7 +160,7 @@ class End(Objects):
             raise error
         return ["error", number, "out_of_memory" if isinstance(error, MemoryError) else "exception", error]
 
-    def answer_text(self, head: list[Any], parts: list[Any], before: str | None, printed: list[str]) -> str:
+    def answer_text(self, head: list[Any], parts: list[Any], before: str | None, printed: list[Any] | None) -> str:
         changed = None
         if before is not None and self.contents_of(parts) != before:
             changed = [[place, Contents(part)] for place, part in enumerate(parts)]
@@ -201,11 +209,25 @@ class End(Objects):
         return self.event_loop
 
 
-@contextlib.contextmanager
-def redirected(streams: list[Any]) -> Any:
-    """What is printed goes to two streams, if there are any."""
-    if not streams:
-        yield
-        return
-    with contextlib.redirect_stdout(streams[0]), contextlib.redirect_stderr(streams[1]):
-        yield
+class Streams:
+    """The standard streams of this process, in place of those of another one: what is printed, and how much is read."""
+
+    def __init__(self, text: str | None, reading: Any) -> None:
+        self.streams = [io.StringIO() if text is None else io.StringIO(text), io.StringIO(), io.StringIO()]
+        self.inputs = (text, reading)
+        self.before: tuple[Any, ...] = ()
+
+    def __enter__(self) -> None:
+        self.before = sys.stdin, sys.stdout, sys.stderr, builtins.input
+        sys.stdout, sys.stderr = self.streams[1:]
+        if self.inputs[0] is not None:
+            sys.stdin = self.streams[0]
+        if self.inputs[1] is not None:
+            builtins.input = self.inputs[1]
+
+    def __exit__(self, *_: object) -> None:
+        sys.stdin, sys.stdout, sys.stderr, builtins.input = self.before
+
+    def printed(self) -> list[Any]:
+        """What went to the output streams, and how many characters were read."""
+        return [*(stream.getvalue()[:MAX_PRINTED] for stream in self.streams[1:]), self.streams[0].tell()]

@@ -174,8 +174,8 @@ class Objects(Home):
             self.parts = before
         if type(message) is not list or not message or type(message[0]) is not str:
             raise ValueError("no message")
-        if message[0] == "ask" and not (len(message) == 5 and type(message[2]) is str and type(message[4]) is list):
-            raise ValueError("no message")
+        if message[0] == "ask" and not is_question(*message[1:]):
+            raise ValueError("no question")
         return message
 
     def heaviest(self) -> int | None:
@@ -262,6 +262,13 @@ class Objects(Home):
 
     def take_partial(self, function: Any, arguments: Any, keywords: Any) -> Any:
         return functools.partial(function, *arguments, **keywords)
+
+
+def is_question(number: Any, operation: Any, _: Any, arguments: Any) -> bool:
+    """Whether these are the parts of a question."""
+    if type(number) is not int or type(operation) is not str or type(arguments) is not list or not arguments:
+        return False
+    return operation != "call" or [type(each) for each in arguments[1:]] == [list, dict]
 
 
 def exact_number(found: Any) -> int:
