@@ -100,7 +100,8 @@ class Solution(End):
     def answer_calls(self) -> None:
         """Answer messages. Raises ClosedError where the checker is done."""
         while True:
-            message = self.read(self.receive(), [])
+            with self.lock:  # no thread that a call has left behind reads what is not its own
+                message = self.read(self.receive(), [])
             if message[0] == "cases":
                 self.answer_cases(*message[1:])
             else:
@@ -152,7 +153,7 @@ class Solution(End):
     def send_answer(self, number: int, make: Callable[[], str]) -> None:
         def instead(kind: str, error: BaseException) -> str:
             failure = ValueError(f"a value cannot be read: {type(error).__name__}")
-            return self.dumps(["error", number, kind, "", f"ValueError: {failure}", failure, None, []])
+            return self.dumps(["error", number, kind, "", f"ValueError: {failure}", failure, None, None])
 
         self.put_text(make, instead)
         self.channel.flush()
