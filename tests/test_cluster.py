@@ -1,5 +1,6 @@
 """Work that is mapped over parts: results in order, and an error of a worker as the one line that a user can act on."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,18 @@ def test_results_come_in_the_order_of_the_items():
 def test_an_actor_is_built_with_its_arguments():
     results = map_parts(Adder, [{"value": n} for n in range(3)], what="add", actors=1, constructor={"amount": 10})
     assert results == [{"value": 10}, {"value": 11}, {"value": 12}]
+
+
+def address(item):
+    return {"address": os.environ.get("RAY_ADDRESS", "")}
+
+
+def test_workers_know_the_address_of_their_own_cluster():
+    """Ray's helpers look for one themselves otherwise, and beside a second cluster find none, or that one."""
+    import ray
+
+    own = ray.get_runtime_context().gcs_address
+    assert map_parts(address, [{"value": 1}], what="ask") == [{"address": own}]
 
 
 def test_a_full_disk_in_a_worker_is_one_line():

@@ -48,7 +48,10 @@ def _file_hash(file: Path, memo: dict[str, str]) -> str:
 
 
 def _read_memo(path: Path) -> dict[str, str]:
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError):  # a memo that is lost costs time alone
+        return {}
 
 
 def _hub_commit(path: str, revision: str | None) -> str:

@@ -13,6 +13,7 @@ from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM, Auto
 from transformers.utils import logging
 
 from codeblock.errors import CodeBlockError
+from codeblock.manifest import check_tree
 from codeblock.model_config import ADAPTER_FILE as ADAPTER_FILE
 from codeblock.model_config import SANE, base_of, context_of, load_config, quiet
 from codeblock.model_errors import unloadable
@@ -24,11 +25,17 @@ DEFAULT_TEMPLATE = (
     "{% for message in messages %}"
     "{% if message['role'] == 'system' %}{{ message['content'] + '\n\n' }}"
     "{% elif message['role'] == 'user' %}{{ '### Instruction:\n' + message['content'] + '\n\n' }}"
-    "{% else %}{{ '### Response:\n' + message['content'] + eos_token + '\n\n' }}{% endif %}"
+    "{% elif message['role'] == 'assistant' %}{{ '### Response:\n' + message['content'] + eos_token + '\n\n' }}"
+    "{% else %}{{ raise_exception('no heading for the role ' + message['role']) }}{% endif %}"
     "{% endfor %}"
     "{% if add_generation_prompt %}{{ '### Response:\n' }}{% endif %}"
 )
 """Used where a tokenizer has no chat template of its own: Alpaca's headings, ended by the tokenizer's end-of-text."""
+
+BEGINNING = "{{ bos_token }}"
+"""Stands before it where the tokenizer begins each text with its beginning-of-text token."""
+
+WEIGHTS = (".safetensors", ".bin")
 
 NO_LIMIT = sys.maxsize
 """Stands for the context of a model that knows none."""
@@ -45,6 +52,7 @@ def load_tokenizer(path: str, revision: str | None = None) -> Any:
 
     Raises CodeBlockError where there is none, where it is slow (no character offsets) or has no end-of-text token.
     """
+    check_tree(Path(path), but=WEIGHTS)  # of a model that a step has written
     tokenizer = _tokenizer(path, revision)
     if not tokenizer.is_fast:
         raise CodeBlockError(f"tokenizer of {path}: slow, without character offsets; save a tokenizer.json beside it")
@@ -56,8 +64,17 @@ def load_tokenizer(path: str, revision: str | None = None) -> Any:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token  # padding is always masked, so any token serves
     if tokenizer.chat_template is None:
-        tokenizer.chat_template = DEFAULT_TEMPLATE
+        tokenizer.chat_template = (BEGINNING if _begins_with_bos(tokenizer) else "") + DEFAULT_TEMPLATE
     return tokenizer
+
+
+def is_default_template(template: Any) -> bool:
+    """Whether a chat template is the one of a tokenizer that brought none."""
+    return template in (DEFAULT_TEMPLATE, BEGINNING + DEFAULT_TEMPLATE)
+
+
+def _begins_with_bos(tokenizer: Any) -> bool:
+    return tokenizer.bos_token_id is not None and tokenizer("x")["input_ids"][:1] == [tokenizer.bos_token_id]
 
 
 def load_model(path: str, revision: str | None = None, dtype: str = "float32", attention: str | None = None) -> Any:
@@ -66,6 +83,7 @@ def load_model(path: str, revision: str | None = None, dtype: str = "float32", a
     `attention` names an implementation of attention, where the model's own choice will not do. Raises CodeBlockError for a
     model that cannot be loaded, and for one whose weights are not all in its files: transformers would draw those at random.
     """
+    check_tree(Path(path))
     check_files(path, revision)
     base, base_revision = base_of(path, revision)
     kwargs: dict[str, Any] = {"dtype": getattr(torch, dtype)}

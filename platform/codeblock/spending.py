@@ -146,11 +146,13 @@ class Ledger:
     def _add_evaluation(self, spent: Spent, arm: ArmPlan) -> None:
         shape = self._shape(self.plan.model.path)
         adapters = self._adapters(shape) if shape and arm.rounds else None
-        for name, step in arm.evaluated.items():
+        for name, step in arm.generated.items():
             if facts := step.facts:
                 batches = self._answer_batches(name, step)
-                flops = generation_flops(shape, batches, adapters) if shape else None
-                spent.add(flops, facts, ("generate_seconds", "grade_seconds"))
+                spent.add(generation_flops(shape, batches, adapters) if shape else None, facts, ("generate_seconds",))
+        for step in arm.graded.values():
+            if facts := step.facts:
+                spent.add(0.0, facts, ("grade_seconds",))
         for step in arm.reference_nll.values():
             if facts := step.facts:
                 spent.add(reference_flops(shape, step.directory, adapters) if shape else None, facts, ("seconds",))
@@ -229,7 +231,7 @@ class Ledger:
     def _answer_batches(self, benchmark: str, step: Step) -> list[tuple[int, int, int]]:
         """Rows, longest prompt and longest answer of each batch; vLLM does not pad."""
         prompts, config = self._prompt_lengths(benchmark), self.plan.config.evaluate
-        answers = [answer for answer in read_answers(step.directory / "answers").values() if answer.tokens]
+        answers = [answer for answer in read_answers(step.directory).values() if answer.tokens]
         made = sorted(((prompts[each.task_id], each.task_id, each.sample, each.tokens) for each in answers), reverse=True)
         size = 1 if config.engine == "vllm" else config.batch_size
         chunks = [made[start : start + size] for start in range(0, len(made), size)]

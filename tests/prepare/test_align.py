@@ -59,6 +59,20 @@ def test_a_fence_that_is_not_closed_has_no_end():
     assert got.token_item.tolist() == [-1, 0, 0, 0, -1, -1]
 
 
+def test_words_around_a_fence_do_not_go_with_it():
+    response = "So: ```py\na```\nok"
+    rendered = rendered_of([(0, 4), (4, 10), (10, 11), (11, 14), (14, 17)])
+    got = aligned_of(rendered, response, items=[[(10, 11)]], regions=[(10, 11)])
+    assert got.token_item.tolist() == [-1, -1, 0, 0, 0, -1, -1]
+
+
+def test_a_closing_fence_opens_nothing_for_the_code_behind_it():
+    response = "```\n3\n```\na\n"
+    rendered = rendered_of([(0, 4), (4, 5), (5, 6), (6, 9), (9, 10), (10, 11), (11, 12)])
+    got = aligned_of(rendered, response, items=[[(4, 5)], [(10, 11)]], regions=[(4, 6), (10, 12)])
+    assert got.token_item.tolist() == [-1, 0, 0, 0, 0, -1, 1, -1, -1]
+
+
 def test_classes_of_prompt_text_code_core_and_stop():
     response = "so: x = 1"
     rendered = rendered_of([(0, 3), (3, 5), (5, 7), (7, 9)])

@@ -40,6 +40,88 @@ def test_fenced_blocks(response: str, expected: list[tuple[str, str | None, bool
     assert found(response) == expected
 
 
+AREA = "def area(w, h):\n    total = w * h\n    return total\n"
+BEHIND = "This returns the area of a rectangle."
+
+
+def quoted(text: str) -> str:
+    return "".join(f"> {line}\n" for line in text.splitlines())
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        f"Here it is: ```python\n{AREA}```\n{BEHIND}",
+        f"Here it is: ```\n{AREA}```\n{BEHIND}",
+        f"{AREA}```\n\n{BEHIND}",
+        f"{AREA.rstrip()}```\n\n{BEHIND}",
+        f"Here is what you want for that:\n\n{AREA}```\n{BEHIND}",
+        f"```python\n{AREA}    ```\n{BEHIND}",
+        f"```python\n{AREA.rstrip()}```\n{BEHIND}",
+        f"```python\n{AREA}``` {BEHIND}",
+        f"```python\n{AREA}\n{BEHIND}",
+        f"```\n```python\n{AREA}```\n```\n{BEHIND}",
+        f"```markdown\n# Title\n```python\n{AREA}```\n{BEHIND}\n```\n{BEHIND}",
+        f"python\nCopy code\n{AREA}",
+        f"[PYTHON]\n{AREA}[/PYTHON]\n{BEHIND}",
+        f"<p>{BEHIND}</p>\n<pre><code>{AREA}</code></pre>\n<p>{BEHIND}</p>",
+        f"<think>\nMaybe\n```python\ndef area(w:\n```\n</think>\n```python\n{AREA}```\n{BEHIND}",
+        f"Maybe {BEHIND}\n</think>\n{AREA}",
+    ],
+)
+def test_the_code_is_the_region_and_never_the_prose(response: str) -> None:
+    (region,) = find_regions(response)
+    assert (response[region.start : region.end].strip(), region.language) == (AREA.strip(), "python")
+    assert len(segment_response(response).core) == 10
+
+
+def test_a_fence_in_a_docstring_or_a_comment_is_code() -> None:
+    documented = AREA.replace("    total", '    """Area.\n\n    ```\n    area(2, 3)\n    ```\n    """\n    total')
+    for fence in ("```python", "```"):
+        assert [code for code, *_ in found(f"Use this:\n\n{fence}\n{documented}```\n{BEHIND}")] == [documented]
+    script = "/*\n```\nf(1)\n```\n*/\nfunction f(a) {\n  return a;\n}\n"
+    assert found(f"```js\n{script}```\n{BEHIND}") == [(script, "javascript", True)]
+
+
+def test_each_line_of_a_quote_is_a_region() -> None:
+    response = f"Use this:\n\n{quoted(f'```python{chr(10)}{AREA}```')}\n{BEHIND}"
+    assert [code for code, *_ in found(response)] == [line.strip() for line in AREA.splitlines()]
+    result = segment_response(response)
+    assert [response[a:b] for a, b in result.core] == ["area", "w", "h", "total", "=", "w", "*", "h", "return", "total"]
+    assert not result.has_error
+
+
+def test_what_is_parsed_of_html_is_decoded_and_its_spans_are_those_of_the_response() -> None:
+    code = "def less(w, h):\n    return w &lt; h\n"
+    response = f"<p>{BEHIND}</p>\n<pre><code>{code}</code></pre>"
+    result = segment_response(response)
+    assert [response[a:b] for item in result.items for a, b in item.spans] == [code.strip()]
+    assert [response[a:b] for a, b in result.core] == ["less", "w", "h", "return", "w", "&", "h"]
+
+
+def test_a_web_page_is_no_wrapping_of_its_code() -> None:
+    assert found("<html><body><pre><code>x = f(1)\n</code></pre></body></html>")[0][1] == "html"
+
+
+def test_code_beside_a_fenced_output_is_a_region_too() -> None:
+    assert found("x = f(1)\nprint(x)\n```\n3 4\n```\n") == [("x = f(1)\nprint(x)\n", "python", False), ("3 4\n", None, False)]
+
+
+def test_a_thought_that_never_ends_has_no_region() -> None:
+    assert found(f"<think>\n```python\n{AREA}```\n") == []
+
+
+@pytest.mark.parametrize("response", [f"Put it in ```\n{BEHIND}", f"{BEHIND}\n```\n{BEHIND}", f"Use ``` for it.\n{BEHIND}"])
+def test_a_fence_before_nothing_but_prose_opens_nothing(response: str) -> None:
+    assert found(response) == []
+
+
+def test_code_that_nobody_closed_and_that_is_cut_off_is_broken() -> None:
+    result = segment_response(f"{BEHIND}\n```python\n{AREA}\ndef g(x):\n    return (x")
+    assert result.has_error
+    assert result.language == "python"
+
+
 @pytest.mark.parametrize(
     "code",
     [

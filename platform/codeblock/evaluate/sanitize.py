@@ -12,7 +12,7 @@ import re
 import warnings
 from collections import defaultdict
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 PARSED_LINES = 400_000
 """Lines that are parsed for one answer at most, some 5 s: enough to try every run of 130 lines. The public tools have no
 bound and take hours on degenerate text of 1,000 lines."""
+
+MAX_LINES = 400
+"""Lines on either side of a definition in which the rest of its code is looked for."""
 
 IMPORTS = ("import_statement", "import_from_statement")
 OPENERS = frozenset("([{\"'\\:@\r\f")
@@ -50,6 +53,7 @@ def sanitize_calibrated(text: str, entry_point: str) -> str:
     return (kept if cut is None else "\n".join(lines[:cut])).strip() or longest_code(text)
 
 
+@lru_cache(maxsize=8)
 def longest_code(text: str) -> str:
     """The run of two or more lines that parses and has the most lines that are not blank, the first of several.
 
@@ -60,6 +64,41 @@ def longest_code(text: str) -> str:
         warnings.simplefilter("ignore")
         start, end = next((run for run in _runs(lines) if run is not None), (0, 0))
     return "\n".join(lines[start : end + 1])
+
+
+def defining_run(text: str, name: str) -> str | None:
+    """The longest run of lines around a definition of a name that parses; None where none does. [ours]
+
+    Of several definitions the one with the longest run. It may lack what comes before lines that are no Python.
+    """
+    lines = text.split("\n")
+    begins = re.compile(rf"(?:async\s+def|def|class)\s+{re.escape(name)}\b|{re.escape(name)}\s*(?::[^=]+)?=(?!=)")
+    found: list[str] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for place, line in enumerate(lines[:MAX_LINES]):
+            if begins.match(line) and (end := _end_of_run(lines, place)) is not None:
+                found.append("\n".join(lines[_start_of_run(lines, place, end) : end]))
+    return max(found, key=len, default=None)
+
+
+def _end_of_run(lines: list[str], start: int) -> int | None:
+    end = min(len(lines), start + MAX_LINES)
+    while end > start:
+        broken = _first_broken_line(lines[start:end])
+        if broken is None:
+            return end
+        end = min(end - 1, start + broken)
+    return None
+
+
+def _start_of_run(lines: list[str], place: int, end: int) -> int:
+    """The first line from which on all up to `end` parses, going back to the last one that is no Python in itself."""
+    first = place
+    while first > 0 and place - first < MAX_LINES and _last_end(lines, first - 1) >= place:
+        first -= 1
+    starts = (start for start in range(first, place) if lines[start].strip() and not lines[start].startswith((" ", "\t")))
+    return next((start for start in starts if _parse_error("\n".join(lines[start:end])) is None), place)
 
 
 def _runs(lines: list[str]) -> Iterator[tuple[int, int] | None]:

@@ -14,6 +14,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from codeblock.markdown import fences_of
 from codeblock.prepare.render import Rendered
 from codeblock.schema import TokenClass
 
@@ -21,7 +22,6 @@ Span = tuple[int, int]
 Ints = NDArray[np.int64]
 _WORD = re.compile(r"[^\W\d_][\w'-]*")
 _SHORTEST_WORD = 3
-FENCES = ("```", "~~~")
 _BLANKS = [point for point in range(0x3001) if chr(point).isspace()]
 
 
@@ -109,18 +109,20 @@ def _with_fences(response: str, found: Spans) -> list[Sequence[Span]]:
     A block is complete in a response only with its fence: a model that was trained on blocks alone forgot the fences.
     """
     items = list(found.items)
+    closed = 0  # end of the last closing fence, which opens nothing
     for start, end in found.regions:
         inside = [index for index, spans in enumerate(items) if start <= spans[0][0] < end]
         if not inside:
             continue
-        line = response.rfind("\n", 0, max(start - 1, 0)) + 1
-        if response[line:start].lstrip(" \t").startswith(FENCES):
+        fences = fences_of(response, start, end)
+        if fences is not None and fences[0][0] >= closed:
+            opening, closing = fences
             first = min(inside, key=lambda index: items[index][0])
-            items[first] = [(line, start), *items[first]]
-            if response[end:].lstrip(" \t").startswith(FENCES):
-                behind = response.find("\n", end)
+            items[first] = [opening, *items[first]]
+            if closing is not None:
                 last = max(inside, key=lambda index: items[index][-1])  # a header may own the bracket that closes the region
-                items[last] = [*items[last], (end, len(response) if behind < 0 else behind)]
+                items[last] = [*items[last], closing]
+                closed = closing[1]
     return items
 
 

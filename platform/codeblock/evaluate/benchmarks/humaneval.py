@@ -5,19 +5,18 @@ Its program is `prompt + completion + "\\n" + test + "\\ncheck(entry_point)"`, a
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from codeblock.evaluate.benchmarks.base import Benchmark, Message, Task, text_field
-from codeblock.evaluate.extract import as_body, defines, extract_code
+from codeblock.evaluate.extract import as_body, extract_code
+from codeblock.evaluate.program import solves, without_future
 from codeblock.sandbox.oracles import Script
 
 REQUEST = (
     "Complete the following Python function. Answer with a self-contained solution, the whole function with "
     "its imports, in one markdown code block.\n\n```python\n{prompt}\n```"
 )
-FUTURE_IMPORT = re.compile(r"^from __future__ import .*$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -57,10 +56,10 @@ class HumanEval(Benchmark):
         if base:
             return answer
         code = extract_code(answer, task.entry_point)
-        if defines(code, task.entry_point):
+        if solves(code, task.entry_point):
             # The prompt stays before it, so its imports and helpers are there, and the new definition replaces the open
-            # one. A __future__ import is legal on the first line only, and none of the tasks needs one.
-            return "\n" + FUTURE_IMPORT.sub("", code)
+            # one. A __future__ import is legal on the first line only.
+            return "\n" + without_future(code)
         return as_body(code, task.prompt) if code.strip() else ""
 
     def code(self, task: Task, completion: str) -> str:
