@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from codeblock.cluster import QUIET
+from codeblock.quiet import QUIET
 
 settings.register_profile("no_deadline", deadline=None)  # a busy machine is no failure
 settings.load_profile("no_deadline")
@@ -24,9 +24,9 @@ def ray_cluster() -> Iterator[None]:
     """A local cluster of 2 CPUs, started once."""
     import ray
 
-    from codeblock.cluster import quiet_data
+    from codeblock.cluster import quiet_data, runtime_env
 
-    ray.init(num_cpus=2, logging_level="error", runtime_env={"env_vars": dict(QUIET)})
+    ray.init(num_cpus=2, logging_level="error", runtime_env=runtime_env())
     quiet_data()
     yield
     ray.shutdown()

@@ -2,12 +2,13 @@
 
 import json
 
+import pyarrow as pa
 import pytest
 
 from codeblock.cache import Step, check_storage
 from codeblock.config import Config
 from codeblock.errors import CodeBlockError
-from codeblock.tables import MARKER
+from codeblock.tables import MARKER, write_part
 
 
 def step(cache, **identity):
@@ -41,11 +42,16 @@ def test_an_interrupted_step_is_not_valid_and_starts_over(tmp_path):
 
 
 def test_a_resumable_step_finds_what_it_had_finished(tmp_path):
-    directory = step(tmp_path, budget=0.1).directory
-    directory.mkdir(parents=True)
-    (directory / "part-000000.parquet").write_text("whole")
-    facts = step(tmp_path, budget=0.1).run(lambda output: {"left": len(list(output.iterdir()))}, resume=True)
-    assert facts["left"] == 1
+    def interrupted(output):
+        write_part(output / "part-000000.parquet", pa.table({"id": ["a"]}))
+        (output / "part-000001.parquet").write_text("cut by a crash of the machine")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        step(tmp_path, budget=0.1).run(interrupted, resume=True)
+    assert step(tmp_path, budget=0.1).why() == "partly done"
+    facts = step(tmp_path, budget=0.1).run(lambda output: {"left": [path.name for path in output.iterdir()]}, resume=True)
+    assert facts["left"] == ["part-000000.parquet"]
 
 
 def test_the_reason_names_the_key_that_differs(tmp_path):

@@ -1,5 +1,6 @@
 """Work that is mapped over parts: results in order, and an error of a worker as the one line that a user can act on."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,18 @@ def test_an_actor_is_built_with_its_arguments():
     assert results == [{"value": 10}, {"value": 11}, {"value": 12}]
 
 
+def address(item):
+    return {"address": os.environ.get("RAY_ADDRESS", "")}
+
+
+def test_workers_know_the_address_of_their_own_cluster():
+    """Ray's helpers look for one themselves otherwise, and beside a second cluster find none, or that one."""
+    import ray
+
+    own = ray.get_runtime_context().gcs_address
+    assert map_parts(address, [{"value": 1}], what="ask") == [{"address": own}]
+
+
 def test_a_full_disk_in_a_worker_is_one_line():
     with pytest.raises(
         CodeBlockError, match=r"^write: No space left on device: .*; free space there or name another storage=DIR$"
@@ -53,6 +66,19 @@ def test_a_full_disk_in_a_worker_is_one_line():
 def test_an_error_of_the_work_is_told_in_its_own_words():
     with pytest.raises(CodeBlockError, match=r"^read: part 1: unreadable; write it again$"):
         map_parts(refuse, [{"value": n} for n in range(3)], what="read")
+
+
+class Unloadable:
+    def __init__(self):
+        raise CodeBlockError("model m: no weights there; download it")
+
+    def __call__(self, item):
+        return item
+
+
+def test_an_actor_that_cannot_be_built_tells_why_in_one_line():
+    with pytest.raises(CodeBlockError, match=r"^score: model m: no weights there; download it$"):
+        map_parts(Unloadable, [{"value": 1}], what="score", actors=1)
 
 
 def test_more_actors_than_the_cluster_has_are_refused():

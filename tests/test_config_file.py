@@ -52,7 +52,10 @@ def test_a_dumped_config_loads_to_the_same(tmp_path):
         ("pairs.path=5", r"pairs.path: input should be a valid string \(found 5\)"),
         ("pairs.path=[{path: a, name: x}, {path: b, name: x}]", r"pairs.path: two data sets are named 'x'; give each"),
         ("pairs.columns={instrction: x}", r"pairs.columns: instrction: unknown key; did you mean instruction\?"),
-        ("pairs.columns={a: x}", r"a: unknown key; there are instruction, input, response, messages, quality"),
+        (
+            "pairs.columns={a: x}",
+            r"a: unknown key; there are instruction, input, response, messages, system, history, tools, thought, images, ",
+        ),
         ("pairs.path=[{path: a, columns: {respons: x}}]", r"pairs.path.0.columns: respons: .* did you mean response\?"),
         ("train.steps", r"write section.key=value"),
     ],
@@ -116,3 +119,39 @@ def test_every_field_says_what_it_is():
                 yield prefix + name
 
     assert list(undocumented(Config)) == ["arms"]
+
+
+def test_a_tilde_is_the_home_directory_wherever_a_path_stands(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path = tmp_path / "config.yaml"
+    path.write_text("storage: ~/runs\npairs: {path: [~/a.jsonl, {path: ~/b.jsonl}]}\nevaluate: {benchmarks: {mbpp: ~/m.jsonl}}")
+    config = load_config(path, ["model.path=~/model", "score.model=~/ref", "evaluate.pythons={mbpp: ~/bin/python}"])
+    assert config.storage == tmp_path / "runs"
+    assert [source.path for source in config.pairs.path] == [f"{tmp_path}/a.jsonl", f"{tmp_path}/b.jsonl"]
+    assert (config.model.path, config.score.model) == (f"{tmp_path}/model", f"{tmp_path}/ref")
+    assert config.evaluate.benchmarks == {"mbpp": f"{tmp_path}/m.jsonl"}
+    assert config.evaluate.pythons == {"mbpp": f"{tmp_path}/bin/python"}
+    assert load_config(None, ["pairs.path=~/c.jsonl"]).pairs.path == f"{tmp_path}/c.jsonl"
+    assert load_config(None, ["model.path=~nobody-of-that-name/x"]).model.path == "~nobody-of-that-name/x"
+
+
+@pytest.mark.parametrize(
+    "text", ["data/*.jsonl", "*.jsonl", "run #1", "what?", "a: b", "100%", "@here", "a&b", "!x", "v2 [final]/a", "- a"]
+)
+def test_a_path_on_the_command_line_is_taken_as_it_is(text):
+    config = load_config(
+        None, [f"storage={text}", f"pairs.path={text}", f"model.path={text}", f"evaluate.benchmarks.mbpp={text}"]
+    )
+    assert (str(config.storage), config.pairs.path, config.model.path) == (text, text, text)
+    assert config.evaluate.benchmarks["mbpp"] == text
+
+
+def test_a_path_that_looks_like_a_list_is_one_where_it_exists(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "[v2] a").mkdir()
+    (tmp_path / "[v2]").mkdir()
+    assert load_config(None, ["pairs.path=[v2] a"]).pairs.path == "[v2] a"
+    assert load_config(None, ["pairs.path=[v2]"]).pairs.path == "[v2]"
+    assert [source.path for source in load_config(None, ["pairs.path=[a, b]"]).pairs.path] == ["a", "b"]
+    assert load_config(None, ["pairs.path='quoted'", "score.model=null"]).pairs.path == "quoted"
+    assert load_config(None, ["score.model=null"]).score.model is None

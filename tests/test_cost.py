@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from codeblock.causal import logit_head
 from codeblock.config import LoraConfig
 from codeblock.cost import (
     Adapters,
@@ -40,7 +41,9 @@ def shape(small_model: Path) -> Shape:
 
 def eager(small_model: Path) -> Any:
     """The plain implementation of attention: torch does not count the fused one on a CPU."""
-    return load_model(str(small_model), attention="eager")
+    model = load_model(str(small_model), attention="eager")
+    logit_head(model)  # the probe of a model is not counted
+    return model
 
 
 def counted(work: Any) -> float:

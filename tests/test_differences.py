@@ -35,10 +35,10 @@ def write_verdicts(directory: Path, passed: dict[str, list[bool]]) -> dict[str, 
 
 def evaluated(cache: Path, name: str, passed: dict[str, list[bool]] | None, strategy: str | None = None) -> ArmPlan:
     """An arm with the same verdicts on each benchmark; None: not evaluated yet."""
-    steps = {each: Step("evaluated", f"evaluate[{name}]", {"arm": name, "benchmark": each}, cache) for each in BENCHMARKS}
+    steps = {each: Step("graded", f"grade[{name}]", {"arm": name, "benchmark": each}, cache) for each in BENCHMARKS}
     for step in steps.values() if passed is not None else ():
         step.run(lambda directory: write_verdicts(directory, passed or {}))
-    return ArmPlan(name, 0, name, strategy, SelectConfig(), [], steps)
+    return ArmPlan(name, 0, name, strategy, SelectConfig(), [], {}, steps)
 
 
 def plan_of(*arms: ArmPlan) -> Any:

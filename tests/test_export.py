@@ -78,6 +78,24 @@ def test_parquet_keeps_float_weights_and_the_others_refuse_them(rows, tmp_path):
         export(tmp_path / "selected", tmp_path / "trl", "trl")
 
 
+def test_parts_of_an_earlier_export_do_not_stay_among_the_new_ones(selected, rows, tmp_path):
+    exported(selected, tmp_path, "trl")
+    write_part(tmp_path / "narrow" / "part-000001.parquet", pa.Table.from_pylist(rows[:2], schema=SELECTED))
+    assert export(tmp_path / "narrow", tmp_path / "trl", "trl") == {"train": 2, "dev": 0}
+    assert read_table(tmp_path / "trl" / "train")["input_ids"].to_pylist() == [row["input_ids"] for row in rows[:2]]
+    assert [path.name for path in (tmp_path / "trl").rglob("*") if path.is_file()] == ["part-000001.parquet"]
+
+
+def test_an_export_that_fails_leaves_the_earlier_one_as_it_was(selected, tmp_path):
+    before = exported(selected, tmp_path, "trl")
+    part = selected / "part-000002.parquet"
+    part.write_bytes(part.read_bytes()[:50])
+    with pytest.raises(CodeBlockError, match="not a whole parquet file"):
+        export(selected, tmp_path / "trl", "trl")
+    assert read_table(tmp_path / "trl" / "train").to_pylist() == before
+    assert {path.name for path in (tmp_path / "trl").iterdir()} == {"train", "dev"}
+
+
 def test_an_unknown_format_is_named(selected, tmp_path):
     with pytest.raises(CodeBlockError, match="format 'verl' is not known; there are trl, axolotl, skyrl, parquet"):
         export(selected, tmp_path / "out", "verl")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,11 +74,11 @@ def plan(tmp_path_factory: pytest.TempPathFactory, small_model: Path, tokenizer:
     response = pc.subtract(pc.list_value_length(table["input_ids"]), table["response_start"])
     ranked = {"id": table["id"], "tokens": response, "rank": pa.array(range(60), pa.int32())}
     write_part(plan.ranked.directory / part_name(0), pa.table(ranked))
+    for step in (plan.scored, plan.ranked):
+        mark_complete(step.directory, {"identity": step.identity, "facts": {"kept": 60}})
     for arm in plan.arms:
         if arm.selected is not None and arm.strategy is not None and arm.name != "later":
-            place = arm.selected.directory
-            facts = select_parts(plan.selection(arm), place)
-            mark_complete(place, {"identity": arm.selected.identity, "facts": facts})
+            arm.selected.run(partial(select_parts, plan.selection(arm)))
     return plan
 
 
@@ -107,8 +108,7 @@ def seeded(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Path:
     seeds = plan_of(path)
     for arm in seeds.arms:
         if arm.selected is not None and arm.selected.facts is None and arm.arm != "later":
-            facts = select_parts(seeds.selection(arm), arm.selected.directory)
-            mark_complete(arm.selected.directory, {"identity": arm.selected.identity, "facts": facts})
+            arm.selected.run(partial(select_parts, seeds.selection(arm)))
     return path
 
 

@@ -21,7 +21,7 @@ def arm(name: str, seed: int, seeds: int = 3, selection: str | None = None, warn
     step = Step("selected", name, {"selection": selection or name}, Path("cache"))
     rounds = [Round({}, step, step, Model("model", None, ""), TrainConfig(), (0, 1))]
     label = f"{name} seed {seed}" if seeds > 1 else name
-    found = ArmResult(ArmPlan(name, seed, label, name, SelectConfig(), rounds, {}))
+    found = ArmResult(ArmPlan(name, seed, label, name, SelectConfig(), rounds, {}, {}))
     found.add_selected(
         {
             "pool_pairs": 10,

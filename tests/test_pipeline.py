@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mlflow import MlflowClient
 
 from codeblock.cli import main
 from codeblock.config_file import load_config
@@ -146,7 +147,13 @@ def test_a_change_of_the_budget_touches_selection_and_training_of_budgeted_arms_
     assert call("run", finished / "config.yaml", override, "--plan") == 0
     printed = capsys.readouterr().out
     lines = [line.split()[0] for line in printed.splitlines() if "would run" in line and "[" in line]
-    assert lines == ["select[codeblock]", "train[codeblock]", "evaluate[codeblock,", "reference_nll[codeblock,"]
+    assert lines == [
+        "select[codeblock]",
+        "train[codeblock]",
+        "generate[codeblock,",
+        "grade[codeblock,",
+        "reference_nll[codeblock,",
+    ]
     assert "token_budget (0.2 -> 0.3)" in " ".join(printed.split())
 
 
@@ -180,7 +187,7 @@ def test_pairs_are_decontaminated_of_every_benchmark_but_the_embedded_one(settin
 
 
 def evaluations(plan):
-    return [step.key for arm in plan.arms for step in arm.evaluated.values()]
+    return [step.key for arm in plan.arms for step in arm.generated.values()]
 
 
 def test_joined_data_sets_are_counted_apart_and_their_duplicates_are_found(setting, ray_cluster, tmp_path, capsys):
@@ -248,9 +255,18 @@ def test_the_reference_nll_of_the_untrained_model_is_measured_once(setting):
     assert plan_of(setting, "evaluate.temperature=0.5").untrained_nll["tiny"].key == plan.untrained_nll["tiny"].key
 
 
+def test_another_limit_grades_the_same_answers_again(setting):
+    def arm(*overrides):
+        return plan_of(setting, *overrides).arms[0]
+
+    for change in ("evaluate.timeout_seconds=9", "evaluate.memory_mb=512"):
+        assert arm(change).generated["tiny"].key == arm().generated["tiny"].key
+        assert arm(change).graded["tiny"].key != arm().graded["tiny"].key
+
+
 def test_the_seed_names_an_evaluation_only_where_answers_are_sampled(setting):
     def untrained(*overrides):
-        return plan_of(setting, *overrides).arms[0].evaluated["tiny"].key
+        return plan_of(setting, *overrides).arms[0].generated["tiny"].key
 
     assert untrained("seed=1") == untrained("seed=2")
     assert untrained("evaluate.temperature=0.5", "seed=1") != untrained("evaluate.temperature=0.5", "seed=2")
@@ -392,7 +408,7 @@ def test_samples_made_elsewhere_are_graded(finished, capsys):
     ("overrides", "says"),
     [
         (["pairs.path=nowhere.jsonl"], "pairs.path=nowhere.jsonl: no such file"),
-        (["model.path=./nothing"], "model.path=./nothing: neither a directory here nor a hub model"),
+        (["model.path=./nothing"], "model ./nothing: there is no such directory; check the path"),
         (["arms.codeblock.strategy=codeblok"], "did you mean codeblock?"),
         (["evaluate.benchmarks={humanevl: x}"], "benchmark 'humanevl': unknown"),
         (
@@ -450,6 +466,29 @@ def test_an_interrupt_leaves_nothing_that_counts_as_finished(setting, tmp_path):
     assert subprocess.run(command, env=environment, check=False, timeout=300).returncode == 0
     (prepared,) = (tmp_path / "runs" / "cache").glob("prepared-*")
     assert read_table(prepared).num_rows == 40
+
+
+@pytest.mark.slow
+def test_a_run_that_is_terminated_while_it_trains_shows_its_curve_and_is_killed_in_mlflow(setting, tmp_path):
+    storage = tmp_path / "runs"
+    overrides = [f"storage={storage}", "train.steps=100000", "train.dev_every=100000", "evaluate.benchmarks={}"]
+    command = [sys.executable, "-m", "codeblock", "run", str(setting / "config.yaml"), *overrides]
+    environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
+    with (tmp_path / "log").open("w") as log:
+        job = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+    client, curve = None, {}
+    until = time.monotonic() + 600
+    while not curve and time.monotonic() < until and job.poll() is None:
+        time.sleep(1)
+        if (storage / "mlflow.db").exists():
+            client = client or MlflowClient(f"sqlite:///{storage}/mlflow.db")
+            runs = {run.info.run_name: run for run in client.search_runs(["1"])}
+            curve = runs["full"].data.metrics if "full" in runs else {}
+    assert "train/loss" in curve, (tmp_path / "log").read_text()
+    assert {run.info.status for run in runs.values()} == {"RUNNING"}
+    job.send_signal(signal.SIGTERM)
+    assert job.wait(120) not in (0, 1), (tmp_path / "log").read_text()
+    assert {run.info.status for run in client.search_runs(["1"])} == {"KILLED"}
 
 
 def test_help_is_there_for_every_command(capsys):

@@ -48,7 +48,7 @@ def test_rates_are_told_for_as_many_samples_as_each_task_has():
 
 
 def arm_of(name, seed=0, picked=None):
-    plan = ArmPlan(name, seed, f"{name} {seed}", None if name == "base" else name, SelectConfig(), [], {})
+    plan = ArmPlan(name, seed, f"{name} {seed}", None if name == "base" else name, SelectConfig(), [], {}, {})
     return ArmResult(plan, picked and {"picked": picked})
 
 

@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from codeblock.arms import ArmPlan, ExtraColumn, Model, Round
 from codeblock.cache import Step
+from codeblock.causal import logit_head
 from codeblock.config import Config, EvaluateConfig, SelectConfig, TrainConfig
 from codeblock.cost import forward_flops, padded_forward_flops, shape_of
 from codeblock.evaluate.benchmarks import load
@@ -27,7 +28,7 @@ from codeblock.evaluate.reference_nll_driver import BATCH_TOKENS, FILE
 from codeblock.models import load_model, load_tokenizer
 from codeblock.schema import SELECTED, TokenClass
 from codeblock.spending import ArmCost, Ledger, reads_nll
-from codeblock.tables import part_name, write_part
+from codeblock.tables import mark_complete, part_name, write_part
 from codeblock.train.loop import Session
 from codeblock.train.model import MaskedLM
 from codeblock.train.rows import read_pairs, trim_all
@@ -109,7 +110,7 @@ def arm_of(plan: StandIn, strategy: str = "codeblock", extra: dict[str, ExtraCol
     selected.run(write_selected)
     trained.run(lambda _: {"train_seconds": 7.5, "peak_memory_mb": 900.0, "world_size": 1})
     round_ = Round(extra or {}, selected, trained, plan.model, plan.config.train, (0, 1))
-    return ArmPlan(strategy, 3, strategy, strategy, SelectConfig(), [round_], {})
+    return ArmPlan(strategy, 3, strategy, strategy, SelectConfig(), [round_], {}, {})
 
 
 def counted(work: Any) -> float:
@@ -149,8 +150,9 @@ def test_scores_count_for_the_arms_that_read_them(plan: StandIn, small_model: Pa
 
 def test_an_arm_does_not_pay_for_scores_that_only_others_look_at(plan: StandIn, small_model: Path) -> None:
     """A wider arm had a second part scored, of as many tokens."""
-    part = plan.scored.directory / part_name(0)
+    part, found = plan.scored.directory / part_name(0), plan.scored.facts
     write_part(plan.scored.directory / part_name(1), pa.parquet.read_table(part))
+    mark_complete(plan.scored.directory, {"identity": plan.scored.identity, "facts": found})
     responses = [length - start for length, start in zip(LENGTHS, STARTS, strict=True)]
     flops = padded_forward_flops(shape_of(str(small_model)), LENGTHS, responses, plan.config.score.batch_tokens)
     seconds = (plan.scored.facts or {})["wall_seconds"]
@@ -200,8 +202,10 @@ def test_a_second_models_scores_are_counted_too(plan: StandIn) -> None:
 def test_evaluation_is_the_batches_that_were_generated_and_the_references(plan: StandIn, small_model: Path) -> None:
     config = plan.config.evaluate
     tokenizer, model = load_tokenizer(str(small_model)), load_model(str(small_model), attention="eager")
+    logit_head(model)  # the probe of a model is not counted
     benchmark = load("tiny", plan.tasks)
-    answered, measured = (Step(stage, stage, {}, plan.scored.cache) for stage in ("evaluated", "reference_nll"))
+    answered, measured = (Step(stage, stage, {}, plan.scored.cache) for stage in ("generated", "reference_nll"))
+    graded = Step("graded", "graded", {}, plan.scored.cache)
     requests = make_requests(tokenizer, benchmark, [(task, 0) for task in benchmark.tasks], "auto", 0)
     requests.sort(key=lambda request: -len(request.ids))
     seen: list[float] = []
@@ -212,10 +216,10 @@ def test_evaluation_is_the_batches_that_were_generated_and_the_references(plan: 
 
             def work(chunk: Any = chunk) -> None:
                 how = {"max_new_tokens": 6, "batch_size": 2, "device": torch.device("cpu")}
-                write_answers(directory / "answers", generate_answers(model, tokenizer, chunk, **how))
+                write_answers(directory, generate_answers(model, tokenizer, chunk, **how))
 
             seen.append(counted(work))
-        return {"generate_seconds": 2.0, "grade_seconds": 3.0}
+        return {"generate_seconds": 2.0}
 
     def measure(directory: Path) -> dict[str, Any]:
         rendered = [render(tokenizer, benchmark, task, config.prompt) for task in benchmark.tasks]
@@ -225,8 +229,9 @@ def test_evaluation_is_the_batches_that_were_generated_and_the_references(plan: 
         return {"seconds": 1.0}
 
     answered.run(answer)
+    graded.run(lambda _: {"grade_seconds": 3.0})
     measured.run(measure)
-    base = ArmPlan("base", 0, "base", None, SelectConfig(), [], {"tiny": answered}, {"tiny": measured})
+    base = ArmPlan("base", 0, "base", None, SelectConfig(), [], {"tiny": answered}, {"tiny": graded}, {"tiny": measured})
     cost = Ledger(plan).of(base)  # type: ignore[arg-type]
     assert cost.stages["evaluation"].flops == pytest.approx(sum(seen), rel=0.02)
     assert cost.stages["evaluation"].seconds == 6.0
@@ -254,7 +259,7 @@ def test_facts_are_flat_numbers() -> None:
     [("codeblock", True), ("top_loss_tokens", True), ("rho1", True), ("full", False), ("random_items", False), (None, False)],
 )
 def test_only_rules_that_look_at_the_scores_pay_for_them(strategy: str | None, reads: bool) -> None:
-    assert reads_nll(ArmPlan("x", 0, "x", strategy, SelectConfig(), [], {})) is reads
+    assert reads_nll(ArmPlan("x", 0, "x", strategy, SelectConfig(), [], {}, {})) is reads
 
 
 def test_padding_is_paid_for(small_model: Path) -> None:

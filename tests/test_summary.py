@@ -23,10 +23,11 @@ from codeblock.evaluate.result import GradeResult, VerdictRow
 from codeblock.report.differences import differences_markdown, note
 from codeblock.report.findings import findings
 from codeblock.report.table import arms_markdown
-from codeblock.results import ArmResult, nll_metrics
+from codeblock.results import ArmResult
 from codeblock.sandbox.box import Verdict
 from codeblock.summary import arm_row, by_arm, mean_rows
 from codeblock.tables import write_part
+from codeblock.tracking import nll_metrics
 
 TASKS = [str(n) for n in range(20)]
 UNTRAINED = {"tiny": dict.fromkeys(TASKS, 1.5)}
@@ -55,13 +56,13 @@ def result(
 ) -> ArmResult:
     """One seed of an arm; without `passed` it was not asked to answer, without `tokens` it was not trained."""
     identity = {"arm": arm, "seed": seed}
-    steps = {name: Step(name, f"{name}[{arm}]", identity, cache) for name in ("evaluated", "reference_nll")}
-    evaluated = {} if passed is None else {"tiny": steps["evaluated"]}
+    steps = {name: Step(name, f"{name}[{arm}]", identity, cache) for name in ("graded", "reference_nll")}
+    graded = {} if passed is None else {"tiny": steps["graded"]}
     rounds: list[Any] = [] if tokens is None else [None]
     nll_steps = {"tiny": steps["reference_nll"]}
-    plan = ArmPlan(arm, seed, f"{arm} seed {seed}", "full", SelectConfig(), rounds, evaluated, nll_steps)
+    plan = ArmPlan(arm, seed, f"{arm} seed {seed}", "full", SelectConfig(), rounds, {}, graded, nll_steps)
     found = ArmResult(plan)
-    for name, step in evaluated.items():
+    for name, step in graded.items():
         found.evaluated[name] = step.run(lambda out: write_verdicts(out, passed or set()))
     found.reference_nll = {"tiny": steps["reference_nll"].run(lambda out: write_nll(out, nll))}
     if tokens is not None:
@@ -178,7 +179,7 @@ def test_an_arm_that_answers_nothing_is_told_apart_by_its_reference_nll(tmp_path
 def test_a_reference_nll_that_was_not_measured_is_named(tmp_path: Path, arms: list[ArmResult]) -> None:
     plan = plan_of(arms)
     step = Step("reference_nll", "reference_nll[later, tiny]", {"arm": "later"}, tmp_path)
-    plan.arms.append(ArmPlan("later", 0, "later", "full", SelectConfig(), [None], {}, {"tiny": step}))  # type: ignore[list-item]
+    plan.arms.append(ArmPlan("later", 0, "later", "full", SelectConfig(), [None], {}, {}, {"tiny": step}))  # type: ignore[list-item]
     with pytest.raises(CodeBlockError, match=r"arm later: reference_nll\[later, tiny\] not measured yet"):
         nll_differences(plan)
 

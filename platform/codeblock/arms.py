@@ -71,7 +71,10 @@ class ArmPlan:
     strategy: str | None
     settings: SelectConfig
     rounds: list[Round]
-    evaluated: dict[str, Step]
+    generated: dict[str, Step]
+    """Its answers, by benchmark; empty where it is not asked for any."""
+    graded: dict[str, Step]
+    """The verdicts on them."""
     reference_nll: dict[str, Step] = field(default_factory=dict)
     """By benchmark; empty where the config does not ask for it."""
 
@@ -90,7 +93,9 @@ class ArmPlan:
         steps: list[Step] = []
         for each in self.rounds:
             steps += [*(column.step for column in each.extra.values()), each.selected, each.trained]
-        return [*steps, *self.evaluated.values(), *self.reference_nll.values()]
+        for name, answers in self.generated.items():
+            steps += [answers, self.graded[name]]
+        return [*steps, *self.reference_nll.values()]
 
 
 def arm_name(config: Config, arm: str, seed: int) -> str:

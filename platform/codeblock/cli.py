@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,10 +14,10 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from codeblock.cluster import quiet_environment
-from codeblock.config_file import load_config
 from codeblock.console import console, errors, say
 from codeblock.errors import CodeBlockError, storage_error
+from codeblock.home import expand_home
+from codeblock.quiet import quiet_environment
 
 if TYPE_CHECKING:
     from codeblock.arms import ArmPlan
@@ -226,6 +227,8 @@ def ui(
 
 
 def _run(path: Path, overrides: list[str] | None, until: Any) -> None:
+    from codeblock.config_file import load_config
+
     config = load_config(path, overrides or [])
     from codeblock.pipeline import run as run_pipeline
     from codeblock.present import present_comparison, present_data
@@ -234,12 +237,15 @@ def _run(path: Path, overrides: list[str] | None, until: Any) -> None:
         present_data(run_pipeline(config, until), until)
         return
     from codeblock.track.runs import Tracker
+    from codeblock.tracking import Tracked
 
-    tracker = Tracker(config.track, config.storage)  # an unreachable server is told before the work, not after it
-    present_comparison(run_pipeline(config, until), tracker)
+    with Tracked(Tracker(config.track, config.storage)) as tracked:
+        present_comparison(run_pipeline(config, until, tracked), tracked)
 
 
 def _plan(path: Path, overrides: list[str] | None) -> Plan:
+    from codeblock.config_file import load_config
+
     config = load_config(path, overrides or [])
     from codeblock.cache import check_storage
     from codeblock.plan import make_plan
@@ -271,16 +277,27 @@ def _print_plan(path: Path, overrides: list[str] | None) -> None:
         table.add_row(escape(step.label), state, "" if done else escape(step.why()))
     console.print(table)
     console.print("something would run" if stale else "nothing would run")
+    from codeblock.check_models import check_models
+
+    check_models(plan, "evaluate")  # what would stop it, as far as files tell
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: errors that the user can mend are one line, an interrupt leaves nothing half-written."""
     quiet_environment()
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # what is open is closed in order, as after Ctrl-C
     with _one_line_errors():
-        code = app(args=None if arguments is None else list(arguments), standalone_mode=False)
+        given = sys.argv[1:] if arguments is None else arguments
+        code = app(args=[_with_home(argument) for argument in given], standalone_mode=False)
     if code == INTERRUPTED:
         errors.print("interrupted; finished stages are kept, the same command goes on from there")
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _with_home(argument: str) -> str:
+    """An argument with its `~` expanded, which shells leave as it is in `--samples=~/x`."""
+    option, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
+    return f"{option}{equals}{expand_home(value)}"
 
 
 @contextmanager

@@ -19,16 +19,7 @@ from typing import Any
 from codeblock.config import ClusterConfig
 from codeblock.console import counter
 from codeblock.errors import CodeBlockError, storage_error
-
-QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "RAY_TRAIN_V2_ENABLED": "1",
-    "TOKENIZERS_PARALLELISM": "false",
-    # Threads that spin at a barrier slow a step down tenfold where another process holds a core.
-    "OMP_WAIT_POLICY": "passive",
-}
-"""Set unless the user has set them: no reports home, no threads that spin."""
+from codeblock.quiet import QUIET, quiet_environment
 
 
 @contextmanager
@@ -42,7 +33,7 @@ def ray_session(config: ClusterConfig) -> Iterator[None]:
         return
     address = config.address or os.environ.get("RAY_ADDRESS")
     try:
-        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=True, runtime_env={"env_vars": dict(QUIET)})
+        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=True, runtime_env=runtime_env())
     except (ConnectionError, ValueError) as error:
         raise CodeBlockError(f"cluster.address={address}: {unreachable(error)}") from error
     quiet_data()
@@ -50,6 +41,11 @@ def ray_session(config: ClusterConfig) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def runtime_env() -> dict[str, Any]:
+    """What each worker process of a session is given: quiet libraries, and the address of its own cluster."""
+    return {"env_vars": dict(QUIET), "worker_process_setup_hook": "codeblock.ray_worker.name_own_cluster"}
 
 
 def unreachable(error: Exception) -> str:
@@ -61,12 +57,6 @@ def unreachable(error: Exception) -> str:
     if os.environ.get("RAY_AUTH_MODE") == "token":
         return told
     return f"{told}, or set RAY_AUTH_MODE=token where it asks for a token (RAY_AUTH_TOKEN, ~/.ray/auth_token)"
-
-
-def quiet_environment() -> None:
-    """Apply QUIET to this process; threads take it up only where torch has not been imported yet."""
-    for key, value in QUIET.items():
-        os.environ.setdefault(key, value)
 
 
 def quiet_data() -> None:
@@ -152,10 +142,14 @@ def _telling(work: Callable[[dict[str, Any]], dict[str, Any]], item: dict[str, A
 
 class _TellingActor:
     def __init__(self, work: type, constructor: dict[str, Any]) -> None:
-        self._work = work(**constructor)
+        self._error: CodeBlockError | None = None
+        try:
+            self._work = work(**constructor)
+        except CodeBlockError as error:  # a model that cannot be loaded; Ray would start the actor again and again
+            self._error = error
 
     def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
-        return _telling(self._work, item)
+        return {"error": str(self._error)} if self._error else _telling(self._work, item)
 
 
 def actor_pool(config: ClusterConfig) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 
 from codeblock.config_pairs import PairsConfig
 from codeblock.config_section import TINY as TINY
+from codeblock.config_section import Directory, Place
 from codeblock.config_section import Section as Section
 from codeblock.config_section import execution as execution
 from codeblock.config_select import Scope as Scope
@@ -87,7 +88,7 @@ class FilterConfig(Section):
 class ModelConfig(Section):
     """The model that is trained, and scores as the reference unless `score.model` names another."""
 
-    path: str = TINY
+    path: Place = TINY
     """`tiny`, a local Hugging Face directory, or a hub name."""
     revision: str | None = None
     """Revision of a hub model."""
@@ -113,11 +114,11 @@ class PrepareConfig(Section):
 class ScoreConfig(Section):
     """The reference model's pass over every pair."""
 
-    model: str | None = None
+    model: Place | None = None
     """Reference model; empty: the one of the section `model`."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of the pass."""
-    second_model: str | None = None
+    second_model: Place | None = None
     """A second model, for strategies that compare two (`rho1`, `token_cleaning`, `sstoken`): a directory, a hub name, or
     `arm:NAME` for the model that an earlier arm of this run trains."""
     batch_tokens: int = execution(8192, ge=1)
@@ -222,7 +223,7 @@ class TrainConfig(Section):
 class EvaluateConfig(Section):
     """Generation and grading."""
 
-    benchmarks: dict[str, str] = {TINY: TINY}
+    benchmarks: dict[str, Place] = {TINY: TINY}
     """Benchmarks by name, each with its file, or `name@commit:file` of a hub dataset, and `#sha256=` (`tiny` needs none)."""
     limit: int | None = Field(None, ge=1)
     """Grade only the first tasks of each benchmark."""
@@ -248,7 +249,7 @@ class EvaluateConfig(Section):
     """What generates: transformers, anywhere; or vLLM, on GPUs."""
     batch_size: int = execution(32, ge=1)
     """Answers generated together."""
-    pythons: dict[str, str] = execution({})
+    pythons: dict[str, Place] = execution({})
     """Python interpreters by benchmark, for one whose solutions need packages of their own (`codeblock benchmark-env`)."""
     allow_missing_layers: bool = execution(False)
     """Grade where this machine lacks layers of the sandbox."""
@@ -297,8 +298,8 @@ class Config(Section):
 
     name: str = Field("run", pattern=r"^[A-Za-z0-9._-]+$")
     """Names the report's directory and the parent run in MLflow."""
-    storage: Path = execution(Path("runs"))
-    """Directory of caches, reports and MLflow's database; on a cluster, one that all nodes share."""
+    storage: Directory = execution(Path("runs"))
+    """Directory of caches, reports and MLflow's database (`~` is your home); on a cluster, one that all nodes share."""
     seed: int = 0
     """Seeds every random choice."""
     seeds: list[int] = []

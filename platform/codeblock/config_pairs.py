@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator
 
-from codeblock.config_section import TINY, Section
+from codeblock.config_section import TINY, Place, Section
 
 
 def _known_columns(columns: dict[str, str] | None) -> dict[str, str] | None:
@@ -20,14 +20,14 @@ def _known_columns(columns: dict[str, str] | None) -> dict[str, str] | None:
     return columns
 
 
-PAIR_COLUMNS = ("instruction", "input", "response", "messages", "quality")
+PAIR_COLUMNS = ("instruction", "input", "response", "messages", "system", "history", "tools", "thought", "images", "quality")
 Columns = Annotated[dict[str, str], AfterValidator(_known_columns)]
 
 
 class PairsSource(Section):
     """One of several data sets that are joined."""
 
-    path: str
+    path: Place
     """As `pairs.path`."""
     name: str | None = Field(None, min_length=1)
     """What its pairs are counted under. Empty: the last part of the path, numbered where two would have the same."""
@@ -42,7 +42,7 @@ class PairsSource(Section):
 ONE, SEVERAL = "<one>", "<several>"
 """The two shapes of `pairs.path`, as pydantic names them in the place of an error."""
 Sources = Annotated[
-    Annotated[str, Tag(ONE)] | Annotated[list[PairsSource], Field(min_length=1), Tag(SEVERAL)],
+    Annotated[Place, Tag(ONE)] | Annotated[list[PairsSource], Field(min_length=1), Tag(SEVERAL)],
     Discriminator(lambda value: SEVERAL if isinstance(value, list) else ONE),
 ]
 
@@ -55,12 +55,13 @@ class PairsConfig(Section):
     their order: each a path, or a mapping of `path`, `name`, `columns`, `split` and `revision` of its own. A pair that an
     earlier data set has is a duplicate; qualities are compared as they are, so they have to be on one scale."""
     split: str = "train"
-    """Split of a Hugging Face dataset."""
+    """Split of a Hugging Face dataset, of a folder that `save_to_disk` wrote, or of a JSON file with several lists of rows."""
     revision: str | None = None
     """Revision of a Hugging Face dataset."""
     columns: Columns = {}
-    """What the columns are called here: keys `instruction`, `input`, `response`, `messages`, `quality`; values are names
-    of columns in the data. Empty: the shape of each row is recognised."""
+    """What the columns are called here: keys `instruction`, `input`, `response`, `messages`, `system`, `history`, `tools`,
+    `thought`, `images`, `quality`; values are names of columns in the data, or "" for one of the last six that is not to be
+    read. Left out: the shape of each row is recognised."""
     system: str | None = None
     """System message put before every pair that has none."""
     limit: int | None = Field(None, ge=1)

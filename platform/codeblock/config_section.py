@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from codeblock.home import expand_home
 
 TINY = "tiny"
 """Where a path of pairs, model or benchmark is asked for: the embedded default of `codeblock.tiny`."""
+
+
+Place = Annotated[str, AfterValidator(expand_home)]
+"""A path, URI or hub name out of a config."""
+Directory = Annotated[Path, AfterValidator(lambda path: Path(expand_home(str(path))))]
 
 
 def execution(default: Any, **constraints: Any) -> Any:

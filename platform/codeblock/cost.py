@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoModelForCausalLM
 
 from codeblock.config import LoraConfig
+from codeblock.model_config import load_config
 from codeblock.padding import batches_by_length
 from codeblock.train.last_layer import sparse_last_layer
 from codeblock.train.loss import CHUNK
@@ -73,10 +74,9 @@ class Adapters:
 
 
 def shape_of(path: str, revision: str | None = None) -> Shape:
-    """The shape of a model, from its config alone: no weights are read. Raises OSError and ValueError as transformers does."""
-    config = AutoConfig.from_pretrained(path, revision=revision)
+    """The shape of a model, from its config alone: no weights are read. Raises CodeBlockError and ValueError."""
     with torch.device("meta"):
-        model: Any = AutoModelForCausalLM.from_config(config)
+        model: Any = AutoModelForCausalLM.from_config(load_config(path, revision), trust_remote_code=False)
     return shape_of_model(model)
 
 

@@ -37,7 +37,7 @@ def differences(plan: Plan, baseline: str | None = None) -> list[Differences]:
     Arms that answer no benchmark are not among them. Empty where fewer than two do, or the baseline does not. Raises
     CodeBlockError where the baseline is no arm, or an arm was not evaluated yet.
     """
-    arms = {name: seeds for name, seeds in _by_arm(plan, baseline).items() if seeds[0].evaluated}
+    arms = {name: seeds for name, seeds in _by_arm(plan, baseline).items() if seeds[0].graded}
     if len(arms) < 2 or (baseline is not None and baseline not in arms):
         return []
     first = baseline or next(iter(arms))
@@ -148,11 +148,11 @@ def _nll(step: Step, arm: str) -> dict[str, float]:
 
 
 def _not_run(arms: Iterable[ArmPlan], benchmark: str) -> set[str]:
-    return {task for arm in arms for task in (arm.evaluated[benchmark].facts or {}).get("not_run", ())}
+    return {task for arm in arms for task in (arm.graded[benchmark].facts or {}).get("not_run", ())}
 
 
 def _counts(arm: ArmPlan, benchmark: str) -> dict[str, Counts]:
-    step = arm.evaluated[benchmark]
+    step = arm.graded[benchmark]
     if step.facts is None:
         raise CodeBlockError(f"arm {arm.name}: not evaluated on {benchmark} yet; run `codeblock run` with the same config")
     return read_counts(step.directory / "verdicts.parquet")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from codeblock.schema import Reason
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from codeblock.schema import Reason
 
 
 class CodeBlockError(Exception):

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -69,21 +70,36 @@ HOW = {
 def export(selected: Path, output: Path, format_: str) -> dict[str, int]:
     """Write `output/train` and `output/dev` (the held-out pairs) as Parquet parts; returns the rows of each.
 
+    Parts of an earlier export there are replaced.
+
     `selected`: a directory with schema SELECTED. Raises CodeBlockError for an unknown format, and where the weights are not 0
     and 1 but the format knows only these.
     """
     if format_ not in FORMATS:
         raise CodeBlockError(f"export: format {format_!r} is not known; there are {', '.join(FORMATS)}")
     written = {"train": 0, "dev": 0}
-    for path in parts(selected):
-        table = read_part(path)
-        splits = np.array(table["split"].to_pylist(), dtype=object)
+    output.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".export-", dir=output) as beside:
+        for path in parts(selected):
+            table = read_part(path)
+            splits = np.array(table["split"].to_pylist(), dtype=object)
+            for split in written:
+                rows = [_row(each, format_) for each in _arrays(table.filter(pa.array(splits == split)))]
+                if rows:
+                    write_part(Path(beside) / split / path.name, pa.Table.from_pylist(rows))
+                    written[split] += len(rows)
         for split in written:
-            rows = [_row(each, format_) for each in _arrays(table.filter(pa.array(splits == split)))]
-            if rows:
-                write_part(output / split / path.name, pa.Table.from_pylist(rows))
-                written[split] += len(rows)
+            _replace_parts(Path(beside) / split, output / split)
     return written
+
+
+def _replace_parts(made: Path, place: Path) -> None:
+    """Put parts in the place of those of an earlier export, of which none may be left for a trainer to read with them."""
+    for path in place.glob("part-*.parquet"):
+        path.unlink()
+    for path in sorted(made.glob("part-*.parquet")):
+        place.mkdir(exist_ok=True)
+        path.replace(place / path.name)
 
 
 def _arrays(table: pa.Table) -> list[Arrays]:

@@ -6,16 +6,15 @@ import hashlib
 import json
 from pathlib import Path
 
-from transformers import AutoConfig
-
 from codeblock.errors import CodeBlockError
+from codeblock.model_config import base_of, load_config
 from codeblock.tables import write_text
 
 MEMO = "fingerprints.json"
 
 
 def model_fingerprint(path: str, revision: str | None, cache: Path) -> str:
-    """Hash of the files of a local model directory, or the commit of a hub model.
+    """Hash of the files of a local model directory (with an adapter those of its base), or the commit of a hub model.
 
     Hashes of files are remembered in `cache` by path, size and time of change, since weights are large.
     Raises CodeBlockError where the model is neither here nor reachable.
@@ -28,7 +27,12 @@ def model_fingerprint(path: str, revision: str | None, cache: Path) -> str:
     files = sorted(file for file in directory.iterdir() if file.is_file() and not file.name.startswith("."))
     if not any(file.name in ("config.json", "adapter_config.json") for file in files):
         raise CodeBlockError(f"model.path={path}: no config.json there; give a Hugging Face model directory or a hub name")
-    digest = hashlib.sha256(json.dumps([[file.name, _file_hash(file, memo)] for file in files]).encode()).hexdigest()
+    hashes = [[file.name, _file_hash(file, memo)] for file in files]
+    base, base_revision = base_of(path, revision)
+    if base != path:
+        hashes.append(["base", model_fingerprint(base, base_revision, cache)])
+        memo |= _read_memo(cache / MEMO)
+    digest = hashlib.sha256(json.dumps(hashes).encode()).hexdigest()
     if memo != known:
         write_text(cache / MEMO, json.dumps(memo, indent=1, sort_keys=True))
     return digest
@@ -44,15 +48,11 @@ def _file_hash(file: Path, memo: dict[str, str]) -> str:
 
 
 def _read_memo(path: Path) -> dict[str, str]:
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError):  # a memo that is lost costs time alone
+        return {}
 
 
 def _hub_commit(path: str, revision: str | None) -> str:
-    try:
-        commit = AutoConfig.from_pretrained(path, revision=revision)._commit_hash
-    except (OSError, ValueError) as error:
-        first_line = str(error).splitlines()[0][:160]
-        raise CodeBlockError(
-            f"model.path={path}: neither a directory here nor a hub model that can be reached ({first_line})"
-        ) from error
-    return f"{path}@{commit}"
+    return f"{path}@{load_config(path, revision)._commit_hash}"

@@ -18,6 +18,7 @@ from codeblock.errors import CodeBlockError, RowError
 from codeblock.models import load_tokenizer
 from codeblock.plan import Plan
 from codeblock.prepare.render import Renderer
+from codeblock.prepare.stage import render_pairs
 from codeblock.report.fate import Bid, Cut, Status, ranked_fate, unranked_fate
 from codeblock.report.index import ArmTally, write_pages
 from codeblock.report.sample import ArmView, Fate, Sample, items_from_row, sample_from_row, selected
@@ -215,7 +216,7 @@ def _rows(plan: Plan, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
 
 
 def _sample(row: dict[str, Any], arms: list[_Arm], renderer: Renderer) -> Sample:
-    rendered = renderer([row["messages"]], [row["response"]])[0]
+    (rendered,) = render_pairs(renderer, [row["messages"]], [row["response"]], [row["tools"]])
     assert not isinstance(rendered, RowError), "a prepared pair was rendered before"
     start, length = rendered.response_start, len(row["response"])
     spans = zip(rendered.starts[start:].clip(0, length).tolist(), rendered.ends[start:].clip(0, length).tolist(), strict=True)

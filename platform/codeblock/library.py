@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from codeblock.causal import logit_head
 from codeblock.config import PrepareConfig
 from codeblock.errors import CodeBlockError, RowError
+from codeblock.models import context_room
 from codeblock.pairs.shapes import to_pair
 from codeblock.prepare.render import Renderer
 from codeblock.prepare.stage import prepare_batch
@@ -37,10 +39,12 @@ def score_pairs(
     """Render, segment and score pairs (any row shape that the platform reads); returns a table of schema SCORED.
 
     `tokenizer`: a fast one with a chat template (`models.load_tokenizer` gives one). `model`: a causal Hugging Face model, the
-    reference. Raises CodeBlockError that names the first row that cannot be used; filter such rows before.
+    reference. Raises CodeBlockError that names the first row that cannot be used (filter such rows before), or a model whose
+    logits cannot be made at chosen positions (`causal.logit_head`).
     """
     given = pa.Table.from_pylist([_pair(number, row) for number, row in enumerate(pairs)], schema=PAIRS)
-    context = int(getattr(model.config, "max_position_embeddings", None) or 2048)
+    logit_head(model)  # a model that cannot be scored is refused before the work
+    context = context_room(model, tokenizer)
     prepared, rejected = prepare_batch(given, Renderer(tokenizer), config or PrepareConfig(), context)
     if rejected.num_rows:
         first = rejected.to_pylist()[0]

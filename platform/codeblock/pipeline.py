@@ -6,6 +6,8 @@ of the one before and writes its own; Ray does the work inside the stages' drive
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,12 +15,14 @@ from typing import Any, Literal
 
 from codeblock import tiny
 from codeblock.arms import ArmPlan, Model, Round
-from codeblock.cache import Step, check_storage
+from codeblock.cache import Step, check_storage, run_together
+from codeblock.check_models import check_models, probe_models
+from codeblock.claims import sweep
 from codeblock.cluster import preflight, ray_session
 from codeblock.config import TINY, Config
-from codeblock.console import counter, say, stage_line
+from codeblock.console import counter, lines, say, stage_line
 from codeblock.evaluate.benchmarks import load
-from codeblock.evaluate.driver import evaluate
+from codeblock.evaluate.driver import generate, grade_answers
 from codeblock.evaluate.grading import Settings, check_sandbox
 from codeblock.evaluate.prompts import check_prompts
 from codeblock.evaluate.reference_nll_driver import Job, fill_parts, finish
@@ -26,7 +30,7 @@ from codeblock.evaluate.vllm_engine import check_vllm
 from codeblock.filter.contamination import Reference
 from codeblock.filter.driver import filter_pairs
 from codeblock.filter.rating import check_endpoint
-from codeblock.models import context_length, load_tokenizer
+from codeblock.models import NO_LIMIT, context_length, load_tokenizer
 from codeblock.pairs.stage import read_pairs
 from codeblock.plan import Plan, make_plan
 from codeblock.prepare.driver import prepare
@@ -36,30 +40,72 @@ from codeblock.rank.stage import rank_pairs
 from codeblock.results import ArmResult, Comparison, require_pairs
 from codeblock.score.driver import score
 from codeblock.select.driver import select_arm
-from codeblock.train.driver import fit
+from codeblock.train.driver import OnRow, fit
 
 Until = Literal["prepare", "score", "select", "train", "evaluate"]
 ORDER: tuple[Until, ...] = ("prepare", "score", "select", "train", "evaluate")
 
 
-def run(config: Config, until: Until = "evaluate") -> Comparison:
+class Watch:
+    """Is told how far a run is. This one does nothing with it; `tracking.Tracked` shows it in MLflow."""
+
+    def begin(self, plan: Plan) -> None:
+        """All that can be checked before the work is checked."""
+
+    def row(self, arm: ArmPlan, row: Mapping[str, Any]) -> None:
+        """A row of the history or of the held-out nll of an arm that trains now. From another thread; must not raise."""
+
+    def arm_done(self, result: ArmResult) -> None:
+        """An arm has gone through all its stages. Must not raise."""
+
+    def ended_by(self, error: BaseException) -> None:
+        """The run ends before its time. Must not raise."""
+
+
+def run(config: Config, until: Until = "evaluate", watch: Watch | None = None) -> Comparison:
     """Take a config through the stages, up to `until`; what is done already is not done again.
 
     Raises CodeBlockError with one line for everything the user can mend.
     """
-    plan = make_plan(config, check_storage(config.storage))
+    cache = check_storage(config.storage)
+    sweep(cache)
+    plan, watch = make_plan(config, cache), watch or Watch()
     _check_filters(plan)
+    check_models(plan, until)
     if until == "evaluate":
         _check_evaluation(plan)
-    with ray_session(config.cluster):
-        preflight(config.cluster)
+    watch.begin(plan)
+    with _session(plan), _told(watch):
+        probe_models(plan, until)
         comparison = run_data(plan, until)
         if until in ORDER[2:]:
             for arm in plan.arms:
-                comparison.arms.append(run_arm(plan, arm, until))
+                comparison.arms.append(run_arm(plan, arm, until, watch))
+                watch.arm_done(comparison.arms[-1])
         if until == "evaluate":
             _reference_nll(plan, comparison)
     return comparison
+
+
+@contextmanager
+def _session(plan: Plan) -> Iterator[None]:
+    """A Ray cluster that the config fits; none where all is done already."""
+    if all(step.facts is not None for step in plan.steps()):
+        yield
+        return
+    with ray_session(plan.config.cluster):
+        preflight(plan.config.cluster)
+        yield
+
+
+@contextmanager
+def _told(watch: Watch) -> Iterator[None]:
+    """Tells of an early end before Ray is shut down, which may take longer than a stopped job is given."""
+    try:
+        yield
+    except BaseException as error:
+        watch.ended_by(error)
+        raise
 
 
 def run_data(plan: Plan, until: Until) -> Comparison:
@@ -68,6 +114,7 @@ def run_data(plan: Plan, until: Until) -> Comparison:
     if plan.tiny is not None:
         with stage_line(plan.tiny):
             plan.tiny.run(partial(_build_tiny, config.seed))
+        plan.tiny.check()
     with stage_line(plan.pairs), counter("rows") as advance:
         comparison.pairs = plan.pairs.run(lambda output: read_pairs(plan.data_sets, config.pairs, output, advance))
     if plan.filtered is not None:
@@ -77,6 +124,9 @@ def run_data(plan: Plan, until: Until) -> Comparison:
                 resume=True,
             )
     max_length = config.model.max_length or context_length(plan.model.path, plan.model.revision)
+    if max_length is None:
+        say(f"note: {plan.model.path} tells no context length, so no pair is too long; set model.max_length where memory ends")
+        max_length = NO_LIMIT
     with stage_line(plan.prepared):
         comparison.prepared = plan.prepared.run(
             lambda output: prepare(
@@ -132,46 +182,58 @@ def _score(plan: Plan, step: Step, model: Model, column: str) -> dict[str, Any]:
         return step.run(partial(work, cluster=config.cluster, column=column), resume=True)
 
 
-def run_arm(plan: Plan, arm: ArmPlan, until: Until) -> ArmResult:
+def run_arm(plan: Plan, arm: ArmPlan, until: Until, watch: Watch) -> ArmResult:
     """Select, train and evaluate one arm."""
-    config, result, model = plan.config, ArmResult(arm), plan.model
+    result, model = ArmResult(arm), plan.model
     for each in arm.rounds:
         result.add_selected(_select(plan, arm, each))
         if until in ORDER[3:]:
-            result.add_trained(_train(plan, each, arm.seed))
+            on_row = partial(watch.row, arm) if each is arm.rounds[-1] else None
+            result.add_trained(_train(plan, each, arm.seed, on_row))
             model = Model.trained_by(each.trained)
     if until == "evaluate":
-        for name, step in arm.evaluated.items():
-            benchmark = load(name, plan.benchmark_path(name), config.evaluate.limit)
-            work = partial(
-                evaluate,
-                model.path,
-                model.revision,
-                benchmark,
-                config=config.evaluate,
-                cluster=config.cluster,
-                seed=arm.seed,
-                store=config.storage / "expected",
-            )
-            with stage_line(step):
-                result.evaluated[name] = step.run(work, resume=True)
+        for name in arm.generated:
+            result.evaluated[name] = _evaluate(plan, arm, name, model)
     return result
+
+
+def _evaluate(plan: Plan, arm: ArmPlan, name: str, model: Model) -> dict[str, Any]:
+    """Answer a benchmark and grade the answers; the facts of both."""
+    config, answers, graded = plan.config, arm.generated[name], arm.graded[name]
+    benchmark = load(name, plan.benchmark_path(name), config.evaluate.limit)
+    how: dict[str, Any] = {"config": config.evaluate, "cluster": config.cluster}
+    with stage_line(answers):
+        facts = answers.run(partial(generate, model.path, model.revision, benchmark, seed=arm.seed, **how), resume=True)
+    with stage_line(graded):
+        work = partial(grade_answers, answers.directory, benchmark, store=config.storage / "expected", **how)
+        return {**facts, **graded.run(work)}
 
 
 def _reference_nll(plan: Plan, comparison: Comparison) -> None:
     """Measure every arm's reference nll, and the untrained model's, which several may share."""
     config = plan.config
-    jobs: dict[str, tuple[Step, Job]] = {}
     benchmarks = {name: load(name, plan.benchmark_path(name), config.evaluate.limit) for name in plan.untrained_nll}
     models = [(plan.model, plan.untrained_nll), *((model_of(plan, arm), arm.reference_nll) for arm in plan.arms)]
-    for model, steps in models:
-        for name, step in steps.items():
-            jobs[step.key] = step, Job(model.path, model.revision, benchmarks[name], step.directory)
-    fill_parts([job for step, job in jobs.values() if step.facts is None], config.evaluate, config.cluster)
-    facts: dict[str, dict[str, Any]] = {}
-    for key, (step, job) in jobs.items():
+    jobs = {
+        step.key: (step, partial(Job, model.path, model.revision, benchmarks[name]))
+        for model, steps in models
+        for name, step in steps.items()
+    }
+    for step, _ in jobs.values():
+        if step.facts is not None:
+            with stage_line(step):
+                pass
+
+    def fill(todo: list[tuple[Step, Path]]) -> None:
+        with lines("reference_nll"):
+            fill_parts([jobs[step.key][1](output) for step, output in todo], config.evaluate, config.cluster)
+
+    def end(step: Step, job: Callable[[Path], Job], output: Path) -> dict[str, Any]:
         with stage_line(step):
-            facts[key] = step.run(lambda _, job=job: finish(job), resume=True)  # type: ignore[misc]
+            return finish(job(output))
+
+    run_together([(step, partial(end, step, job)) for step, job in jobs.values()], fill)
+    facts = {key: step.facts or {} for key, (step, _) in jobs.items()}
     comparison.untrained_nll = {name: facts[step.key] for name, step in plan.untrained_nll.items()}
     for result in comparison.arms:
         result.reference_nll = {name: facts[step.key] for name, step in result.plan.reference_nll.items()}
@@ -191,11 +253,13 @@ def _select(plan: Plan, arm: ArmPlan, round_: Round) -> dict[str, Any]:
         return round_.selected.run(partial(select_arm, request, plan.model.path, plan.model.revision))
 
 
-def _train(plan: Plan, round_: Round, seed: int) -> dict[str, Any]:
+def _train(plan: Plan, round_: Round, seed: int, on_row: OnRow | None) -> dict[str, Any]:
     config, start = plan.config, round_.start
-    work = partial(fit, round_.selected.directory, start.path, start.revision)
+    work = partial(fit, round_.selected.directory, start.path, start.revision, on_row=on_row)
     with stage_line(round_.trained):
-        return round_.trained.run(lambda output: work(output, round_.train, config.cluster, seed), resume=True)
+        return round_.trained.run(
+            lambda output: work(output, config=round_.train, cluster=config.cluster, seed=seed), resume=True
+        )
 
 
 def _references(plan: Plan) -> list[Reference]:
@@ -219,9 +283,10 @@ def _check_filters(plan: Plan) -> None:
 def _check_evaluation(plan: Plan) -> None:
     """Refuse before anything is trained: a machine without the walls or the engine, and a benchmark that cannot be asked."""
     config = plan.config.evaluate
-    todo = {name for arm in plan.arms for name, step in arm.evaluated.items() if step.facts is None}
-    for python in {config.python_of(name) for name in todo}:
+    ungraded = {name for arm in plan.arms for name, step in arm.graded.items() if step.facts is None}
+    for python in {config.python_of(name) for name in ungraded}:
         check_sandbox(python, config.allow_missing_layers)
+    todo = {name for arm in plan.arms for name, step in arm.generated.items() if step.facts is None}
     if todo and config.engine == "vllm":
         check_vllm(plan.config.cluster)
     todo |= {name for name, step in plan.untrained_nll.items() if step.facts is None}

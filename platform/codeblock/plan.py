@@ -6,6 +6,7 @@ fits and leaves pairs, tokens and scores where they are.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -25,17 +26,18 @@ from codeblock.select.stage import Request
 from codeblock.select.strategies import get_strategy, shares_of
 
 VERSION = {
-    "pairs": 2,
+    "pairs": 3,
     "filtered": 2,
-    "prepared": 7,
+    "prepared": 8,
     "embedded": 1,
-    "ranked": 1,
+    "ranked": 2,
     "kept": 1,
-    "scored": 2,
+    "scored": 3,
     "selected": 4,
     "trained": 1,
-    "evaluated": 4,
-    "reference_nll": 1,
+    "generated": 1,
+    "graded": 1,
+    "reference_nll": 2,
 }
 """Raised with each change of a stage's code that changes its output: older results are then no longer valid."""
 
@@ -78,7 +80,9 @@ class Plan:
     def data_sets(self) -> list[DataSet]:
         """The data sets that are joined, with their files."""
         return [
-            DataSet(source, find_files(str(self._tiny_home / "pairs.jsonl") if source.path == TINY else source.path))
+            DataSet(
+                source, find_files(str(self._tiny_home / "pairs.jsonl") if source.path == TINY else source.path, source.split)
+            )
             for source in sources_of(self.config.pairs)
         ]
 
@@ -200,7 +204,7 @@ def _model(path: str, revision: str | None, tiny_step: Step | None, cache: Path)
 def _pairs_input(config: Config, tiny_step: Step | None) -> list[dict[str, Any]]:
     """What decides the rows of each data set, in the order in which they are read."""
     return [
-        {"name": source.name, "columns": source.columns, "content": _content(source, tiny_step)}
+        {"name": source.name, "columns": source.columns, "split": source.split, "content": _content(source, tiny_step)}
         for source in sources_of(config.pairs)
     ]
 
@@ -208,7 +212,7 @@ def _pairs_input(config: Config, tiny_step: Step | None) -> list[dict[str, Any]]
 def _content(source: PairsSource, tiny_step: Step | None) -> str:
     if source.path == TINY and tiny_step is not None:
         return f"tiny:{tiny_step.key}"
-    return DataSet(source, find_files(source.path)).fingerprint()
+    return DataSet(source, find_files(source.path, source.split)).fingerprint()
 
 
 def _without_sources(config: Config) -> dict[str, Any]:
@@ -240,14 +244,25 @@ def _arm(plan: Plan, arm: str, seed: int, tiny_step: Step | None, cache: Path) -
     config, name = plan.config, arm_name(plan.config, arm, seed)
     rounds = plan_rounds(plan, arm, seed, partial(_step, cache), lambda path: _model(path, None, tiny_step, cache))
     model = rounds[-1].trained.key if rounds else plan.model.fingerprint
-    evaluated = {
-        benchmark: _evaluation(config, name, seed, benchmark, path, model, tiny_step, cache)
-        for benchmark, path in config.evaluate.benchmarks.items()
-        if config.arms[arm].generate
-    }
+    generated, graded = {}, {}
+    for benchmark, path in config.evaluate.benchmarks.items() if config.arms[arm].generate else ():
+        tasks = _tasks(benchmark, path, tiny_step)
+        answers = _answers(
+            config, seed, model, partial(_step, cache, "generated", f"generate[{name}, {benchmark}]", tasks=tasks)
+        )
+        generated[benchmark] = answers
+        graded[benchmark] = _step(
+            cache,
+            "graded",
+            f"grade[{name}, {benchmark}]",
+            answers=answers.key,
+            tasks=tasks,
+            timeout_seconds=config.evaluate.timeout_seconds,
+            memory_mb=config.evaluate.memory_mb,
+        )
     measured = _reference_nll(config, name, model, tiny_step, cache)
     settings = config.settings_of(arm)
-    return ArmPlan(arm, seed, name, config.arms[arm].strategy, settings, rounds, evaluated, measured)
+    return ArmPlan(arm, seed, name, config.arms[arm].strategy, settings, rounds, generated, graded, measured)
 
 
 def _reference_nll(config: Config, label: str, model: str, tiny_step: Step | None, cache: Path) -> dict[str, Step]:
@@ -269,14 +284,11 @@ def _reference_nll(config: Config, label: str, model: str, tiny_step: Step | Non
     }
 
 
-def _evaluation(
-    config: Config, arm: str, seed: int, benchmark: str, path: str, model: str, tiny_step: Step | None, cache: Path
-) -> Step:
-    tasks = _tasks(benchmark, path, tiny_step)
-    settings = {key: value for key, value in config.evaluate.identity().items() if key not in ("benchmarks", "reference_nll")}
-    if config.evaluate.temperature > 0:
-        settings["seed"] = seed
-    return _step(cache, "evaluated", f"evaluate[{arm}, {benchmark}]", benchmark=benchmark, tasks=tasks, model=model, **settings)
+def _answers(config: Config, seed: int, model: str, step: Callable[..., Step]) -> Step:
+    """The step of the answers to a benchmark: all that the config says of evaluation but how answers are graded."""
+    others = ("benchmarks", "reference_nll", "timeout_seconds", "memory_mb")
+    settings = {key: value for key, value in config.evaluate.identity().items() if key not in others}
+    return step(model=model, **settings, **({"seed": seed} if config.evaluate.temperature > 0 else {}))
 
 
 def _tasks(benchmark: str, path: str, tiny_step: Step | None) -> str:

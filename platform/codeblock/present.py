@@ -17,9 +17,9 @@ from codeblock.plan import Plan
 from codeblock.report.differences import Differences, NllDifferences, differences_table, note
 from codeblock.report.picked import picked_tables
 from codeblock.report.table import arms_table
-from codeblock.results import Comparison, log_comparison, picked_by_arm, write_report
+from codeblock.results import Comparison, picked_by_arm, write_report
 from codeblock.summary import by_arm
-from codeblock.track.runs import Tracker
+from codeblock.tracking import Tracked
 
 SAMPLE_PAGES = 3
 """Pages of samples that are logged with each arm."""
@@ -40,7 +40,7 @@ def present_data(comparison: Comparison, until: str) -> None:
             say(line)
 
 
-def present_comparison(comparison: Comparison, tracker: Tracker) -> None:
+def present_comparison(comparison: Comparison, tracked: Tracked) -> None:
     """Print the table of arms, write the report, log both to MLflow unless the same results were logged before."""
     config = comparison.plan.config
     for line in (*comparison.rows_told(), comparison.languages()):
@@ -52,18 +52,18 @@ def present_comparison(comparison: Comparison, tracker: Tracker) -> None:
     _print_picked(comparison)
     for line in notes(comparison.arms):
         say(line)
-    report = config.storage / config.name
-    if tracker.already_logged(comparison.identity()):
-        say(f"report: {report}; mlflow: {tracker.uri} (the same results were logged before)")
+    report, uri = config.storage / config.name, tracked.tracker.uri
+    if tracked.logged_before:
+        say(f"report: {report}; mlflow: {uri} (the same results were logged before)")
     else:
         files = write_report(comparison, report)
         shown = [seeds[0] for seeds in by_arm(comparison.arms).values() if seeds[0].selected]
         samples = {arm.plan.name: report / "samples" / arm.plan.name for arm in shown}
         for name, directory in samples.items():
             write_samples(comparison.plan, name, directory, count=SAMPLE_PAGES)
-        log_comparison(comparison, tracker, files, samples)
+        tracked.complete(comparison, files, samples)
         say(f"report: {report} ({', '.join(path.name for path in files)}, samples)")
-        say(f"mlflow: {tracker.uri}")
+        say(f"mlflow: {uri}")
     say("open it with: codeblock ui" + ("" if str(config.storage) == "runs" else f" --storage {config.storage}"))
 
 

@@ -1,8 +1,7 @@
-"""What a run found out: counts of rows, the facts of each arm, the table, the plots, and their way into MLflow."""
+"""What a run found out: counts of rows, the facts of each arm, the table and the plots."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,12 +11,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from codeblock.arms import ArmPlan
 from codeblock.differences import against_controls, differences, nll_differences, write_differences
 from codeblock.errors import CodeBlockError
-from codeblock.evaluate.metrics import compare_means
 from codeblock.evaluate.reference_nll_driver import read_reference_nll
 from codeblock.evaluate.result import PASS_AT
 from codeblock.pairs.files import sources_of
@@ -31,12 +27,10 @@ from codeblock.report.tradeoff import plot_tradeoff
 from codeblock.schema import FILTERED
 from codeblock.select import get_strategy
 from codeblock.spending import ArmCost, Ledger
-from codeblock.summary import arm_row, by_arm, mean_rows, reference_nll_of
-from codeblock.tables import write_text
-from codeblock.track.runs import Tracker, pass_metrics
+from codeblock.summary import arm_row, by_arm, mean_rows
+from codeblock.tables import read_part, write_text
 
 Facts = dict[str, Any]
-TRAIN_METRICS = ("processed_tokens", "supervised_tokens", "train_seconds", "tokens_per_second", "peak_memory_mb", "pairs")
 
 SELECTED_SUMS = (
     "kept_pairs",
@@ -89,7 +83,7 @@ class ArmResult:
         """A table that training wrote (`history` or `dev`), empty for an arm without training."""
         if self.plan.trained is None or self.trained is None:
             return []
-        return list(pq.read_table(self.plan.trained.directory / f"{name}.parquet").to_pylist())
+        return list(read_part(self.plan.trained.directory / f"{name}.parquet").to_pylist())
 
 
 def _added(before: Facts | None, facts: Facts, sums: tuple[str, ...]) -> Facts:
@@ -197,18 +191,18 @@ class Comparison:
 
     def rows_told(self) -> list[str]:
         """Where the rows went, in all and by data set: one line each."""
-        return [line for line in (self.accounting(), self.datasets()) if line is not None]
+        return [*(line for line in (self.accounting(), self.datasets()) if line is not None), *self._unread()]
+
+    def _unread(self) -> list[str]:
+        """A line for each column that was left unread though its name says that it belongs to a pair."""
+        notes: dict[str, dict[str, int]] = self.pairs.get("notes", {})
+        return [f"note: {name}: {count:,} rows: {why}" for name, told in notes.items() for why, count in told.items()]
 
     def languages(self) -> str:
         """One line with the language of the kept pairs' code, and how it was found."""
         found = ", ".join(f"{name} {count:,}" for name, count in self.prepared["languages"].items())
         how = ", ".join(f"{name} {count:,}" for name, count in self.prepared["language_from"].items())
         return f"code: {found} (language by {how})"
-
-    def identity(self) -> str:
-        """Hash of all results: an equal run has been logged before."""
-        keys = [step.key for arm in self.arms for step in arm.plan.steps()]
-        return hashlib.sha256(json.dumps([self.plan.config.name, *keys]).encode()).hexdigest()[:16]
 
 
 def require_pairs(comparison: Comparison) -> None:
@@ -288,82 +282,6 @@ def arms_tables(comparison: Comparison) -> str:
     text = "\n".join([arms_markdown(comparison.rows), *(f"{line}\n" for line in comparison.findings)])
     several = any(row.seeds > 1 for row in comparison.rows)
     return f"{text}\nBy seed:\n\n{arms_markdown(comparison.seed_rows)}" if several else text
-
-
-def log_comparison(comparison: Comparison, tracker: Tracker, report: Sequence[Path], samples: Mapping[str, Path]) -> None:
-    """Log a parent run and a child per arm; `samples` are directories of sample pages by arm."""
-    identity, plan = comparison.identity(), comparison.plan
-    fingerprints = {"pairs": plan.pairs.key, "model": plan.model.fingerprint, "reference": plan.reference.fingerprint}
-    with tracker.parent(plan.config.name, plan.config, fingerprints, identity) as parent:
-        for arm in comparison.arms:
-            pages = [samples[arm.plan.name]] if arm.plan.name in samples else []
-            metrics = {f"cost/{key}": value for key, value in comparison.costs[arm.plan.name].facts().items()}
-            metrics |= nll_metrics(arm, comparison.untrained)
-            _log_arm(arm, tracker, parent, identity, pages, metrics)
-        tracker.log_summary(parent, arms_tables(comparison), report, _stage_metrics(comparison))
-
-
-def _stage_metrics(comparison: Comparison) -> dict[str, float]:
-    stages = {
-        "pairs": comparison.pairs,
-        "filter": comparison.filtered,
-        "prepare": comparison.prepared,
-        "rank": comparison.ranked,
-        "score": comparison.scored,
-    }
-    return {
-        f"{stage}/{key}": value
-        for stage, facts in stages.items()
-        for key, value in facts.items()
-        if isinstance(value, int | float)
-    }
-
-
-def nll_metrics(arm: ArmResult, untrained: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """`reference_nll/<benchmark>` with the ends of its interval, and the untrained model's less it as `_gain`."""
-    metrics: dict[str, float | None] = {}
-    for name, facts in arm.reference_nll.items():
-        key = f"reference_nll/{name}"
-        metrics |= {key: facts["nll"], f"{key}_low": facts["low"], f"{key}_high": facts["high"]}
-        own = reference_nll_of(arm.plan, name)
-        if name in untrained and own.keys() & untrained[name].keys():
-            gain, key = compare_means(own, untrained[name]), f"reference_nll_gain/{name}"
-            metrics |= {key: gain.difference, f"{key}_low": gain.low, f"{key}_high": gain.high}
-    return {key: value for key, value in metrics.items() if value is not None}
-
-
-def _log_arm(
-    arm: ArmResult, tracker: Tracker, parent: str, identity: str, artifacts: list[Path], metrics: dict[str, float]
-) -> None:
-    for name, facts in arm.evaluated.items():
-        metrics.update(pass_metrics(name, pass_rates(facts), facts["tasks"]))
-        if "base_pass_at_1" in facts:
-            metrics[f"base_pass_at_1/{name}"] = facts["base_pass_at_1"]
-    for key, value in (arm.selected or {}).items():
-        if isinstance(value, int | float):
-            metrics[f"select/{key}"] = value
-    for key in TRAIN_METRICS:
-        if arm.trained and key in arm.trained:
-            metrics[f"train_total/{key}"] = arm.trained[key]
-    steps = {step.label.split("[")[0]: step.identity for step in arm.plan.steps()}
-    verdicts = {
-        name: pq.read_table(step.directory / "verdicts.parquet")
-        for name, step in arm.plan.evaluated.items()
-        if name in arm.evaluated
-    }
-    tracker.log_arm(
-        parent,
-        arm.plan.name,
-        identity=f"{identity}:{arm.plan.name}",
-        arm_name=arm.plan.arm,
-        seed=arm.plan.seed,
-        params={"arm": arm.plan.arm, "seed": arm.plan.seed, **steps},
-        metrics=metrics,
-        history=arm.table("history"),
-        dev=arm.table("dev"),
-        verdicts=verdicts,
-        artifacts=artifacts,
-    )
 
 
 def pass_rates(facts: Facts) -> dict[int, tuple[float, float, float]]:

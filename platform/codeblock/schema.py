@@ -51,9 +51,12 @@ class Reason(StrEnum):
     EMPTY_INSTRUCTION = "empty_instruction"
     EMPTY_RESPONSE = "empty_response"
     LAST_TURN_NOT_ASSISTANT = "last_turn_not_assistant"
+    UNKNOWN_ROLE = "unknown_role"
+    UNSUPPORTED_CONTENT = "unsupported_content"
     RESPONSE_TOO_LARGE = "response_too_large"
     LONGER_THAN_CONTEXT = "longer_than_context"
     TEMPLATE_ERROR = "template_error"
+    SPECIAL_TOKEN = "special_token"
     SEGMENTATION_ERROR = "segmentation_error"
     SEGMENTATION_CRASH = "segmentation_crash"
     SEGMENTATION_TIMEOUT = "segmentation_timeout"
@@ -79,7 +82,17 @@ FILTERED: Final = frozenset(
     }
 )
 
-MESSAGES_TYPE: Final = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+MESSAGES_TYPE: Final = pa.list_(
+    pa.struct(
+        [
+            ("role", pa.string()),  # system, user, assistant or tool
+            ("content", pa.string()),
+            ("name", pa.string()),  # of a speaker or a tool; null for most turns, as are the others below
+            ("tool_calls", pa.string()),  # JSON, as transformers' chat templates take it
+            ("tool_call_id", pa.string()),
+        ]
+    )
+)
 
 PAIRS: Final = pa.schema(
     [
@@ -89,6 +102,7 @@ PAIRS: Final = pa.schema(
         ("source", pa.string()),  # file and line or row, for error messages
         ("quality", pa.float32()),  # a number of the data, higher is better; null where it has none
         ("dataset", pa.string()),  # name of the data set; null for pairs that come from memory
+        ("tools", pa.string()),  # JSON of the tools that the conversation may call; null where there are none
     ]
 )
 

@@ -7,7 +7,6 @@ before is not in them. Sizes of batches are those of the present config.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -23,11 +22,13 @@ from codeblock.arms import ArmPlan, Round
 from codeblock.cache import Step
 from codeblock.cost import Adapters, Shape, Trained, adapters_of, generation_flops, padded_forward_flops, shape_of
 from codeblock.cost import training_flops as pass_flops
+from codeblock.errors import CodeBlockError
 from codeblock.evaluate.benchmarks import load
 from codeblock.evaluate.driver import read_answers
 from codeblock.evaluate.prompts import make_prompt
 from codeblock.evaluate.reference_nll_driver import BATCH_TOKENS, FILE, PART_TASKS
-from codeblock.models import ADAPTER_FILE, load_tokenizer
+from codeblock.model_config import base_of
+from codeblock.models import load_tokenizer
 from codeblock.plan import Plan
 from codeblock.rank.embed import LAYERS
 from codeblock.select import get_strategy
@@ -145,11 +146,13 @@ class Ledger:
     def _add_evaluation(self, spent: Spent, arm: ArmPlan) -> None:
         shape = self._shape(self.plan.model.path)
         adapters = self._adapters(shape) if shape and arm.rounds else None
-        for name, step in arm.evaluated.items():
+        for name, step in arm.generated.items():
             if facts := step.facts:
                 batches = self._answer_batches(name, step)
-                flops = generation_flops(shape, batches, adapters) if shape else None
-                spent.add(flops, facts, ("generate_seconds", "grade_seconds"))
+                spent.add(generation_flops(shape, batches, adapters) if shape else None, facts, ("generate_seconds",))
+        for step in arm.graded.values():
+            if facts := step.facts:
+                spent.add(0.0, facts, ("grade_seconds",))
         for step in arm.reference_nll.values():
             if facts := step.facts:
                 spent.add(reference_flops(shape, step.directory, adapters) if shape else None, facts, ("seconds",))
@@ -158,9 +161,9 @@ class Ledger:
         if path not in self._shapes:
             try:
                 self._shapes[path] = shape_of(
-                    _base_of(path), self.plan.model.revision if path == self.plan.model.path else None
+                    *base_of(path, self.plan.model.revision if path == self.plan.model.path else None)
                 )
-            except (OSError, ValueError, AttributeError, IndexError):
+            except (CodeBlockError, OSError, ValueError, AttributeError, IndexError):
                 self._shapes[path] = None  # its cost is a dash in the table
         return self._shapes[path]
 
@@ -228,7 +231,7 @@ class Ledger:
     def _answer_batches(self, benchmark: str, step: Step) -> list[tuple[int, int, int]]:
         """Rows, longest prompt and longest answer of each batch; vLLM does not pad."""
         prompts, config = self._prompt_lengths(benchmark), self.plan.config.evaluate
-        answers = [answer for answer in read_answers(step.directory / "answers").values() if answer.tokens]
+        answers = [answer for answer in read_answers(step.directory).values() if answer.tokens]
         made = sorted(((prompts[each.task_id], each.task_id, each.sample, each.tokens) for each in answers), reverse=True)
         size = 1 if config.engine == "vllm" else config.batch_size
         chunks = [made[start : start + size] for start in range(0, len(made), size)]
@@ -273,9 +276,3 @@ def _lengths(part: Path, column: str) -> tuple[list[int], list[int]]:
     """Tokens of each pair of a scored part, and how many of them have a value."""
     values = read_part(part, [column])[column].to_numpy(zero_copy_only=False)
     return [len(each) for each in values], [int(np.count_nonzero(~np.isnan(each))) for each in values]
-
-
-def _base_of(path: str) -> str:
-    """The model under adapters."""
-    adapter = Path(path) / ADAPTER_FILE
-    return str(json.loads(adapter.read_text("utf-8"))["base_model_name_or_path"]) if adapter.exists() else path

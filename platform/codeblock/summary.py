@@ -60,7 +60,7 @@ def score_of(seeds: Sequence[ArmResult], benchmark: str) -> Score:
     facts = [seed.evaluated[benchmark] for seed in seeds]
     if len(seeds) == 1:
         return Score(facts[0]["tasks"], facts[0]["pass_at_1"], facts[0]["low"], facts[0]["high"])
-    verdicts = [read_counts(seed.plan.evaluated[benchmark].directory / "verdicts.parquet") for seed in seeds]
+    verdicts = [read_counts(seed.plan.graded[benchmark].directory / "verdicts.parquet") for seed in seeds]
     counts = list(pooled_counts(verdicts).values())
     low, high = pass_at_k_interval(counts)
     return Score(len(counts), mean_pass_at_k(counts, 1), low, high, tuple(each["pass_at_1"] for each in facts))

@@ -39,9 +39,9 @@ def main() -> None:
     for name in ("segment_response", "align", "_prepared_table"):
         setattr(stage, name, timed(getattr(stage, name), name, seconds))
     renderer = Renderer(load_tokenizer(arguments.model))
-    renderer._place_all = timed(renderer._place_all, "render: chat template", seconds)
-    renderer._backend = Timed(renderer._backend, seconds)
-    renderer._tokens = timed(renderer._tokens, "render: tokens to arrays", seconds)
+    renderer.chat.turns = timed(renderer.chat.turns, "render: chat template", seconds)
+    renderer.chat.encoder.begin = timed(renderer.chat.encoder.begin, "render: tokens of prompts", seconds)
+    renderer.chat.encoder.go_on = timed(renderer.chat.encoder.go_on, "render: tokens of responses", seconds)
     with tempfile.TemporaryDirectory() as directory:
         config = PairsConfig(path=arguments.pairs)
         read_pairs(data_sets(config), config, Path(directory))
@@ -59,13 +59,6 @@ def main() -> None:
     for name, spent in sorted(split.items(), key=lambda item: -item[1]):
         print(f"  {100 * spent / total:5.1f}%  {name}")
     print(f"  {100 * (1 - sum(split.values()) / total):5.1f}%  the rest (columns in and out of Arrow)")
-
-
-class Timed:
-    """A tokenizer whose `encode_batch` is timed."""
-
-    def __init__(self, backend, seconds):
-        self.encode_batch = timed(backend.encode_batch, "render: tokenizer.encode_batch", seconds)
 
 
 def timed(function, name, seconds):

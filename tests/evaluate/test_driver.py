@@ -35,7 +35,8 @@ CLUSTER = ClusterConfig(actors=2, cpus_per_worker=0.5)
 RUN = """
 import sys, ray
 from pathlib import Path
-from codeblock.cluster import QUIET, quiet_data
+from codeblock.cluster import quiet_data
+from codeblock.quiet import QUIET
 from codeblock.config import ClusterConfig, EvaluateConfig
 from codeblock.evaluate import load
 from codeblock.evaluate.driver import generate
@@ -105,7 +106,8 @@ def evaluated(
 ) -> tuple[Path, dict[str, Any]]:
     """(output, facts) of one run."""
     output = tmp_path_factory.mktemp("evaluated")
-    return output, driver.evaluate(str(model_directory), None, tiny, output, CONFIG, CLUSTER)
+    facts = driver.generate(str(model_directory), None, tiny, output / "answers", CONFIG, CLUSTER)
+    return output, {**facts, **driver.grade_answers(output / "answers", tiny, output, CONFIG, CLUSTER)}
 
 
 def test_facts_count_every_task(evaluated: tuple[Path, dict[str, Any]]) -> None:
@@ -191,9 +193,10 @@ def test_a_run_that_was_killed_goes_on_with_the_samples_that_are_missing(
 
     again = SAMPLED.model_copy(update={"batch_size": 16})
     one = ClusterConfig(cpus_per_worker=0.5)
-    found, _ = driver.generate(str(model_directory), None, tiny, answers, again, one)
-    assert found == engine_answers(loaded, tiny, SAMPLED)
-    assert all(answer.base for answer in found)
+    facts = driver.generate(str(model_directory), None, tiny, answers, again, one)
+    found = driver.read_answers(answers)
+    assert found == {(answer.task_id, answer.sample): answer for answer in engine_answers(loaded, tiny, SAMPLED)}
+    assert facts["prompt"] == "base"
     assert {path: path.stat().st_mtime_ns for path in parts} == parts, "what was there was not generated again"
     new = [row for path in set(answers.glob("part-*.json")) - set(parts) for row in json.loads(path.read_text())]
     assert len(new) == 70 - len(before)
@@ -227,10 +230,10 @@ def test_a_finished_run_does_not_load_the_model_again(
 ) -> None:
     output, facts = evaluated
     monkeypatch.setattr(driver, "Generator", None)
-    again = driver.evaluate("no such model", None, tiny, output, CONFIG, CLUSTER)
-    assert again["verdicts"] == facts["verdicts"]
+    again = driver.generate("no such model", None, tiny, output / "answers", CONFIG, CLUSTER)
+    assert again["answer_ends"] == facts["answer_ends"]
 
 
 def test_actors_that_do_not_fit_the_cluster_are_refused(model_directory: Path, tiny: Benchmark, tmp_path: Path) -> None:
     with pytest.raises(CodeBlockError, match=r"generate answers to tiny: .* CPU asked"):
-        driver.evaluate(str(model_directory), None, tiny, tmp_path, CONFIG, ClusterConfig(actors=3, cpus_per_worker=64))
+        driver.generate(str(model_directory), None, tiny, tmp_path, CONFIG, ClusterConfig(actors=3, cpus_per_worker=64))

@@ -10,11 +10,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from codeblock.console import say
 from codeblock.errors import CodeBlockError
 from codeblock.evaluate import GradeResult, Settings, Verdict, grade_samples_file
 from codeblock.evaluate.benchmarks import Benchmark
 from codeblock.evaluate.formats import check_output, read_samples, write_verdicts
-from codeblock.evaluate.result import VerdictRow
+from codeblock.evaluate.result import VerdictRow, task_names
 from codeblock.sandbox.oracles import Cases
 
 SAMPLES = [
@@ -78,6 +79,47 @@ def test_evalplus_results_are_lists_by_task(samples: Path, with_inputs: Benchmar
     assert all(row.keys() == keys for rows in found.values() for row in rows)
 
 
+HOSTILE = {
+    "a lone surrogate": "raise ValueError('\\ud800')",
+    "controls and colours": "raise ValueError('\\x00\\x1b[2J\\x1b]0;x\\x07\\r\\n\\u202e\\u2028')",
+    "a megabyte": "raise ValueError('x' * (1 << 20))",
+    "markup": "raise ValueError('[/red][bold]<script>alert(1)</script>|`*')",
+    "no text": "class E(Exception):\n    def __str__(self): return 1 / 0\nraise E",
+    "a name": "raise type('<b>\\x00\\n'.replace(chr(0), ''), (Exception,), {})",
+    "bytes in an argument": "raise ValueError(b'\\xff', float('nan'))",
+    "another's message": "def plus_0(x): raise ValueError('passed')",
+    "a value that is returned": "def plus_0(x): return '\\ud800\\x1b[2J' * 1000",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_solution_can_lose_the_verdicts_of_others(
+    name: str, tiny: Benchmark, with_inputs: Benchmark, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    samples = tmp_path / "samples.jsonl"
+    rows = [
+        {"task_id": "t/0", "completion": HOSTILE[name]},
+        {"task_id": "t/1", "completion": tiny.tasks[1].reference},
+        {"task_id": "t/2", "completion": "x = '\ud800'"},
+        {"task_id": "\ud800\x1b[2J", "completion": ""},
+    ]
+    samples.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for benchmark in (tiny, with_inputs):
+        graded = grade_samples_file(samples, benchmark, Settings(allow_missing_layers=True))
+        assert [row.verdict == "passed" for row in graded.rows] == [False, True, False]
+        assert all(row.error.isprintable() and len(row.error) <= 400 for row in graded.rows)
+        write_verdicts(tmp_path / "out.parquet", samples, benchmark, graded)
+        assert pq.read_table(tmp_path / "out.parquet").column("verdict").to_pylist()[1] == "passed"
+        write_verdicts(tmp_path / "out.jsonl", samples, benchmark, graded)
+        results = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text("utf-8").splitlines()]
+        assert [row["passed"] for row in results] == [False, True, False]
+        json.dumps(graded.facts(), ensure_ascii=False).encode()
+        say(" ".join([*graded.unknown_tasks, *(row.error for row in graded.rows)]))
+        assert "\x1b" not in capsys.readouterr().out
+    write_verdicts(tmp_path / "out.json", samples, with_inputs, graded)
+    assert json.loads((tmp_path / "out.json").read_text("utf-8"))["eval"]["t/1"][0]["base_status"] == "pass"
+
+
 def test_our_table_has_the_base_verdict(samples: Path, tiny: Benchmark, tmp_path: Path) -> None:
     output = tmp_path / "verdicts.parquet"
     write_verdicts(output, samples, tiny, result([replace(ROWS[0], base_verdict=Verdict.PASSED), *ROWS[1:]]))
@@ -127,3 +169,41 @@ def test_a_directory_is_graded(tiny: Benchmark, tmp_path: Path) -> None:
         (folder / "0.py").write_text(task.reference if number else "def plus_0(x): return 'x'")
     graded = grade_samples_file(tmp_path, tiny, Settings(allow_missing_layers=True))
     assert [row.verdict for row in graded.rows] == [Verdict.WRONG_ANSWER] + [Verdict.PASSED] * 6
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        json.dumps(SAMPLES),
+        json.dumps(SAMPLES, indent=2),
+        "\ufeff" + "".join(json.dumps(row) + "\r\n" for row in SAMPLES),
+        "\n".join(json.dumps(row, indent=1) for row in SAMPLES),
+    ],
+)
+@pytest.mark.parametrize("name", ["s.jsonl", "s.json", "s.jsonl.gz"])
+def test_samples_are_read_in_every_layout_and_under_every_name(tmp_path: Path, name: str, content: str) -> None:
+    data = content.encode()
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    assert [row for _, row in read_samples(tmp_path / name)] == SAMPLES
+
+
+def test_integers_beyond_64_bits_stay_what_they_are(tmp_path: Path) -> None:
+    (tmp_path / "s.json").write_text(f'[{{"task_id": {2**70}}}]')
+    assert [row for _, row in read_samples(tmp_path / "s.json")] == [{"task_id": 2**70}]
+
+
+@pytest.mark.parametrize("spelled", [0, "0"])
+def test_a_task_may_be_named_by_its_number_alone(tiny: Benchmark, tmp_path: Path, spelled: int | str) -> None:
+    path = tmp_path / "samples.jsonl"
+    path.write_text(json.dumps({**SAMPLES[0], "task_id": spelled}) + "\n" + json.dumps({**SAMPLES[2], "task_id": 99}))
+    found = grade_samples_file(path, tiny, Settings(processes=1))
+    assert [row.task_id for row in found.rows] == ["t/0"]
+    assert found.unknown_tasks == ["99"]
+    write_verdicts(tmp_path / "out.jsonl", path, tiny, found)
+    (row,) = map(json.loads, (tmp_path / "out.jsonl").read_text().splitlines())
+    assert row["task_id"] == spelled
+
+
+def test_a_number_that_two_tasks_have_names_none() -> None:
+    named = task_names(["a/1", "b/1", "b/2", "3"])
+    assert [named(each) for each in (1, 2, "2", 3, "a/1", "x")] == ["1", "b/2", "b/2", "3", "a/1", "x"]

@@ -14,8 +14,6 @@ from codeblock.sandbox.paths import scratch_base
 
 HALF_A_MINUTE = {"Mbpp/255", "Mbpp/599"}
 """Their references run once, as references, and not again as samples."""
-NO_NODE = {"Mbpp/367", "Mbpp/927"}
-"""MBPP's solutions of these use a class that is in neither the solution nor the tests."""
 
 
 def graded(benchmark: Benchmark) -> GradeResult:
@@ -33,11 +31,10 @@ def test_humaneval(real_data: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("file", "tasks", "failures"), [("mbpp.jsonl", 974, NO_NODE), ("sanitized-mbpp.json", 427, set())])
-def test_mbpp(real_data: Path, file: str, tasks: int, failures: set[str]) -> None:
+@pytest.mark.parametrize(("file", "tasks"), [("mbpp.jsonl", 974), ("sanitized-mbpp.json", 427)])
+def test_mbpp(real_data: Path, file: str, tasks: int) -> None:
     result = graded(load("mbpp_all", str(real_data / "benchmarks" / "mbpp" / file)))
-    assert (len(result.rows), failed(result)) == (tasks, failures)
-    assert set(result.reference_failures) == failures
+    assert (len(result.rows), failed(result), result.reference_failures) == (tasks, set(), {})
 
 
 @pytest.mark.slow

@@ -136,3 +136,16 @@ def test_a_changed_file_is_not_the_official_one(tmp_path: Path) -> None:
     (tmp_path / "t.jsonl").write_text(LINE)
     assert provenance("humaneval", tmp_path / "t.jsonl") == "differs from the official humaneval file"
     assert provenance("tiny", tmp_path / "t.jsonl") == ""
+
+
+@pytest.mark.parametrize("name", ["v1 [final]", "what?", "a%20b", "a#b", "ümlaut", "x@main", "a#sha256=b"])
+def test_a_path_that_exists_is_a_path_whatever_its_name_holds(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("{}")
+    assert resolve(str(tmp_path / name)) == tmp_path / name
+
+
+def test_a_tilde_is_the_home_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "t.jsonl").write_text("{}")
+    digest = hashlib.sha256(b"{}").hexdigest()
+    assert resolve(f"~/t.jsonl#sha256={digest}") == tmp_path / "t.jsonl"

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -116,6 +117,13 @@ def test_joined_data_sets_have_their_own_columns_and_each_pair_knows_its_own(tmp
     assert rejected == [("two/rows.jsonl:1", Reason.DUPLICATE), ("two/rows.jsonl:3", Reason.EMPTY_RESPONSE)]
 
 
+def test_the_files_of_the_only_data_set_are_read_as_it(tmp_path: Path) -> None:
+    (tmp_path / "pairs.jsonl").write_text('{"instruction": "Add.", "output": "x = 1"}\n')
+    config = PairsConfig(path=str(tmp_path / "pairs.jsonl"))
+    facts = read_pairs(find_files(config.path), config, tmp_path / "out")
+    assert facts["datasets"] == {"pairs": {"read": 1, "kept": 1}}
+
+
 def test_a_data_set_without_columns_has_those_of_the_section(tmp_path):
     paths = [str(write_jsonl(tmp_path / f"{name}.jsonl", [{"q": name, "a": "x = 1"}])) for name in "ab"]
     config = PairsConfig(path=paths, columns={"instruction": "q", "response": "a"})
@@ -183,3 +191,65 @@ def test_the_fingerprint_knows_every_file_and_its_content(tmp_path):
     two = fingerprint(find_files(str(tmp_path)))
     write_jsonl(tmp_path / "b.jsonl", ROWS[1:])
     assert len({one, two, fingerprint(find_files(str(tmp_path)))}) == 3
+
+
+ODD = ["v1 [final]", "what?", "a*b", "a%20b", "a#b", "ümlaut", "two words", "a&b=c;d", "~", "it's"]
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_what_exists_is_never_taken_for_a_pattern(tmp_path, name):
+    (tmp_path / name).mkdir()
+    write_jsonl(tmp_path / name / "pairs.jsonl", ROWS[:2])
+    write_jsonl(tmp_path / name / f"{name}.jsonl", ROWS[2:])
+    path = str(tmp_path / name)
+    assert read(path, tmp_path / "1")["kept"] == 5
+    assert read(f"{path}/{name}.jsonl", tmp_path / "2")["kept"] == 3
+    assert read(f"{path}/*.jsonl", tmp_path / "3")["kept"] == 5
+    assert read(f"{path}/p*.jsonl", tmp_path / "4")["kept"] == 2
+    assert [source.name for source in sources_of(PairsConfig(path=path))] == [name]
+
+
+def test_a_coded_uri_and_the_home_directory_are_found(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "two words").mkdir()
+    write_jsonl(tmp_path / "two words" / "a.jsonl", ROWS)
+    assert read(f"file://{tmp_path}/two%20words/a.jsonl", tmp_path / "1")["kept"] == 5
+    assert read("~/two words/a.jsonl", tmp_path / "2")["kept"] == 5
+    assert read("~/two words/*.jsonl", tmp_path / "3")["kept"] == 5
+
+
+def test_a_quality_of_words_is_noted_and_one_that_was_named_is_refused(tmp_path):
+    rows = [{**row, "quality": word} for row, word in zip(ROWS, ["good", "poor", None, "4.5", {"a": 1}], strict=True)]
+    path = write_jsonl(tmp_path / "a.jsonl", rows)
+    facts = read(path, tmp_path / "1")
+    assert facts["kept"] == 5
+    assert facts["notes"] == {"a": {"column quality is not read: it does not hold a number": 3}}
+    assert read_table(tmp_path / "1")["quality"].to_pylist() == [None, None, None, 4.5, None]
+    assert read(path, tmp_path / "2", columns={"quality": "quality"})["kept"] == 5
+    write_jsonl(path, [row for row in rows if row["quality"] != "4.5"])
+    with pytest.raises(CodeBlockError, match=r"pairs.columns.quality=quality: no row of a has a number there"):
+        read(path, tmp_path / "3", columns={"quality": "quality"})
+
+
+def test_what_belongs_to_a_conversation_is_kept_in_the_table(tmp_path):
+    row = {
+        "system": "Be brief.",
+        "tools": [{"name": "add", "parameters": {}}],
+        "messages": [
+            {"role": "user", "content": "Two and one?", "name": "ann"},
+            {"role": "assistant", "tool_calls": [{"function": {"name": "add", "arguments": "{}"}}]},
+            {"role": "function", "name": "add", "content": "3"},
+            {"role": "assistant", "content": "x = 3", "reasoning_content": "Easy."},
+        ],
+    }
+    assert read(write_jsonl(tmp_path / "a.jsonl", [row]), tmp_path / "out")["kept"] == 1
+    (kept,) = read_table(tmp_path / "out").to_pylist()
+    assert [(turn["role"], turn["name"]) for turn in kept["messages"]] == [
+        ("system", None),
+        ("user", "ann"),
+        ("assistant", None),
+        ("tool", "add"),
+    ]
+    assert json.loads(kept["messages"][2]["tool_calls"])[0]["function"] == {"name": "add", "arguments": {}}
+    assert json.loads(kept["tools"])[0]["function"]["name"] == "add"
+    assert kept["response"] == "<think>\nEasy.\n</think>\n\nx = 3"

@@ -57,18 +57,19 @@ def test_an_arm_is_a_finished_child_of_its_parent_in_the_rest_search(
     (tmp_path / "plot.png").write_bytes(b"png")
     (tmp_path / "samples").mkdir()
     (tmp_path / "samples" / "index.html").write_text("<p>")
-    with tracker.parent("run", Config(seed=7), {"pairs": "abc"}) as parent:
-        child = tracker.log_arm(
-            parent,
-            "codeblock",
-            identity="nested",
-            params={"strategy": "codeblock", "select": {"token_budget": 0.019, "long": "x" * 9000}},
-            metrics=pass_metrics("humaneval+", {1: (0.31, 0.25, 0.38), 10: (0.5, 0.4, 0.6)}, 164),
-            history=HISTORY,
-            dev=DEV,
-            verdicts={"humaneval+": VERDICTS},
-            artifacts=[tmp_path / "plot.png", tmp_path / "samples"],
-        )
+    parent = tracker.start_parent("run", Config(seed=7), {"pairs": "abc"})
+    child = tracker.start_arm(parent, "codeblock", "nested")
+    running = search(server[0], tracker.experiment_id, f"tags.`mlflow.parentRunId` = '{parent}'")
+    assert [run["info"]["status"] for run in running] == ["RUNNING"]
+    tracker.log_rows(child, HISTORY, DEV)
+    tracker.log_arm(
+        child,
+        params={"strategy": "codeblock", "select": {"token_budget": 0.019, "long": "x" * 9000}},
+        metrics=pass_metrics("humaneval+", {1: (0.31, 0.25, 0.38), 10: (0.5, 0.4, 0.6)}, 164),
+        verdicts={"humaneval+": VERDICTS},
+        artifacts=[tmp_path / "plot.png", tmp_path / "samples"],
+    )
+    tracker.finish(child)
     found = search(server[0], tracker.experiment_id, f"tags.`mlflow.parentRunId` = '{parent}'")
     assert [run["info"]["run_id"] for run in found] == [child]
     assert found[0]["info"]["run_name"] == "codeblock"
@@ -91,8 +92,8 @@ def test_an_arm_is_a_finished_child_of_its_parent_in_the_rest_search(
 
 
 def test_curves_are_metrics_with_steps(tracker: Tracker) -> None:
-    with tracker.parent("run", Config(), {}) as parent:
-        child = tracker.log_arm(parent, "full", identity="curves", params={}, metrics={}, history=HISTORY, dev=DEV)
+    child = tracker.start_arm(tracker.start_parent("run", Config(), {}), "full", "curves")
+    tracker.log_rows(child, HISTORY, DEV)
     loss = tracker.client.get_metric_history(child, "train/loss")
     assert [(point.step, point.value) for point in loss] == [(row["step"], row["loss"]) for row in HISTORY]
     run = tracker.client.get_run(child)
@@ -108,11 +109,10 @@ def test_curves_are_metrics_with_steps(tracker: Tracker) -> None:
 
 
 def test_the_seeds_of_an_arm_are_found_by_its_name(tracker: Tracker) -> None:
-    with tracker.parent("run", Config(), {}) as parent:
-        for seed in (0, 1):
-            how = {"identity": f"seed {seed}", "params": {}, "metrics": {}, "arm_name": "blocks", "seed": seed}
-            tracker.log_arm(parent, f"blocks seed {seed}", **how)
-        tracker.log_arm(parent, "base", identity="seedless", params={}, metrics={})
+    parent = tracker.start_parent("run", Config(), {})
+    for seed in (0, 1):
+        tracker.start_arm(parent, f"blocks seed {seed}", f"seed {seed}", "blocks", seed)
+    tracker.start_arm(parent, "base", "seedless")
     wanted = f"tags.`mlflow.parentRunId` = '{parent}' and tags.`codeblock.arm` = 'blocks'"
     found = tracker.client.search_runs([tracker.experiment_id], wanted)
     assert {(run.info.run_name, run.data.tags["codeblock.seed"]) for run in found} == {
@@ -122,8 +122,8 @@ def test_the_seeds_of_an_arm_are_found_by_its_name(tracker: Tracker) -> None:
 
 
 def test_verdicts_are_a_table_that_the_ui_can_show(tracker: Tracker, tmp_path: Path) -> None:
-    with tracker.parent("run", Config(), {}) as parent:
-        child = tracker.log_arm(parent, "a", identity="t", params={}, metrics={}, verdicts={"tiny": VERDICTS})
+    child = tracker.start_arm(tracker.start_parent("run", Config(), {}), "a", "t")
+    tracker.log_arm(child, params={}, metrics={}, verdicts={"tiny": VERDICTS})
     logged = json.loads(tracker.client.get_run(child).data.tags["mlflow.loggedArtifacts"])
     assert logged == [{"path": "verdicts/tiny.json", "type": "table"}]
     path = tracker.client.download_artifacts(child, "verdicts/tiny.json", str(tmp_path))
@@ -134,8 +134,9 @@ def test_verdicts_are_a_table_that_the_ui_can_show(tracker: Tracker, tmp_path: P
 
 def test_the_parent_holds_the_whole_config_the_fingerprints_and_the_summary(tracker: Tracker, tmp_path: Path) -> None:
     config = Config(name="mine", seed=7)
-    with tracker.parent("mine", config, {"model": "f00d"}) as parent:
-        tracker.log_summary(parent, "| arm |\n| --- |\n", [])
+    parent = tracker.start_parent("mine", config, {"model": "f00d"})
+    tracker.log_summary(parent, "| arm |\n| --- |\n", [])
+    tracker.finish(parent)
     run = tracker.client.get_run(parent)
     assert run.info.status == "FINISHED"
     assert run.data.params["seed"] == "7"
@@ -147,21 +148,22 @@ def test_the_parent_holds_the_whole_config_the_fingerprints_and_the_summary(trac
     assert Config.model_validate(yaml.safe_load(Path(path).read_text())) == config
 
 
-@pytest.mark.parametrize(("error", "status"), [(ValueError("boom"), "FAILED"), (KeyboardInterrupt(), "KILLED")])
-def test_a_run_that_raises_is_not_left_running(local_tracker: Tracker, error: BaseException, status: str) -> None:
-    with pytest.raises(type(error)), local_tracker.parent("run", Config(), {}) as parent:
-        raise error
-    assert local_tracker.client.get_run(parent).info.status == status
+def test_an_error_is_the_text_of_the_page(local_tracker: Tracker) -> None:
+    parent = local_tracker.start_parent("run", Config(), {})
+    local_tracker.finish(parent, "FAILED", "boom")
+    run = local_tracker.client.get_run(parent)
+    assert (run.info.status, run.data.tags["mlflow.note.content"]) == ("FAILED", "boom")
 
 
 def test_only_a_finished_run_counts_as_already_logged(local_tracker: Tracker) -> None:
     assert local_tracker.already_logged("once") is None
     parent = local_tracker.start_parent("run", Config(), {}, identity="once")
     assert local_tracker.already_logged("once") is None, "still running"
+    child = local_tracker.start_arm(parent, "a", "once:a")
     with pytest.raises(CodeBlockError, match="MLflow at"):
-        local_tracker.log_arm(parent, "a", identity="once:a", params={}, metrics={}, artifacts=[Path("/no/such/file.png")])
+        local_tracker.log_arm(child, params={}, metrics={}, artifacts=[Path("/no/such/file.png")])
     assert local_tracker.already_logged("once:a") is None, "its log is incomplete"
-    child = local_tracker.log_arm(parent, "a", identity="once:a", params={}, metrics={})
+    local_tracker.finish(child)
     local_tracker.finish(parent)
     assert local_tracker.already_logged("once") == parent
     assert local_tracker.already_logged("once:a") == child
@@ -169,16 +171,15 @@ def test_only_a_finished_run_counts_as_already_logged(local_tracker: Tracker) ->
 
 def test_a_diverged_loss_is_logged_and_not_an_error(local_tracker: Tracker) -> None:
     history = [{"step": 0, "loss": 1.0}, {"step": 1, "loss": math.nan}]
-    with local_tracker.parent("run", Config(), {}) as parent:
-        child = local_tracker.log_arm(parent, "a", identity="nan", params={}, metrics={}, history=history)
+    child = local_tracker.start_arm(local_tracker.start_parent("run", Config(), {}), "a", "nan")
+    local_tracker.log_rows(child, history)
     values = [point.value for point in local_tracker.client.get_metric_history(child, "train/loss")]
     assert values[0] == 1.0
     assert math.isnan(values[1])
 
 
 def test_more_than_a_hundred_params_are_logged(local_tracker: Tracker) -> None:
-    with local_tracker.parent("run", Config(), {f"k{i}": i for i in range(250)}) as parent:
-        pass
+    parent = local_tracker.start_parent("run", Config(), {f"k{i}": i for i in range(250)})
     params = local_tracker.client.get_run(parent).data.params
     assert params["fingerprint.k249"] == "249"
 
@@ -192,8 +193,7 @@ def test_metrics_travel_in_batches(local_tracker: Tracker, monkeypatch: pytest.M
         return send(self, run_id, metrics=metrics, **rest)
 
     monkeypatch.setattr(MlflowClient, "log_batch", count)
-    with local_tracker.parent("run", Config(), {}) as parent:
-        local_tracker.log_arm(parent, "a", identity="batches", params={}, metrics={}, history=HISTORY)
+    local_tracker.log_rows(local_tracker.start_arm(local_tracker.start_parent("run", Config(), {}), "a", "batches"), HISTORY)
     assert [size for size in sizes if size] == [1000, 1000, 400]
 
 
@@ -201,8 +201,8 @@ def test_the_fluent_state_of_the_process_is_left_alone(local_tracker: Tracker) -
     import mlflow
 
     before = mlflow.get_tracking_uri()
-    with local_tracker.parent("run", Config(), {}):
-        assert mlflow.active_run() is None
+    local_tracker.start_parent("run", Config(), {})
+    assert mlflow.active_run() is None
     assert mlflow.get_tracking_uri() == before
 
 

@@ -37,6 +37,23 @@ def test_a_relative_storage_becomes_an_absolute_uri(tmp_path: Path, monkeypatch:
     assert tracking_uri(TrackConfig(), Path("runs")) == f"sqlite:///{tmp_path}/runs/mlflow.db"
 
 
+@pytest.mark.parametrize(
+    "name", ["plain", "a?b", "a%20b", "a%3Fb", "100%", "a#b", "two words [v2]", "ümlaut", "a@b:c", "a&b=c;d"]
+)
+def test_the_database_lies_in_the_storage_whatever_its_name(tmp_path: Path, name: str) -> None:
+    assert sqlite_path(tracking_uri(TrackConfig(), tmp_path / name)) == tmp_path / name / "mlflow.db"
+
+
+def test_mlflow_finds_the_database_of_a_storage_with_an_odd_name(tmp_path: Path) -> None:
+    storage = tmp_path / "what? 100%20"
+    client, experiment = connect(TrackConfig(), storage)
+    run = client.create_run(experiment)
+    client.log_text(run.info.run_id, "x", "a.txt")
+    assert (storage / "mlflow.db").is_file()
+    assert [path.name for path in tmp_path.iterdir()] == [storage.name]
+    assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["a.txt"]
+
+
 def test_telemetry_is_off_unless_the_user_turned_it_on() -> None:
     code = "import os, codeblock.track.store, mlflow.telemetry as t; print(t.get_telemetry_client() is None)"
     environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_DISABLE_TELEMETRY"}

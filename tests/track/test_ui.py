@@ -24,9 +24,9 @@ def get(url: str) -> bytes:
 
 @pytest.mark.slow
 def test_the_ui_shows_what_was_logged_into_the_local_store(server: tuple[str, int], local_tracker: Tracker) -> None:
-    with local_tracker.parent("run", Config(), {}) as parent:
-        table = {"tiny": pa.table({"task_id": ["t/0"], "verdict": ["passed"]})}
-        child = local_tracker.log_arm(parent, "a", identity="ui", params={}, metrics={}, verdicts=table)
+    child = local_tracker.start_arm(local_tracker.start_parent("run", Config(), {}), "a", "ui")
+    table = {"tiny": pa.table({"task_id": ["t/0"], "verdict": ["passed"]})}
+    local_tracker.log_arm(child, params={}, metrics={}, verdicts=table)
     assert b"<title>MLflow" in get(server[0])
     where = urllib.parse.urlencode({"run_uuid": child, "path": "verdicts/tiny.json"})
     assert b'["t\\/0","passed"]' in get(f"{server[0]}/get-artifact?{where}")

@@ -158,16 +158,18 @@ def test_an_interrupted_lora_fit_says_so_and_goes_on_when_called_again(
     config = TrainConfig(
         mode="lora", lora=LoraConfig(rank=2, dropout=0.1), steps=160, batch_pairs=4, checkpoint_every=20, dev_every=1000
     )
-    killer = kill_a_worker_once_a_checkpoint_is_registered(tmp_path)
+    first, second = tmp_path / "first", tmp_path / "second"  # a run that takes over gives the directory a name of its own
+    killer = kill_a_worker_once_a_checkpoint_is_registered(first)
     with pytest.raises(CodeBlockError, match="training: a worker failed"):
-        fit(selected, str(small_model), None, tmp_path, config, ClusterConfig(), SEED)
+        fit(selected, str(small_model), None, first, config, ClusterConfig(), SEED)
     killer.join()
-    assert not (tmp_path / HISTORY).exists()
+    assert not (first / HISTORY).exists()
 
-    facts = fit(selected, str(small_model), None, tmp_path, config, ClusterConfig(), SEED)
+    first.rename(second)
+    facts = fit(selected, str(small_model), None, second, config, ClusterConfig(), SEED)
     assert facts["resumed_from_step"] >= 20
-    assert history_of(tmp_path)["loss"] == pytest.approx(losses_without_ray(selected, small_model, config), rel=1e-6)
-    adapted, base = load_model(str(tmp_path / MODEL)), load_model(str(small_model))
+    assert history_of(second)["loss"] == pytest.approx(losses_without_ray(selected, small_model, config), rel=1e-6)
+    adapted, base = load_model(str(second / MODEL)), load_model(str(small_model))
     assert torch.equal(adapted.get_base_model().lm_head.weight, base.lm_head.weight)
     ids_BT = torch.arange(1, 20)[None]
     assert not torch.equal(adapted(input_ids=ids_BT).logits, base(input_ids=ids_BT).logits)

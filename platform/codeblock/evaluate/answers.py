@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from codeblock.chat import chat_of
 from codeblock.config import ClusterConfig, EvaluateConfig
 
 End = Literal["stop", "max_new_tokens", "context", "prompt_too_long"]
@@ -103,20 +104,9 @@ def first_stop(text: str, stops: Iterable[str], start: int = 0) -> int | None:
 
 def stop_token_ids(tokenizer: Any, configured: int | list[int] | None) -> list[int]:
     """Tokens that end an answer: the tokenizer's end of text, the model's (`configured`), the template's end of turn."""
-    stops = {tokenizer.eos_token_id, end_of_turn(tokenizer)}
+    stops = {tokenizer.eos_token_id, chat_of(tokenizer).stop}
     stops.update(configured if isinstance(configured, list) else [configured])
     return sorted(stops - {None})
-
-
-def end_of_turn(tokenizer: Any) -> int | None:
-    """The token that the chat template puts behind an answer; None where that is plain text."""
-    marker = "\u2063answer\u2063"
-    turn = [{"role": "user", "content": "question"}, {"role": "assistant", "content": marker}]
-    _, _, after = tokenizer.apply_chat_template(turn, tokenize=False).rpartition(marker)
-    following = tokenizer(after, add_special_tokens=False)["input_ids"]
-    if following and following[0] in tokenizer.all_special_ids + list(tokenizer.added_tokens_decoder):
-        return int(following[0])
-    return None
 
 
 def _decode(tokenizer: Any, ids: list[int], new: list[int]) -> str:

@@ -1,8 +1,8 @@
-"""Generate answers to a benchmark over a Ray cluster, then grade them on this machine.
+"""Generate answers to a benchmark over a Ray cluster; grade them on this machine. Two steps: answers are what is dear.
 
-output/answers/part-*.json   answers.Answer, parts whole or absent: a run that was cut off generates what is missing
-output/samples.jsonl         task_id, sample, completion (or solution), answer: a file that public graders read
-output/verdicts.parquet      task_id, sample, verdict, seconds, error
+generated/part-*.json      answers.Answer, parts whole or absent: a run that was cut off generates what is missing
+graded/samples.jsonl       task_id, sample, completion (or solution), answer: a file that public graders read
+graded/verdicts.parquet    task_id, sample, verdict, seconds, error
 """
 
 from __future__ import annotations
@@ -52,49 +52,6 @@ class Generator:
         return {"peak_mb": worker_peak_mb()}
 
 
-def evaluate(
-    model_path: str,
-    revision: str | None,
-    benchmark: Benchmark,
-    output: Path,
-    config: EvaluateConfig,
-    cluster: ClusterConfig,
-    seed: int = 0,
-    store: Path | None = None,
-) -> dict[str, Any]:
-    """Generate, grade, write `output`; the facts: tasks, passed, pass_at_k with low and high, verdict counts, times, tokens.
-
-    `output` belongs to one model, one seed and one set of identity fields of `config`: answers that lie there are used.
-    `store` keeps what references return on this machine.
-    Needs a Ray session. Raises CodeBlockError where the actors do not fit the cluster and where the harness fails.
-    """
-    started = time.monotonic()
-    answers, peak = generate(model_path, revision, benchmark, output / "answers", config, cluster, seed)
-    generate_seconds = time.monotonic() - started
-    samples = samples_of(benchmark, answers)
-    tables.write_text(output / "samples.jsonl", "".join(json.dumps(sample) + "\n" for sample in samples))
-    settings = Settings(
-        timeout_seconds=config.timeout_seconds,
-        memory_mb=config.memory_mb,
-        processes=cluster.grade_processes,
-        python=config.python_of(benchmark.name),
-        store=store,
-        allow_missing_layers=config.allow_missing_layers,
-    )
-    result = grade(samples, benchmark, settings)
-    tables.write_part(output / "verdicts.parquet", result.table())
-    ends = Counter(answer.end for answer in answers)
-    return {
-        **result.facts(),
-        "prompt": "base" if any(answer.base for answer in answers) else "chat",
-        "generate_seconds": generate_seconds,
-        "tokens_generated": sum(answer.tokens for answer in answers),
-        "truncated": ends["max_new_tokens"] + ends["context"],
-        "answer_ends": dict(ends),
-        "worker_peak_mb": peak,
-    }
-
-
 def generate(
     model_path: str,
     revision: str | None,
@@ -103,11 +60,13 @@ def generate(
     config: EvaluateConfig,
     cluster: ClusterConfig,
     seed: int = 0,
-) -> tuple[list[Answer], float]:
-    """`config.samples` answers to each task, in order, and the actors' peak memory (MiB; 0 where it was not measured).
+) -> dict[str, Any]:
+    """Write `config.samples` answers to each task into `output`; the facts: times, tokens, how answers ended.
 
-    Only answers that `output` lacks are generated. Raises CodeBlockError where the engine or its resources are not there.
+    `output` belongs to one model, one seed and one set of identity fields of `config`: only answers that it lacks are
+    generated. Needs a Ray session. Raises CodeBlockError where the engine or its resources are not there.
     """
+    started = time.monotonic()
     wanted = {(task.task_id, sample): task for task in benchmark.tasks for sample in range(config.samples)}
     done = read_answers(output)
     missing = [(task, key[1]) for key, task in wanted.items() if key not in done]
@@ -122,7 +81,45 @@ def generate(
         else:
             peak = _generate_with_hf(job, requests, output)
         done = read_answers(output)
-    return [done[key] for key in wanted], peak
+    answers = [done[key] for key in wanted]
+    ends = Counter(answer.end for answer in answers)
+    return {
+        "prompt": "base" if any(answer.base for answer in answers) else "chat",
+        "generate_seconds": time.monotonic() - started,
+        "tokens_generated": sum(answer.tokens for answer in answers),
+        "truncated": ends["max_new_tokens"] + ends["context"],
+        "answer_ends": dict(ends),
+        "worker_peak_mb": peak,
+    }
+
+
+def grade_answers(
+    answers: Path,
+    benchmark: Benchmark,
+    output: Path,
+    config: EvaluateConfig,
+    cluster: ClusterConfig,
+    store: Path | None = None,
+) -> dict[str, Any]:
+    """Grade the answers that `generate` wrote into `answers`; the facts: tasks, passed, pass_at_k, verdicts, times.
+
+    `store` keeps what references return on this machine. Raises CodeBlockError where the harness fails.
+    """
+    done = read_answers(answers)
+    found = [done[task.task_id, sample] for task in benchmark.tasks for sample in range(config.samples)]
+    samples = samples_of(benchmark, found)
+    tables.write_text(output / "samples.jsonl", "".join(json.dumps(sample) + "\n" for sample in samples))
+    settings = Settings(
+        timeout_seconds=config.timeout_seconds,
+        memory_mb=config.memory_mb,
+        processes=cluster.grade_processes,
+        python=config.python_of(benchmark.name),
+        store=store,
+        allow_missing_layers=config.allow_missing_layers,
+    )
+    result = grade(samples, benchmark, settings)
+    tables.write_part(output / "verdicts.parquet", result.table())
+    return result.facts()
 
 
 def samples_of(benchmark: Benchmark, answers: Iterable[Answer]) -> list[dict[str, Any]]:
@@ -141,9 +138,7 @@ def samples_of(benchmark: Benchmark, answers: Iterable[Answer]) -> list[dict[str
 
 def read_answers(directory: Path) -> dict[Key, Answer]:
     """The answers on disk."""
-    answers = [
-        Answer(**row) for path in sorted(directory.glob("part-*.json")) for row in json.loads(path.read_text(encoding="utf-8"))
-    ]
+    answers = [Answer(**row) for path in tables.parts_like(directory, ".json") for row in tables.read_json(path)]
     return {(answer.task_id, answer.sample): answer for answer in answers}
 
 

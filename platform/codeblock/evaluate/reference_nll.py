@@ -16,9 +16,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from codeblock.evaluate.answers import end_of_turn
+from codeblock.chat import chat_of
 from codeblock.evaluate.benchmarks import Benchmark, Task
-from codeblock.evaluate.prompts import Prompt, PromptKind, make_prompt
+from codeblock.evaluate.prompts import PromptKind, make_prompt
 from codeblock.score.nll import token_nll
 
 EMPTY, TOO_LONG = "empty_reference", "longer_than_context"
@@ -58,11 +58,12 @@ def render(tokenizer: Any, benchmark: Benchmark, task: Task, prompt: PromptKind)
     """The tokens of a task's prompt, exactly as the evaluation has them, and of its reference as the answer."""
     made = make_prompt(tokenizer, benchmark, task, prompt)
     answer = benchmark.reference_answer(task, base=made.base, begun=made.begun)
-    ids, offsets = _answer_tokens(tokenizer, made, answer.before + answer.code + answer.after)
+    chat = chat_of(tokenizer)
+    tokens = chat.go_on(made.text, answer.before + answer.code + answer.after)
     start, end = len(answer.before), len(answer.before) + len(answer.code)
-    code = [place for place, (first, last) in enumerate(offsets) if first < end and last > start]
-    stop = None if made.base else end_of_turn(tokenizer)
-    whole = [*made.ids, *ids, *([] if stop is None else [stop])]
+    code = np.flatnonzero((tokens.starts < end) & (tokens.ends > start)).tolist()
+    stop = None if made.base else chat.stop
+    whole = [*made.ids, *tokens.ids.tolist(), *([] if stop is None else [stop])]
     shift = len(made.ids)
     first, last = (shift + code[0], shift + code[-1] + 1) if code else (len(whole), len(whole))
     return Rendered(task.task_id, np.asarray(whole, dtype=np.int32), first, last)
@@ -84,17 +85,3 @@ def _row(each: Rendered, nll_T: NDArray[np.float32] | None, reason: str | None) 
         if row["closing_tokens"]:
             row["closing_nll"] = float(nll_T[each.code_end :].mean(dtype=np.float64))
     return row
-
-
-def _answer_tokens(tokenizer: Any, prompt: Prompt, answer: str) -> tuple[list[int], list[tuple[int, int]]]:
-    """Tokens of an answer behind a prompt, and the characters of `answer` that each stands for.
-
-    Tokenized with the prompt, where that leaves the prompt's own tokens as they are (a SentencePiece tokenizer puts a space
-    before a text of its own); else alone, for a model that answers cannot change its prompt's last token either.
-    """
-    whole = tokenizer(prompt.text + answer, add_special_tokens=prompt.base, return_offsets_mapping=True)
-    count, shift = len(prompt.ids), len(prompt.text)
-    if whole["input_ids"][:count] == prompt.ids:
-        return whole["input_ids"][count:], [(first - shift, last - shift) for first, last in whole["offset_mapping"][count:]]
-    alone = tokenizer(answer, add_special_tokens=False, return_offsets_mapping=True)
-    return alone["input_ids"], alone["offset_mapping"]

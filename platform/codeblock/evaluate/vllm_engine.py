@@ -22,7 +22,8 @@ from codeblock.config import ClusterConfig, EvaluateConfig
 from codeblock.console import console
 from codeblock.errors import CodeBlockError
 from codeblock.evaluate.answers import Answer, End, Job, Request, finish, stop_token_ids, without_room
-from codeblock.models import ADAPTER_FILE, context_length
+from codeblock.model_config import ADAPTER_FILE, base_of
+from codeblock.models import NO_LIMIT, context_length
 
 
 def check_vllm(cluster: ClusterConfig) -> None:
@@ -73,9 +74,10 @@ def build(job: Job) -> Any:
     adapter = _adapter(job)
     engine: dict[str, Any] = {
         "dtype": job.config.dtype,
-        "max_model_len": _context(job),
         "tensor_parallel_size": int(job.cluster.gpus_per_worker),
     }
+    if (context := _context(job)) != NO_LIMIT:
+        engine["max_model_len"] = context
     if job.revision is not None:
         engine |= {"revision": job.revision, "tokenizer_revision": job.revision}
     if adapter is not None:
@@ -150,12 +152,11 @@ def _adapter(job: Job) -> dict[str, Any] | None:
 
 def _base(job: Job) -> str:
     """The model itself, or the one below an adapter."""
-    adapter = _adapter(job)
-    return job.model_path if adapter is None else str(adapter["base_model_name_or_path"])
+    return base_of(job.model_path, job.revision)[0]
 
 
 def _context(job: Job) -> int:
-    return context_length(_base(job), job.revision)
+    return context_length(job.model_path, job.revision) or NO_LIMIT
 
 
 def configured_eos(job: Job) -> int | list[int] | None:

@@ -7,14 +7,24 @@ import json
 import re
 from dataclasses import dataclass
 from itertools import chain, count
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
 
 from codeblock.config_pairs import PairsConfig, PairsSource
 from codeblock.errors import CodeBlockError
+from codeblock.pairs.saved import saved_files, without_descriptions
 
-SUFFIXES = (".jsonl", ".jsonl.gz", ".ndjson", ".json", ".json.gz", ".parquet")
+TABLES = (".parquet", ".arrow")
+TEXTS = (".jsonl", ".ndjson", ".json")
+PACKED = ("", ".gz", ".bz2", ".xz", ".zst")
+SUFFIXES = (*TABLES, *(text + packed for text in TEXTS for packed in PACKED))
+READABLE = f"{', '.join((*TEXTS, *TABLES))}, the first three also with {', '.join(PACKED[1:])}"
+WILD = "*?["
+"""Signs of a pattern."""
 _HUB_NAME = re.compile(r"^[\w.-]+(/[\w.-]+)?$")
 
 
@@ -72,42 +82,67 @@ def sources_of(config: PairsConfig) -> list[PairsSource]:
 
 def data_sets(config: PairsConfig) -> list[DataSet]:
     """The data sets of a config with their files. Raises CodeBlockError as `find_files`."""
-    return [DataSet(source, find_files(source.path)) for source in sources_of(config)]
+    return [DataSet(source, find_files(source.path, source.split)) for source in sources_of(config)]
 
 
 def _free_name(path: str, taken: set[str]) -> str:
     """The last part of a path that is no pattern, without its ending; numbered where it is taken."""
-    plain = [part for part in path.split("/") if part.strip(".") and not any(char in part for char in "*?[")]
+    exists = Path(path).expanduser().exists()
+    plain = [part for part in path.split("/") if part.strip(".") and (exists or not any(char in part for char in WILD))]
     last = plain[-1] if plain else "pairs"
-    ending = max((suffix for suffix in SUFFIXES if last.endswith(suffix)), key=len, default="")
-    name = last.removesuffix(ending) or last
+    ending = max((suffix for suffix in SUFFIXES if last.lower().endswith(suffix)), key=len, default="")
+    name = last[: len(last) - len(ending)] or last
     return next(free for free in chain([name], (f"{name}-{number}" for number in count(2))) if free not in taken)
 
 
-def find_files(path: str) -> list[InputFile]:
-    """The data files that a path, directory, glob or URI names, sorted.
+def find_files(path: str, split: str | None = None) -> list[InputFile]:
+    """The data files that a path, directory, glob or URI names, sorted; of a saved dataset those of `split` (default: train).
 
-    Returns an empty list where the path does not exist and could be the name of a Hugging Face dataset.
-    Raises CodeBlockError where nothing readable is there.
+    What exists is never taken for a pattern. Returns an empty list where the path does not exist and could be the name of a
+    Hugging Face dataset. Raises CodeBlockError where nothing readable is there.
     """
+    filesystem, root = _place(path)
+    if filesystem.isdir(root):
+        names = saved_files(filesystem, root, split or "train", path)
+        if names is not None:
+            return [InputFile(filesystem, name) for name in names]
+        return _readable(filesystem, sorted(filesystem.find(root)), path, split)
+    if filesystem.exists(root):
+        if not root.lower().endswith(SUFFIXES):
+            raise CodeBlockError(f"pairs.path={path}: unknown ending; readable are {READABLE}")
+        return [InputFile(filesystem, root)]
+    if any(char in path for char in WILD):
+        names = sorted(_matching(filesystem, root))
+        if not names:
+            raise CodeBlockError(f"pairs.path={path}: the pattern matches no file")
+        return _readable(filesystem, names, path, split)
+    if _HUB_NAME.match(path) and not path.endswith(SUFFIXES):
+        return []
+    raise CodeBlockError(f"pairs.path={path}: no such file or directory; give a file, directory, glob, URI or hub name")
+
+
+def _place(path: str) -> tuple[Any, str]:
+    """File system and place of a path; a local path that exists is one, whatever signs its name holds."""
+    here = Path(path).expanduser()
+    if here.exists():
+        return LocalFileSystem(), here.absolute().as_posix()
     try:
         filesystem, root = fsspec.core.url_to_fs(path)
     except (ValueError, ImportError) as error:
         raise CodeBlockError(f"pairs.path={path}: {error}") from error
-    if any(char in path for char in "*?["):
-        names = sorted(filesystem.glob(root))
-        if not names:
-            raise CodeBlockError(f"pairs.path={path}: the pattern matches no file")
-        return _readable(filesystem, names, path)
-    if filesystem.isdir(root):
-        return _readable(filesystem, sorted(filesystem.find(root)), path)
-    if filesystem.exists(root):
-        if not root.endswith(SUFFIXES):
-            raise CodeBlockError(f"pairs.path={path}: unknown ending; readable are {', '.join(SUFFIXES)}")
-        return [InputFile(filesystem, root)]
-    if _HUB_NAME.match(path) and not path.endswith(SUFFIXES):
-        return []
-    raise CodeBlockError(f"pairs.path={path}: no such file or directory; give a file, directory, glob, URI or hub name")
+    if path.startswith("file:") and not Path(root).exists() and Path(unquote(root)).exists():
+        root = unquote(root)
+    return filesystem, str(root)
+
+
+def _matching(filesystem: Any, pattern: str) -> list[str]:
+    """Files that match a pattern; local directories that exist under its first parts' very names are no pattern."""
+    if not isinstance(filesystem, LocalFileSystem):
+        return list(filesystem.glob(pattern))
+    home = Path(pattern)
+    while not home.is_dir():
+        home = home.parent
+    return [found.as_posix() for found in home.glob(str(Path(pattern).relative_to(home)))]
 
 
 def fingerprint(files: list[InputFile]) -> str:
@@ -133,13 +168,14 @@ def load_hub_dataset(name: str, split: str, revision: str | None) -> Any:
         ) from error
 
 
-def _readable(filesystem: Any, names: list[str], path: str) -> list[InputFile]:
+def _readable(filesystem: Any, names: list[str], path: str, split: str | None) -> list[InputFile]:
     visible = [name for name in names if not name.rsplit("/", 1)[-1].startswith((".", "_"))]
-    files = [InputFile(filesystem, name) for name in visible if name.endswith(SUFFIXES)]
+    readable = [name for name in visible if name.lower().endswith(SUFFIXES)]
+    files = without_descriptions(filesystem, readable, split or "train", path)
     if not files:
         seen = ", ".join(name.rsplit("/", 1)[-1] for name in visible[:3]) or "nothing"
-        raise CodeBlockError(f"pairs.path={path}: no data file there (seen: {seen}); readable are {', '.join(SUFFIXES)}")
-    return files
+        raise CodeBlockError(f"pairs.path={path}: no data file there (seen: {seen}); readable are {READABLE}")
+    return [InputFile(filesystem, name) for name in files]
 
 
 def _protocols(filesystem: Any) -> tuple[str, ...]:

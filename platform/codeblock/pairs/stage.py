@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
@@ -12,10 +12,11 @@ from typing import Any
 import pyarrow as pa
 
 from codeblock.config_pairs import PairsConfig
-from codeblock.errors import RowError
-from codeblock.pairs.files import DataSet, load_hub_dataset
+from codeblock.errors import CodeBlockError, RowError
+from codeblock.pairs.arrow import BATCH_ROWS, table_values
+from codeblock.pairs.files import DataSet, InputFile, load_hub_dataset, sources_of
 from codeblock.pairs.read import Broken, Row, read_rows
-from codeblock.pairs.shapes import Pair, to_pair
+from codeblock.pairs.shapes import Pair, to_pair, wanted
 from codeblock.schema import PAIRS, REJECTED, Reason
 from codeblock.tables import part_name, write_part
 
@@ -24,17 +25,26 @@ PART_ROWS = 512
 
 
 def read_pairs(
-    data: list[DataSet], config: PairsConfig, output: Path, advance: Callable[[int], None] = lambda _: None
+    data: Sequence[DataSet] | Sequence[InputFile],
+    config: PairsConfig,
+    output: Path,
+    advance: Callable[[int], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Read every row into `output/part-*` or `output/rejected/part-*`; returns the counts, in all and by data set.
 
-    Rows stream through; only the ids stay in memory, to find exact duplicates. `advance` hears of each row.
+    data: the data sets of the config, or the files of its only one.
+    `notes` of the result, where there are any: how many kept rows of a data set have a column that was left unread, by why.
+    Rows stream through; only the ids stay in memory, to find exact duplicates. `advance` hears of each row. Raises
+    CodeBlockError where a file cannot be read, and where the column that is named as the quality holds no number at all.
     """
+    data = _data_sets(data, config)
     seen: set[str] = set()
     kept: list[dict[str, Any]] = []
     lost: list[dict[str, Any]] = []
     reasons: Counter[str] = Counter()
+    notes: dict[str, Counter[str]] = {each.name: Counter() for each in data}
     counts = {each.name: {"read": 0, "kept": 0} for each in data}
+    rated: Counter[str] = Counter()
     parts = 0
     for each, row in islice(_rows(data), config.limit):
         counts[each.name]["read"] += 1
@@ -43,14 +53,37 @@ def read_pairs(
         if isinstance(outcome, Pair):
             kept.append(_columns(outcome, row.source, each.name))
             counts[each.name]["kept"] += 1
+            notes[each.name].update(outcome.notes)
+            rated[each.name] += outcome.quality is not None
         else:
             reasons[outcome["reason"]] += 1
             lost.append(outcome)
         if len(kept) == PART_ROWS or len(lost) == PART_ROWS:
             parts = _flush(output, parts, kept, lost)
     _flush(output, parts, kept, lost)
+    for each in data:
+        _check_quality(each, rated[each.name], notes[each.name])
     total = {key: sum(count[key] for count in counts.values()) for key in ("read", "kept")}
-    return {**total, "datasets": counts, "reasons": dict(reasons)}
+    facts = {**total, "datasets": counts, "reasons": dict(reasons)}
+    told = {name: dict(found) for name, found in notes.items() if found}
+    return {**facts, "notes": told} if told else facts
+
+
+def _data_sets(data: Sequence[DataSet] | Sequence[InputFile], config: PairsConfig) -> list[DataSet]:
+    files = [each for each in data if isinstance(each, InputFile)]
+    if files:
+        [source] = sources_of(config)
+        return [DataSet(source, files)]
+    return [each for each in data if isinstance(each, DataSet)]
+
+
+def _check_quality(data: DataSet, rated: int, notes: Counter[str]) -> None:
+    """Refuse a column that was named as the quality and holds words alone."""
+    column = (data.source.columns or {}).get("quality")
+    if column and not rated and any(note.startswith(f"column {column} is not read") for note in notes):
+        raise CodeBlockError(
+            f"pairs.columns.quality={column}: no row of {data.name} has a number there; give numbers, or leave it out"
+        )
 
 
 def _rows(data: list[DataSet]) -> Iterator[tuple[DataSet, Row | Broken]]:
@@ -61,11 +94,14 @@ def _rows(data: list[DataSet]) -> Iterator[tuple[DataSet, Row | Broken]]:
 
 
 def _rows_of(data: DataSet) -> Iterator[Row | Broken]:
-    if data.files:
-        return chain.from_iterable(read_rows(file) for file in data.files)
     source = data.source
+    what = wanted(source.columns or {}, source.split)
+    if data.files:
+        return chain.from_iterable(read_rows(file, what) for file in data.files)
     rows = load_hub_dataset(source.path, source.split or "train", source.revision)
-    return (Row(f"{source.path}:{number}", dict(value)) for number, value in enumerate(rows))
+    tables = rows.with_format("arrow").iter(batch_size=BATCH_ROWS)
+    values = table_values((batch for table in tables for batch in table.to_batches()), what.columns)
+    return (Row(f"{source.path}:{number}", value) for number, value in enumerate(values))
 
 
 def _judge(row: Row | Broken, data: DataSet, config: PairsConfig, seen: set[str]) -> Pair | dict[str, Any]:
@@ -93,6 +129,7 @@ def _columns(pair: Pair, source: str, dataset: str) -> dict[str, Any]:
         "source": source,
         "quality": pair.quality,
         "dataset": dataset,
+        "tools": pair.tools,
     }
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from codeblock.config import PrepareConfig
 from codeblock.errors import RowError
 from codeblock.prepare.align import Spans, align
+from codeblock.prepare.conversation import Conversation
 from codeblock.prepare.guard import Job, Outcome, SegmentAll, plainly
 from codeblock.prepare.render import Rendered, Renderer
 from codeblock.schema import PREPARED, REJECTED, Reason
@@ -48,7 +49,7 @@ def _prepare_batch(
     pairs: pa.Table, renderer: Renderer, config: PrepareConfig, max_length: int, segment_all: SegmentAll
 ) -> tuple[pa.Table, pa.Table]:
     responses: list[str] = pairs["response"].to_pylist()
-    rendered = renderer(pairs["messages"].to_pylist(), responses)
+    rendered = render_pairs(renderer, pairs["messages"].to_pylist(), responses, pairs["tools"].to_pylist())
     fitting: list[tuple[int, Rendered]] = []
     kept: list[int] = []
     found: list[Segmentation] = []
@@ -74,6 +75,17 @@ def _prepare_batch(
     return _prepared_table(pairs.take(pa.array(kept, pa.int64())), columns), _rejected_table(pairs, sorted(lost))
 
 
+def render_pairs(
+    renderer: Renderer, messages: Sequence[Sequence[Any]], responses: Sequence[str], tools: Sequence[str | None]
+) -> list[Rendered | RowError]:
+    """Render columns of schema PAIRS; a RowError in the place of each pair that the template refuses or does not read whole."""
+    read = [renderer.read(turns, known) for turns, known in zip(messages, tools, strict=True)]
+    good = [(chat, response) for chat, response in zip(read, responses, strict=True) if isinstance(chat, Conversation)]
+    chats, answers = [chat.messages for chat, _ in good], [response for _, response in good]
+    rendered = iter(renderer(chats, answers, [chat.tools for chat, _ in good]))
+    return [next(rendered) if isinstance(chat, Conversation) else chat for chat in read]
+
+
 def _segment(config: PrepareConfig, job: Job) -> Outcome:
     try:
         found = segment_response(
@@ -87,7 +99,7 @@ def _segment(config: PrepareConfig, job: Job) -> Outcome:
     if config.require_code and not found.regions:
         return Reason.NO_CODE, "no fenced block, and the text does not look like code"
     if config.require_syntax and found.has_error:
-        return Reason.SYNTAX_ERROR, f"its {found.language} code does not parse"
+        return Reason.SYNTAX_ERROR, f"its code does not parse ({found.error})"
     return found
 
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
+from codeblock.causal import check_ids, decoder_of
 from codeblock.cluster import actor_pool, map_parts, peak_of, pending
 from codeblock.config import ClusterConfig, ScoreConfig
 from codeblock.errors import CodeBlockError
@@ -80,7 +81,7 @@ class Embedder:
 
 def keep_layers(model: Any, count: int) -> None:
     """Take all but the first `count` layers out of a model. Raises CodeBlockError where its decoder has no list of layers."""
-    decoder = model.get_decoder()
+    decoder = decoder_of(model)
     if not isinstance(getattr(decoder, "layers", None), torch.nn.ModuleList):
         raise CodeBlockError(f"rank.embedding=layers: {type(decoder).__name__} keeps no list of layers; use words or model")
     decoder.layers = decoder.layers[:count]
@@ -96,12 +97,15 @@ def mean_hidden(
     Unit length loses nothing to cosine distance, and keeps float16 from overflow.
     """
     where = next(model.parameters()).device
-    means = np.empty((len(input_ids), model.config.hidden_size), dtype=np.float32)
+    check_ids(model, input_ids)
+    decoder, means = decoder_of(model), np.empty((len(input_ids), 0), dtype=np.float32)
     for batch in batches_by_length([ids.size for ids in input_ids], batch_tokens):
         ids_BT, mask_BT = pad([input_ids[pair] for pair in batch], where)
         first_B = torch.tensor([response_start[pair] for pair in batch], device=where)
         response_BT = mask_BT * (torch.arange(ids_BT.shape[1], device=where) >= first_B[:, None])
-        hidden_BTD = model.get_decoder()(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False).last_hidden_state.float()
+        hidden_BTD = decoder(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False).last_hidden_state.float()
         sums_BD = torch.einsum("btd,bt->bd", hidden_BTD, response_BT.float())
+        if not means.shape[1]:  # configs name the width in many ways
+            means = np.empty((len(input_ids), sums_BD.shape[1]), dtype=np.float32)
         means[batch] = torch.nn.functional.normalize(sums_BD, dim=-1).cpu().numpy()
     return means

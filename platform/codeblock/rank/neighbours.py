@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from codeblock.tables import count_rows, parts, read_part
+from codeblock.tables import count_rows, part_rows, parts, read_part
 
 NEIGHBOURS = 10
 EXACT_ROWS = 20_000
@@ -57,8 +56,8 @@ def build_index(paths: list[Path]) -> Any:
     Exact up to EXACT_ROWS; above, an inverted file with cells by k-means and 16-bit floats. Equal input gives equal cells: the
     seed is fixed, and the rows that the cells are made from come from parts all over the data.
     """
-    rows = sum(pq.read_metadata(path).num_rows for path in paths)
-    paths = [path for path in paths if pq.read_metadata(path).num_rows]
+    rows = sum(part_rows(path) for path in paths)
+    paths = [path for path in paths if part_rows(path)]
     width = embeddings_of(paths[0]).shape[1]
     if rows <= EXACT_ROWS:
         index = _faiss().IndexFlatIP(width)

@@ -100,7 +100,7 @@ def sample_from_row(
         title=title,
         id=row["id"],
         language=row["language"],
-        prompt="\n\n".join(f"{turn['role']}:\n{turn['content']}" for turn in row["messages"]),
+        prompt="\n\n".join(map(_turn, row["messages"])),
         response=row["response"],
         token_spans=token_spans,
         token_class=row["token_class"][start:],
@@ -110,6 +110,10 @@ def sample_from_row(
         arms=arms,
         gce_q=gce_q,
     )
+
+
+def _turn(turn: Mapping[str, Any]) -> str:
+    return "\n".join(text for text in (f"{turn['role']}:", turn["content"], turn.get("tool_calls")) if text)
 
 
 def items_from_row(row: Mapping[str, Any]) -> list[ItemView]:

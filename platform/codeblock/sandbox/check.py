@@ -8,30 +8,40 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import re
 import resource
 import signal
 import socket
+import sys
 import types
 from pathlib import Path
 from typing import Any
 
 from codeblock.sandbox import wire
+from codeblock.sandbox.classes import rehearse, run_class
 from codeblock.sandbox.compare import same, tolerances
-from codeblock.sandbox.remote import LostError, Peer, SolutionError
+from codeblock.sandbox.remote import MODULE, TESTS, Bounds, LostError, Peer, SolutionError
 from codeblock.sandbox.server import receive, send, take_connection
+from codeblock.sandbox.text import MAX_REPORT, clean
 from codeblock.sandbox.wire import Channel
 
-TESTS = "<tests>"
-MEMORY_BYTES = 8 << 30
+MEMORY_BYTES = 1536 << 20
+"""Address space that the checker may take besides what it starts with."""
+WORN_KIB = 512 << 10
+"""Memory after which it is replaced: what it has had once, it does not give back."""
 GRACE_SECONDS = 5.0
 MAX_SHOWN = 60
+OBJECT = re.compile(r'\{"handle": "([^"\\]{1,200})"\}')
 Answer = dict[str, Any]
 
 
 def main() -> None:
     """Answer requests until the grader is gone."""
     wire.unlimited_integers()
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    with contextlib.suppress(ImportError):
+        import numpy  # noqa: F401  loaded once, and before memory is limited
+    limit = MEMORY_BYTES + address_space()
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     signal.signal(signal.SIGPROF, stop_tests)
     connection = take_connection()
     oracle: dict[str, Any] = {}
@@ -45,16 +55,23 @@ def main() -> None:
             send(connection, answer(request, oracle, channel))
 
 
+def address_space() -> int:
+    """Bytes of address space that this process has."""
+    pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[0]
+    return int(pages) * resource.getpagesize()
+
+
 def loaded(oracle: dict[str, Any]) -> dict[str, Any]:
     """An oracle with compiled tests, or the values of inputs and the texts of expected outputs."""
+    if oracle["kind"] == "unittest":
+        return oracle
     if oracle["kind"] == "script":
         test = compile(oracle["test"], TESTS, "exec", dont_inherit=True)
         return {**oracle, "setup": compile(oracle["setup"], "<setup>", "exec", dont_inherit=True), "test": test}
-    with contextlib.suppress(ImportError):
-        import numpy  # noqa: F401  loaded once, not in each child
     more: dict[str, Any] = {"inputs": wire.loads(oracle["inputs"], no_handle), "inputs_text": oracle["inputs"]}
     if "file" in oracle:
         more["expected"] = Path(oracle["file"]).read_text(encoding="utf-8").split("\n")[:-1]
+        more["bounds"] = Bounds(max(map(len, more["expected"]), default=0))
     return {**oracle, **more}
 
 
@@ -64,15 +81,20 @@ def no_handle(_: Any) -> Any:
 
 def answer(request: dict[str, Any], oracle: dict[str, Any], channel: int) -> Answer:
     """Hold one solution against the oracle, in bounded CPU time: what a solution returns may be endless."""
+    streams = sys.stdin, sys.stdout, sys.stderr, builtins.input
     with socket.socket(fileno=channel) as connection:
         try:
-            signal.setitimer(signal.ITIMER_PROF, request["seconds"] + GRACE_SECONDS)
+            # Rings again, in case that the tests catch it.
+            signal.setitimer(signal.ITIMER_PROF, request["seconds"] + GRACE_SECONDS, 1.0)
             try:
-                return answer_of(request, oracle, Channel(connection))
+                found = answer_of(request, oracle, Channel(connection))
             finally:
                 signal.setitimer(signal.ITIMER_PROF, 0)
         except EndlessError:
-            return failed("timeout", "the tests do not end on what the solution returned")
+            found = failed("timeout", "the tests do not end on what the solution returned")
+    sys.stdin, sys.stdout, sys.stderr, builtins.input = streams
+    worn = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > WORN_KIB
+    return {**found, "error": clean(found["error"], MAX_REPORT), "worn": worn}
 
 
 class EndlessError(BaseException):
@@ -90,10 +112,13 @@ def failed(verdict: str, error: str, **more: Any) -> Answer:
 def answer_of(request: dict[str, Any], oracle: dict[str, Any], channel: Channel) -> Answer:
     """Hold the solution against the oracle. "lost" where its process ended first: the grader knows how."""
     base = {"base": None} if oracle["kind"] == "cases" else {}
+    bounds = oracle.get("bounds") or Bounds(wire.MAX_MESSAGE_BYTES if request.get("collect") else 0)
     try:
-        peer = Peer(channel)
+        peer = Peer(channel, oracle.get("operators", ()), bounds)
         if oracle["kind"] == "script":
             return run_script(oracle, peer)
+        if oracle["kind"] == "unittest":
+            return rehearse(oracle, peer) if request.get("rehearse") else run_class(oracle, peer)
         if request.get("collect"):
             return collect(request["limits"], oracle, peer, request["collect"])
         return run_cases(request["limits"], oracle, peer)
@@ -112,24 +137,28 @@ def answer_of(request: dict[str, Any], oracle: dict[str, Any], channel: Channel)
 
 
 def run_script(oracle: dict[str, Any], peer: Peer) -> Answer:
-    """Run test code in which the names that nothing trusted defines are the solution's."""
-    module = types.ModuleType("tests")
-    exec(oracle["setup"], module.__dict__)
-    trusted = {*vars(builtins), *module.__dict__} - {oracle["calls"]}
-    wanted = names_in(oracle["test"]) | {oracle["calls"]}
-    for name in (wanted & peer.names) - trusted:
-        module.__dict__[name] = peer.named(name)
-    if oracle["calls"] not in peer.names:
-        module.__dict__.pop(oracle["calls"], None)
+    """Run test code. Of the solution it gets what is under test, and the names that the reference defines and it uses."""
+    module = types.ModuleType(MODULE)
+    names = module.__dict__
+    sys.modules[MODULE] = module  # dataclasses and pickle look it up
+    calls = {name: peer.named(name) for name in (oracle["calls"],) if name in peer.names}
+    wanted = names_in(oracle["setup"]) | names_in(oracle["test"])
+    for name in sorted(wanted & peer.names.intersection(oracle["names"]) - vars(builtins).keys()):
+        names[name] = peer.named(name)
+    names.update(calls)
+    exec(oracle["setup"], names)
+    names.pop(oracle["calls"], None)
+    names.update(calls)
     try:
-        exec(oracle["test"], module.__dict__)
-    except (SolutionError, EndlessError):
+        exec(oracle["test"], names)
+    except (SolutionError, LostError, EndlessError):
         raise
     except BaseException as error:
         # The tests let an error of the solution through: it is the solution's, whatever its type.
         if (told := peer.told_of(error)) is not None:
             raise told from error
         raise
+    peer.end()
     return {"verdict": "passed", "error": ""}
 
 
@@ -147,7 +176,7 @@ def run_cases(limits: list[float], oracle: dict[str, Any], peer: Peer) -> Answer
         try:
             text, _ = next(outputs)
             if not right(text, wanted, number, oracle, peer):
-                return failed("wrong_answer", f"{place}: {shown(text)}, not {shown(wanted)}", base=base)
+                return failed("wrong_answer", f"{place}: {told(text)}, not {shown(wanted)}", base=base)
         except LostError:
             return failed("lost", place, base=base)
         except SolutionError as error:
@@ -156,12 +185,16 @@ def run_cases(limits: list[float], oracle: dict[str, Any], peer: Peer) -> Answer
             return failed("out_of_memory", f"{place}: the output does not fit into memory", base=base)
         except Exception as error:
             return failed("wrong_answer", f"{place}: {wire.describe(error, TESTS)}", base=base)
+    try:
+        peer.end()
+    except SolutionError as error:
+        return failed(error.verdict, error.text, base="passed")
     return {"verdict": "passed", "error": "", "base": "passed"}
 
 
 def right(text: str, wanted: str, number: int, oracle: dict[str, Any], peer: Peer) -> bool:
     """Whether an output is the expected one; equal texts are equal values, but for NaN, and need not be read."""
-    if text == wanted and oracle["compare"] == "equal" and "NaN" not in text:
+    if text == wanted and oracle["compare"] == "equal" and "NaN" not in text and '"raw"' not in text:
         return True
     expected = wire.loads(wanted, no_handle)
     return same(oracle["compare"], peer.value(text), expected, oracle["inputs"][number], oracle["tolerances"][number])
@@ -185,6 +218,12 @@ def collect(limits: list[float], oracle: dict[str, Any], peer: Peer, file: str) 
             seconds.append(spent)
     found = tolerances(floats, oracle["base"], oracle["atol"])
     return {"verdict": "passed", "error": "", "seconds": seconds, "tolerances": found}
+
+
+def told(text: str) -> str:
+    """What an output is, in few words."""
+    found = OBJECT.fullmatch(text)
+    return f"an object of {clean(found[1], MAX_SHOWN)}" if found else shown(text)
 
 
 def shown(text: str) -> str:

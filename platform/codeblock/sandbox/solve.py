@@ -1,15 +1,17 @@
 """The process of one solution: it executes model-written code and answers calls to it until the channel closes.
 
-Nothing here decides a verdict but for `unittest`, whose tests share this process. Standard library alone.
+Nothing here decides a verdict: what this process says is values, and how loading it failed. The memory that the server gave to
+it holds no solution; its own comes first, a JSON list of the code and whether a test class will run beside it. Standard library
+alone.
 
-Messages from the checker, lists of a word and its arguments; each is answered by `["value", ...]` or `["error", ...]`:
-`global name`, `call target args kwargs`, `attribute target name`, `operator name args`, `next target`, and `cases name limits
-base listed inputs`, which is answered once for each input by `["value", seconds, output]` or an error.
+Messages from the checker are those of `ends.py`, and `["cases", name, limits, base, listed, inputs]`, which is answered once
+for each input by `["value", seconds, output]` or `["error", kind, text]`. For a test class: `tests` and `spoiled`, whose
+answers repeat a secret (`unit.py`).
 """
 
 from __future__ import annotations
 
-import operator
+import json
 import os
 import resource
 import signal
@@ -17,38 +19,34 @@ import socket
 import sys
 import time
 import types
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, NoReturn
 
 from codeblock.sandbox import wire
+from codeblock.sandbox.ends import End
+from codeblock.sandbox.text import describe
+from codeblock.sandbox.usage import is_newest, waited_seconds
 from codeblock.sandbox.wire import Channel, ClosedError
 
 SOLUTION = "<solution>"
 """File name of the solution in tracebacks."""
-OPERATORS: dict[str, Callable[..., Any]] = {
-    **{"iter": iter, "len": len, "bool": bool, "int": int, "float": float, "str": str},
-    **{"eq": operator.eq, "getitem": operator.getitem, "setitem": operator.setitem},
-}
 FLUSH_SECONDS = 0.001
-MUTABLE = (list, dict, set, bytearray)
+PLAIN = (str, bytes, bytearray, list, tuple, dict, set, frozenset)
+"""Collections that pass as they are."""
 
 
 class SlowError(Exception):
     """One input took too long. An `Exception`, as in EvalPlus: a solution may catch it."""
 
 
-def child(request: dict[str, Any], connection: socket.socket, leave: Any) -> NoReturn:
-    """Execute the solution and answer until the channel closes. Never returns; `leave` ends the process."""
+def child(connection: socket.socket, leave: Any) -> NoReturn:
+    """Read the solution from the channel, execute it and answer until the channel closes. Never returns; `leave` ends all."""
     solution = Solution(Channel(connection))
     try:
-        answer = solution.execute(request["code"])
-        if request["mode"] == "unittest" and answer is None:
-            from codeblock.sandbox import unit  # the server has loaded it, before any solution ran
-
-            answer = unit.run_tests(solution.module, request["test"], request["name"])
+        answer = solution.load()
         solution.send(answer or ["ready", [name for name in solution.module.__dict__ if type(name) is str]])
-        if request["mode"] == "serve" and answer is None:
+        if answer is None:
             solution.answer_calls()
     except (ClosedError, ValueError, RecursionError):
         pass  # the checker has its verdict, or a message that cannot be: it sees the end of the channel
@@ -57,18 +55,33 @@ def child(request: dict[str, Any], connection: socket.socket, leave: Any) -> NoR
     raise AssertionError("not reached")
 
 
-class Solution:
-    """The solution's module, and the objects of it that the checker holds handles to."""
+class Solution(End):
+    """The solution's module, at its end of the channel."""
+
+    file = SOLUTION
+    words = End.words | {"known", "partial", "path"}
 
     def __init__(self, channel: Channel) -> None:
-        self.channel = channel
+        super().__init__(channel)
         self.module = types.ModuleType("program")
-        self.held: list[Any] = []
+        self.tests: Any = None
         self.pid = os.getpid()
         self._this_process, self._leave = os.getpid, os._exit
 
+    def load(self) -> list[Any] | None:
+        """Read the solution and run its module; None, or the message that says how it failed."""
+        try:
+            code, beside = json.loads(self.channel.receive())
+            if beside:
+                from codeblock.sandbox.unit import Tests  # the server has loaded it, before any solution ran
+
+                self.tests = Tests(self.module)
+            return self.execute(code)
+        except MemoryError:
+            return ["failed", "out_of_memory", "MemoryError"]
+
     def execute(self, code: str) -> list[Any] | None:
-        """Run the solution's module; None, or the message that says how it failed."""
+        """Run the solution's module. As `load`; raises MemoryError."""
         # A module that can be found by its name: dataclasses and pickle look it up.
         sys.modules["program"] = sys.modules["__main__"] = self.module
         sys.argv = ["program"]
@@ -76,12 +89,10 @@ class Solution:
             compiled = compile(code, SOLUTION, "exec", dont_inherit=True)
         except (SyntaxError, ValueError, RecursionError, OverflowError) as error:
             return ["failed", "syntax_error", wire.describe(error, SOLUTION)]
-        except MemoryError:
-            return ["failed", "out_of_memory", "MemoryError"]
         try:
             exec(compiled, self.module.__dict__)
         except MemoryError:
-            return ["failed", "out_of_memory", "MemoryError"]
+            raise
         except BaseException as error:
             return ["failed", "exception", wire.describe(error, SOLUTION)]
         return None
@@ -89,44 +100,21 @@ class Solution:
     def answer_calls(self) -> None:
         """Answer messages. Raises ClosedError where the checker is done."""
         while True:
-            message = wire.loads(self.channel.receive(), self.value_of)
+            with self.lock:  # no thread that a call has left behind reads what is not its own
+                message = self.read(self.receive(), [])
             if message[0] == "cases":
                 self.answer_cases(*message[1:])
             else:
-                self.send(self.attempt(getattr(self, f"do_{message[0]}"), *message[1:]))
+                self.answer(message)
 
-    def attempt(self, action: Any, *arguments: Any) -> list[Any]:
-        """The value of an action, or its error."""
-        try:
-            return ["value", *action(*arguments)]
-        except MemoryError:
-            return ["error", ["MemoryError"], "MemoryError"]
-        except BaseException as error:
-            names = [kind.__name__ for kind in type(error).__mro__]
-            return ["error", names, wire.describe(error, SOLUTION)]
+    def do_tests(self, secret: str, test: str, name: str) -> list[Any]:
+        return [secret, self.tests.run(test, name)]
 
-    def do_global(self, name: str) -> tuple[Any]:
-        return (self.module.__dict__[name],)
+    def do_spoiled(self, secret: str, *arguments: Any) -> list[Any]:
+        return [secret, self.tests.run_spoiled(*arguments)]
 
-    def do_call(self, function: Any, arguments: list[Any], keywords: dict[str, Any]) -> tuple[Any, Any]:
-        if not any(isinstance(argument, MUTABLE) for argument in arguments):
-            return function(*arguments, **keywords), None
-        before = wire.dumps(arguments, self.handle)
-        value = function(*arguments, **keywords)
-        return value, arguments if wire.dumps(arguments, self.handle) != before else None
-
-    def do_attribute(self, target: Any, name: str) -> tuple[Any]:
-        return (getattr(target, name),)
-
-    def do_operator(self, name: str, arguments: list[Any]) -> tuple[Any]:
-        return (OPERATORS[name](*arguments),)
-
-    def do_next(self, target: Any) -> tuple[Any]:
-        return (next(target),)
-
-    def do_case(self, function: Any, arguments: list[Any], listed: bool) -> tuple[Any]:
-        output = function(*arguments)
-        return (list(output) if listed and isinstance(output, Iterator) else output,)
+    def do_global(self, name: str) -> Any:
+        return self.module.__dict__[name]
 
     def answer_cases(self, name: str, limits: list[float], base: int, listed: bool, inputs: list[list[Any]]) -> None:
         """Call a function on each input, each within its limit in seconds; send every output with the seconds it took.
@@ -137,52 +125,62 @@ class Solution:
         for number, (limit, arguments) in enumerate(zip(limits, inputs, strict=True)):
             alarm.start(limit)
             started = time.perf_counter()
-            answer = self.attempt(self.do_case, function, arguments, listed)
+            answer = self.output_of(function, arguments, listed)
             ended = time.perf_counter()
             alarm.stop()
-            self.put_output(answer, ended - started)
+            self.put_text(partial(output_text, answer, ended - started), error_text)
             # What a crash would take along is little, and nothing of the base inputs.
             if ended - sent > FLUSH_SECONDS or number + 1 == base:
                 self.channel.flush()
                 sent = ended
         self.channel.flush()
 
-    def put_output(self, answer: list[Any], seconds: float) -> None:
-        """An output; its value comes last, since the checker reads it only where its text is not the expected one."""
-        if answer[0] == "error":
-            return self.put(answer)
-        return self.put_text(lambda: f'["value", {seconds!r}, {wire.bounded_dumps(answer[1], self.handle)}]')
+    def output_of(self, function: Any, arguments: list[Any], listed: bool) -> list[Any]:
+        """The output of one input, or its error."""
+        try:
+            output = function(*arguments)
+            return ["value", list(output) if listed and isinstance(output, Iterable) and type(output) not in PLAIN else output]
+        except MemoryError:
+            return ["error", "out_of_memory", "MemoryError"]
+        except BaseException as error:
+            return ["error", "timeout" if isinstance(error, SlowError) else "exception", describe(error, SOLUTION)]
 
-    def send(self, message: list[Any]) -> None:
-        """Send an answer; what cannot be sent is an error of its own."""
-        self.put(message)
+    def send(self, message: Any) -> None:
+        """Send a message; what cannot be sent is an error of its own."""
+        self.put_text(lambda: message if isinstance(message, str) else self.dumps(message), error_text)
         self.channel.flush()
 
-    def put(self, message: list[Any]) -> None:
-        """`send`, but it may wait for others."""
-        self.put_text(lambda: wire.dumps(message, self.handle))
+    def send_answer(self, number: int, make: Callable[[], str]) -> None:
+        def instead(kind: str, error: BaseException) -> str:
+            failure = ValueError(f"a value cannot be read: {type(error).__name__}")
+            return self.dumps(["error", number, kind, "", f"ValueError: {failure}", failure, None, None])
 
-    def put_text(self, make: Callable[[], str]) -> None:
+        self.put_text(make, instead)
+        self.channel.flush()
+
+    def put_text(self, make: Callable[[], str], instead: Callable[[str, BaseException], str]) -> None:
         """Send the text that `make` gives, or that it gives none."""
         if self._this_process() != self.pid:  # a fork of the solution comes back to here as well
             self._leave(0)
         try:
             text = make()
-        except MemoryError:
-            text = wire.dumps(["error", ["MemoryError"], "MemoryError: the value is too large"], self.handle)
         except ClosedError:
             raise
         except BaseException as error:
-            text = wire.dumps(["error", ["ValueError"], f"a value cannot be read: {type(error).__name__}"], self.handle)
+            text = instead("out_of_memory" if isinstance(error, MemoryError) else "exception", error)
         self.channel.put(text)
 
-    def handle(self, value: Any) -> list[Any]:
-        """The stand-in of an object that stays here."""
-        self.held.append(value)
-        return [len(self.held) - 1, type(value).__name__]
 
-    def value_of(self, handle: Any) -> Any:
-        return self.held[handle]
+def error_text(kind: str, error: BaseException) -> str:
+    """The answer to an input whose output cannot be sent."""
+    return wire.dumps(["error", kind, f"a value cannot be read: {type(error).__name__}"], str)
+
+
+def output_text(answer: list[Any], seconds: float) -> str:
+    """An output; its value comes last, since the checker reads it only where its text is not the expected one."""
+    if answer[0] == "error":
+        return wire.dumps(answer, str)
+    return f'["value", {seconds!r}, {wire.bounded_dumps(answer[1], lambda value: type(value).__name__)}]'
 
 
 class Alarm:
@@ -202,7 +200,7 @@ class Alarm:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
     def _ring(self, *_: object) -> None:
-        waited = waited_seconds()
+        waited = waited_seconds() if is_newest(os.getpid()) else self._waited
         # Waiting during earlier inputs counts as well: to look at each of them would cost more than they do.
         left = self._limit - (time.monotonic() - self._started) + waited - self._waited
         self._waited, self._limit = waited, self._limit + waited - self._waited
@@ -210,14 +208,6 @@ class Alarm:
             signal.setitimer(signal.ITIMER_REAL, left)
         else:
             raise SlowError("no output in time")
-
-
-def waited_seconds(pid: int | str = "self") -> float:
-    """Seconds that a process was ready to run and waited for a core, by the kernel's count; 0 where it keeps none."""
-    try:
-        return int(Path(f"/proc/{pid}/schedstat").read_bytes().split()[1]) / 1e9
-    except (OSError, IndexError, ValueError):
-        return 0.0
 
 
 def close_files(kept: int) -> socket.socket:

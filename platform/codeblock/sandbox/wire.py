@@ -1,15 +1,15 @@
 """What passes between a solution's process and the checker: framed JSON, typed, from which only plain values can come.
 
-Nothing is pickled: whatever bytes a hostile process sends, the other side gets plain values, `Other` or an error. Standard
-library alone; numpy is used only where its values occur.
+Nothing is pickled: whatever bytes a hostile process sends, the other side gets plain values, what its `handle` makes, or an
+error, and spends no more memory than its limits. Standard library alone.
 
-A value is plain JSON (None, bool, int, float, str, list) or an object with one key, its tag, from `TAGS`.
+A value is plain JSON (None, bool, int, float, str, list) or an object with one key, its tag, from `kinds.TAGS` or "handle".
 """
 
 from __future__ import annotations
 
 import builtins
-import collections
+import contextlib
 import hashlib
 import json
 import marshal
@@ -17,22 +17,26 @@ import re
 import socket
 import struct
 import sys
-from collections.abc import Callable
-from decimal import Decimal
-from fractions import Fraction
+from collections.abc import Callable, Iterator
 from typing import Any
+
+from codeblock.sandbox.arrays import pack_numpy
+from codeblock.sandbox.kinds import TAGS, pairs, parts_of, plain_of
+from codeblock.sandbox.text import MAX_TEXT, describe
+
+__all__ = ["MAX_TEXT", "Channel", "ClosedError", "Digest", "bounded_dumps", "describe", "dumps", "loads", "weight"]
 
 MAX_MESSAGE_BYTES = 256 << 20
 FLUSH_BYTES = 64 << 10
-WHOLE_BYTES = 64 << 20
+WHOLE_BYTES = 16 << 20
 PART_ITEMS = 4096
 PLAIN_MARSHAL = 2
 """A format of marshal in which equal values have equal bytes, wherever their parts lie in memory. Only ever written."""
-MAX_TEXT = 300
 ATOMS = frozenset({type(None), bool, int, float, str})
-KEYS_AND_ITEMS: tuple[type, ...] = (type({}.keys()), type({}.items()))
-NUMBERS = re.compile(r"[<>|=]?[?biufc]\d*")
-"""Types of numpy whose values may pass."""
+MAX_DIGITS = 4300
+QUOTED = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
+WEIGHTS = {"[": 96, ",": 40, "{": 500}
+"""Bytes of memory that a value's text stands for at most, by what occurs in it; each character counts as well."""
 
 Handle = Callable[[Any], Any]
 
@@ -74,12 +78,19 @@ class Channel:
             raise ClosedError from error
         self._waiting.clear()
 
-    def receive(self) -> str:
-        """The next message. Raises ClosedError at the end, ValueError where it is too long or no text."""
+    def receive(self, limit: int = MAX_MESSAGE_BYTES) -> str:
+        """The next message, of at most `limit` bytes. Raises ClosedError at the end, ValueError for a longer one or no text."""
         (size,) = struct.unpack("<I", self._exactly(4))
-        if size > MAX_MESSAGE_BYTES:
-            raise ValueError(f"more than {MAX_MESSAGE_BYTES >> 20} MiB in one value")
+        if size > limit:
+            raise ValueError(f"more than {limit >> 20} MiB in one value")
         return self._exactly(size).decode()
+
+    def has_more(self) -> bool:
+        """Whether bytes have come that nobody has received. Nothing can be received afterwards."""
+        self._connection.setblocking(False)
+        with contextlib.suppress(OSError):
+            return bool(self._reader.peek(1))
+        return False
 
     def _exactly(self, count: int) -> bytes:
         try:
@@ -94,12 +105,13 @@ class Channel:
 def dumps(value: Any, handle: Handle) -> str:
     """A value as JSON; `handle` gives the text's stand-in for a value of no known type.
 
-    Raises RecursionError for one that nests too deeply or holds itself.
+    Raises RecursionError for a value that nests too deeply or holds itself.
     """
-    try:
-        return json.dumps(pack(value, handle))
-    except ValueError:  # an integer of more digits than Python turns into text
-        return json.dumps(pack(value, handle, wide=True))
+    with usual_integers():
+        try:
+            return json.dumps(Packer(handle).pack(value))
+        except ValueError:  # an integer of more digits than Python turns into text
+            return json.dumps(Packer(handle, wide=True).pack(value))
 
 
 def bounded_dumps(value: Any, handle: Handle, limit: int = WHOLE_BYTES) -> str:
@@ -127,176 +139,101 @@ def _digest(values: list[Any]) -> str:
     return digest.hexdigest()
 
 
-def loads(text: str, handle: Handle) -> Any:
-    """The value of a JSON text; `handle` makes a value of each stand-in. Raises ValueError, RecursionError."""
+def loads(text: str, handle: Handle, heaviest: int | None = None) -> Any:
+    """The value of a JSON text; `handle` makes a value of each stand-in.
 
-    def tagged(found: dict[str, Any]) -> Any:
-        if len(found) == 1:
-            ((tag, content),) = found.items()
+    `heaviest`: bytes of memory that it may take. Raises ValueError, RecursionError, and what `handle` raises but TypeError.
+    """
+    if heaviest is not None and weight(text) > heaviest and weight(QUOTED.sub('""', text)) + len(text) > heaviest:
+        raise ValueError("too many parts in one value")
+
+    def tagged(found: list[tuple[str, Any]]) -> Any:
+        if len(found) != 1:
+            raise ValueError("not a value")
+        ((tag, content),) = found
+        try:
             if tag == "handle":
                 return handle(content)
-            if tag in TAGS:
-                try:
-                    return TAGS[tag](content)
-                except Exception as error:
-                    raise ValueError(f"not a value: {tag}") from error
-        raise ValueError("not a value")
+            if tag == "digest":
+                return Digest()
+            kind, make = TAGS[tag]
+            if kind is object or type(content) is kind:
+                return make(content)
+        except (ValueError, RecursionError, MemoryError):
+            raise
+        except Exception as error:
+            raise ValueError(f"not a value: {tag[:20]}") from error
+        raise ValueError(f"not a value: {tag[:20]}")
 
-    return json.loads(text, object_hook=tagged)
-
-
-def pack(value: Any, handle: Handle, wide: bool = False) -> Any:
-    """A value as JSON's own types. `wide`: integers of any length."""
-    kind = type(value)
-    if kind in ATOMS:
-        return {"int": hex(value)} if wide and kind is int and value.bit_length() > 64 else value
-    if kind is list:
-        return _items(value, handle, wide)
-    if kind is tuple:
-        return {"tuple": _items(value, handle, wide)}
-    if kind is dict:
-        return {"dict": _pairs(value, handle, wide)}
-    if kind is set or kind in KEYS_AND_ITEMS:
-        return {"set": [pack(item, handle, wide) for item in value]}
-    special = SPECIAL.get(kind)
-    if special is not None:
-        tag, parts = special
-        return {tag: _parts(parts(value), handle, wide)}
-    if kind is type and vars(builtins).get(name := str(value.__name__)) is value:
-        return {"type": name}
-    if kind.__module__ == "numpy":
-        return _pack_numpy(value, handle, wide)
-    return _pack_subclass(value, handle, wide)
+    with usual_integers():
+        return json.loads(text, object_pairs_hook=tagged)
 
 
-def _items(values: Any, handle: Handle, wide: bool) -> list[Any]:
-    if not wide and ATOMS.issuperset(map(type, values)):
-        return list(values)
-    return [pack(value, handle, wide) for value in values]
+def weight(text: str) -> int:
+    """Bytes of memory that the value of a text may take, by a rough count from above."""
+    return len(text) + sum(bytes_each * text.count(what) for what, bytes_each in WEIGHTS.items())
 
 
-def _pairs(values: Any, handle: Handle, wide: bool) -> list[Any]:
-    return [[pack(key, handle, wide), pack(value, handle, wide)] for key, value in values.items()]
+class Packer:
+    """Turns values into JSON's own types.
+
+    `typed`: values of subclasses, too, go to `handle`; else they count as values of their base. `known`: gives what stands for
+    a value, for `loads`'s `handle`, or None. `wide`: integers of any length.
+    """
+
+    def __init__(self, handle: Handle, *, typed: bool = False, known: Handle | None = None, wide: bool = False) -> None:
+        self.handle, self.typed, self.known, self.wide = handle, typed, known, wide
+
+    def pack(self, value: Any) -> Any:
+        """A value as JSON's own types."""
+        kind = type(value)
+        if kind in ATOMS:
+            return {"int": hex(value)} if self.wide and kind is int and value.bit_length() > 64 else value
+        if self.known is not None and (name := self.known(value)) is not None:
+            return {"handle": name}
+        return self.contents(value)
+
+    def contents(self, value: Any) -> Any:
+        """`pack` for a container, which itself may be known."""
+        kind = type(value)
+        if kind is list:
+            return self._items(value)
+        if kind is tuple:
+            return {"tuple": self._items(value)}
+        if kind is dict:
+            return {"dict": pairs(value.items(), self.pack)}
+        if kind is set:
+            return {"set": [self.pack(item) for item in value]}
+        if (special := parts_of(kind)) is not None:
+            tag, parts = special
+            return {tag: parts(value, self.pack)}
+        if kind is type and vars(builtins).get(name := str(value.__name__)) is value:
+            return {"type": name}
+        return self._rare(value)
+
+    def _items(self, values: Any) -> list[Any]:
+        if not self.wide and ATOMS.issuperset(map(type, values)):
+            return list(values)
+        return [self.pack(value) for value in values]
+
+    def _rare(self, value: Any) -> Any:
+        if "numpy" in sys.modules and (found := pack_numpy(value, self.pack)) is not None:
+            return found
+        if not self.typed:
+            with contextlib.suppress(TypeError, AttributeError):
+                return self.pack(plain_of(value))
+        return {"handle": self.handle(value)}
 
 
-def _parts(value: Any, handle: Handle, wide: bool) -> Any:
-    return value if type(value) is str else _items(value, handle, wide)
-
-
-def _pack_numpy(value: Any, handle: Handle, wide: bool) -> Any:
-    import numpy as np
-
-    kind = type(value)
-    if kind is np.ndarray and NUMBERS.fullmatch(value.dtype.str):
-        return {"array": [value.dtype.str, list(value.shape), _items(value.ravel().tolist(), handle, wide)]}
-    if issubclass(kind, np.generic) and NUMBERS.fullmatch(value.dtype.str):
-        return {"number": [value.dtype.str, pack(value.item(), handle, wide)]}
-    return {"handle": handle(value)}
-
-
-def _pack_subclass(value: Any, handle: Handle, wide: bool) -> Any:
-    """A value of a subclass counts as one of its base: what it overrides stays where it is."""
-    kind = type(value)
-    if issubclass(kind, tuple) and isinstance(names := kind.__dict__.get("_fields"), tuple):
-        return {"record": [kind.__name__, list(names), _items(tuple.__getitem__(value, slice(None)), handle, wide)]}
-    for base, plain in BASES:
-        if issubclass(kind, base):
-            return pack(plain(value), handle, wide)
-    return {"handle": handle(value)}
-
-
-BASES: list[tuple[type, Callable[[Any], Any]]] = [
-    (int, lambda value: int.__add__(value, 0)),
-    (float, lambda value: float.__add__(value, 0.0)),
-    (str, lambda value: str.__getitem__(value, slice(None))),
-    (bytes, lambda value: bytes.__getitem__(value, slice(None))),
-    (list, lambda value: list.__getitem__(value, slice(None))),
-    (tuple, lambda value: tuple.__getitem__(value, slice(None))),
-    (dict, lambda value: dict(dict.items(value))),
-    (frozenset, lambda value: frozenset.union(value)),
-    (set, lambda value: set(set.__iter__(value))),
-]
-
-SPECIAL: dict[type, tuple[str, Callable[[Any], Any]]] = {
-    complex: ("complex", lambda value: [value.real, value.imag]),
-    bytes: ("bytes", lambda value: value.decode("latin-1")),
-    bytearray: ("bytearray", lambda value: value.decode("latin-1")),
-    frozenset: ("frozenset", list),
-    range: ("range", lambda value: [value.start, value.stop, value.step]),
-    collections.deque: ("deque", lambda value: [list(value), value.maxlen]),
-    collections.Counter: ("counter", lambda value: [dict(value)]),
-    collections.OrderedDict: ("ordered", lambda value: [list(pair) for pair in value.items()]),
-    collections.defaultdict: ("default", lambda value: [dict(value)]),
-    Fraction: ("fraction", lambda value: [value.numerator, value.denominator]),
-    Decimal: ("decimal", str),
-}
-
-
-def _array(content: Any) -> Any:
-    import numpy as np
-
-    kind, shape, items = content
-    if not NUMBERS.fullmatch(kind):
-        raise ValueError(kind)
-    return np.array(items, np.dtype(kind)).reshape(shape)
-
-
-def _number(content: Any) -> Any:
-    import numpy as np
-
-    kind, item = content
-    if not NUMBERS.fullmatch(kind):
-        raise ValueError(kind)
-    return np.dtype(kind).type(item)
-
-
-def _type(name: Any) -> type:
-    found = vars(builtins)[name]
-    if not isinstance(found, type):
-        raise ValueError(name)
-    return found
-
-
-TAGS: dict[str, Callable[[Any], Any]] = {
-    "digest": lambda _: Digest(),
-    "type": _type,
-    "int": lambda content: int(content, 16),
-    "tuple": tuple,
-    "dict": dict,
-    "set": set,
-    "complex": lambda content: complex(*content),
-    "bytes": lambda content: content.encode("latin-1"),
-    "bytearray": lambda content: bytearray(content.encode("latin-1")),
-    "frozenset": frozenset,
-    "range": lambda content: range(*content),
-    "deque": lambda content: collections.deque(*content),
-    "counter": lambda content: collections.Counter(*content),
-    "ordered": collections.OrderedDict,
-    "default": lambda content: collections.defaultdict(None, *content),
-    "fraction": lambda content: Fraction(*content),
-    "decimal": Decimal,
-    "record": lambda content: collections.namedtuple(content[0], content[1])(*content[2]),
-    "array": _array,
-    "number": _number,
-}
-
-
-def describe(error: BaseException, file: str) -> str:
-    """Type, text and last line in `file` of an error, short. Raises MemoryError."""
+@contextlib.contextmanager
+def usual_integers() -> Iterator[None]:
+    """Python's own limit on the digits of an integer as text, whatever holds outside: turning long ones takes endless time."""
+    before = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(MAX_DIGITS)
     try:
-        text = str(error)[:MAX_TEXT]
-    except MemoryError:
-        raise
-    except BaseException:
-        text = "(its text raised an error)"
-    line, trace = None, error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == file:
-            line = trace.tb_lineno
-        trace = trace.tb_next
-    place = "" if line is None else f" (line {line})"
-    name = type(error).__name__
-    return ((f"{name}: {text}" if text else name)[:MAX_TEXT]) + place
+        yield
+    finally:
+        sys.set_int_max_str_digits(before)
 
 
 def unlimited_integers() -> None:

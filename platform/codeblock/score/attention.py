@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from codeblock.causal import check_ids, decoder_of, name_of
+from codeblock.errors import CodeBlockError
 from codeblock.padding import batches_by_length, pad
 
 
@@ -22,17 +24,23 @@ def prompt_attention(
     """Share of a response token's attention that goes to the prompt: mean over the heads of the last layer.
 
     Arguments as for `token_nll`. One float32[T] a pair, 0..1, NaN before the response. The model must have been loaded with
-    the attention implementation `eager`; others do not keep their weights.
+    the attention implementation `eager`; others do not keep their weights. Raises CodeBlockError for one that has none.
     """
     results: list[NDArray[np.float32]] = [np.full(ids.size, np.nan, dtype=np.float32) for ids in input_ids]
     device = next(model.parameters()).device
     seen: list[torch.Tensor] = []
-    layer = model.get_decoder().layers[-1].self_attn
+    check_ids(model, input_ids)
+    decoder = decoder_of(model)
+    layer = getattr((getattr(decoder, "layers", None) or [None])[-1], "self_attn", None)
+    if layer is None:
+        raise CodeBlockError(
+            f"{name_of(model)}: shows no attention in its last layer, which strategy sstoken needs; name another"
+        )
     hook = layer.register_forward_hook(lambda *call: seen.append(call[-1][1]))
     try:
         for batch in batches_by_length([ids.size for ids in input_ids], batch_tokens):
             ids_BT, mask_BT = pad([input_ids[pair] for pair in batch], device)
-            model.get_decoder()(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False)
+            decoder(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False)
             weight_BTT = seen.pop().float().mean(1)
             for row, pair in enumerate(batch):
                 start, end = response_start[pair], input_ids[pair].size

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from codeblock.causal import LogitHead, check_ids, logit_head
 from codeblock.padding import batches_by_length, pad
 
 LOGIT_ELEMENTS = 2**26
@@ -29,13 +30,17 @@ def token_nll(
 
     `input_ids`: one int32[T] a pair; `response_start`: index of its first response token; `batch_tokens`: padded tokens
     of one forward pass. Returns one float32[T] a pair, NaN before the response (and at position 0, which nothing predicts).
+
+    Raises CodeBlockError, before the first pass, for a model whose logits cannot be made at chosen positions alone
+    (`causal.logit_head`), and for tokens that it does not know.
     """
+    check_ids(model, input_ids)
+    head = logit_head(model)
     results: list[NDArray[np.float32]] = [np.full(ids.size, np.nan, dtype=np.float32) for ids in input_ids]
     device = next(model.parameters()).device
-    decoder, head = model.get_decoder(), model.get_output_embeddings()
     for batch in batches_by_length([ids.size for ids in input_ids], batch_tokens):
         ids_BT, mask_BT = pad([input_ids[pair] for pair in batch], device)
-        hidden_BTD = decoder(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False).last_hidden_state
+        hidden_BTD = head.decoder(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False).last_hidden_state
         rows, positions = _response_positions(batch, input_ids, response_start, device)
         nll_N = _nll(hidden_BTD[rows, positions - 1], ids_BT[rows, positions], head).cpu().numpy()
         start = 0
@@ -55,8 +60,8 @@ def _response_positions(
     return torch.from_numpy(rows).to(device), torch.from_numpy(np.concatenate(positions)).to(device)
 
 
-def _nll(hidden_ND: torch.Tensor, targets_N: torch.Tensor, head: Any) -> torch.Tensor:
-    chunk = max(1, LOGIT_ELEMENTS // head.weight.shape[0])
+def _nll(hidden_ND: torch.Tensor, targets_N: torch.Tensor, head: LogitHead) -> torch.Tensor:
+    chunk = max(1, LOGIT_ELEMENTS // head.vocabulary)
     pieces = [
         torch.nn.functional.cross_entropy(head(hidden).float(), targets, reduction="none")
         for hidden, targets in zip(torch.split(hidden_ND, chunk), torch.split(targets_N, chunk), strict=True)

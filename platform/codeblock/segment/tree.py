@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tree_sitter import Language, Parser, Tree
+from tree_sitter import Language, Node, Parser, Tree
 
 from codeblock.segment.languages import LanguageRules
 
@@ -140,8 +140,13 @@ def _say_what_to_install(language: str) -> None:
         )
 
 
-def flatten(tree: Tree, data: bytes, grammar: Grammar) -> FlatTree:
-    """Read a syntax tree with one cursor."""
+def top(tree: Tree, lead: int) -> Node:
+    """The node whose children are the statements of a text, in front of which `lead` bytes were parsed."""
+    return tree.root_node.named_descendant_for_byte_range(lead - 1, lead) or tree.root_node if lead else tree.root_node
+
+
+def flatten(tree: Tree, data: bytes, grammar: Grammar, lead: int = 0) -> FlatTree:
+    """Read a syntax tree with one cursor; `lead` bytes in front of `data` and what closes them behind it are left out."""
     kinds: list[int] = []
     fields: list[int | None] = []
     starts: list[int] = []
@@ -152,7 +157,7 @@ def flatten(tree: Tree, data: bytes, grammar: Grammar) -> FlatTree:
     seen = 0
     reading, prefixes = grammar.reading, grammar.rules.interpolated
     markers = grammar.markers
-    cursor = tree.walk()
+    cursor = top(tree, lead).walk()
     down, along, up = cursor.goto_first_child, cursor.goto_next_sibling, cursor.goto_parent
     while True:
         node = cursor.node
@@ -161,11 +166,11 @@ def flatten(tree: Tree, data: bytes, grammar: Grammar) -> FlatTree:
         how = reading[kind]
         if how != DROP:
             at = len(kinds)
-            start = node.start_byte
+            start = node.start_byte - lead
             kinds.append(kind)
             fields.append(cursor.field_id)
             starts.append(start)
-            ends.append(node.end_byte)
+            ends.append(node.end_byte - lead)
             after.append(at + 1)
             leaves.append(seen)
             if how == STRING:
@@ -173,7 +178,7 @@ def flatten(tree: Tree, data: bytes, grammar: Grammar) -> FlatTree:
             elif how == MARKED:
                 marker = markers[kind]
                 assert marker is not None
-                how = INNER if data.find(marker, start, node.end_byte) >= 0 else LEAF
+                how = INNER if data.find(marker, start, ends[at]) >= 0 else LEAF
             elif how == TWOFOLD:
                 beginning, other = grammar.read_as[kind]
                 if data.startswith(beginning, start):
@@ -185,9 +190,29 @@ def flatten(tree: Tree, data: bytes, grammar: Grammar) -> FlatTree:
         seen += 1
         while not along():
             if not open_nodes:
-                return FlatTree(grammar, data, kinds, fields, starts, ends, after, leaves, seen)
+                flat = FlatTree(grammar, data, kinds, fields, starts, ends, after, leaves, seen)
+                return _without_enclosure(flat, tree.root_node.kind_id) if lead else flat
             up()
             after[open_nodes.pop()] = len(kinds)
+
+
+def _without_enclosure(tree: FlatTree, root: int) -> FlatTree:
+    """A tree whose root is what was put around its text, read as the root of a whole text."""
+    size = len(tree.data)
+    last = len(tree.kinds) - (tree.starts[-1] >= size)
+    first = 1 + (last > 1 and tree.ends[1] <= 0)
+    keep = slice(first, last)
+    return FlatTree(
+        tree.grammar,
+        tree.data,
+        [root, *tree.kinds[keep]],
+        [None, *tree.fields[keep]],
+        [0, *tree.starts[keep]],
+        [size, *tree.ends[keep]],
+        [last - first + 1, *(after - first + 1 for after in tree.after[keep])],
+        [0, *tree.leaves[keep]],
+        tree.leaves[last] if last < len(tree.leaves) else tree.leaf_count,
+    )
 
 
 def _prefix(data: bytes, start: int) -> bytes:

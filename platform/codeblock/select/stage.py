@@ -17,7 +17,6 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from codeblock.config import SelectConfig
@@ -32,7 +31,7 @@ from codeblock.select.shelf import Chosen, Shelf
 from codeblock.select.split import DEV, TRAIN, Ranked, Split, split_pairs
 from codeblock.select.strategies import Strategy, get_strategy, shares_of
 from codeblock.shares import Shares
-from codeblock.tables import parts, read_part, write_part
+from codeblock.tables import part_rows, parts, read_part, write_part
 
 Mapper = Callable[[Callable[[dict[str, Any]], dict[str, Any]], Sequence[dict[str, Any]]], Iterable[dict[str, Any]]]
 """Applies a function to items, results in order: `map` here, Ray Data in the driver."""
@@ -350,7 +349,7 @@ def _parts_within(directory: Path, rows: int) -> list[Path]:
         if held >= rows:
             break
         found.append(path)
-        held += pq.read_metadata(path).num_rows
+        held += part_rows(path)
     if held < rows:
         raise CodeBlockError(f"{directory}: {held} scored pairs, {rows} needed; delete the directory and run again")
     return found

@@ -10,7 +10,6 @@ import json
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +19,6 @@ from mlflow.entities import Metric, Param
 from mlflow.tracking.context.registry import resolve_tags
 
 from codeblock.config import Config, TrackConfig
-from codeblock.errors import CodeBlockError
 from codeblock.schema import TokenClass
 from codeblock.track.store import clear_errors, connect, tracking_uri
 
@@ -47,12 +45,6 @@ class Tracker:
         self.uri = tracking_uri(config, storage)
         self.client, self.experiment_id = connect(config, storage)
 
-    @contextmanager
-    def parent(self, name: str, config: Config, fingerprints: Params, identity: str = "") -> Iterator[str]:
-        """A parent run for the length of the block: FINISHED, FAILED where it raises, KILLED where it is interrupted."""
-        with self._closing(self.start_parent(name, config, fingerprints, identity)) as run_id:
-            yield run_id
-
     def start_parent(self, name: str, config: Config, fingerprints: Params, identity: str = "") -> str:
         """Open a run with the whole config as params and as `config.yaml`; returns its id. `finish` closes it."""
         values = config.model_dump(mode="json")
@@ -63,45 +55,56 @@ class Tracker:
             self.client.log_text(run_id, yaml.safe_dump(values, sort_keys=False), "config.yaml")
         return run_id
 
-    def log_arm(
-        self,
-        parent: str,
-        arm: str,
-        *,
-        identity: str,
-        params: Params,
-        metrics: Mapping[str, float],
-        history: Sequence[Mapping[str, Any]] = (),
-        dev: Sequence[Mapping[str, Any]] = (),
-        verdicts: Mapping[str, pa.Table] | None = None,
-        artifacts: Sequence[Path] = (),
-        arm_name: str | None = None,
-        seed: int | None = None,
-    ) -> str:
-        """Log one arm or trial as a finished child of `parent`; returns its run id.
+    def start_arm(self, parent: str, arm: str, identity: str, arm_name: str | None = None, seed: int | None = None) -> str:
+        """Open a child of `parent` for one arm or trial; returns its id. `log_arm` fills it and `finish` closes it.
 
         arm: names the run; `arm_name`, where it differs, and `seed` are tags to group the runs of an arm by.
         identity: what `already_logged` finds it by.
-        params: nested mappings are flattened; a value over MLflow's limit is cut, and stands whole in `params.yaml`.
-        metrics: numbers without a step (see `pass_metrics`).
-        history: rows of `step` and numbers (loss in nats per supervised token, lr, ...), logged as `train/<name>`.
-        dev: rows of `step`, `token_class`, `supervised`, `nll` (nats per token), logged as
-            `dev_nll/<class>/<supervised|unsupervised>`.
-        verdicts: one table per benchmark, one row per sample.
-        artifacts: files and directories.
         """
         tags = {PARENT_TAG: parent, ARM_TAG: arm_name or arm, IDENTITY_TAG: identity}
         if seed is not None:
             tags[SEED_TAG] = str(seed)
-        with clear_errors(self.uri), self._closing(self._create(arm, tags)) as run_id:
+        with clear_errors(self.uri):
+            return self._create(arm, tags)
+
+    def log_rows(self, run_id: str, history: Sequence[Mapping[str, Any]] = (), dev: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Log points of curves.
+
+        history: rows of `step` and numbers (loss in nats per supervised token, lr, ...), logged as `train/<name>`.
+        dev: rows of `step`, `token_class`, `supervised`, `nll` (nats per token), logged as
+            `dev_nll/<class>/<supervised|unsupervised>`.
+        """
+        with clear_errors(self.uri):
+            self._log_metrics(run_id, [*_history_points(history), *_dev_points(dev)])
+
+    def log_metrics(self, run_id: str, metrics: Mapping[str, float]) -> None:
+        """Log numbers without a step."""
+        with clear_errors(self.uri):
+            self._log_metrics(run_id, [(name, value, 0) for name, value in metrics.items()])
+
+    def log_arm(
+        self,
+        run_id: str,
+        *,
+        params: Params,
+        metrics: Mapping[str, float],
+        verdicts: Mapping[str, pa.Table] | None = None,
+        artifacts: Sequence[Path] = (),
+    ) -> None:
+        """Log what one arm or trial has come to.
+
+        params: nested mappings are flattened; a value over MLflow's limit is cut, and stands whole in `params.yaml`.
+        metrics: numbers without a step (see `pass_metrics`).
+        verdicts: one table per benchmark, one row per sample.
+        artifacts: files and directories.
+        """
+        with clear_errors(self.uri):
             self._log_params(run_id, flatten(params))
             self.client.log_text(run_id, yaml.safe_dump(_plain(params), sort_keys=False), "params.yaml")
             self._log_metrics(run_id, [(name, value, 0) for name, value in metrics.items()])
-            self._log_metrics(run_id, [*_history_points(history), *_dev_points(dev)])
             for benchmark, table in (verdicts or {}).items():
                 self.client.log_table(run_id, table.to_pydict(), f"verdicts/{metric_name(benchmark)}.json")
             self._log_paths(run_id, artifacts)
-        return run_id
 
     def log_summary(
         self, run_id: str, markdown: str, artifacts: Sequence[Path] = (), metrics: Mapping[str, float] | None = None
@@ -112,9 +115,11 @@ class Tracker:
             self._log_metrics(run_id, [(name, value, 0) for name, value in (metrics or {}).items()])
             self._log_paths(run_id, artifacts)
 
-    def finish(self, run_id: str, status: Status = "FINISHED") -> None:
-        """Close a run."""
+    def finish(self, run_id: str, status: Status = "FINISHED", error: str = "") -> None:
+        """Close a run; `error` is shown on its overview page."""
         with clear_errors(self.uri):
+            if error:
+                self.client.set_tag(run_id, NOTE_TAG, error)
             self.client.set_terminated(run_id, status)
 
     def already_logged(self, identity: str) -> str | None:
@@ -127,16 +132,6 @@ class Tracker:
     def _create(self, name: str, tags: dict[str, str]) -> str:
         run = self.client.create_run(self.experiment_id, tags=resolve_tags(tags), run_name=name)
         return str(run.info.run_id)
-
-    @contextmanager
-    def _closing(self, run_id: str) -> Iterator[str]:
-        try:
-            yield run_id
-        except BaseException as error:
-            with suppress(CodeBlockError):  # where the store is gone too, the first error is the one to show
-                self.finish(run_id, "FAILED" if isinstance(error, Exception) else "KILLED")
-            raise
-        self.finish(run_id)
 
     def _log_params(self, run_id: str, params: Params) -> None:
         entries = [Param(metric_name(key)[:KEY_CHARACTERS], _text(value)) for key, value in params.items()]

@@ -34,7 +34,17 @@ TRAINING_VIEW = {"mlflow.experimentKind": "custom_model_development"}
 
 def tracking_uri(config: TrackConfig, storage: Path) -> str:
     """`track.uri`, else `MLFLOW_TRACKING_URI`, else SQLite in the storage."""
-    return config.uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{storage.resolve()}/mlflow.db"
+    return config.uri or os.environ.get("MLFLOW_TRACKING_URI") or sqlite_uri(storage.resolve() / "mlflow.db")
+
+
+def sqlite_uri(path: Path) -> str:
+    """The URI of a SQLite file, whatever its name holds."""
+    text = str(path)
+    if not set(text) & set("%?"):
+        return f"sqlite:///{text}"
+    # Signs that would begin a query or be decoded are coded. With the name of the driver MLflow does not make a directory of
+    # the coded name beside.
+    return f"sqlite+pysqlite:///{text.replace('%', '%25').replace('?', '%3F')}"
 
 
 def is_server(uri: str) -> bool:
@@ -49,7 +59,7 @@ def artifact_root(storage: Path) -> Path:
 
 def sqlite_path(uri: str) -> Path | None:
     """The database file of a SQLite URI; None for every other store."""
-    if not uri.startswith("sqlite:"):
+    if not uri.startswith(("sqlite:", "sqlite+")):
         return None
     database = make_url(uri).database
     return Path(database) if database and database != ":memory:" else None
@@ -132,7 +142,7 @@ def _create_database(path: Path) -> None:
     temporary.touch()  # fails at once where the directory is read-only
     try:
         with _quiet_migrations(), _without_flushes():
-            SqlAlchemyStore(f"sqlite:///{temporary}", str(path.parent)).engine.dispose()
+            SqlAlchemyStore(sqlite_uri(temporary), str(path.parent)).engine.dispose()
         if not path.exists():
             temporary.replace(path)
     finally:

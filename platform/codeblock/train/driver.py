@@ -6,8 +6,10 @@ import logging
 import os
 import shutil
 import tempfile
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +18,17 @@ import ray
 import ray.train
 import torch
 import transformers
-from ray.experimental import tqdm_ray
 from ray.train.torch import TorchTrainer, get_device, prepare_model
+from ray.util.queue import Queue
 
 from codeblock import models, tables
+from codeblock.causal import check_ids
 from codeblock.cluster import require
 from codeblock.config import ClusterConfig, TrainConfig
-from codeblock.console import console
+from codeblock.console import counter
 from codeblock.errors import CodeBlockError
-from codeblock.train.loop import DEV_SCHEMA, HISTORY_SCHEMA, Session
-from codeblock.train.model import MaskedLM, add_lora, checkpoint_activations
+from codeblock.train.loop import DEV_SCHEMA, HISTORY_SCHEMA, Session, plan_run
+from codeblock.train.model import MaskedLM, add_lora, checkpoint_activations, freeze_other_parts
 from codeblock.train.rows import Pair, read_pairs, trim_all
 from codeblock.train.step import Place
 
@@ -33,6 +36,12 @@ MODEL = "model"
 HISTORY = "history.parquet"
 DEV = "dev.parquet"
 CHECKPOINTS = "ray"
+LOOK_SECONDS = 0.5
+"""Time between two looks at what the workers have told."""
+
+Row = dict[str, Any]
+OnRow = Callable[[Row], None]
+"""Called in the driver for each row of the history, and of the held-out nll (those have a `token_class`), as they come."""
 
 
 def fit(
@@ -44,11 +53,13 @@ def fit(
     cluster: ClusterConfig,
     seed: int,
     max_length: int | None = None,
+    on_row: OnRow | None = None,
 ) -> dict[str, Any]:
     """Fine-tune a model on a selected table (`schema.SELECTED`); needs a Ray cluster (`cluster.ray_session`).
 
     Writes `model/` (weights or adapter, with the tokenizer), `history.parquet` and `dev.parquet` into `output`, which
-    all nodes must share. A run that was interrupted after a checkpoint goes on from it when called again.
+    all nodes must share. A run that was interrupted after a checkpoint goes on from it when called again. `on_row` gets
+    the rows of both tables as they come, those since a checkpoint again where workers were started anew; it must not raise.
 
     Returns counts and times: `processed_tokens` are inputs of the model without padding (a whole pair of T tokens has
     T-1), `trimmed_tokens` and `dropped_tokens` those that exact trimming and dropping saved in one pass over the
@@ -65,7 +76,7 @@ def fit(
             f"{selected}: none of {saved.dropped_pairs} training pairs has a supervised token; raise "
             "select.token_budget or select.subset_ratio"
         )
-    _check_lengths(pairs, max_length or models.context_length(model_path, revision))
+    _check_lengths(pairs, max_length or models.context_length(model_path, revision) or models.NO_LIMIT)
     output.mkdir(parents=True, exist_ok=True)
     local = Path(model_path)
     job = {
@@ -77,9 +88,10 @@ def fit(
         "config": config.model_dump(mode="json"),
         "threads": max(1, int(cluster.cpus_per_worker)),
         "seed": seed,
-        "bar": console.is_terminal,  # the workers cannot see where this process prints
     }
-    facts = _run(job, config, cluster, output)
+    steps = len(plan_run(pairs, config, seed))
+    with counter("train", steps) as advance, _told(advance, on_row) as told:
+        facts = _run({**job, "told": told}, config, cluster, output)
     return {
         "pairs": saved.pairs,
         "dropped_pairs": saved.dropped_pairs,
@@ -159,7 +171,8 @@ def _work(job: dict[str, Any]) -> dict[str, Any]:
     selected, output = Path(job["selected"]), Path(job["output"])
 
     pairs, _ = trim_all(read_pairs(selected, "train"))
-    masked = _load(job, config, pairs)
+    masked = load_for_training(job["model_path"], job["revision"], config)
+    check_ids(masked.model, [pair.input_ids_T for pair in pairs])
     model = prepare_model(masked, parallel_strategy_kwargs={"forward_sync_buffers": False})
     session = Session(model, pairs, read_pairs(selected, "dev"), config, job["seed"], place)
     checkpoint = ray.train.get_checkpoint()
@@ -168,7 +181,7 @@ def _work(job: dict[str, Any]) -> dict[str, Any]:
             session.load(Path(directory))
 
     resumed_from = session.step
-    session.run(on_step=_bar(session) if job["bar"] and place.rank == 0 else None, on_checkpoint=_report)
+    session.run(on_step=_teller(session, job["told"]) if place.rank == 0 else None, on_checkpoint=_report)
     facts = {
         "steps": session.step,
         "resumed_from_step": resumed_from,
@@ -192,18 +205,18 @@ def _quiet_worker_logs() -> None:
             handler.addFilter(lambda record: CodeBlockError.__name__ not in record.getMessage())
 
 
-def _load(job: dict[str, Any], config: TrainConfig, pairs: Sequence[Pair]) -> MaskedLM:
-    path, revision = job["model_path"], job["revision"]
+def load_for_training(path: str, revision: str | None, config: TrainConfig) -> MaskedLM:
+    """The model of a fit, before its first step.
+
+    Raises CodeBlockError for a model that cannot be loaded or trained: an adapter, quantised weights where all of them are
+    trained, logits that cannot be made at chosen positions alone.
+    """
     model = models.load_model(path, revision)
     if hasattr(model, "get_base_model"):
         raise CodeBlockError(f"model {path}: is an adapter; merge it into its base model first, or train the base")
-    vocabulary = model.get_input_embeddings().num_embeddings
-    largest = max(int(pair.input_ids_T.max()) for pair in pairs)
-    if largest >= vocabulary:
-        raise CodeBlockError(
-            f"model {path}: has {vocabulary} tokens, the selected pairs use token {largest}; prepare them with the "
-            "tokenizer of this model"
-        )
+    if config.mode == "full" and getattr(model, "is_quantized", False):
+        raise CodeBlockError(f"model {path}: its weights are quantised and cannot be trained; set train.mode=lora")
+    freeze_other_parts(model)
     if config.gradient_checkpointing:
         checkpoint_activations(model)
     if config.mode == "lora":
@@ -211,17 +224,45 @@ def _load(job: dict[str, Any], config: TrainConfig, pairs: Sequence[Pair]) -> Ma
     return MaskedLM(model, config.dtype)
 
 
-def _bar(session: Session) -> Any:
-    bar = tqdm_ray.tqdm(desc="train", total=len(session.plan), unit="step")
-    bar.update(session.step)
+@contextmanager
+def _told(advance: Callable[..., None], on_row: OnRow | None) -> Iterator[Queue]:
+    """A queue for what the workers tell, while a thread shows it and hands it on."""
+    told, ended, step = Queue(actor_options={"num_cpus": 0}), threading.Event(), 0
 
-    def show(row: dict[str, Any]) -> None:
-        bar.set_description(f"train, loss {row['loss']:.3f}")
-        bar.update(1)
-        if row["step"] == len(session.plan):
-            bar.close()
+    def look() -> None:
+        while not ended.wait(LOOK_SECONDS):
+            hand_on()
+        hand_on()
 
-    return show
+    def hand_on() -> None:
+        nonlocal step
+        for row in told.get_nowait_batch(told.qsize()):
+            if "loss" in row:
+                advance(row["step"] - step, f"loss {row['loss']:.3f}")  # a fit may go on from a checkpoint
+                step = row["step"]
+            if on_row is not None:
+                on_row(row)
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield told
+    finally:
+        ended.set()
+        thread.join(timeout=10 * LOOK_SECONDS)  # a cluster that is gone must not hold up the error that says so
+        told.shutdown(force=True)
+
+
+def _teller(session: Session, told: Queue) -> Callable[[Row], None]:
+    """Tells of each step, and of the looks at held-out pairs since the one before."""
+    seen = len(session.dev)
+
+    def tell(row: Row) -> None:
+        nonlocal seen
+        told.put_nowait_batch([row, *session.dev[seen:]])
+        seen = len(session.dev)
+
+    return tell
 
 
 def _report(session: Session) -> None:

@@ -76,7 +76,8 @@ class SparseLastLayer:
 def sparse_last_layer(decoder: nn.Module) -> SparseLastLayer | None:
     """Install the saving in a decoder; None for another architecture, sliding windows or attention dropout."""
     layers = getattr(decoder, "layers", None)
-    if not layers or not isinstance(layers[-1], (LlamaDecoderLayer, Qwen2DecoderLayer)):
+    # Of these very classes: one that is made from them may do something else between.
+    if not layers or type(layers[-1]) not in (LlamaDecoderLayer, Qwen2DecoderLayer):
         return None
     attention: Any = layers[-1].self_attn
     if getattr(attention, "sliding_window", None) is not None or attention.attention_dropout > 0:

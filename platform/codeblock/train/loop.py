@@ -19,6 +19,7 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import nn
 
+from codeblock.causal import name_of
 from codeblock.errors import CodeBlockError
 from codeblock.memory import worker_peak_mb
 from codeblock.train.batches import CPU_CALL, GPU_CALL, MicroBatch, micro_batches, plan_steps, plan_steps_by_tokens, share_of
@@ -62,6 +63,16 @@ def plan_run(pairs: Sequence[Pair], config: TrainConfig, seed: int) -> list[NDAr
     return plan_steps_by_tokens(supervised_P, config.batch_supervised_tokens, seed, config.steps, config.epochs)
 
 
+def _may_pack(masked: Any, asked: str, on_gpu: bool) -> bool:
+    """Whether pairs are packed: where that is asked for, or faster, and the model keeps them apart."""
+    if asked == "never" or (asked == "auto" and not on_gpu):
+        return False
+    packs: bool = masked.packs()
+    if asked == "always" and not packs:
+        raise CodeBlockError(f"train.pack=always: {name_of(masked.model)} does not keep packed pairs apart; set auto or never")
+    return packs
+
+
 class Session:
     """One worker's training run.
 
@@ -86,7 +97,7 @@ class Session:
         self.optimizer = make_optimizer(model, config.learning_rate, config.weight_decay)
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._rate_at)
         on_gpu = place.device.type == "cuda"
-        self.pack = config.pack == "always" or (config.pack == "auto" and on_gpu)
+        self.pack = _may_pack(self.masked, config.pack, on_gpu)
         self.call = GPU_CALL if on_gpu else CPU_CALL
         self._run = [seed, len(pairs), len(self.plan), config.batch_pairs, config.batch_supervised_tokens or 0]
         self.step = 0

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from codeblock.causal import LogitHead, decoder_of, evaluation_mode, logit_head, probe_ids, tolerance
 from codeblock.errors import CodeBlockError
 from codeblock.train.batches import MicroBatch
 from codeblock.train.last_layer import sparse_last_layer
@@ -29,14 +30,14 @@ class MaskedLM(nn.Module):
     dtype: "bfloat16" runs the forward pass under autocast; the loss is float32 either way.
     last_layer: compute the last layer at supervised positions only, where its architecture is known.
 
-    Raises CodeBlockError for a model whose logits are not its head applied to its hidden states (scaled, capped).
+    Raises CodeBlockError for a model whose logits cannot be made at chosen positions alone (`causal.logit_head`).
     """
 
     def __init__(self, model: Any, dtype: str = "float32", last_layer: bool = True) -> None:
         super().__init__()
         self.model = model
         self._dtype = getattr(torch, dtype)
-        _check_head(self)
+        self._head = logit_head(model)
         self._last_layer = sparse_last_layer(self.decoder) if last_layer else None
 
     @property
@@ -46,11 +47,26 @@ class MaskedLM(nn.Module):
 
     @property
     def decoder(self) -> Any:
-        return self.causal.get_decoder()
+        return self._head.decoder
 
     @property
-    def head(self) -> Any:
-        return self.causal.get_output_embeddings()
+    def head(self) -> LogitHead:
+        """From hidden states to logits, with what the model does to them."""
+        return self._head
+
+    @torch.no_grad()
+    def packs(self) -> bool:
+        """Whether pairs in one row, with positions that begin anew, are kept apart: a recurrent state, or an attention that
+        reads no positions, goes on from one pair into the next."""
+        ids_BT = probe_ids(self.model)
+        restart_1T = torch.arange(ids_BT.shape[1], device=ids_BT.device).repeat(2)[None]
+        with evaluation_mode(self):
+            try:
+                packed_TD = self._body(ids_BT.view(1, -1), restart_1T)[0]
+            except TypeError:  # this decoder takes no positions
+                return False
+            alone_TD = self._body(ids_BT, None).flatten(0, 1)
+        return bool(((packed_TD - alone_TD).abs() <= tolerance(alone_TD)).all())
 
     def forward(self, batch: MicroBatch) -> Tensor:
         """The scalar `sum(w * nll)` of a micro-batch."""
@@ -76,7 +92,8 @@ class MaskedLM(nn.Module):
 
     def _body(self, input_ids_BT: Tensor, position_ids_BT: Tensor | None) -> Tensor:
         # No attention mask: with one, transformers no longer tells packed sequences apart by their positions.
-        output = self.decoder(input_ids=input_ids_BT, position_ids=position_ids_BT, use_cache=False)
+        positions = {} if position_ids_BT is None else {"position_ids": position_ids_BT}
+        output = self.decoder(input_ids=input_ids_BT, use_cache=False, **positions)
         hidden: Tensor = output.last_hidden_state
         return hidden
 
@@ -109,25 +126,19 @@ def add_lora(model: Any, config: LoraConfig, revision: str | None = None) -> Any
         raise CodeBlockError(f"train.lora.target_modules={targets}: {str(error).splitlines()[0][:200]}") from error
 
 
+def freeze_other_parts(model: Any) -> None:
+    """Train nothing that text does not go through: the image and sound parts of a composite model.
+
+    They would have no gradient, for which the other workers of a fit would wait.
+    """
+    config = model.config
+    if config.get_text_config(decoder=True) is config:
+        return
+    used = {id(weight) for part in (decoder_of(model), model.get_output_embeddings()) for weight in part.parameters()}
+    for weight in model.parameters():
+        weight.requires_grad_(id(weight) in used)
+
+
 def checkpoint_activations(model: Any) -> None:
     """Recompute activations in the backward pass. Call it before wrapping the model in `MaskedLM`."""
     model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-
-
-@torch.no_grad()
-def _check_head(masked: MaskedLM) -> None:
-    # A probe rather than a list of config fields: every family names its scale or cap differently.
-    parameter = next(masked.causal.parameters())
-    probe_BT = torch.arange(4, device=parameter.device)[None]
-    if masked.head is None:
-        raise CodeBlockError(f"model {type(masked.causal).__name__}: no output head; name a causal language model")
-    training = masked.training
-    masked.eval()  # dropout would make the two differ
-    logits_BTV = masked.causal(input_ids=probe_BT, use_cache=False).logits
-    ours_BTV = masked.head(masked._body(probe_BT, None))
-    masked.train(training)
-    if logits_BTV.shape != ours_BTV.shape or not torch.allclose(logits_BTV, ours_BTV, rtol=1e-4, atol=1e-6):
-        raise CodeBlockError(
-            f"model {type(masked.causal).__name__}: scales or caps the logits of its head, which the sparse loss does "
-            "not; train a model without (Llama, Qwen2 and their kin)"
-        )

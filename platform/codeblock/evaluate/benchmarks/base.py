@@ -8,17 +8,13 @@ Three kinds of text, each made from the one before:
 
 from __future__ import annotations
 
-import gzip
-import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
-from pyarrow import ArrowException, parquet
-
 from codeblock.errors import CodeBlockError
+from codeblock.evaluate.rows import rows
 from codeblock.sandbox.oracles import Limits, Oracle
 
 Message = dict[str, str]
@@ -163,71 +159,3 @@ def list_field(row: dict[str, Any], key: str, place: str) -> list[Any]:
         problem = "is missing" if value is None else f"is {type(value).__name__}, not a list"
         raise CodeBlockError(f"{place}: field {key!r} {problem}; is this the benchmark's file?")
     return value
-
-
-def rows(path: Path, what: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Rows of a Parquet file, of a JSON array (.json) or of JSONL (.gz too), each with its place for error messages.
-
-    Raises CodeBlockError where the file cannot be read or a row is not an object.
-    """
-    if path.suffix == ".parquet" and path.is_file():
-        try:
-            found: list[Any] = parquet.read_table(path).to_pylist()
-        except (OSError, ArrowException) as error:
-            raise CodeBlockError(f"{what}: {path} is not readable as Parquet ({_line(error)}); fetch it again") from error
-    elif path.suffix == ".json" and (text := _json_array(path, what)) is not None:
-        found = text
-    else:
-        yield from json_lines(path, what)
-        return
-    for number, row in enumerate(found, 1):
-        yield (place := f"{what}, {path} row {number}"), _mapping(row, place)
-
-
-def _json_array(path: Path, what: str) -> list[Any] | None:
-    """The elements of a file that holds one JSON array; None where it does not start with one."""
-    try:
-        text = path.read_bytes()
-        if not text.lstrip().startswith(b"["):
-            return None
-        array = json.loads(text)
-    except FileNotFoundError:
-        return None  # json_lines says so
-    except (OSError, ValueError, RecursionError) as error:
-        raise CodeBlockError(f"{what}: {path} is not readable ({_line(error)}); fetch it again") from error
-    return array if isinstance(array, list) else None
-
-
-def json_lines(path: Path, what: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Objects of a JSONL file (.gz too), each with its place for error messages. Blank lines are skipped.
-
-    Raises CodeBlockError where the file cannot be read or a line is not a JSON object.
-    """
-    try:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                place = f"{what}, {path} line {number}"
-                if line.strip():
-                    yield place, _object(line, place)
-    except FileNotFoundError:
-        raise CodeBlockError(f"{what}: no file {path}; give the path of its JSONL file") from None
-    except (OSError, EOFError) as error:
-        raise CodeBlockError(f"{what}: {path} is not readable ({error}); give the path of its JSONL file") from error
-
-
-def _object(line: bytes, place: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise CodeBlockError(f"{place}: not JSON ({error}); mend or remove the line") from error
-    return _mapping(row, place)
-
-
-def _mapping(row: Any, place: str) -> dict[str, Any]:
-    if not isinstance(row, dict):
-        raise CodeBlockError(f"{place}: a JSON object is needed, not {type(row).__name__}; mend or remove the line")
-    return row
-
-
-def _line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+from codeblock.errors import CodeBlockError
 from codeblock.evaluate.benchmarks.base import FENCE_CLOSE, Benchmark, Message, ReferenceAnswer, Task, text_field
 from codeblock.evaluate.extract import extract_code
 from codeblock.sandbox.oracles import Script
@@ -19,13 +20,17 @@ class Tiny(Benchmark):
 
     @classmethod
     def task(cls, row: dict[str, Any], place: str) -> Task:
-        entry_point = text_field(row, "entry_point", place)
+        entry_point, reference = text_field(row, "entry_point", place), text_field(row, "reference", place)
+        try:
+            oracle = Script.of("", text_field(row, "test", place), entry_point, reference)
+        except (SyntaxError, ValueError) as error:
+            raise CodeBlockError(f"{place}: test or reference does not parse ({error}); mend or remove the row") from error
         return Task(
             task_id=text_field(row, "task_id", place),
             prompt=text_field(row, "instruction", place),
             entry_point=entry_point,
-            reference=text_field(row, "reference", place),
-            oracle=Script(setup="", test=text_field(row, "test", place), calls=entry_point),
+            reference=reference,
+            oracle=oracle,
         )
 
     def messages(self, task: Task) -> list[Message]:

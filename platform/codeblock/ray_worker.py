@@ -1,0 +1,17 @@
+"""What each of Ray's worker processes does first. Imports nothing of the platform, for it runs in all of them."""
+
+from __future__ import annotations
+
+import os
+
+
+def name_own_cluster() -> None:
+    """Set RAY_ADDRESS to the cluster of this process.
+
+    Ray Train's helper that looks after placement groups asks for the state of its controller by whatever address it finds. On
+    a machine with two clusters it finds none, with pages of traceback, or the other one: then it takes a controller that lives
+    for a dead one.
+    """
+    import ray
+
+    os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
