@@ -45,7 +45,7 @@ def run(walls: Walls, request: dict[str, Any]) -> dict[str, Any]:
     os.close(output_end)
     printed, ended, deadline = bytearray(), 0, time.monotonic() + request["timeout"]
     total = request["total_mb"]
-    while not ended and time.monotonic() < deadline and not (total and walls.memory_mb() > total):
+    while not ended and time.monotonic() < deadline and not (total and walls.use()[0] > total):
         if output >= 0 and select.select([output], [], [], 0.001)[0]:
             piece = os.read(output, 65536)
             printed += piece[: MAX_OUTPUT - len(printed)]

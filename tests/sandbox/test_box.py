@@ -256,11 +256,11 @@ UNIT = UnitTest(
         ("import os\nos._exit(0)", Verdict.EXCEPTION),
         ("import os\ndef f(x): os._exit(0)", Verdict.EXCEPTION),
         ("import sys\ndef f(x): sys.exit(0)", Verdict.EXCEPTION),
-        ("import unittest\nunittest.TestCase.assertEqual = lambda *a: None\ndef f(x): return x", Verdict.EXCEPTION),
-        ("import unittest\nunittest.TestCase.run = lambda *a: None\ndef f(x): return x", Verdict.EXCEPTION),
-        ("import unittest\nunittest.TestLoader.getTestCaseNames = lambda *a: []\ndef f(x): return x", Verdict.EXCEPTION),
+        ("import unittest\nunittest.TestCase.assertEqual = lambda *a: None\ndef f(x): return x", Verdict.WRONG_ANSWER),
+        ("import unittest\nunittest.TestCase.run = lambda *a: None\ndef f(x): return x", Verdict.WRONG_ANSWER),
+        ("import unittest\nunittest.TestLoader.getTestCaseNames = lambda *a: []\ndef f(x): return x", Verdict.WRONG_ANSWER),
         ("import unittest\ndef skip(f): raise unittest.SkipTest\ndef f(x): raise unittest.SkipTest('no')", Verdict.WRONG_ANSWER),
-        ("import unittest\nf = unittest.TestCase.assertEqual.__code__\nunittest.TestCase.assertEqual.__code__ = (lambda s, a, b, m=None: None).__code__\ndef f(x): return x", Verdict.EXCEPTION),
+        ("import unittest\nf = unittest.TestCase.assertEqual.__code__\nunittest.TestCase.assertEqual.__code__ = (lambda s, a, b, m=None: None).__code__\ndef f(x): return x", Verdict.WRONG_ANSWER),
         ("import builtins\nbuiltins.AssertionError = ValueError\ndef f(x): return sorted(x)", Verdict.EXCEPTION),
     ],
 )  # fmt: skip
@@ -300,12 +300,12 @@ def test_dataclasses_threads_and_pickle_work(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("which", ["_solver", "_checker"])
-def test_a_killed_helper_is_replaced_and_the_solution_fails(which: str) -> None:
+def test_a_helper_that_is_killed_from_outside_is_replaced(which: str) -> None:
     with Sandbox() as sandbox:
         process = getattr(sandbox, which)._process
         process.kill()
         process.wait()
-        assert sandbox.run(RIGHT, TEST, LIMITS).verdict == Verdict.KILLED
+        assert sandbox.run("def f(x): return x", TEST, LIMITS).verdict == Verdict.WRONG_ANSWER
         assert sandbox.run(RIGHT, TEST, LIMITS).verdict == Verdict.PASSED
 
 

@@ -26,8 +26,8 @@ from codeblock.evaluate.environment import importable
 from codeblock.evaluate.expectations import Expectations
 from codeblock.evaluate.formats import read_samples
 from codeblock.evaluate.result import GradeResult, Sample, VerdictRow, task_names
-from codeblock.sandbox.box import REFERENCE_PATIENCE, Expected, Outcome, Sandbox, Verdict
-from codeblock.sandbox.oracles import Cases, Limits
+from codeblock.sandbox.box import REFERENCE_PATIENCE, Expected, Outcome, Rehearsal, Sandbox, Verdict
+from codeblock.sandbox.oracles import Cases, Limits, UnitTest
 
 MOST_PATIENCE_SECONDS = 60.0
 """A reference has at most so long where the official limit is shorter."""
@@ -41,7 +41,8 @@ class Reference:
     """How a task's own solution did on this machine."""
 
     outcome: Outcome
-    expected: Expected | None
+    known: Expected | Rehearsal | None
+    """What its samples are held against."""
     limits: Limits
     """The limits of the task's samples here."""
 
@@ -227,10 +228,15 @@ def run_references(
         if isinstance(task.oracle, Cases):
             outcome, expected = expectations.of(sandbox, task.oracle, limits)
             return Reference(checked(outcome, task), expected, limits)
-        outcome = checked(sandbox.run(benchmark.code(task, task.reference), task.oracle, patient), task)
+        code, rehearsal = benchmark.code(task, task.reference), None
+        if isinstance(task.oracle, UnitTest):
+            outcome, rehearsal = sandbox.rehearse(code, task.oracle, patient)
+        else:
+            outcome = sandbox.run(code, task.oracle, patient)
+        outcome = checked(outcome, task)
         seconds = max(limits.timeout_seconds, limits.reference_factor * outcome.seconds)
         calibrated = outcome.verdict is Verdict.PASSED
-        return Reference(outcome, None, replace(limits, timeout_seconds=seconds) if calibrated else limits)
+        return Reference(outcome, rehearsal, replace(limits, timeout_seconds=seconds) if calibrated else limits)
 
     found = dict(zip((task.task_id for task in tasks), pool.map(f"references of {benchmark.name}", work, tasks), strict=True))
     failures = [described(each.outcome) for each in found.values() if each.outcome.verdict is not Verdict.PASSED]
@@ -259,11 +265,11 @@ def run_programs(
 
     def work(sandbox: Sandbox, program: Program) -> Outcome:
         task, reference = tasks[program.task_id], references[program.task_id]
-        if isinstance(task.oracle, Cases) and reference.expected is None:
+        if isinstance(task.oracle, Cases) and reference.known is None:
             return Outcome(
                 Verdict.WRONG_ANSWER, 0.0, f"no expected outputs: the reference fails ({described(reference.outcome)})"
             )
-        return checked(sandbox.run(program.code, task.oracle, reference.limits, reference.expected), task)
+        return checked(sandbox.run(program.code, task.oracle, reference.limits, reference.known), task)
 
     distinct = sorted(dict.fromkeys(programs), key=lambda program: program.task_id)
     outcomes = dict(zip(distinct, pool.map("samples", work, distinct), strict=True))

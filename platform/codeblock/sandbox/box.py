@@ -1,9 +1,10 @@
 """The grader's side: run one solution at a time against its tests, and say how it ended.
 
 A `Sandbox` owns two helper processes. The solver (`server.py`) stands behind the walls (`walls.py`) and forks a child for each
-solution. The checker (`check.py`) is trusted: it runs the tests, or compares outputs, and calls the solution over a socket. The
-solution's process never holds tests, expected values or the verdict, so nothing that it patches, reads or leaves early can pass
-a task; but for `unittest` classes (`unit.py` says what holds there).
+solution; neither holds what another one's child could read. The checker (`check.py`) is trusted: it runs the tests, or compares
+outputs, and calls the solution over a socket. It alone says "passed" and "wrong_answer"; the solution's process never holds
+tests, expected values or the verdict, so nothing that it patches, reads, says or leaves early can pass a task; but for
+`unittest` classes (`unit.py` says what holds there).
 
 What is not covered: faults of the kernel and of Python itself; timing and other side channels; and a solution that recognises
 a task by its inputs.
@@ -11,12 +12,15 @@ a task by its inputs.
 
 from __future__ import annotations
 
-import ast
+import contextlib
+import json
 import select
 import shutil
 import socket
+import struct
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -35,6 +39,8 @@ LOST_SECONDS: Final = 1.0
 LATE_SECONDS: Final = 10.0
 REFERENCE_PATIENCE: Final = 10
 """A reference may take this many times the official limit: the machine may be slow."""
+HAND_SECONDS: Final = 30.0
+"""Seconds in which a solution's process has to take its code."""
 STOP: Final = b"s"
 VISIBLE: Final = (Path(__file__).parent, Path(__file__).parents[1] / "__init__.py")
 """What the solver needs to start, besides Python."""
@@ -59,7 +65,7 @@ class Outcome:
 
     verdict: Verdict
     seconds: float
-    """Seconds that the solution took: wall clock, less those that it waited for a core."""
+    """Seconds that the solution took: wall clock less waiting for a core, or the CPU time of its processes if that is more."""
     error: str
     """Short text of the error; empty where it passed."""
     base: Verdict | None = None
@@ -84,6 +90,18 @@ class Expected:
     """Seconds of the whole run, the passing of values included."""
 
 
+@dataclass(frozen=True)
+class Rehearsal:
+    """What the reference did with a `UnitTest`."""
+
+    tests: list[str]
+    """Names of those that passed: each has to."""
+    failing: list[str]
+    """Those that fail where what the reference returns is thrown away."""
+    spoiled_seconds: float
+    """Seconds that these took."""
+
+
 class Sandbox:
     """Runs solutions one after the other. Not to be shared by threads. Close it, or use it in a `with` block.
 
@@ -95,31 +113,33 @@ class Sandbox:
         self._bwrap = launch.bubblewrap_works(self.python)
         self._start()
 
-    def run(self, code: str, oracle: Oracle, limits: Limits, expected: Expected | None = None) -> Outcome:
-        """Hold a whole solution against an oracle; `Cases` need what `collect` gave for its reference."""
-        if isinstance(oracle, UnitTest):
-            return self._guarded(lambda: self._unit(code, oracle, limits))
+    def run(self, code: str, oracle: Oracle, limits: Limits, known: Expected | Rehearsal | None = None) -> Outcome:
+        """Hold a whole solution against an oracle. `known`: what `collect` (a must) or `rehearse` gave for its reference."""
         request: dict[str, Any] = {}
         if isinstance(oracle, Cases):
-            assert expected is not None
-            request["limits"] = per_input(limits, expected)
-            limits = replace(limits, timeout_seconds=in_all(limits, expected))
-        return self._guarded(lambda: self._checked(code, oracle, limits, request, expected)[0])
+            assert isinstance(known, Expected)
+            request["limits"] = per_input(limits, known)
+            limits = replace(limits, timeout_seconds=in_all(limits, known))
+        if isinstance(known, Rehearsal) and known.failing:
+            spoiled = 1.0 + limits.reference_factor * known.spoiled_seconds
+            limits = replace(limits, timeout_seconds=limits.timeout_seconds + spoiled)
+        return self._guarded(lambda: self._checked(code, oracle, limits, request, known)[0])
 
     def collect(self, oracle: Cases, limits: Limits, file: Path) -> tuple[Outcome, Expected | None]:
         """Run the reference of `Cases` on all inputs; its outputs go to `file`."""
         total = replace(limits, timeout_seconds=REFERENCE_PATIENCE * limits.total_seconds)
         request = {"collect": str(file.absolute()), "limits": [total.timeout_seconds] * len(oracle.inputs)}
-        found: list[Expected] = []
+        outcome, answer = self._told(oracle.reference, oracle, total, request)
+        if outcome.verdict is not Verdict.PASSED:
+            return outcome, None
+        return outcome, Expected(file.absolute(), answer["seconds"], answer["tolerances"], outcome.seconds)
 
-        def work() -> Outcome:
-            outcome, answer = self._checked(oracle.reference, oracle, total, request, None)
-            if outcome.verdict is Verdict.PASSED:
-                found.append(Expected(file.absolute(), answer["seconds"], answer["tolerances"], outcome.seconds))
-            return outcome
-
-        outcome = self._guarded(work)
-        return outcome, found[0] if found else None
+    def rehearse(self, code: str, oracle: UnitTest, limits: Limits) -> tuple[Outcome, Rehearsal | None]:
+        """Run the reference of a `UnitTest`: once as it is and, where its function is named, again with its answers spoiled."""
+        outcome, answer = self._told(code, oracle, limits, {"rehearse": True})
+        if outcome.verdict is not Verdict.PASSED:
+            return outcome, None
+        return outcome, Rehearsal(answer["tests"], answer["failing"], answer["spoiled_seconds"])
 
     def close(self) -> None:
         """End the helpers."""
@@ -145,23 +165,36 @@ class Sandbox:
             raise CodeBlockError(f"grading: the sandbox does not start ({error}); is {self.python} whole?") from error
 
     def _start_checker(self) -> None:
-        self._known: tuple[Oracle, Expected | None] | None = None
+        self._known: tuple[Oracle, Expected | Rehearsal | None] | None = None
         self._checker = Helper(sys.executable, [sys.executable, *arguments("check")], None)
 
+    def _told(self, code: str, oracle: Oracle, limits: Limits, request: dict[str, Any]) -> tuple[Outcome, dict[str, Any]]:
+        """The outcome of a reference, and the checker's answer."""
+        found: dict[str, Any] = {}
+
+        def work() -> Outcome:
+            outcome, answer = self._checked(code, oracle, limits, request, None)
+            found.update(answer)
+            return outcome
+
+        return self._guarded(work), found
+
     def _checked(
-        self, code: str, oracle: Script | Cases, limits: Limits, request: dict[str, Any], expected: Expected | None
+        self, code: str, oracle: Oracle, limits: Limits, request: dict[str, Any], known: Expected | Rehearsal | None
     ) -> tuple[Outcome, dict[str, Any]]:
-        """A solution in one process, its tests in another; the outcome, and the checker's answer."""
-        seconds = limits.timeout_seconds
+        """A solution in one process, its verdict in another; the outcome, and the checker's answer."""
+        seconds, beside = limits.timeout_seconds, isinstance(oracle, UnitTest)
         ours, theirs = socket.socketpair()
-        with ours, theirs:
-            solution = {"mode": "serve", "code": code, "timeout_seconds": seconds, "memory_mb": limits.memory_mb}
-            self._solver.send(solution, theirs)
+        with ours:
+            with theirs:
+                settings = {"timeout_seconds": seconds, "memory_mb": limits.memory_mb, "beside": beside}
+                self._solver.send(settings, theirs)
+            hand(ours, [code, beside])
             told = {**request, "seconds": seconds}
-            if self._known is None or self._known[0] is not oracle or self._known[1] is not expected:
-                told["oracle"] = as_request(oracle, expected)
+            if self._known is None or self._known[0] is not oracle or self._known[1] is not known:
+                told["oracle"] = as_request(oracle, known)
             self._checker.send(told, ours)
-            self._known = (oracle, expected)
+            self._known = (oracle, known)
         deadline = time.monotonic() + HARD_FACTOR * seconds + GRACE_SECONDS
         first = select.select([self._checker, self._solver], [], [], HARD_FACTOR * seconds + GRACE_SECONDS)[0]
         if self._checker not in first:
@@ -182,6 +215,8 @@ class Sandbox:
         try:
             return self._checker.receive(time.monotonic() + LATE_SECONDS)
         except HelperDiedError:
+            if self._checker.ended():  # the solution's process ended because it did, not the other way round
+                raise
             self._renew_checker()
             return {"verdict": "lost", "error": ""}
 
@@ -190,43 +225,45 @@ class Sandbox:
         self._start_checker()
         self._checker.wait()
 
-    def _unit(self, code: str, oracle: UnitTest, limits: Limits) -> Outcome:
-        """Solution and tests in one process."""
-        ours, theirs = socket.socketpair()
-        with ours:
-            with theirs:
-                request = {"mode": "unittest", "code": code, "test": oracle.test, "name": oracle.name}
-                settings = {"timeout_seconds": limits.timeout_seconds, "memory_mb": limits.memory_mb}
-                self._solver.send({**request, **settings}, theirs)
-            report = self._solver.receive(time.monotonic() + HARD_FACTOR * limits.timeout_seconds + GRACE_SECONDS)
-            self._solver.signal(STOP)
-            ours.settimeout(1.0)
-            try:
-                message = wire.loads(wire.Channel(ours).receive(), str)
-            except (wire.ClosedError, ValueError, RecursionError):
-                message = ["lost"]
-        return judge(answer_of_unit(message, count_tests(oracle)), report)
-
-    def _guarded(self, work: Any) -> Outcome:
-        """The outcome of some work. Where a helper dies of it, it is judged by whether new helpers are healthy."""
+    def _guarded(self, work: Callable[[], Outcome]) -> Outcome:
+        """The outcome of some work. Where the sandbox fails over it, that is judged by whether a new one is healthy."""
         started = time.monotonic()
+        with contextlib.suppress(HelperDiedError):
+            outcome = work()
+            if outcome.verdict is not Verdict.HARNESS_ERROR:
+                return outcome
         try:
-            outcome: Outcome = work()
+            self._restart()
+            # Not the solution's doing, such as an end from outside or a machine without memory, hardly comes twice.
+            outcome = work()
         except HelperDiedError as error:
-            for helper in (self._solver, self._checker):
-                helper.kill()
-            self._start()
             outcome = Outcome(Verdict.KILLED, time.monotonic() - started, f"a helper of the sandbox died ({error})")
-        else:
-            return outcome
+            self._restart()
+        illness = self._illness()
+        return outcome if illness is None else replace(outcome, verdict=Verdict.HARNESS_ERROR, error=illness)
+
+    def _restart(self) -> None:
+        for helper in (self._solver, self._checker):
+            helper.kill()
+        self._start()
+
+    def _illness(self) -> str | None:
+        """Why a right solution does not pass here; None where it does."""
         healthy = Script(setup="", test="assert f(1) == 2", calls="f")
         try:
             trial, _ = self._checked("def f(x):\n    return x + 1", healthy, Limits(timeout_seconds=10.0), {}, None)
         except HelperDiedError as error:
-            return replace(outcome, verdict=Verdict.HARNESS_ERROR, error=f"the sandbox died twice ({error})")
-        if trial.verdict is Verdict.PASSED:
-            return outcome
-        return replace(outcome, verdict=Verdict.HARNESS_ERROR, error=f"a right solution fails: {trial.error}")
+            return f"the sandbox died twice ({error})"
+        return None if trial.verdict is Verdict.PASSED else f"a right solution fails: {trial.error}"
+
+
+def hand(channel: socket.socket, solution: list[Any]) -> None:
+    """Send a solution to its process. Where that takes nothing it has ended, and the checker sees it."""
+    body = json.dumps(solution).encode()
+    channel.settimeout(HAND_SECONDS)
+    with contextlib.suppress(OSError):
+        channel.sendall(struct.pack("<I", len(body)) + body)
+    channel.settimeout(None)
 
 
 def absolute_interpreter(python: str) -> str:
@@ -234,14 +271,17 @@ def absolute_interpreter(python: str) -> str:
     return str(Path(shutil.which(python) or python).absolute())
 
 
-def as_request(oracle: Script | Cases, expected: Expected | None) -> dict[str, Any]:
-    """An oracle as JSON."""
+def as_request(oracle: Oracle, known: Expected | Rehearsal | None) -> dict[str, Any]:
+    """An oracle as JSON, with what is known of its reference."""
     if isinstance(oracle, Script):
         return {"kind": "script", **asdict(oracle)}
+    if isinstance(oracle, UnitTest):
+        more = {} if not isinstance(known, Rehearsal) else {"tests": known.tests, "failing": known.failing}
+        return {"kind": "unittest", **asdict(oracle), **more}
     inputs = wire.dumps([list(arguments) for arguments in oracle.inputs], str)
     request = {"kind": "cases", "inputs": inputs, "base": oracle.base, "calls": oracle.calls}
     request.update(compare=oracle.compare, atol=oracle.atol)
-    return request if expected is None else {**request, "file": str(expected.file), "tolerances": expected.tolerances}
+    return {**request, "file": str(known.file), "tolerances": known.tolerances} if isinstance(known, Expected) else request
 
 
 def per_input(limits: Limits, expected: Expected) -> list[float]:
@@ -272,27 +312,3 @@ def judge(answer: dict[str, Any], report: dict[str, Any]) -> Outcome:
     error = "the solution left before the tests ended" if end == "stopped" else report["detail"]
     place = f"{answer['error']}: " if answer["error"] else ""
     return Outcome(verdict, seconds, place + error, base or (verdict if "base" in answer else None))
-
-
-def answer_of_unit(message: Any, expected: int) -> dict[str, Any]:
-    """What a `unittest` run in the solution's process told, as a checker's answer."""
-    match message:
-        case ["failed", str(verdict), str(error)] if verdict in list(Verdict):
-            return {"verdict": verdict, "error": error}
-        case ["tests", int(), [str(verdict), str(error)]] if verdict in list(Verdict) and verdict != Verdict.PASSED:
-            return {"verdict": verdict, "error": error}
-        case ["tests", int(ran), None] if ran == expected:
-            return {"verdict": Verdict.PASSED, "error": ""}
-        case ["tests", int(ran), None]:
-            return {"verdict": Verdict.WRONG_ANSWER, "error": f"{ran} of {expected} tests ran"}
-    return {"verdict": "lost", "error": ""}
-
-
-def count_tests(oracle: UnitTest) -> int:
-    """Test methods of the class, from its source."""
-    tree = ast.parse(oracle.test)
-    classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == oracle.name]
-    methods = {
-        node.name for found in classes for node in found.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    }
-    return sum(name.startswith("test") for name in methods)

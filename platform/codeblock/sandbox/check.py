@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from codeblock.sandbox import wire
+from codeblock.sandbox.classes import rehearse, run_class
 from codeblock.sandbox.compare import same, tolerances
 from codeblock.sandbox.remote import MODULE, TESTS, Bounds, LostError, Peer, SolutionError
 from codeblock.sandbox.server import receive, send, take_connection
@@ -62,6 +63,8 @@ def address_space() -> int:
 
 def loaded(oracle: dict[str, Any]) -> dict[str, Any]:
     """An oracle with compiled tests, or the values of inputs and the texts of expected outputs."""
+    if oracle["kind"] == "unittest":
+        return oracle
     if oracle["kind"] == "script":
         test = compile(oracle["test"], TESTS, "exec", dont_inherit=True)
         return {**oracle, "setup": compile(oracle["setup"], "<setup>", "exec", dont_inherit=True), "test": test}
@@ -78,7 +81,7 @@ def no_handle(_: Any) -> Any:
 
 def answer(request: dict[str, Any], oracle: dict[str, Any], channel: int) -> Answer:
     """Hold one solution against the oracle, in bounded CPU time: what a solution returns may be endless."""
-    streams = sys.stdout, sys.stderr
+    streams = sys.stdin, sys.stdout, sys.stderr, builtins.input
     with socket.socket(fileno=channel) as connection:
         try:
             # Rings again, in case that the tests catch it.
@@ -89,7 +92,7 @@ def answer(request: dict[str, Any], oracle: dict[str, Any], channel: int) -> Ans
                 signal.setitimer(signal.ITIMER_PROF, 0)
         except EndlessError:
             found = failed("timeout", "the tests do not end on what the solution returned")
-    sys.stdout, sys.stderr = streams
+    sys.stdin, sys.stdout, sys.stderr, builtins.input = streams
     worn = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > WORN_KIB
     return {**found, "error": clean(found["error"], MAX_REPORT), "worn": worn}
 
@@ -114,6 +117,8 @@ def answer_of(request: dict[str, Any], oracle: dict[str, Any], channel: Channel)
         peer = Peer(channel, oracle.get("operators", ()), bounds)
         if oracle["kind"] == "script":
             return run_script(oracle, peer)
+        if oracle["kind"] == "unittest":
+            return rehearse(oracle, peer) if request.get("rehearse") else run_class(oracle, peer)
         if request.get("collect"):
             return collect(request["limits"], oracle, peer, request["collect"])
         return run_cases(request["limits"], oracle, peer)

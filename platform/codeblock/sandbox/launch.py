@@ -20,8 +20,9 @@ from codeblock.sandbox.paths import DEVICES, is_link, links, scratch_base, visib
 
 TRIAL_SECONDS = 60.0
 NAMESPACES = ("--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try")
-AS_ROOT = ("SYS_ADMIN", "SETUID", "SETGID", "SETPCAP", "CHOWN", "KILL", "DAC_READ_SEARCH", "DAC_OVERRIDE")
-"""Capabilities that the helper keeps to give each program another user and a fresh scratch; no program has them."""
+AS_ROOT = ("SYS_ADMIN", "SETUID", "SETGID", "SETPCAP", "CHOWN", "KILL", "DAC_READ_SEARCH", "DAC_OVERRIDE", "SYS_PTRACE")
+"""Capabilities that the helper keeps to give each program another user and a fresh scratch, and to see what it maps; no program
+has them."""
 AS_USER = ("SYS_ADMIN",)
 """The same for a fresh scratch; counts inside the user namespace alone."""
 

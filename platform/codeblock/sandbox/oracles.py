@@ -1,8 +1,8 @@
 """What a benchmark holds a solution against. Plain data: the sandbox carries it out.
 
 `Script` and `Cases` are carried out by a process of their own, which calls the solution in another one: the solution never
-holds the tests, the expected values or the verdict in its memory. `UnitTest` runs beside the solution, because such tests patch
-the modules that the solution uses.
+holds the tests, the expected values or the verdict in its memory. The class of a `UnitTest` runs beside the solution, because
+such tests patch the modules that the solution uses; the verdict is decided outside, by how each test ended.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Script:
             setup="\n".join([*dict.fromkeys(imports), setup]) if imports else setup,
             test=test,
             calls=calls,
-            names=tuple(sorted(_defined(tree.body))),
+            names=tuple(sorted(defined_names(tree.body))),
             operators=tuple(sorted(operators)),
         )
 
@@ -83,6 +83,8 @@ class UnitTest:
     test: str
     """Code that defines the class; runs in the solution's module."""
     name: str = "TestCases"
+    calls: str = ""
+    """Name of the function under test: the tests must fail where its answers are thrown away. Empty: that is not tried."""
 
 
 Oracle = Script | Cases | UnitTest
@@ -90,7 +92,7 @@ Oracle = Script | Cases | UnitTest
 ORDER = frozenset({"__lt__", "__le__", "__gt__", "__ge__"})
 
 
-def _defined(body: Sequence[ast.stmt]) -> set[str]:
+def defined_names(body: Sequence[ast.stmt]) -> set[str]:
     """Names that statements of a module define."""
     found: set[str] = set()
     for node in body:

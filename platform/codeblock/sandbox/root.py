@@ -72,39 +72,48 @@ class Scratch:
         """base: a directory to hold the programs' own; with `own_mounts` a file system of limited size is put on it."""
         self.base = base
         self.mounted = False
-        self._untouched: tuple[float, ...] = ()
+        self._untouched: tuple[int, ...] = ()
+        self._number = 0
         if own_mounts:
             with contextlib.suppress(OSError):
                 self._mount()
                 self.mounted = True
 
+    def used_kb(self) -> int:
+        """KiB of all files here; 0 where this is no file system of its own."""
+        if not self.mounted:
+            return 0
+        found = os.statvfs(self.base)
+        return (found.f_blocks - found.f_bfree) * found.f_frsize >> 10
+
     def new(self, owner: int | None) -> Path:
         """An empty private directory for one program, which runs as the user `owner` (None: as this one)."""
-        path = self.base / ("work" if self.mounted else f"run-{os.urandom(8).hex()}")
-        path.mkdir(mode=0o700, exist_ok=True)
+        self._number += 1
+        self._untouched = self._state()
+        path = self.base / (f"work{self._number}" if self.mounted else f"run-{os.urandom(8).hex()}")
+        path.mkdir(mode=0o700, parents=True)
         path.chmod(0o700)
         if owner is not None:
             os.chown(path, owner, owner)
-        self._untouched = self._state(path)
         return path
 
     def clean(self, path: Path) -> None:
-        """Remove all that a program wrote here, whatever it did to permissions; its processes are dead."""
-        if self.mounted and self._state(path) == self._untouched:
-            return  # most write nothing
-        if self.mounted:
+        """Remove all that a program wrote here, whatever it did to permissions, or to the directory; its processes are dead."""
+        if not self.mounted:
+            remove(path)
+            return
+        with contextlib.suppress(OSError):  # the program may have removed it
+            path.rmdir()
+        if any(self.base.iterdir()) or self._state() != self._untouched:
             kernel.unmount(str(self.base))
             self._mount()
-        else:
-            remove(path)
 
-    def _state(self, path: Path) -> tuple[float, ...]:
-        """What changes when anything is written: the directories' times and rights, and what is left of the file system."""
+    def _state(self) -> tuple[int, ...]:
+        """What is left of the file system, and the rights over its root. Most programs write nothing."""
         if not self.mounted:
             return ()
-        left = os.statvfs(self.base)
-        directories = [part for place in (self.base, path) for part in (place.stat().st_ctime_ns, place.stat().st_mode)]
-        return (left.f_ffree, left.f_bfree, *directories)
+        left, root = os.statvfs(self.base), self.base.stat()
+        return (left.f_ffree, left.f_bfree, root.st_mode)
 
     def _mount(self) -> None:
         options = f"mode=1777,size={SCRATCH_BYTES},nr_inodes={SCRATCH_FILES}"
@@ -112,7 +121,10 @@ class Scratch:
 
 
 def remove(directory: Path) -> None:
-    """Remove a directory, also where the program took permissions away."""
+    """Remove a directory, also where the program took permissions away, or put a link in its place."""
+    if directory.is_symlink():
+        directory.unlink()
+        return
     try:
         shutil.rmtree(directory)
     except FileNotFoundError:

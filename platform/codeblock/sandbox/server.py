@@ -1,9 +1,10 @@
 """The helper process that forks a child for each solution: one clean, single-threaded Python behind the walls.
 
 A fork of this small process costs far less than a new interpreter, and modules that solutions often import are loaded already.
-Standard input is a socket to the grader. A request is JSON with the solution and, as a file descriptor, the channel on which
-the child answers calls; the answer says how the child ended. Life of a solution: fork; in the child closed files, the walls'
-confinement, the code, calls; then the end, the time limit or the grader's word, and every descendant is killed.
+Standard input is a socket to the grader. A request is JSON with limits and, as a file descriptor, the channel on which the
+child gets its solution and answers calls; the answer says how the child ended. This process never holds a solution, a test or a
+value, so no child of it finds another one's. Life of a solution: fork; in the child closed files, the walls' confinement, the
+code, calls; then the end, the time limit or the grader's word, and every descendant is killed.
 
 The modules beside this one that run here use the standard library alone.
 """
@@ -20,13 +21,14 @@ import select
 import signal
 import socket
 import struct
+import sys
 import time
 from pathlib import Path
 from typing import Any, NoReturn
 
 from codeblock.sandbox import solve
 from codeblock.sandbox.limits import cpu_seconds
-from codeblock.sandbox.solve import waited_seconds
+from codeblock.sandbox.usage import waited_seconds
 from codeblock.sandbox.walls import Walls, build_walls
 
 PRELOADED = (
@@ -39,6 +41,7 @@ MAX_WAIT_FACTOR = 10
 """A program that waits for a core is given up after this many times its limit."""
 MEMORY_SECONDS = 0.05
 """Time between two looks at the memory of all processes of a solution."""
+UNIT = "codeblock.sandbox.unit"
 READY = b"ready"
 STOP = b"s"
 
@@ -99,8 +102,10 @@ def run(
     request: dict[str, Any], channel: int, walls: Walls, connection: socket.socket, wakeup: int
 ) -> tuple[dict[str, Any], bool]:
     """Run one solution to its end; leave no process and no file of it behind. The answer, and whether the grader ended it."""
-    if request["mode"] == "unittest":
-        importlib.import_module("codeblock.sandbox.unit")  # not before: a larger process is slower to fork
+    if request["beside"] and UNIT not in sys.modules:
+        importlib.import_module(UNIT).prepare()  # not before: a larger process is slower to fork
+        gc.collect()
+        gc.freeze()
     scratch = walls.new_scratch()
     ready_in, ready_out = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     started = time.monotonic()
@@ -116,7 +121,7 @@ def run(
         ready = os.read(ready_in, 4096)
     os.close(ready_in)
     walls.clean()
-    detail = f"no end after {request['timeout_seconds']:g} s"
+    detail = f"no end after {request['timeout_seconds']:.3g} s"
     if end == "ended":
         end, detail = ended(status, usage.ru_utime + usage.ru_stime, cpu_seconds(request["timeout_seconds"]))
     elif end == "memory":
@@ -133,22 +138,28 @@ def wait(
 ) -> tuple[str, int, resource.struct_rusage, float]:
     """Wait for the child's end, the grader's word or the limit; how it came, and the seconds used.
 
-    Seconds that the child was ready to run and waited for a core do not count: a busy machine gives the same verdicts.
+    Seconds that the child was ready to run and waited for a core do not count: a busy machine gives the same verdicts. But they
+    do once there is a second process or thread, which the child may be waiting for; then the CPU time of all counts too.
     """
-    end, limit, looked = "ended", request["timeout_seconds"], started
+    end, limit, looked, waited, used = "ended", request["timeout_seconds"], started, 0.0, 0.0
     while True:
         now = time.monotonic()
-        seconds = max(now - started - waited_seconds(pid), 0.0)  # read before the child is reaped
+        alone = walls.is_alone(pid)
+        if alone:
+            waited = waited_seconds(pid)  # read before the child is reaped
+        seconds = max(now - started - waited, used)
         done, status, usage = os.wait4(pid, os.WNOHANG)
         if done:
-            return end, status, usage, seconds
+            return end, status, usage, seconds if alone else max(seconds, usage.ru_utime + usage.ru_stime)
         if end != "ended" or seconds >= limit or now - started >= limit * MAX_WAIT_FACTOR:
             kill(pid)
             _, status, usage = os.wait4(pid, 0)
             return "timeout" if end == "ended" else end, status, usage, seconds
         if now - looked > MEMORY_SECONDS:
             looked = now
-            if walls.memory_mb() > request["memory_mb"]:
+            held, spent = walls.use()
+            used = used if alone else max(used, spent)
+            if held > request["memory_mb"]:
                 end = "memory"
                 continue
         ready = select.select([wakeup, grader], [], [], min(limit - seconds, MEMORY_SECONDS))[0]
@@ -187,4 +198,4 @@ def child(request: dict[str, Any], channel: int, ready: int, walls: Walls, scrat
     except BaseException as error:
         os.write(ready, repr(error).encode())
         leave(1)
-    solve.child(request, connection, leave)
+    solve.child(connection, leave)

@@ -1,13 +1,17 @@
 """The process of one solution: it executes model-written code and answers calls to it until the channel closes.
 
-Nothing here decides a verdict but for `unittest`, whose tests share this process. Standard library alone.
+Nothing here decides a verdict: what this process says is values, and how loading it failed. The memory that the server gave to
+it holds no solution; its own comes first, a JSON list of the code and whether a test class will run beside it. Standard library
+alone.
 
 Messages from the checker are those of `ends.py`, and `["cases", name, limits, base, listed, inputs]`, which is answered once
-for each input by `["value", seconds, output]` or `["error", kind, text]`.
+for each input by `["value", seconds, output]` or `["error", kind, text]`. For a test class: `tests` and `spoiled`, whose
+answers repeat a secret (`unit.py`).
 """
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
@@ -17,12 +21,12 @@ import time
 import types
 from collections.abc import Callable, Iterable
 from functools import partial
-from pathlib import Path
 from typing import Any, NoReturn
 
 from codeblock.sandbox import wire
 from codeblock.sandbox.ends import End
 from codeblock.sandbox.text import describe
+from codeblock.sandbox.usage import is_newest, waited_seconds
 from codeblock.sandbox.wire import Channel, ClosedError
 
 SOLUTION = "<solution>"
@@ -36,17 +40,13 @@ class SlowError(Exception):
     """One input took too long. An `Exception`, as in EvalPlus: a solution may catch it."""
 
 
-def child(request: dict[str, Any], connection: socket.socket, leave: Any) -> NoReturn:
-    """Execute the solution and answer until the channel closes. Never returns; `leave` ends the process."""
+def child(connection: socket.socket, leave: Any) -> NoReturn:
+    """Read the solution from the channel, execute it and answer until the channel closes. Never returns; `leave` ends all."""
     solution = Solution(Channel(connection))
     try:
-        answer = solution.execute(request["code"])
-        if request["mode"] == "unittest" and answer is None:
-            from codeblock.sandbox import unit  # the server has loaded it, before any solution ran
-
-            answer = unit.run_tests(solution.module, request["test"], request["name"])
+        answer = solution.load()
         solution.send(answer or ["ready", [name for name in solution.module.__dict__ if type(name) is str]])
-        if request["mode"] == "serve" and answer is None:
+        if answer is None:
             solution.answer_calls()
     except (ClosedError, ValueError, RecursionError):
         pass  # the checker has its verdict, or a message that cannot be: it sees the end of the channel
@@ -64,11 +64,24 @@ class Solution(End):
     def __init__(self, channel: Channel) -> None:
         super().__init__(channel)
         self.module = types.ModuleType("program")
+        self.tests: Any = None
         self.pid = os.getpid()
         self._this_process, self._leave = os.getpid, os._exit
 
+    def load(self) -> list[Any] | None:
+        """Read the solution and run its module; None, or the message that says how it failed."""
+        try:
+            code, beside = json.loads(self.channel.receive())
+            if beside:
+                from codeblock.sandbox.unit import Tests  # the server has loaded it, before any solution ran
+
+                self.tests = Tests(self.module)
+            return self.execute(code)
+        except MemoryError:
+            return ["failed", "out_of_memory", "MemoryError"]
+
     def execute(self, code: str) -> list[Any] | None:
-        """Run the solution's module; None, or the message that says how it failed."""
+        """Run the solution's module. As `load`; raises MemoryError."""
         # A module that can be found by its name: dataclasses and pickle look it up.
         sys.modules["program"] = sys.modules["__main__"] = self.module
         sys.argv = ["program"]
@@ -76,12 +89,10 @@ class Solution(End):
             compiled = compile(code, SOLUTION, "exec", dont_inherit=True)
         except (SyntaxError, ValueError, RecursionError, OverflowError) as error:
             return ["failed", "syntax_error", wire.describe(error, SOLUTION)]
-        except MemoryError:
-            return ["failed", "out_of_memory", "MemoryError"]
         try:
             exec(compiled, self.module.__dict__)
         except MemoryError:
-            return ["failed", "out_of_memory", "MemoryError"]
+            raise
         except BaseException as error:
             return ["failed", "exception", wire.describe(error, SOLUTION)]
         return None
@@ -89,11 +100,18 @@ class Solution(End):
     def answer_calls(self) -> None:
         """Answer messages. Raises ClosedError where the checker is done."""
         while True:
-            message = self.read(self.receive(), [])
+            with self.lock:  # no thread that a call has left behind reads what is not its own
+                message = self.read(self.receive(), [])
             if message[0] == "cases":
                 self.answer_cases(*message[1:])
             else:
                 self.answer(message)
+
+    def do_tests(self, secret: str, test: str, name: str) -> list[Any]:
+        return [secret, self.tests.run(test, name)]
+
+    def do_spoiled(self, secret: str, *arguments: Any) -> list[Any]:
+        return [secret, self.tests.run_spoiled(*arguments)]
 
     def do_global(self, name: str) -> Any:
         return self.module.__dict__[name]
@@ -135,7 +153,7 @@ class Solution(End):
     def send_answer(self, number: int, make: Callable[[], str]) -> None:
         def instead(kind: str, error: BaseException) -> str:
             failure = ValueError(f"a value cannot be read: {type(error).__name__}")
-            return self.dumps(["error", number, kind, "", f"ValueError: {failure}", failure, None, []])
+            return self.dumps(["error", number, kind, "", f"ValueError: {failure}", failure, None, None])
 
         self.put_text(make, instead)
         self.channel.flush()
@@ -182,7 +200,7 @@ class Alarm:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
     def _ring(self, *_: object) -> None:
-        waited = waited_seconds()
+        waited = waited_seconds() if is_newest(os.getpid()) else self._waited
         # Waiting during earlier inputs counts as well: to look at each of them would cost more than they do.
         left = self._limit - (time.monotonic() - self._started) + waited - self._waited
         self._waited, self._limit = waited, self._limit + waited - self._waited
@@ -190,14 +208,6 @@ class Alarm:
             signal.setitimer(signal.ITIMER_REAL, left)
         else:
             raise SlowError("no output in time")
-
-
-def waited_seconds(pid: int | str = "self") -> float:
-    """Seconds that a process was ready to run and waited for a core, by the kernel's count; 0 where it keeps none."""
-    try:
-        return int(Path(f"/proc/{pid}/schedstat").read_bytes().split()[1]) / 1e9
-    except (OSError, IndexError, ValueError):
-        return 0.0
 
 
 def close_files(kept: int) -> socket.socket:

@@ -19,16 +19,18 @@ Holds where the machine allows it:
 - network: none but a loopback of its own; without a namespace no sockets at all, by the filter of system calls.
 - system calls: those that reach other processes, mounts, namespaces and rarely used parts of the kernel fail.
 
-Not covered: the sum of memory over the processes of one program, but for a helper that asks `Walls.memory_mb` while it waits
-(each process is limited, and 64 are allowed; the kernel's out-of-memory killer takes them before the grader); CPU time over
-its processes (the wall clock bounds it); side channels; faults of the kernel itself.
+Memory over all processes of a program is what a helper makes of `Walls.use` while it waits. What could be held without being
+seen there is refused: files in memory, System V's shared memory, huge pages, larger socket buffers, asynchronous I/O,
+`vmsplice`. What is left: about 100 MiB in pipes, kernel objects behind at most 128 open files of each
+process, and what is held for less than the helper's interval.
+
+Not covered: side channels; faults of the kernel itself.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import signal
 import sys
 import time
@@ -43,11 +45,24 @@ from codeblock.sandbox.namespaces import FLAGS, enter_namespaces, in_fork, succe
 from codeblock.sandbox.paths import python_paths, scratch_base, visible_paths
 from codeblock.sandbox.root import Scratch, enter_root
 from codeblock.sandbox.seccomp import build_filter
+from codeblock.sandbox.usage import (
+    children,
+    cpu_seconds_of,
+    held_kb,
+    is_childless,
+    is_newest,
+    process_ids,
+    shared_kb,
+    shares_memory,
+    sockets_kb,
+)
 from codeblock.sandbox.user import find_user
 
 LAYERS = (*FLAGS, "user", "system calls", "landlock")
 """What `build_walls` can be told to leave out, for tests."""
 CLEANUP_SECONDS = 10.0
+SHARED_KB = 16 << 10
+"""So much of growth of shared memory is looked into."""
 
 
 def build_walls(
@@ -97,6 +112,7 @@ class Walls:
         self._own_root = own_root
         self._scratch = scratch
         self._work: Path | None = None
+        self._shared_kb = 0
         kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
         self._user = None if "user" in without else find_user(paths)
         self._own_count = self._user is not None or (bool(entered) and can_count_processes())
@@ -133,6 +149,7 @@ class Walls:
 
     def new_scratch(self) -> Path:
         """An empty directory that the next program owns. Before the fork."""
+        self._shared_kb = shared_kb()
         self._work = self._scratch.new(None if self._user is None else self._user.uid)
         return self._work
 
@@ -159,16 +176,28 @@ class Walls:
         if os.getppid() != parent:
             os._exit(1)
 
-    def memory_mb(self) -> int:
-        """Memory (MiB) that the program's processes hold now: what each does not share with files, less what it has from here.
+    def is_alone(self, pid: int) -> bool:
+        """Whether the program is still the one process, with one thread, that `confine` was called in."""
+        return is_newest(pid) if "processes" in self._entered else is_childless(pid)
 
-        0 where there is no namespace of processes, or no /proc in it.
+    def use(self) -> tuple[int, float]:
+        """Memory (MiB) that the program's processes hold now, and the CPU seconds of those that are there, with ended children.
+
+        Memory: of each what belongs to no file, less what it has from here; all files of the scratch, mapped or not; what its
+        sockets hold; and, where it shares memory without a file, all by which such memory has grown on this machine since the
+        program began: it stays where no process is seen to hold it. (0, 0) without a namespace of processes, or /proc in it.
         """
         if "processes" not in self._entered:
-            return 0
-        own = private_pages(os.getpid())
-        held = sum(max(private_pages(pid) - own, 0) for pid in process_ids())
-        return held * resource.getpagesize() >> 20
+            return 0, 0.0
+        own = held_kb(os.getpid())
+        others = [pid for pid in process_ids() if pid != os.getpid()]
+        scratch_kb = self._scratch.used_kb()
+        shared = shared_kb() - self._shared_kb - scratch_kb
+        if shared <= SHARED_KB or not any(map(shares_memory, others)):
+            shared = 0
+        sockets = sockets_kb() if "network" in self._entered else 0
+        held = sum(max(held_kb(pid) - own, 0) for pid in others) + scratch_kb + shared + sockets
+        return held >> 10, sum(map(cpu_seconds_of, others))
 
     def kill_rest(self) -> int:
         """Kill and reap all that the program left running; the number of processes that would not die."""
@@ -243,28 +272,3 @@ class Walls:
             return "" if hidden else "a program can see the command lines of all processes"
         quiet = self._landlock is not None and self._landlock.blocks_signals
         return "a program can fork faster than it is killed" + ("" if quiet else ", and can signal the grader")
-
-
-def process_ids() -> list[int]:
-    """All processes that are in sight."""
-    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
-
-
-def children() -> list[int]:
-    """Process ids of the children of this process."""
-    found = []
-    for pid in process_ids():
-        with contextlib.suppress(OSError):
-            fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-            if int(fields[1]) == os.getpid():
-                found.append(pid)
-    return found
-
-
-def private_pages(pid: int) -> int:
-    """Resident pages of a process that belong to no file; 0 where it is gone."""
-    try:
-        _, resident, shared, *_ = Path(f"/proc/{pid}/statm").read_bytes().split()
-    except OSError:
-        return 0
-    return int(resident) - int(shared)

@@ -39,12 +39,13 @@ class BigCodeBenchComplete(Benchmark):
     def task(cls, row: dict[str, Any], place: str) -> Task:
         prompt, head = text_field(row, "complete_prompt", place), text_field(row, "code_prompt", place)
         solution, test = text_field(row, "canonical_solution", place), text_field(row, "test", place)
+        function = text_field(row, "entry_point", place)
         return Task(
             task_id=text_field(row, "task_id", place),
             prompt=prompt,
-            entry_point=text_field(row, "entry_point", place),
+            entry_point=function,
             reference=solution,
-            oracle=UnitTest(test),
+            oracle=UnitTest(test, calls=function),
             limits=Limits(timeout_seconds=240.0, reference_factor=1.0, total_seconds=240.0, memory_mb=30 * 1024),
             question=text_field(row, "instruct_prompt", place),
             head=head + HEAD_END,
