@@ -36,9 +36,9 @@ WARMING = 12
 """Runs after which Python's interpreter has adapted the code that it runs (PEP 659)."""
 WARM_UP = (
     '["def f(x):\\n    return [x, len(x)]", false]',
-    '["ask", 1, "global", false, ["f"]]',
-    '["ask", 2, "call", false, [{"handle": ["yours", 0]}, [[2, 1]], {"dict": []}]]',
-    '["ask", 3, "call", false, [{"handle": ["yours", 0]}, [7], {"dict": []}]]',
+    '["ask", 1, "global", null, ["f"]]',
+    '["ask", 2, "call", null, [{"handle": ["yours", 0]}, [[2, 1]], {"dict": []}]]',
+    '["ask", 3, "call", null, [{"handle": ["yours", 0]}, [7], {"dict": []}]]',
     '["cases", "f", [1.0, 1.0], 1, false, [["x"], [7]]]',
 )
 PLAIN = (str, bytes, bytearray, list, tuple, dict, set, frozenset)
