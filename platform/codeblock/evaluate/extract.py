@@ -161,8 +161,16 @@ def blocks_of(text: str) -> list[tuple[str | None, str]]:
         code = text[block.start : block.end].rstrip()
         lines = [line for line in code.split("\n") if line.strip()]
         margin = text.rfind("\n", 0, block.start) + 1 < block.start or not _is_body(code)
-        blocks.append((block.tag, (textwrap.dedent(code) if margin and lines else code)))
+        blocks.append((block.tag, (_dedented(code) if margin and lines else code)))
     return blocks
+
+
+def _dedented(code: str) -> str:
+    """Code without the indentation that its lines share. `textwrap.dedent` empties blank lines too, inside of texts as well."""
+    leads = [line[: len(line) - len(line.lstrip(" \t"))] for line in code.split("\n") if line.strip()]
+    margin = min(leads, key=len, default="")
+    margin = margin if all(lead.startswith(margin) for lead in leads) else ""
+    return "\n".join(line.removeprefix(margin) for line in code.split("\n")) if margin else code
 
 
 def _is_body(code: str) -> bool:
