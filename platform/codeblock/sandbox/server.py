@@ -56,6 +56,7 @@ def main() -> None:
     wakeup, wakeup_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wakeup_end, warn_on_full_buffer=False)
+    solve.warm_up()
     gc.collect()
     gc.freeze()
     with contextlib.suppress(EOFError, OSError):

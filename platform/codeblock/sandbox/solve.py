@@ -32,6 +32,15 @@ from codeblock.sandbox.wire import Channel, ClosedError
 SOLUTION = "<solution>"
 """File name of the solution in tracebacks."""
 FLUSH_SECONDS = 0.001
+WARMING = 12
+"""Runs after which Python's interpreter has adapted the code that it runs (PEP 659)."""
+WARM_UP = (
+    '["def f(x):\\n    return [x, len(x)]", false]',
+    '["ask", 1, "global", null, ["f"]]',
+    '["ask", 2, "call", null, [{"handle": ["yours", 0]}, [[2, 1]], {"dict": []}]]',
+    '["ask", 3, "call", null, [{"handle": ["yours", 0]}, [7], {"dict": []}]]',
+    '["cases", "f", [1.0, 1.0], 1, false, [["x"], [7]]]',
+)
 PLAIN = (str, bytes, bytearray, list, tuple, dict, set, frozenset)
 """Collections that pass as they are."""
 
@@ -42,17 +51,29 @@ class SlowError(Exception):
 
 def child(connection: socket.socket, leave: Any) -> NoReturn:
     """Read the solution from the channel, execute it and answer until the channel closes. Never returns; `leave` ends all."""
-    solution = Solution(Channel(connection))
     try:
-        answer = solution.load()
-        solution.send(answer or ["ready", [name for name in solution.module.__dict__ if type(name) is str]])
-        if answer is None:
-            solution.answer_calls()
-    except (ClosedError, ValueError, RecursionError):
-        pass  # the checker has its verdict, or a message that cannot be: it sees the end of the channel
+        Solution(Channel(connection)).serve()
     finally:
         leave(0)
     raise AssertionError("not reached")
+
+
+def warm_up() -> None:
+    """Serve a solution of no interest, so that Python has made what it makes when code first runs: a fork then copies less."""
+    modules, arguments = dict(sys.modules), sys.argv
+    for _ in range(WARMING):
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            channel = Channel(ours)
+            for message in WARM_UP:
+                channel.send(message)
+            ours.shutdown(socket.SHUT_WR)
+            Solution(Channel(theirs)).serve()
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    sys.argv = arguments
+    for name in sys.modules.keys() - modules.keys():
+        del sys.modules[name]
+    sys.modules.update(modules)
 
 
 class Solution(End):
@@ -67,6 +88,16 @@ class Solution(End):
         self.tests: Any = None
         self.pid = os.getpid()
         self._this_process, self._leave = os.getpid, os._exit
+
+    def serve(self) -> None:
+        """Read the solution, execute it and answer until the channel closes."""
+        try:
+            answer = self.load()
+            self.send(answer or ["ready", [name for name in self.module.__dict__ if type(name) is str]])
+            if answer is None:
+                self.answer_calls()
+        except (ClosedError, ValueError, RecursionError):
+            pass  # the checker has its verdict, or a message that cannot be: it sees the end of the channel
 
     def load(self) -> list[Any] | None:
         """Read the solution and run its module; None, or the message that says how it failed."""

@@ -15,10 +15,19 @@ PPID, UTIME, CSTIME, THREADS = 1, 11, 14, 17
 WAITING_QUEUES = ("tcp", "tcp6", "udp", "udp6")
 
 
+def content(path: str) -> bytes:
+    """What a small file of /proc holds. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, 4096)
+    finally:
+        os.close(descriptor)
+
+
 def waited_seconds(pid: int | str = "self") -> float:
     """Seconds that a process was ready to run and waited for a core, by the kernel's count; 0 where it keeps none."""
     try:
-        return int(Path(f"/proc/{pid}/schedstat").read_bytes().split()[1]) / 1e9
+        return int(content(f"/proc/{pid}/schedstat").split()[1]) / 1e9
     except (OSError, IndexError, ValueError):
         return 0.0
 
@@ -26,7 +35,7 @@ def waited_seconds(pid: int | str = "self") -> float:
 def is_newest(pid: int) -> bool:
     """Whether no process or thread was started after this one, by the kernel's count for this namespace of processes."""
     try:
-        return int(Path("/proc/loadavg").read_bytes().split()[-1]) == pid
+        return int(content("/proc/loadavg").split()[-1]) == pid
     except (OSError, IndexError, ValueError):
         return False
 

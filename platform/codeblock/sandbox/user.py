@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 from collections.abc import Sequence
 from functools import partial
@@ -53,7 +52,8 @@ def find_user(paths: Sequence[str]) -> User | None:
     if os.geteuid() != 0:
         return None
     kernel.drop_bounding_set()  # no program that is started later gains a capability
-    choices = [first + random.randrange(count) for first, count in FREE_USERS]
+    # Not `random`, which is seeded anew in each fork from then on.
+    choices = [first + int.from_bytes(os.urandom(4), "little") % count for first, count in FREE_USERS]
     for user in (User(uid, reads_all) for uid in choices for reads_all in (False, True)):
         if in_fork(partial(user.can_run_python, paths)):
             return user

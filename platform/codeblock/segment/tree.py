@@ -147,6 +147,12 @@ def top(tree: Tree, lead: int) -> Node:
 
 def flatten(tree: Tree, data: bytes, grammar: Grammar, lead: int = 0) -> FlatTree:
     """Read a syntax tree with one cursor; `lead` bytes in front of `data` and what closes them behind it are left out."""
+    if lead:
+        return _without_enclosure(tree, data, grammar, lead)
+    return _flatten(tree.root_node, data, grammar)
+
+
+def _flatten(root: Node, data: bytes, grammar: Grammar) -> FlatTree:
     kinds: list[int] = []
     fields: list[int | None] = []
     starts: list[int] = []
@@ -157,7 +163,7 @@ def flatten(tree: Tree, data: bytes, grammar: Grammar, lead: int = 0) -> FlatTre
     seen = 0
     reading, prefixes = grammar.reading, grammar.rules.interpolated
     markers = grammar.markers
-    cursor = top(tree, lead).walk()
+    cursor = root.walk()
     down, along, up = cursor.goto_first_child, cursor.goto_next_sibling, cursor.goto_parent
     while True:
         node = cursor.node
@@ -166,11 +172,11 @@ def flatten(tree: Tree, data: bytes, grammar: Grammar, lead: int = 0) -> FlatTre
         how = reading[kind]
         if how != DROP:
             at = len(kinds)
-            start = node.start_byte - lead
+            start = node.start_byte
             kinds.append(kind)
             fields.append(cursor.field_id)
             starts.append(start)
-            ends.append(node.end_byte - lead)
+            ends.append(node.end_byte)
             after.append(at + 1)
             leaves.append(seen)
             if how == STRING:
@@ -178,7 +184,7 @@ def flatten(tree: Tree, data: bytes, grammar: Grammar, lead: int = 0) -> FlatTre
             elif how == MARKED:
                 marker = markers[kind]
                 assert marker is not None
-                how = INNER if data.find(marker, start, ends[at]) >= 0 else LEAF
+                how = INNER if data.find(marker, start, node.end_byte) >= 0 else LEAF
             elif how == TWOFOLD:
                 beginning, other = grammar.read_as[kind]
                 if data.startswith(beginning, start):
@@ -190,28 +196,27 @@ def flatten(tree: Tree, data: bytes, grammar: Grammar, lead: int = 0) -> FlatTre
         seen += 1
         while not along():
             if not open_nodes:
-                flat = FlatTree(grammar, data, kinds, fields, starts, ends, after, leaves, seen)
-                return _without_enclosure(flat, tree.root_node.kind_id) if lead else flat
+                return FlatTree(grammar, data, kinds, fields, starts, ends, after, leaves, seen)
             up()
             after[open_nodes.pop()] = len(kinds)
 
 
-def _without_enclosure(tree: FlatTree, root: int) -> FlatTree:
-    """A tree whose root is what was put around its text, read as the root of a whole text."""
-    size = len(tree.data)
-    last = len(tree.kinds) - (tree.starts[-1] >= size)
-    first = 1 + (last > 1 and tree.ends[1] <= 0)
+def _without_enclosure(tree: Tree, data: bytes, grammar: Grammar, lead: int) -> FlatTree:
+    """The tree of a text with something around it as the tree of the text."""
+    flat = _flatten(top(tree, lead), b" " * lead + data, grammar)
+    last = len(flat.kinds) - (flat.starts[-1] >= lead + len(data))
+    first = 1 + (last > 1 and flat.ends[1] <= lead)
     keep = slice(first, last)
     return FlatTree(
-        tree.grammar,
-        tree.data,
-        [root, *tree.kinds[keep]],
-        [None, *tree.fields[keep]],
-        [0, *tree.starts[keep]],
-        [size, *tree.ends[keep]],
-        [last - first + 1, *(after - first + 1 for after in tree.after[keep])],
-        [0, *tree.leaves[keep]],
-        tree.leaves[last] if last < len(tree.leaves) else tree.leaf_count,
+        grammar,
+        data,
+        [tree.root_node.kind_id, *flat.kinds[keep]],
+        [None, *flat.fields[keep]],
+        [0, *(start - lead for start in flat.starts[keep])],
+        [len(data), *(end - lead for end in flat.ends[keep])],
+        [last - first + 1, *(after - first + 1 for after in flat.after[keep])],
+        [0, *flat.leaves[keep]],
+        flat.leaves[last] if last < len(flat.leaves) else flat.leaf_count,
     )
 
 
