@@ -103,7 +103,7 @@ class Kind(type):
         return int(_end(cls).special("__len__", cls, ()))
 
     def __contains__(cls, item: Any) -> bool:
-        return bool(_end(cls).ask("special", "__contains__", cls, [item]))
+        return bool(_end(cls).special("__contains__", cls, (item,)))
 
     def __bool__(cls) -> bool:
         return True
