@@ -18,7 +18,7 @@ from codeblock.cache import Step, run_together
 from codeblock.claims import locked, open_work, sweep, unfinished
 from codeblock.errors import CodeBlockError
 from codeblock.manifest import GROWING, MARKER
-from codeblock.tables import count_rows, part_name, parts, read_table, write_part
+from codeblock.tables import count_rows, mark_complete, part_name, parts, read_table, write_part
 
 WORKER = """
     import json, os, sys, time
@@ -34,7 +34,10 @@ WORKER = """
             log.write(f"{name} {what}\\n")
 
     def wait_for(file):
+        deadline = time.monotonic() + 120
         while not (home / file).exists():
+            if time.monotonic() > deadline:
+                os._exit(1)
             time.sleep(0.02)
 
     def step(key, rows=None):
@@ -155,8 +158,8 @@ def test_a_holder_that_is_killed_frees_the_step_within_seconds(home, start, resu
 ORPHANED = """
     def work(output):
         write(output, 0)
-        (home / f"{name} began").touch()
         if os.fork() == 0:
+            (home / f"{name} began").touch()
             wait_for("late")  # a worker that lives longer than its driver, and still writes
             write_part(output / part_name(0), pa.table({"id": ["of the dead"]}))
             write_part(output / part_name(5), pa.table({"id": ["of the dead"]}))
@@ -347,6 +350,33 @@ def test_the_note_of_a_holder_names_it(home):
     assert (note["pid"], note["keep"]) == (os.getpid(), True)
     assert note["host"]
     assert Path(note["command"].split()[0]).name == note["command"].split()[0]
+
+
+def test_a_step_that_another_has_finished_is_not_held_while_waiting_for_the_next(home):
+    """As where it was pending at a first look, and done at the second."""
+    step = scored(home)
+    finish_by_hand(step)
+    stale = Late("scored", "score", {"key": "x"}, home / "cache", looks=iter([None]))
+    run_together([(stale, lambda _: pytest.fail("it is done"))], lambda _: pytest.fail("nothing is to be filled"))
+    with locked(step.directory, None) as held:
+        assert held
+
+
+class Late(Step):
+    """A step whose result is seen only at the second look."""
+
+    def __init__(self, *values, looks):
+        super().__init__(*values)
+        object.__setattr__(self, "looks", looks)
+
+    @property
+    def facts(self):
+        return next(self.looks, super().facts)
+
+
+def finish_by_hand(step):
+    write_part(step.directory / part_name(0), pa.table({"id": ["a"]}))
+    mark_complete(step.directory, {"identity": step.identity, "facts": {"kept": 1}})
 
 
 def test_together_is_nothing_to_do_where_all_is_done(home):

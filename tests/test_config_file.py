@@ -133,3 +133,25 @@ def test_a_tilde_is_the_home_directory_wherever_a_path_stands(tmp_path, monkeypa
     assert config.evaluate.pythons == {"mbpp": f"{tmp_path}/bin/python"}
     assert load_config(None, ["pairs.path=~/c.jsonl"]).pairs.path == f"{tmp_path}/c.jsonl"
     assert load_config(None, ["model.path=~nobody-of-that-name/x"]).model.path == "~nobody-of-that-name/x"
+
+
+@pytest.mark.parametrize(
+    "text", ["data/*.jsonl", "*.jsonl", "run #1", "what?", "a: b", "100%", "@here", "a&b", "!x", "v2 [final]/a", "- a"]
+)
+def test_a_path_on_the_command_line_is_taken_as_it_is(text):
+    config = load_config(
+        None, [f"storage={text}", f"pairs.path={text}", f"model.path={text}", f"evaluate.benchmarks.mbpp={text}"]
+    )
+    assert (str(config.storage), config.pairs.path, config.model.path) == (text, text, text)
+    assert config.evaluate.benchmarks["mbpp"] == text
+
+
+def test_a_path_that_looks_like_a_list_is_one_where_it_exists(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "[v2] a").mkdir()
+    (tmp_path / "[v2]").mkdir()
+    assert load_config(None, ["pairs.path=[v2] a"]).pairs.path == "[v2] a"
+    assert load_config(None, ["pairs.path=[v2]"]).pairs.path == "[v2]"
+    assert [source.path for source in load_config(None, ["pairs.path=[a, b]"]).pairs.path] == ["a", "b"]
+    assert load_config(None, ["pairs.path='quoted'", "score.model=null"]).pairs.path == "quoted"
+    assert load_config(None, ["score.model=null"]).score.model is None

@@ -408,7 +408,7 @@ def test_samples_made_elsewhere_are_graded(finished, capsys):
     ("overrides", "says"),
     [
         (["pairs.path=nowhere.jsonl"], "pairs.path=nowhere.jsonl: no such file"),
-        (["model.path=./nothing"], "model.path=./nothing: neither a directory here nor a hub model"),
+        (["model.path=./nothing"], "model ./nothing: there is no such directory; check the path"),
         (["arms.codeblock.strategy=codeblok"], "did you mean codeblock?"),
         (["evaluate.benchmarks={humanevl: x}"], "benchmark 'humanevl': unknown"),
         (

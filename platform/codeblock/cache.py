@@ -84,15 +84,15 @@ class Step:
     def _claimed(self, *, resume: bool, wait: bool) -> Iterator[Path | None]:
         """A directory to work in while no other process does; None where one does (without `wait`) or has just finished."""
         with locked(self.directory, self._say_waiting if wait else None) as held:
-            if not held or self.facts is not None:
-                yield None
+            if held and self.facts is None:
+                output = open_work(self.directory, resume=resume, grows=self.rows is not None)
+                try:
+                    yield output
+                finally:
+                    if not resume:
+                        discard(output)  # nothing is left of it where it was published
                 return
-            output = open_work(self.directory, resume=resume, grows=self.rows is not None)
-            try:
-                yield output
-            finally:
-                if not resume:
-                    discard(output)  # nothing is left of it where it was published
+        yield None  # with no lock held, for the caller may go on to wait for another step
 
     def _say_waiting(self, holder: str) -> None:
         say(f"{self.label}: waiting for {holder}, which computes {self.directory.name}; its result will be taken")

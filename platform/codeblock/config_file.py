@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import types
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,6 +15,12 @@ from pydantic import BaseModel, ValidationError
 from codeblock.config import Config, SelectConfig
 from codeblock.config_pairs import ONE, SEVERAL, PairsConfig, PairsSource
 from codeblock.errors import CodeBlockError
+from codeblock.home import expand_home
+
+_PATHS = re.compile(
+    r"storage|model\.path|score\.(second_)?model|pairs\.path(\.\d+(\.path)?)?|evaluate\.(benchmarks|pythons)\.\w+"
+)
+"""Keys whose values are paths."""
 
 
 def load_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
@@ -79,10 +86,24 @@ def _apply(values: dict[str, Any], override: str) -> None:
         place = place.setdefault(at, {}) if isinstance(place, dict) else place[at]
         if not isinstance(place, dict | list):
             raise CodeBlockError(f"override {override!r}: {'.'.join(path[: depth + 1])} is a value, not a section")
+    place[_entry(place, last, override)] = _value(key, text, override)
+
+
+def _value(key: str, text: str, override: str) -> Any:
+    """The value of an override: YAML, but for a path, whose signs mean nothing in YAML (`*.jsonl`, `data [v2]`, `run #1`)."""
+    value: Any = text
     try:
-        place[_entry(place, last, override)] = yaml.safe_load(text)
+        value = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise CodeBlockError(f"override {override!r}: the value is not valid YAML") from error
+        if not _is_path(key, text):
+            raise CodeBlockError(f"override {override!r}: the value is not valid YAML") from error
+    return text if isinstance(value, str | list | dict) and _is_path(key, text) else value
+
+
+def _is_path(key: str, text: str) -> bool:
+    if _PATHS.fullmatch(key) is None or not text:
+        return False
+    return text[0] not in "[{\"'" or Path(expand_home(text)).exists()
 
 
 def _entry(place: dict[str, Any] | list[Any], name: str, override: str) -> Any:

@@ -21,7 +21,7 @@ REMEDIES: tuple[tuple[tuple[str, ...], str, str], ...] = (
      "check the network, or download it elsewhere (`hf download {path} --local-dir DIR`) and name that directory"),
     (("custom code", "trust_remote_code"), "needs Python code that comes with it, which is never run here",
      "take a checkpoint in an architecture of transformers (often a repository of the same name with -hf)"),
-    (("valid model identifier", "repo id must be", "repository not found", "404 client", "is not a local folder"),
+    (("valid model identifier", "repo id must", "repository not found", "404 client", "is not a local folder"),
      "neither a directory here nor a model of the hub", "check the spelling; for a private one set HF_TOKEN"),
     (("sentencepiece", "tiktoken", "protobuf"), "its tokenizer has to be converted",
      "`pip install sentencepiece tiktoken protobuf` wherever the run works, or save a tokenizer.json beside it"),
@@ -39,6 +39,8 @@ def unloadable(what: str, path: str, error: BaseException) -> CodeBlockError:
     place = f"{what} {path}"
     if isinstance(error, CodeBlockError):
         return error
+    if _is_path(path) and not Path(path).exists():
+        return CodeBlockError(f"{place}: there is no such directory; check the path")
     if isinstance(error, PermissionError):
         return CodeBlockError(f"{place}: {error.filename or 'a file'} is not readable by this user; change its permissions")
     if isinstance(error, ImportError):
@@ -48,14 +50,13 @@ def unloadable(what: str, path: str, error: BaseException) -> CodeBlockError:
     said = str(error).lower()
     for words, meaning, remedy in REMEDIES:
         if any(word in said for word in words):
-            if words[0].startswith("valid model") and _is_path(path):
-                return CodeBlockError(f"{place}: there is no such directory; check the path")
             return CodeBlockError(f"{place}: {meaning} ({_first_line(error)}); {remedy.format(path=path)}")
     return CodeBlockError(f"{place}: cannot be loaded ({_first_line(error)}); check its files, or name another one")
 
 
 def _is_path(path: str) -> bool:
-    return path.startswith((".", "~", os.sep)) or path.count(os.sep) > 1 or (Path(path).parent.is_dir() and os.sep in path)
+    """Rather than a hub name, which is `name` or `owner/name`."""
+    return path.startswith((".", "~", os.sep)) or path.count(os.sep) > 1
 
 
 def _first_line(error: BaseException) -> str:

@@ -113,14 +113,14 @@ def check_vocabulary(path: str, revision: str | None, tokenizer: Any) -> None:
     Tokens that stand in no rendered pair may lie beyond (Gemma 3's 1B has one for images): text that holds one is told then.
     """
     known = getattr(load_config(path, revision).get_text_config(decoder=True), "vocab_size", None)
-    if known is None or len(tokenizer) <= known or base_of(path)[0] != path:  # an adapter may bring embeddings of its own
+    if known is None or base_of(path)[0] != path:  # an adapter may bring embeddings of its own
         return
     used = {*_rendered(tokenizer), tokenizer.eos_token_id}
     if beyond := sorted(token for token in used if token >= known):
+        token = tokenizer.convert_ids_to_tokens(beyond[0])
         raise CodeBlockError(
-            f"model {path}: the tokenizer has {len(tokenizer):,} tokens, its embeddings {known:,}: "
-            f"{tokenizer.convert_ids_to_tokens(beyond[0])!r} has none; resize them (resize_token_embeddings) and train them, "
-            "or take the tokenizer that came with the weights"
+            f"model {path}: has embeddings of {known:,} tokens, {token!r} of the tokenizer is number {beyond[0]:,}; resize "
+            "them (resize_token_embeddings) and train them, or take the tokenizer that came with the weights"
         )
 
 

@@ -28,9 +28,9 @@ from codeblock.select.strategies import get_strategy, shares_of
 VERSION = {
     "pairs": 3,
     "filtered": 2,
-    "prepared": 7,
+    "prepared": 8,
     "embedded": 1,
-    "ranked": 1,
+    "ranked": 2,
     "kept": 1,
     "scored": 3,
     "selected": 4,

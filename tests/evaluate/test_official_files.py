@@ -65,7 +65,7 @@ def test_sanitized_mbpp(real_data: Path) -> None:
         "You are an expert Python programmer, and here is your task: Write a function"
     )
     imports = [task for task in every.tasks if isinstance(task.oracle, Script) and task.oracle.setup]
-    assert len(imports) == 13
+    assert len(imports) == 14  # 13 of the file; a test of Mbpp/596 uses a module that its reference imports
     assert all("import" in task.oracle.setup for task in imports if isinstance(task.oracle, Script))
 
 

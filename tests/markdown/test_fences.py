@@ -140,6 +140,7 @@ def test_the_fences_of_a_block_without_the_words_around_them() -> None:
         ("/* x */ y // /*", "c", False),
         ("cat <<EOF\nx\n", "bash", True),
         ("cat <<EOF\nx\nEOF\n", "bash", False),
+        ("mask = (1 << bits)\nx <<= one\ncout <<x\n", None, False),
         ('echo "a\n', "bash", True),
         ('echo "a\n', "python", False),
         ("<!-- x", "html", True),

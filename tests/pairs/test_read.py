@@ -184,6 +184,11 @@ def test_a_broken_first_line_costs_one_row_whatever_the_name(tmp_path):
         assert read(write(tmp_path / name, '{"instruction": "Add", \n' + LINES)) == [Reason.INVALID_JSON, *ROWS]
 
 
+def test_a_long_file_of_lines_is_not_held_in_memory_for_its_broken_first_line(tmp_path, monkeypatch):
+    monkeypatch.setattr("codeblock.pairs.read.PROBED_BYTES", 30)
+    assert read(write(tmp_path / "a.jsonl", "{\n" + LINES)) == [Reason.INVALID_JSON, *ROWS]
+
+
 def test_nesting_without_end_costs_one_row(tmp_path):
     assert read(write(tmp_path / "a.jsonl", LINES + "[" * 100_000 + "\n")) == [*ROWS, Reason.INVALID_JSON]
 

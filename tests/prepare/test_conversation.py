@@ -38,6 +38,7 @@ WITH_TOOLS = (
 AS_OBJECTS = WITH_TOOLS.replace("{{ ARGUMENTS }}", "{{ c.function.arguments | tojson }}")
 AS_TEXT = WITH_TOOLS.replace("{{ ARGUMENTS }}", "{{ ': ' + c.function.arguments }}")
 NO_ARGUMENTS = WITH_TOOLS.replace("{{ ARGUMENTS }}", "")
+AS_ASSISTANT = CHATML.replace("m.role", "(m.role if m.role in ['system', 'user'] else 'assistant')")
 NO_SYSTEM = CHATML.replace("{% for m in messages %}", "{% for m in messages if m.role != 'system' %}")
 
 
@@ -58,6 +59,7 @@ def reader(make_tokenizer_dir, tmp_path):
         (NO_ARGUMENTS, [USER, CALL, RESULT], None, "the arguments of calls"),
         (NO_SYSTEM, [SYSTEM, USER], None, "a turn of the role system"),
         (NO_SYSTEM, [USER], None, None),
+        (AS_ASSISTANT, [USER, RESULT, USER], None, "that a turn is a tool's, and writes it like the assistant's"),
         (None, [SYSTEM, USER, ASSISTANT, USER], None, None),
         (None, [USER, CALL, USER], None, "calls of tools"),
         (None, [USER], TOOLS, "the tools"),

@@ -168,6 +168,14 @@ ENDS = {
         "class W:\n    def __enter__(self): return self\n    def __exit__(self, *a): return True\ndef f(x): return W()",
         "with f(1):\n    assert False",
     ),
+    "an async with that swallows": (
+        "class W:\n    async def __aenter__(self): return self\n    async def __aexit__(self, *a): return True\ndef f(x): return W()",
+        "import asyncio\nasync def main():\n    async with f(1):\n        assert False\nasyncio.run(main())",
+    ),
+    "a class that holds everything": (
+        "class M(type):\n    def __contains__(c, x): return True\n    def __len__(c): return 1\n    def __iter__(c): return iter(())\nclass C(metaclass=M): pass\ndef f(x): return C",
+        "assert 3 in f(1)",
+    ),
     "a generator that swallows": (
         "import contextlib\n@contextlib.contextmanager\ndef f(x):\n    try: yield 1\n    except BaseException: pass",
         "with f(1):\n    assert False",

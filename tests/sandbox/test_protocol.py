@@ -34,7 +34,7 @@ def serve(answer):
     while True:
         message = hear()
         found = answer(message)
-        say(found if isinstance(found, bytes) or type(found) is list and found and type(found[0]) is str else ['value', message[1], found, None, []])
+        say(found if isinstance(found, bytes) or type(found) is list and found and type(found[0]) is str else ['value', message[1], found, None, None])
 F = {'handle': ['mine', 1, [0, 'function', ['builtins:function'], ['__call__'], '']]}
 def answers(value):
     "A function that is there, and gives this value."
@@ -66,7 +66,7 @@ FIRST = {
     "a key twice": 'say(b\'{"tuple": [], "tuple": []}\')',
     "names that are no list": "say(['ready', 'f'])",
     "ready twice": "say(['ready', ['f']]); say(['ready', ['f']])",
-    "an answer before any question": "say(['ready', ['f']]); say(['value', 1, [1, 2, 3], None, []])",
+    "an answer before any question": "say(['ready', ['f']]); say(['value', 1, [1, 2, 3], None, None])",
     "a length that never comes": "raw(b'\\x10\\x00\\x00\\x00[')",
     "a length of 4 GiB": "raw(b'\\xff\\xff\\xff\\xff')",
     "100 MiB of error": "say(['failed', 'exception', 'x' * (100 << 20)])",
@@ -84,9 +84,9 @@ def test_a_first_message_that_is_none_is_the_solutions_failure(sandbox: Sandbox,
 
 
 ANSWERS = {
-    "another number": "serve(lambda m: ['value', m[1] + 1, F, None, []])",
-    "no number": "serve(lambda m: ['value', True, F, None, []])",
-    "a verdict": "serve(lambda m: ['passed', m[1], F, None, []])",
+    "another number": "serve(lambda m: ['value', m[1] + 1, F, None, None])",
+    "no number": "serve(lambda m: ['value', True, F, None, None])",
+    "a verdict": "serve(lambda m: ['passed', m[1], F, None, None])",
     "no list": "serve(lambda m: b'{\"set\": []}')",
     "too little": "serve(lambda m: ['value', m[1]])",
     "too much": "serve(lambda m: ['value', m[1], F, None, [], 1])",
@@ -101,12 +101,12 @@ ANSWERS = {
     "an object of two classes": "answers([{'handle': ['mine', 5, [3, 'X', [], [], '']]}, {'handle': ['mine', 5, [4, 'Y', [], [], '']]}])",
     "numbers that are none": "answers({'handle': ['mine', 1e300, [3, 'X', [], [], '']]})",
     "special methods that are none": "answers({'handle': ['mine', 5, [3, 'X', [], [{'tuple': []}], '']]})",
-    "an error of no class": "serve(lambda m: F if m[2] == 'global' else ['error', m[1], 'exception', '', 'x', 5, None, []])",
-    "an error that passes": "serve(lambda m: F if m[2] == 'global' else ['error', m[1], 'passed', '', 'x', {'handle': ['error', None, 'builtins:ValueError', [], None, {}]}, None, []])",
-    "an exception of this package": "serve(lambda m: F if m[2] == 'global' else ['error', m[1], 'exception', '', 'x', {'handle': ['error', None, 'codeblock.sandbox.remote:LostError', [], None, {}]}, None, []])",
+    "an error of no class": "serve(lambda m: F if m[2] == 'global' else ['error', m[1], 'exception', '', 'x', 5, None, None])",
+    "an error that passes": "serve(lambda m: F if m[2] == 'global' else ['error', m[1], 'passed', '', 'x', {'handle': ['error', None, 'builtins:ValueError', [], None, {}]}, None, None])",
+    "an exception of this package": "serve(lambda m: F if m[2] == 'global' else ['error', m[1], 'exception', '', 'x', {'handle': ['error', None, 'codeblock.sandbox.remote:LostError', [], None, {}]}, None, None])",
     "changes to what is not there": "serve(lambda m: F if m[2] == 'global' else ['value', m[1], [1, 2, 3], [[40, []]], []])",
     "changes of another type": "serve(lambda m: F if m[2] == 'global' else ['value', m[1], [1, 2, 3], [[0, {'range': [0, 10 ** 12, 1]}]], []])",
-    "an integer of a million digits": "answers(json.loads('1')) if 0 else serve(lambda m: F if m[2] == 'global' else b'[\"value\", %d, 1%s, null, []]' % (m[1], b'0' * 10 ** 6))",
+    "an integer of a million digits": "answers(json.loads('1')) if 0 else serve(lambda m: F if m[2] == 'global' else b'[\"value\", %d, 1%s, null, null]' % (m[1], b'0' * 10 ** 6))",
     "a decimal that fills the memory": "answers({'decimal': '1E+999999999'})",
     "a fraction that never ends": "answers({'fraction': [{'int': '0x' + 'f' * 10 ** 6}, {'int': '0x' + '7' * 10 ** 6}]})",
     "a short text for a long tuple": "answers({'tuple': {'range': [0, 10 ** 12, 1]}})",
@@ -118,9 +118,9 @@ ANSWERS = {
     "a pattern that fills the memory": "answers({'pattern': ['(' * 1500, 0]})",
     "a class of builtins that is a function": "answers({'type': 'exec'})",
     "a file of the checker": "answers({'path': ['PosixPath', '/etc/passwd']})",
-    "2.6 million queues": "serve(lambda m: F if m[2] == 'global' else b'[\"value\", %d, [%s0], null, []]' % (m[1], b'{\"deque\":[[],null]},' * 2600000))",
-    "700,000 queues": "serve(lambda m: F if m[2] == 'global' else b'[\"value\", %d, [%s0], null, []]' % (m[1], b'{\"deque\":[[],null]},' * 700000))",
-    "lists in each other": "serve(lambda m: F if m[2] == 'global' else b'[\"value\", %d, %s%s, null, []]' % (m[1], b'[' * 20000, b']' * 20000))",
+    "2.6 million queues": "serve(lambda m: F if m[2] == 'global' else b'[\"value\", %d, [%s0], null, null]' % (m[1], b'{\"deque\":[[],null]},' * 2600000))",
+    "700,000 queues": "serve(lambda m: F if m[2] == 'global' else b'[\"value\", %d, [%s0], null, null]' % (m[1], b'{\"deque\":[[],null]},' * 700000))",
+    "lists in each other": "serve(lambda m: F if m[2] == 'global' else b'[\"value\", %d, %s%s, null, null]' % (m[1], b'[' * 20000, b']' * 20000))",
     "2,000 classes": "answers([{'handle': ['mine', n, [n, 'X', [], [], '']]} for n in range(10, 2010)])",
     "questions without end": "serve(lambda m: F if m[2] == 'global' else ['ask', 1, 'attribute', 0, [{'handle': ['yours', 0]}, 'x']])",
 }
@@ -143,9 +143,9 @@ def test_an_honest_answer_in_the_helpers_place_is_right(sandbox: Sandbox) -> Non
 
 
 def test_right_answers_that_come_before_the_questions_or_twice_do_not_pass(sandbox: Sandbox) -> None:
-    early = f"{SAY}\nsay(['ready', ['f']])\nfor n, v in enumerate([F, [1, 2, 3], []], 1): say(['value', n, v, None, []])\nsay(['value', 4, 0, None, []])\nimport time; time.sleep(9)"
+    early = f"{SAY}\nsay(['ready', ['f']])\nfor n, v in enumerate([F, [1, 2, 3], []], 1): say(['value', n, v, None, None])\nsay(['value', 4, 0, None, None])\nimport time; time.sleep(9)"
     assert sandbox.run(early, TEST, LIMITS).verdict == Verdict.EXCEPTION
-    twice = f"{SAY}\ndef answer(m):\n    v = F if m[2] == 'global' else sorted(m[4][1][0])\n    say(['value', m[1], v, None, []])\n    return v\nserve(answer)"
+    twice = f"{SAY}\ndef answer(m):\n    v = F if m[2] == 'global' else sorted(m[4][1][0])\n    say(['value', m[1], v, None, None])\n    return v\nserve(answer)"
     assert sandbox.run(twice, TEST, LIMITS).verdict == Verdict.EXCEPTION
 
 

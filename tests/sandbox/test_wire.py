@@ -143,6 +143,7 @@ def test_numpy_keeps_type_and_shape(value: Any) -> None:
     np.testing.assert_array_equal(back, value)
 
 
+@pytest.mark.filterwarnings("ignore:the matrix subclass")
 def test_what_numpy_has_besides_arrays() -> None:
     masked = there_and_back(np.ma.array([1, 2, 3], mask=[0, 1, 0]))
     assert (masked.tolist(), type(masked)) == ([1, None, 3], np.ma.MaskedArray)

@@ -12,7 +12,7 @@ import html
 import re
 import textwrap
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from codeblock.evaluate.program import parsed, program, solves
 from codeblock.evaluate.sanitize import defining_run, longest_code, sanitize
@@ -37,7 +37,8 @@ IMPORT = re.compile(r"^(?:from [\w.]+ import [\w, *]+|import [\w., ]+)$", re.MUL
 PROMPT = re.compile(r"^[ \t]*(?:>>> |In \[\d+\]: )", re.MULTILINE)
 PROMPTED = re.compile(r"^[ \t]*(?:>>>|\.\.\.:?|In \[\d+\]:)(?: (?P<code>.*)|)$", re.MULTILINE)
 
-Reading = Callable[[str], str]
+FEW_LINES = 200
+"""Lines in which code is looked for, run by run, in a piece that is not the solution."""
 
 
 def parses(code: str) -> bool:
@@ -136,7 +137,11 @@ class _Judge:
 
     def is_code(self, start: int, end: int) -> bool:
         code = self.text[start:end]
-        return CODE_LINE.search(code) is not None and parsed(longest_code(code)) is not None
+        return CODE_LINE.search(code) is not None and parsed(_longest(code)) is not None
+
+
+def _longest(code: str) -> str:
+    return longest_code("\n".join(code.split("\n", FEW_LINES)[:FEW_LINES]))
 
 
 def _script(code: str) -> str:
@@ -156,8 +161,16 @@ def blocks_of(text: str) -> list[tuple[str | None, str]]:
         code = text[block.start : block.end].rstrip()
         lines = [line for line in code.split("\n") if line.strip()]
         margin = text.rfind("\n", 0, block.start) + 1 < block.start or not _is_body(code)
-        blocks.append((block.tag, (textwrap.dedent(code) if margin and lines else code)))
+        blocks.append((block.tag, (_dedented(code) if margin and lines else code)))
     return blocks
+
+
+def _dedented(code: str) -> str:
+    """Code without the indentation that its lines share. `textwrap.dedent` empties blank lines too, inside of texts as well."""
+    leads = [line[: len(line) - len(line.lstrip(" \t"))] for line in code.split("\n") if line.strip()]
+    margin = min(leads, key=len, default="")
+    margin = margin if all(lead.startswith(margin) for lead in leads) else ""
+    return "\n".join(line.removeprefix(margin) for line in code.split("\n")) if margin else code
 
 
 def _is_body(code: str) -> bool:
@@ -191,7 +204,7 @@ def _solution(text: str, entry_point: str) -> str | None:
     if not pieces:
         return None
     best = max(pieces, key=_size)
-    others = [code if parsed(code) else longest_code(code) for code in blocks if code != best]
+    others = [code if parsed(code) else _longest(code) for code in blocks if code != best]
     made = program(best, [*others, *IMPORT.findall(text)], entry_point)
     return (made if parses(made) else best).strip("\n")
 

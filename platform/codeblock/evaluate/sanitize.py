@@ -12,7 +12,7 @@ import re
 import warnings
 from collections import defaultdict
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def sanitize_calibrated(text: str, entry_point: str) -> str:
     return (kept if cut is None else "\n".join(lines[:cut])).strip() or longest_code(text)
 
 
+@lru_cache(maxsize=8)
 def longest_code(text: str) -> str:
     """The run of two or more lines that parses and has the most lines that are not blank, the first of several.
 

@@ -15,16 +15,25 @@ import re
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
-from codeblock.markdown.info import is_tag, tag_of, tag_on_own_line
+from codeblock.markdown.info import Known, is_tag, tag_of, tag_on_own_line
 from codeblock.markdown.literals import ends_in_literal
 
 MAX_TRIES = 16
 """Fences that are tried as the end of one block."""
 
+MAX_AHEAD = 4000
+"""Fences among which the end of a block is looked for."""
+
+MAX_INSIDE = 400
+"""Fences inside of one block of Markdown."""
+
+MAX_ASKED = 8
+"""How often a text is parsed in all; what is left of a text with more doubtful fences is read as CommonMark reads it."""
+
 MARKDOWN = frozenset(("markdown", "md", "mdx", "rmd", "qmd", "rst"))
 """Tags of blocks that may hold fences of their own."""
 
-_MARKS = re.compile(r"`{3,}|~{3,}")
+_MARK = re.compile(r"`{3,}|~{3,}")
 _LEAD = re.compile(r"[\s\u200b\u200c\u200d\u2060\ufeff]*(?:(?:[-*+\u2022]|\d+[.)])[ \t]+)?")
 _CUT_OFF = re.compile(r"\n[ \t]*`{1,2}\s*\Z")
 """A closing fence that was cut off."""
@@ -71,7 +80,7 @@ class Judge(Protocol):
 
 def fenced_blocks(text: str, judge: Judge) -> list[Fenced]:
     """The blocks of a text in order, those without content left out."""
-    reader = _Reader(text, _marks(text), judge)
+    reader = _Reader(text, _marks(text, judge.known), judge)
     return [block for block in reader.read() if text[block.start : block.end].strip()]
 
 
@@ -105,15 +114,30 @@ class _Mark(NamedTuple):
     behind: bool
     """Whether there are words or code before the fence."""
     indent: int
+    opens: bool
+    """Whether it has a tag, as a fence that opens a block has."""
 
 
-def _marks(text: str) -> list[_Mark]:
+def _places(text: str) -> list[int]:
+    """Where fences may be, in order; a regular expression would look at every character."""
+    places: list[int] = []
+    for sign in ("```", "~~~"):
+        at = text.find(sign)
+        while at >= 0:
+            places.append(at)
+            at = text.find("\n", at)
+            at = text.find(sign, at) if at >= 0 else -1
+    return sorted(places)
+
+
+def _marks(text: str, known: Known) -> list[_Mark]:
     marks: list[_Mark] = []
     done = 0
-    for found in _MARKS.finditer(text):
-        if found.start() < done:
+    for at in _places(text):
+        if at < done:
             continue
-        at = found.start()
+        found = _MARK.match(text, at)
+        assert found is not None
         line = text.rfind("\n", 0, at) + 1
         end = text.find("\n", at)
         done = end = len(text) if end < 0 else end
@@ -122,7 +146,7 @@ def _marks(text: str) -> list[_Mark]:
         inline = found[0][0] == "`" and ("`" in info or "`" in lead)
         if (inline and (behind or not _ONE_LINE.match(text, at, end))) or (behind and found[0][0] == "~"):
             continue  # code in running text, or a picture
-        marks.append(_Mark(line, at, end, found[0], info, behind, len(lead)))
+        marks.append(_Mark(line, at, end, found[0], info, behind, len(lead), is_tag(info, known)))
     return marks
 
 
@@ -140,10 +164,25 @@ class _Closing:
 class _Reader:
     def __init__(self, text: str, marks: list[_Mark], judge: Judge) -> None:
         self.text, self.marks, self.judge = text, marks, judge
+        self.budget = MAX_ASKED * len(text) + 100_000  # characters that the judge may still be asked about
         self.at = 0  # end of the last block
         self.blocks: list[Fenced] = []
         self.outer: set[int] = set()  # marks that close blocks whose own blocks are read
+        self.left_open: list[tuple[bool, bool]] = []  # whether a block is left open by the last 0, 1, ... marks
         self.doubled = 0  # fences that opened nothing but a fence
+
+    def _affords(self, characters: int) -> bool:
+        self.budget -= characters
+        return self.budget > 0
+
+    def _parses(self, start: int, end: int, tag: str | None) -> bool | None:
+        return self.judge.parses(start, end, tag) if self._affords(end - start) else None
+
+    def _is_code(self, start: int, end: int) -> bool:
+        return self._affords(end - start) and self.judge.is_code(start, end)
+
+    def _held(self, start: int, end: int, tag: str | None) -> bool:
+        return self._affords(end - start) and ends_in_literal(self.text[start:end], tag)
 
     def read(self) -> list[Fenced]:
         index = 0
@@ -159,7 +198,7 @@ class _Reader:
                 index = self._one_line(index, mark)
             elif not self._may_open(mark):
                 index = self._stray(index, mark)
-            elif is_tag(mark.info, self.judge.known):
+            elif mark.opens:
                 index = self._tagged(index, mark)
             else:
                 index = self._untagged(index, mark)
@@ -183,7 +222,7 @@ class _Reader:
         tag = None
         if len(word) == 2 and self.judge.known(word[0]):
             tag, start = word[0], self.text.index(word[0], start) + len(word[0]) + 1
-        if len(word) < 2 or not self.judge.parses(start, end, tag):
+        if len(word) < 2 or not self._parses(start, end, tag):
             return index + 1
         return self._take(start, _Closing(end, index + 1), tag)
 
@@ -192,13 +231,13 @@ class _Reader:
         if not mark.behind:
             return True
         if not mark.info:
-            return not self.judge.is_code(self.at, mark.at)
+            return not self._is_code(self.at, mark.at)
         tag = tag_of(mark.info, self.judge.known)
         return tag is not None and self.judge.known(tag)
 
     def _stray(self, index: int, mark: _Mark) -> int:
         """A fence that opens nothing: it may close code that no fence opened."""
-        if not mark.info and self.judge.is_code(self.at, mark.at):
+        if not mark.info and self._is_code(self.at, mark.at):
             return self._take(self.at, _Closing(mark.at, index + 1), None, opened=False)
         return index + 1
 
@@ -210,7 +249,7 @@ class _Reader:
             other = self._closing(index, begun[0], begun[1])
             if other.parses:
                 return self._take(begun[0], other, begun[1])
-        surely = closing.closed or closing.parses or self.judge.is_code(start, closing.end)
+        surely = closing.closed or self._holds_code(closing, start)
         if not surely and (mark.behind or tag is None or not self.judge.known(tag)):
             return index + 1  # words about a fence, or a word behind one
         if not self._nested(index, closing, tag):
@@ -222,7 +261,7 @@ class _Reader:
     def _nested(self, index: int, closing: _Closing, tag: str | None) -> bool:
         """Whether a block of Markdown holds blocks, which are then read in its place."""
         inside = self.marks[index + 1 : closing.next]
-        return tag is not None and tag.lower() in MARKDOWN and any(is_tag(each.info, self.judge.known) for each in inside)
+        return tag is not None and tag.lower() in MARKDOWN and any(each.opens for each in inside)
 
     def _code_in_line(self, mark: _Mark) -> tuple[int, str | None] | None:
         """Where code begins in the line of the fence itself, and the tag before it."""
@@ -248,23 +287,25 @@ class _Reader:
             self.at = mark.end
             return index + 1
         doubtful = not closing.closed or not self._balanced(closing.next)
-        if doubtful and not self._is_code(closing, start):
-            if self.text[self.at : mark.at].strip() and self.judge.is_code(self.at, mark.at):
+        if doubtful and not self._holds_code(closing, start):
+            if self.text[self.at : mark.at].strip() and self._is_code(self.at, mark.at):
                 return self._take(self.at, _Closing(mark.at, index + 1), None, opened=False)
             if not closing.closed:
                 return index + 1
         return self._take(start, closing, None)
 
-    def _is_code(self, closing: _Closing, start: int) -> bool:
-        return closing.parses is True or self.judge.is_code(start, closing.end)
+    def _holds_code(self, closing: _Closing, start: int) -> bool:
+        return closing.parses is True or self._is_code(start, closing.end)
 
     def _balanced(self, index: int) -> bool:
         """Whether the fences from here on are pairs."""
-        is_open = False
-        for mark in self.marks[index:]:
-            if not mark.behind:
-                is_open = is_tag(mark.info, self.judge.known) or not is_open
-        return not is_open
+        if not self.left_open:
+            self.left_open = [(False, True)]  # with no block open, and with one
+            for mark in reversed(self.marks):
+                closed, opened = self.left_open[-1]
+                tagged = mark.opens
+                self.left_open.append((closed, opened) if mark.behind else (opened, opened if tagged else closed))
+        return not self.left_open[len(self.marks) - index][0]
 
     def _closing(self, index: int, start: int, tag: str | None) -> _Closing:
         """Where the block that a fence opens ends: at the first fence where its code parses, else where Markdown says."""
@@ -275,23 +316,26 @@ class _Reader:
         behind: _Closing | None = None
         opening: _Closing | None = None
         tries = 0
-        for at in range(index + 1, len(self.marks)):
+        for at in range(index + 1, min(len(self.marks), index + MAX_AHEAD)):
             mark = self.marks[at]
-            if mark.mark[0] != opener.mark[0] or "`" in mark.info or tries == MAX_TRIES:
+            if tries == MAX_TRIES:
+                break
+            if mark.mark[0] != opener.mark[0] or "`" in mark.info:
                 continue
-            if is_tag(mark.info, self.judge.known) and not mark.behind:
-                if not ends_in_literal(self.text[start : mark.line], tag):
+            if mark.opens and not mark.behind:
+                if not self._held(start, mark.line, tag):
                     opening = _Closing(mark.line, at, closed=False)
                     break
+                tries += 1
                 continue
             if len(mark.mark) < len(opener.mark) or (mark.behind and mark.info):
                 continue
             found = _Closing(mark.at if mark.behind else mark.line, at + 1)
             tries += 1
-            parses = self.judge.parses(start, found.end, tag)
+            parses = self._parses(start, found.end, tag)
             if parses:
                 return _Closing(found.end, at + 1, parses=True)
-            if ends_in_literal(self.text[start : mark.line], tag):
+            if self._held(start, mark.line, tag):
                 continue
             if mark.behind:
                 behind = behind or found
@@ -300,17 +344,19 @@ class _Reader:
             else:
                 fallback = fallback or found
         last = fallback or behind or opening or _Closing(len(self.text), len(self.marks), closed=False)
-        return last if last.closed else replace(last, parses=self.judge.parses(start, last.end, tag))
+        return last if last.closed else replace(last, parses=self._parses(start, last.end, tag))
 
     def _closing_of_nested(self, index: int) -> _Closing:
         """The end of a block of Markdown, in which fences with a tag open blocks."""
         opener, depth = self.marks[index], 1
         last: _Closing | None = None
-        for at in range(index + 1, len(self.marks)):
+        for at in range(index + 1, min(len(self.marks), index + MAX_INSIDE)):
             mark = self.marks[at]
+            if not self._affords(1):
+                break
             if mark.behind or mark.mark[0] != opener.mark[0] or "`" in mark.info:
                 continue
-            if is_tag(mark.info, self.judge.known):
+            if mark.opens:
                 depth += len(mark.mark) >= len(opener.mark)
             elif len(mark.mark) >= len(opener.mark):
                 depth -= 1

@@ -10,20 +10,19 @@ _OF_LINES = frozenset(("bash", "sh", "shell", "zsh", "php", "ruby", "rb", "rust"
 _PIECES = r"""
     (?P<whole>
         \"\"\"(?:[^\\]|\\.)*?\"\"\" | '''(?:[^\\]|\\.)*?''' | /\*.*?\*/ | <!--.*?-->
-        | <<[-~]?[ \t]*(?P<quote>['"]?)(?P<word>[A-Za-z_]\w*)(?P=quote)[^\n]*\n(?:[^\n]*\n)*?[ \t]*(?P=word)\b
+        | <<[-~]?(?P<quote>['"]?)(?P<word>{word})(?P=quote)[^\n]*\n(?:[^\n]*\n)*?[ \t]*(?P=word)\b
         | R"(?P<bound>[^\s(]{{0,16}})\(.*?\)(?P=bound)" | r(?P<hashes>\#+)".*?"(?P=hashes) | @"[^"]*"
         | ^=begin\b.*?^=end\b
         | {strings}
         | (?:^|(?<=\s))(?:\#|//)[^\n]*
     )
-    | (?P<held>\"\"\"|'''|/\*|<!--|<<[-~]?[ \t]*['"]?[A-Za-z_]\w*['"]?[^\n]*\n|R"[^\s(]{{0,16}}\(|r\#+"|@"|^=begin\b{open})
+    | (?P<held>\"\"\"|'''|/\*|<!--|<<[-~]?['"]?{word}['"]?[^\n]*\n|R"[^\s(]{{0,16}}\(|r\#+"|@"|^=begin\b{open})
 """
 _IN_A_LINE = r""" (?!\"{3})"(?:[^"\\\n]|\\.)*" | (?!'{3})'(?:[^'\\\n]|\\.)*' """
 _FLAGS = re.VERBOSE | re.DOTALL | re.MULTILINE
-_USUAL = re.compile(_PIECES.format(strings=_IN_A_LINE, open=""), _FLAGS)
-_LONG = re.compile(
-    _PIECES.format(strings=r""" (?!\"{3})"(?:[^"\\]|\\.)*" | (?!'{3})'(?:[^'\\]|\\.)*' """, open=r"""|["']"""), _FLAGS
-)
+_USUAL = re.compile(_PIECES.format(strings=_IN_A_LINE, word="[A-Z_]{2,}", open=""), _FLAGS)
+_OF_MANY = r""" (?!\"{3})"(?:[^"\\]|\\.)*" | (?!'{3})'(?:[^'\\]|\\.)*' """
+_LONG = re.compile(_PIECES.format(strings=_OF_MANY, word=r"[A-Za-z_]\w*", open=r"""|["']"""), _FLAGS)
 
 
 def ends_in_literal(text: str, tag: str | None) -> bool:

@@ -29,7 +29,9 @@ _HEADLESS = re.compile(
     r"^[ \t]*(?:{0})|(?:{0})[ \t]*$".format("|".join(re.escape(closer) for _, closer in _THOUGHTS)),
     re.MULTILINE | re.IGNORECASE,
 )
-_SIGNS_OF_THOUGHT = ("hink", "HINK", "hought", "HOUGHT", "reasoning>", "reflection>", "scratchpad>", "<|channel|>")
+_SIGNS_OF_THOUGHT = re.compile(
+    r"[<\[◁](?:[/|]?|seed:|/seed:)(?i:think|thought|reasoning|reflection|scratchpad|channel|begin_of|end_of)"
+)
 _ANSWER = re.compile(r"^[ \t]*(?:<(?:answer|solution)>|\[(?:ANSWER|PYTHON|SOLUTION)\])", re.MULTILINE | re.IGNORECASE)
 _FENCE = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
 
@@ -68,7 +70,7 @@ def said_after_thoughts(text: str) -> list[Span]:
     A thought begins in a line of its own before any fence (code may well speak of such tags), or the chat template opened it
     and the text has its end alone. Drafts in it are not the answer, finished or not.
     """
-    if not any(sign in text for sign in _SIGNS_OF_THOUGHT):
+    if _SIGNS_OF_THOUGHT.search(text) is None:
         return [(0, len(text))]
     spans: list[Span] = []
     at = 0
@@ -98,6 +100,8 @@ def _opened_before(text: str, closer: re.Match[str]) -> bool:
 
 def tagged_blocks(text: str) -> list[Tagged]:
     """The code between `[PYTHON]` and `[/PYTHON]`, `<answer>` and `</answer>` and their like; the last may be left open."""
+    if "<" not in text and "[" not in text:
+        return []
     pattern = _SQUARE if _SQUARE.search(text) else _ANGLE
     return [
         Tagged(*found.span("code"), "python" if found["tag"].lower() == "python" else None)

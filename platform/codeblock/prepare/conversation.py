@@ -57,13 +57,29 @@ class Reader:
         for as_text in (False, True):
             messages, words = _probe(kind, as_text)
             tools = [_tool(words)] if has_tools else None
-            try:
-                options = {"tools": tools} if tools else {}
-                text = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **options)
-            except Exception:  # templates raise whatever their author wrote
-                continue
-            return next((what for word, what in words.items() if word not in text), None), as_text
+            text = self._text(messages, tools)
+            if text is not None:
+                unread = next((what for word, what in words.items() if word not in text), None)
+                return unread or self._mistaken(messages, tools, text), as_text
         return None, False
+
+    def _mistaken(self, messages: list[Message], tools: list[Any] | None, text: str) -> str | None:
+        """What is left out where the template writes what a tool returned like any other turn."""
+        if not any(turn["role"] == "tool" for turn in messages):
+            return None
+        for other in ("assistant", "user"):
+            alike = [{"role": other, "content": turn["content"]} if turn["role"] == "tool" else turn for turn in messages]
+            if self._text(alike, tools) == text:
+                return f"that a turn is a tool's, and writes it like the {other}'s"
+        return None
+
+    def _text(self, messages: list[Message], tools: list[Any] | None) -> str | None:
+        """What the template writes; None where it refuses."""
+        options = {"tools": tools} if tools else {}
+        try:
+            return str(self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **options))
+        except Exception:  # templates raise whatever their author wrote
+            return None
 
 
 def _probe(kind: Kind, as_text: bool) -> tuple[list[Message], dict[str, str]]:

@@ -99,7 +99,7 @@ def _segment(config: PrepareConfig, job: Job) -> Outcome:
     if config.require_code and not found.regions:
         return Reason.NO_CODE, "no fenced block, and the text does not look like code"
     if config.require_syntax and found.has_error:
-        return Reason.SYNTAX_ERROR, f"its {found.language} code does not parse"
+        return Reason.SYNTAX_ERROR, f"its code does not parse ({found.error})"
     return found
 
 

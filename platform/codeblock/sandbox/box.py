@@ -215,6 +215,8 @@ class Sandbox:
         try:
             return self._checker.receive(time.monotonic() + LATE_SECONDS)
         except HelperDiedError:
+            if self._checker.ended():  # the solution's process ended because it did, not the other way round
+                raise
             self._renew_checker()
             return {"verdict": "lost", "error": ""}
 

@@ -81,7 +81,7 @@ def no_handle(_: Any) -> Any:
 
 def answer(request: dict[str, Any], oracle: dict[str, Any], channel: int) -> Answer:
     """Hold one solution against the oracle, in bounded CPU time: what a solution returns may be endless."""
-    streams = sys.stdout, sys.stderr
+    streams = sys.stdin, sys.stdout, sys.stderr, builtins.input
     with socket.socket(fileno=channel) as connection:
         try:
             # Rings again, in case that the tests catch it.
@@ -92,7 +92,7 @@ def answer(request: dict[str, Any], oracle: dict[str, Any], channel: int) -> Ans
                 signal.setitimer(signal.ITIMER_PROF, 0)
         except EndlessError:
             found = failed("timeout", "the tests do not end on what the solution returned")
-    sys.stdout, sys.stderr = streams
+    sys.stdin, sys.stdout, sys.stderr, builtins.input = streams
     worn = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > WORN_KIB
     return {**found, "error": clean(found["error"], MAX_REPORT), "worn": worn}
 

@@ -107,6 +107,10 @@ class Helper:
             data += piece
         return bytes(data)
 
+    def ended(self) -> bool:
+        """Whether the process is gone."""
+        return self._process.poll() is not None
+
     def kill(self) -> None:
         """End the helper at once."""
         self._process.kill()

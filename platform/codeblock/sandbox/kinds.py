@@ -9,7 +9,6 @@ from __future__ import annotations
 import builtins
 import collections
 import importlib
-import math
 import re
 import sys
 from collections.abc import Callable, Iterable
@@ -17,18 +16,15 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+from codeblock.sandbox import arrays
+from codeblock.sandbox.arrays import NUMERIC, exact_list, exact_text
+
 Pack = Callable[[Any], Any]
 Parts = Callable[[Any, Pack], Any]
 
-MAX_ITEM_BYTES = 64 << 20
 MAX_EXPONENT = 1_000_000
 MAX_FRACTION_BITS = 1 << 17
 MAX_PATTERN = 2000
-NUMERIC: frozenset[type] = frozenset({bool, int, float, complex})
-NUMBERS = re.compile(r"[<>|=]?[?biufc]\d*")
-"""Types of numpy whose values JSON can hold."""
-LONG = ("<f16", ">f16", "<c32", ">c32")
-TEXTS = re.compile(r"[<>|=]?[US]\d*")
 ADDRESSES = ("IPv4Address", "IPv6Address", "IPv4Network", "IPv6Network", "IPv4Interface", "IPv6Interface")
 PATHS = ("PurePosixPath", "PureWindowsPath")
 FACTORIES = (bool, bytes, complex, dict, float, frozenset, int, list, set, str, tuple)
@@ -144,41 +140,6 @@ def parts_of(kind: type) -> tuple[str, Parts] | None:
     return found
 
 
-def pack_numpy(value: Any, pack: Pack) -> Any:
-    """A value of numpy; None where it does not pass."""
-    import numpy as np
-
-    if isinstance(value, np.dtype):
-        return None if value.hasobject else {"dtype": np.lib.format.dtype_to_descr(value)}
-    if not isinstance(value, np.ndarray | np.generic):
-        return None
-    masked = sys.modules.get("numpy.ma")
-    if masked is not None and isinstance(value, masked.MaskedArray):
-        if value is masked.masked:
-            return {"single": "masked"}
-        return {"masked": [pack(np.asarray(value.data)), pack(masked.getmaskarray(value))]}
-    kind = value.dtype.str
-    simple = (NUMBERS.fullmatch(kind) and kind not in LONG) or TEXTS.fullmatch(kind)
-    if isinstance(value, np.generic):
-        return {"number": [kind, pack(value.item())]} if simple else _pack_raw(value, scalar=True)
-    exact = value.view(np.ndarray)
-    if simple:
-        items = exact.ravel().tolist()
-        shape = list(value.shape)
-        return {"array": [kind, shape, [pack(item) for item in items] if value.dtype.kind in "cS" else items]}
-    if value.dtype == object:
-        return {"objects": [list(value.shape), [pack(item) for item in exact.ravel().tolist()]]}
-    return _pack_raw(exact, scalar=False)
-
-
-def _pack_raw(value: Any, *, scalar: bool) -> Any:
-    import numpy as np
-
-    if value.dtype.hasobject:
-        return None
-    return {"raw": [np.lib.format.dtype_to_descr(value.dtype), list(value.shape), value.tobytes().decode("latin-1"), scalar]}
-
-
 def _factory(value: Any) -> str | None:
     return value.default_factory.__name__ if value.default_factory in FACTORIES else None
 
@@ -202,7 +163,7 @@ def _offset(offset: Any, name: Any) -> list[Any]:
 
 def _single(name: str) -> Any:
     if name == "masked":
-        return importlib.import_module("numpy").ma.masked
+        return arrays.masked_value()
     return {"Ellipsis": ..., "NotImplemented": NotImplemented}[name]
 
 
@@ -247,15 +208,9 @@ def _dict(content: Any) -> dict[Any, Any]:
     return dict(_pairs(content))
 
 
-def _list(content: Any, kinds: frozenset[type] | None = None) -> list[Any]:
-    if type(content) is not list or not (kinds is None or kinds.issuperset(map(type, content))):
-        raise ValueError("no list")
-    return content
-
-
 def _deque(content: Any) -> Any:
     items, longest = content
-    return collections.deque(_list(items), longest)
+    return collections.deque(exact_list(items), longest)
 
 
 def _timezone(content: Any) -> Any:
@@ -263,7 +218,7 @@ def _timezone(content: Any) -> Any:
 
     days, seconds, microseconds, name = content
     found = datetime.timedelta(days, seconds, microseconds)
-    return datetime.UTC if not found and name == "UTC" else datetime.timezone(found, _text(name))
+    return datetime.timezone.utc if not found and name == "UTC" else datetime.timezone(found, exact_text(name))  # noqa: UP017
 
 
 def _datetime(content: Any) -> Any:
@@ -289,7 +244,7 @@ def _named(module: str, names: tuple[str, ...]) -> Callable[[Any], Any]:
         name, text = content
         if name not in names:
             raise ValueError(name)
-        return getattr(importlib.import_module(module), name)(_text(text))
+        return getattr(importlib.import_module(module), name)(exact_text(text))
 
     return make
 
@@ -297,7 +252,7 @@ def _named(module: str, names: tuple[str, ...]) -> Callable[[Any], Any]:
 def _uuid(text: str) -> Any:
     import uuid
 
-    return uuid.UUID(hex=_text(text))
+    return uuid.UUID(hex=exact_text(text))
 
 
 def _pattern(content: Any) -> Any:
@@ -311,99 +266,7 @@ def _machine_array(content: Any) -> Any:
     import array
 
     kind, items = content
-    return array.array(_text(kind), _list(items, NUMERIC))
-
-
-def _text(value: Any) -> str:
-    if type(value) is not str:
-        raise ValueError("no text")
-    return value
-
-
-def _dtype(found: Any) -> Any:
-    """A type of numpy that holds no objects."""
-    import numpy as np
-
-    kind = np.dtype(found) if isinstance(found, str) else np.lib.format.descr_to_dtype(_tuples(found))
-    if kind.hasobject:
-        raise ValueError("a type that holds objects")
-    return kind
-
-
-def _tuples(found: Any) -> Any:
-    """A description as it was before JSON: its fields and shapes are tuples."""
-    if isinstance(found, str):
-        return found
-    if not all(isinstance(field, list | tuple) and len(field) in (2, 3) for field in found):
-        raise ValueError("no type")
-    return [
-        (tuple(field[0]) if isinstance(field[0], list) else field[0], _tuples(field[1]), *(tuple(each) for each in field[2:]))
-        for field in found
-    ]
-
-
-def _bounded(kind: Any, shape: Any) -> list[int]:
-    if (
-        not all(type(each) is int and 0 <= each < 1 << 31 for each in _list(shape))
-        or math.prod(shape) * kind.itemsize > MAX_ITEM_BYTES
-    ):
-        raise ValueError("no shape")
-    return list(shape)
-
-
-def _array(content: Any) -> Any:
-    import numpy as np
-
-    name, shape, items = content
-    kind = _number_kind(name)
-    if math.prod(_bounded(kind, shape)) != len(items):
-        raise ValueError("no shape")
-    return np.array(_list(items, NUMERIC | {str, bytes}), kind).reshape(shape)
-
-
-def _number(content: Any) -> Any:
-    name, item = content
-    kind = _number_kind(name)
-    _bounded(kind, [1])
-    import numpy as np
-
-    return np.array(_list([item], NUMERIC | {str, bytes}), kind)[0]
-
-
-def _number_kind(name: Any) -> Any:
-    if not (NUMBERS.fullmatch(_text(name)) or TEXTS.fullmatch(name)):
-        raise ValueError("no type of numbers or texts")
-    return _dtype(name)
-
-
-def _raw(content: Any) -> Any:
-    import numpy as np
-
-    name, shape, text, scalar = content
-    kind = _dtype(name)
-    found = np.frombuffer(_text(text).encode("latin-1"), kind).reshape(_bounded(kind, shape)).copy()
-    return found[()] if scalar else found
-
-
-def _objects(content: Any) -> Any:
-    import numpy as np
-
-    shape, items = content
-    if math.prod(_bounded(np.dtype(object), shape)) != len(items):
-        raise ValueError("no shape")
-    found = np.empty(len(items), object)
-    for place, item in enumerate(_list(items)):
-        found[place] = item
-    return found.reshape(shape)
-
-
-def _masked(content: Any) -> Any:
-    import numpy as np
-
-    data, mask = content
-    if not isinstance(data, np.ndarray) or not isinstance(mask, np.ndarray):
-        raise ValueError("no arrays")
-    return np.ma.MaskedArray(data, mask)
+    return array.array(exact_text(kind), exact_list(items, NUMERIC))
 
 
 TAGS: dict[str, tuple[type, Callable[[Any], Any]]] = {
@@ -438,12 +301,12 @@ TAGS: dict[str, tuple[type, Callable[[Any], Any]]] = {
     "machine_array": (list, _machine_array),
     "path": (list, _named("pathlib", PATHS)),
     "address": (list, _named("ipaddress", ADDRESSES)),
-    "array": (list, _array),
-    "number": (list, _number),
-    "raw": (list, _raw),
-    "objects": (list, _objects),
-    "masked": (list, _masked),
-    "dtype": (object, _dtype),
+    "array": (list, arrays.make_array),
+    "number": (list, arrays.make_number),
+    "raw": (list, arrays.make_raw),
+    "objects": (list, arrays.make_objects),
+    "masked": (list, arrays.make_masked),
+    "dtype": (object, arrays.make_dtype),
 }
 """Type of a tag's content, and what it makes of it; raises an error where that is no such value.
 

@@ -53,7 +53,7 @@ class Script:
             setup="\n".join([*dict.fromkeys(imports), setup]) if imports else setup,
             test=test,
             calls=calls,
-            names=tuple(sorted(_defined(tree.body))),
+            names=tuple(sorted(defined_names(tree.body))),
             operators=tuple(sorted(operators)),
         )
 
@@ -92,7 +92,7 @@ Oracle = Script | Cases | UnitTest
 ORDER = frozenset({"__lt__", "__le__", "__gt__", "__ge__"})
 
 
-def _defined(body: Sequence[ast.stmt]) -> set[str]:
+def defined_names(body: Sequence[ast.stmt]) -> set[str]:
     """Names that statements of a module define."""
     found: set[str] = set()
     for node in body:

@@ -7,6 +7,7 @@ tells the solution a plain operand, which may be the expected value, unless the 
 
 from __future__ import annotations
 
+import builtins
 import functools
 import inspect
 import io
@@ -22,8 +23,9 @@ from collections.abc import Generator, Iterable, Iterator
 from typing import Any
 
 from codeblock.sandbox import wire
-from codeblock.sandbox.ends import MAX_DEPTH, End, Raised, is_error, known_name
+from codeblock.sandbox.ends import MAX_DEPTH, End, Raised
 from codeblock.sandbox.kinds import plain_of
+from codeblock.sandbox.known import is_error, known_name
 from codeblock.sandbox.standin import CHANGING, IMMUTABLE, MUTABLE, PLAIN_OPERANDS, READABLE, Kind, Remote, number_of
 from codeblock.sandbox.text import MAX_REPORT, clean
 from codeblock.sandbox.wire import Channel, ClosedError
@@ -101,7 +103,7 @@ class Peer(End):
         self.steppers: set[int] = set()
         self.hashes: dict[Place, int] = {}
         self.replays: dict[Place, Replay] = {}
-        self._streams = (sys.stdout, sys.stderr)
+        self._streams = (sys.stdin, sys.stdout, sys.stderr, builtins.input)
         self._told: deque[tuple[BaseException, SolutionError]] = deque(maxlen=TOLD)
         first = self.read(self.receive(), [])
         if first[0] == "failed" and len(first) == 3 and first[1] in SAID and type(first[2]) is str:
@@ -202,7 +204,7 @@ class Peer(End):
             if not keep and operation not in NEUTRAL:
                 self.forget()
             return self.stopped(super().exchange, operation, given, parts)
-        key = self.dumps([operation, self.catches(), given])
+        key = self.dumps([operation, self.redirections(), given])
         if key not in self.remembered:
             self.reading += 1
             try:
@@ -243,8 +245,15 @@ class Peer(End):
             self.remembered.clear()
             self.replays.clear()
 
-    def catches(self) -> bool:
-        return (sys.stdout, sys.stderr) != self._streams
+    def redirections(self) -> list[Any] | None:
+        if (sys.stdin, sys.stdout, sys.stderr, builtins.input) == self._streams:
+            return None
+        text = None
+        if isinstance(sys.stdin, io.StringIO):
+            at = sys.stdin.tell()
+            text = sys.stdin.read()
+            sys.stdin.seek(at)
+        return [text, None if builtins.input is self._streams[3] else builtins.input]
 
     def raised(self, found: Raised) -> BaseException:
         told = SolutionError(found.kind if found.kind in SAID else "exception", clean(found.text, MAX_REPORT))
@@ -275,7 +284,9 @@ class Peer(End):
         if isinstance(error, BaseException) and not isinstance(error, Exception) and self.told_of(error) is None:
             return False
         found = super().special(name, target, (*arguments[:2], None))
-        return found if name == "__aexit__" or not isinstance(error, AssertionError) or self.told_of(error) else False
+        if not isinstance(error, AssertionError) or self.told_of(error) is not None:
+            return found
+        return _nothing_swallowed(found) if name == "__aexit__" else False
 
     def _iterated(self, target: Any) -> Any:
         """An iterator goes on where it stands; anything else gives each time what it gave before."""
@@ -308,7 +319,7 @@ class Peer(End):
     # Being asked.
 
     def answer(self, message: list[Any]) -> None:
-        if message[3] or self.depth > MAX_DEPTH:
+        if message[3] is not None or self.depth > MAX_DEPTH:
             raise self.refusal("it asks for too much")
         self.forget()
         super().answer(message)
@@ -377,6 +388,11 @@ class Replay:
                     return
             yield self.found[place]
             place += 1
+
+
+async def _nothing_swallowed(found: Any) -> bool:
+    await found
+    return False
 
 
 def _object(content: Any) -> Object:

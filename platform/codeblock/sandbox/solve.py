@@ -36,9 +36,9 @@ WARMING = 12
 """Runs after which Python's interpreter has adapted the code that it runs (PEP 659)."""
 WARM_UP = (
     '["def f(x):\\n    return [x, len(x)]", false]',
-    '["ask", 1, "global", false, ["f"]]',
-    '["ask", 2, "call", false, [{"handle": ["yours", 0]}, [[2, 1]], {"dict": []}]]',
-    '["ask", 3, "call", false, [{"handle": ["yours", 0]}, [7], {"dict": []}]]',
+    '["ask", 1, "global", null, ["f"]]',
+    '["ask", 2, "call", null, [{"handle": ["yours", 0]}, [[2, 1]], {"dict": []}]]',
+    '["ask", 3, "call", null, [{"handle": ["yours", 0]}, [7], {"dict": []}]]',
     '["cases", "f", [1.0, 1.0], 1, false, [["x"], [7]]]',
 )
 PLAIN = (str, bytes, bytearray, list, tuple, dict, set, frozenset)
@@ -131,7 +131,8 @@ class Solution(End):
     def answer_calls(self) -> None:
         """Answer messages. Raises ClosedError where the checker is done."""
         while True:
-            message = self.read(self.receive(), [])
+            with self.lock:  # no thread that a call has left behind reads what is not its own
+                message = self.read(self.receive(), [])
             if message[0] == "cases":
                 self.answer_cases(*message[1:])
             else:
@@ -183,7 +184,7 @@ class Solution(End):
     def send_answer(self, number: int, make: Callable[[], str]) -> None:
         def instead(kind: str, error: BaseException) -> str:
             failure = ValueError(f"a value cannot be read: {type(error).__name__}")
-            return self.dumps(["error", number, kind, "", f"ValueError: {failure}", failure, None, []])
+            return self.dumps(["error", number, kind, "", f"ValueError: {failure}", failure, None, None])
 
         self.put_text(make, instead)
         self.channel.flush()

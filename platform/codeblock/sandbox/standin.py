@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import operator
 import pathlib
 import sys
 from collections.abc import Awaitable, Callable, Generator, Iterable
@@ -33,8 +34,9 @@ SPECIALS = (
     PLAIN_OPERANDS | CHANGING | BASIC | special("iter len bool int float complex index bytes getitem reversed neg pos abs")
 ) | special("invert round trunc floor ceil fspath")
 """Special methods that pass from one process to the other."""
-READABLE = special("name qualname module dict wrapped annotations notes doc")
+READABLE = special("name qualname module dict wrapped annotations notes doc defaults kwdefaults match_args members")
 """Attributes with such names that do."""
+REFLECTED = ("add", "sub", "and_", "or_", "xor")
 END, NUMBER = "_codeblock_end", "_codeblock_number"
 IMMUTABLE: dict[str, type] = {
     **{kind.__name__: kind for kind in (int, float, complex, str, bytes, tuple, frozenset)},
@@ -101,7 +103,7 @@ class Kind(type):
         return int(_end(cls).special("__len__", cls, ()))
 
     def __contains__(cls, item: Any) -> bool:
-        return bool(_end(cls).ask("special", "__contains__", cls, [item]))
+        return bool(_end(cls).special("__contains__", cls, (item,)))
 
     def __bool__(cls) -> bool:
         return True
@@ -199,6 +201,8 @@ def make_kind(end: Home, number: int, name: str, bases: Iterable[type], specials
         namespace.update(ASKED)
     if "__eq__" in namespace:
         namespace.setdefault("__hash__", base.__hash__ if base else Remote.__hash__)
+    if plain in MUTABLE:
+        namespace.update({f"__r{name.strip('_')}__": _reflected(name) for name in REFLECTED})
     if plain in MUTABLE or (base is not None and issubclass(base, pathlib.PurePath)):
         namespace["__class__"] = property(lambda self: _seen_as(type(self)))
     if not any(issubclass(each, Remote) for each in real):
@@ -211,6 +215,11 @@ def make_kind(end: Home, number: int, name: str, bases: Iterable[type], specials
         return Kind(clean(name, 100) or "object", (Remote,) if base is None else (base, Remote), namespace)
     except TypeError as error:
         raise ValueError("a class that cannot be") from error
+
+
+def _reflected(name: str) -> Any:
+    """`other + self` for a plain `other`: what the object is made of counts, and lists know no stand-in."""
+    return lambda self, other: getattr(operator, name)(other, _end(self).ask("contents", self))
 
 
 def _seen_as(kind: Any) -> type:

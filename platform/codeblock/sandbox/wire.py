@@ -20,7 +20,8 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from codeblock.sandbox.kinds import TAGS, pack_numpy, pairs, parts_of, plain_of
+from codeblock.sandbox.arrays import pack_numpy
+from codeblock.sandbox.kinds import TAGS, pairs, parts_of, plain_of
 from codeblock.sandbox.text import MAX_TEXT, describe
 
 __all__ = ["MAX_TEXT", "Channel", "ClosedError", "Digest", "bounded_dumps", "describe", "dumps", "loads", "weight"]

@@ -9,11 +9,12 @@ from typing import NamedTuple
 
 from tree_sitter import Tree
 
-from codeblock.segment.languages import ALL, LanguageRules
-from codeblock.segment.languages.others import known_by_looks
+from codeblock.segment.languages import ALL, LanguageRules, find_rules
+from codeblock.segment.languages.others import known_by_looks, known_by_parts
 from codeblock.segment.notebooks import surely_has_magics, without_magics
+from codeblock.segment.respell import other_readings
 from codeblock.segment.source import Source, encode, parseable
-from codeblock.segment.tree import Grammar, grammar_of
+from codeblock.segment.tree import Grammar, grammar_of, top
 
 CODE_SHARE = 0.5
 """Share of the lines with the look of code from which on a text without a grammar counts as code."""
@@ -30,6 +31,7 @@ SENTENCE = re.compile(r"^[ \t]*(?:\d+\. |[*-] )?[A-Z][a-z']*(?:,? [a-z']+){3}", 
 _WORD = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 _STATEMENTS = re.compile(r"[;{}][ \t]*(?://.*)?(?:\n|\Z)")
 _SHEBANG = re.compile(r"\s*(?:#!|<\?|<!)")
+_INTERPRETER = re.compile(r"\s*#!.*?\b(bash|sh|zsh|ksh|python|node|ruby|php)[\d.]*\b")
 _COMMENT_LINE = re.compile(r"\s*#+(?:[ ]|$)")
 _CODE_LINE = re.compile(
     r"""
@@ -61,6 +63,8 @@ class Parsed:
     source: Source
     tree: Tree
     has_error: bool
+    lead: int = 0
+    """Bytes that stand before those of the source in what was parsed."""
 
     @property
     def language(self) -> str:
@@ -79,7 +83,15 @@ UNKNOWN = Verdict(None, None)
 
 
 def parse(text: str, rules: LanguageRules) -> Parsed | None:
-    """Parse a text in a language; None where its grammar is not installed."""
+    """Parse a text in a language; None where its grammar is not installed.
+
+    A text that the grammar refuses is read again as `respell` says; it has an error if no reading is without one.
+    """
+    parsed = _parse_once(text, rules)
+    return None if parsed is None else _read_again(parsed) or parsed
+
+
+def _parse_once(text: str, rules: LanguageRules) -> Parsed | None:
     if rules.bare is not None and not rules.opening.search(text):
         rules = rules.bare
     grammar = grammar_of(rules)
@@ -93,9 +105,24 @@ def parse(text: str, rules: LanguageRules) -> Parsed | None:
 
 
 def _parse(text: str, rules: LanguageRules, grammar: Grammar) -> Parsed:
+    if not text.endswith("\n"):
+        text += "\n"  # without one some grammars do not close what ends with its line
     source = encode(rules.misread.sub(lambda found: found[1] + "\n" * len(found[2]), text))
     tree = grammar.parser.parse(parseable(source.data))
     return Parsed(grammar, source, tree, tree.root_node.has_error)
+
+
+def _read_again(parsed: Parsed) -> Parsed | None:
+    """Another reading of a text with an error; None where none is without one."""
+    if not parsed.has_error:
+        return None
+    grammar, source = parsed.grammar, parsed.source
+    for lead, data in other_readings(parseable(source.data), grammar.rules):
+        tree = grammar.parser.parse(data)
+        # what is put around a text must not end inside it
+        if not tree.root_node.has_error and (not lead or top(tree, lead).end_byte > lead + len(source.data)):
+            return Parsed(grammar, source, tree, False, lead)
+    return None
 
 
 def recognise(text: str) -> Verdict:
@@ -107,14 +134,24 @@ def recognise(text: str) -> Verdict:
     """
     if (name := known_by_looks(text)) is not None:
         return Verdict(name, None)
+    if (named := _by_interpreter(text)) is not None:
+        return named
     first, *others = ALL
     possible = not _impossible(text, first) or (first.has_magics and surely_has_magics(text))
-    parsed = parse(text, first) if possible else None
+    parsed = _parse_once(text, first) if possible else None
     if parsed is not None and not parsed.has_error and _is_program(parsed, text):
         return Verdict(first.name, parsed)
     if (parsed is None or parsed.has_error) and first.shape.search(text) and not SENTENCE.search(text):
-        return Verdict(first.name, parsed or parse(text, first))
+        return Verdict(first.name, parse(text, first))
     return UNKNOWN if SENTENCE.match(text) else _among(text, likely(text, others))
+
+
+def _by_interpreter(text: str) -> Verdict | None:
+    """The language of the program in a text's first line (`#!/bin/bash`), where it takes the text."""
+    named = _INTERPRETER.match(text)
+    rules = find_rules(named[1]) if named else None
+    parsed = parse(text, rules) if rules else None
+    return Verdict(parsed.language, parsed) if parsed is not None and not parsed.has_error else None
 
 
 def likely(text: str, languages: list[LanguageRules]) -> list[LanguageRules]:
@@ -146,13 +183,13 @@ def _clues(names: tuple[str, ...]) -> tuple[dict[str, list[int]], list[tuple[str
 
 
 def _among(text: str, languages: list[LanguageRules]) -> Verdict:
-    """The first of the languages that takes the text, else the one with the smallest share of errors."""
+    """The first of the languages that takes the text, at once or when it is read again, else that with the fewest errors."""
     broken: list[tuple[float, Parsed]] = []
     for rules in languages:
         shaped = rules.shape.search(text) is not None
         if any(pattern.search(text) for pattern in rules.impossible) or (rules.needs_shape and not shaped):
             continue
-        parsed = parse(text, rules)
+        parsed = _parse_once(text, rules)
         if parsed is None:
             if shaped:
                 return Verdict(rules.name, None)
@@ -161,6 +198,12 @@ def _among(text: str, languages: list[LanguageRules]) -> Verdict:
                 return Verdict(rules.name, parsed)
         elif shaped:
             broken.append((error_share(parsed.tree), parsed))
+    for _, parsed in broken:
+        again = _read_again(parsed)
+        if again is not None and (not again.grammar.rules.needs_shape or _is_program(again, text)):
+            return Verdict(again.language, again)
+    if broken and (name := known_by_parts(text)) is not None:
+        return Verdict(name, None)
     if broken and not SENTENCE.search(text):
         share, parsed = min(broken, key=lambda pair: pair[0])
         if share <= MAX_ERROR_SHARE:
@@ -184,6 +227,21 @@ def error_share(tree: Tree) -> float:
                 return wrong / max(tree.root_node.end_byte, 1)
 
 
+def first_error(tree: Tree) -> int:
+    """The first byte that the grammar could not place, or where it had to add a token."""
+    cursor = tree.walk()
+    while True:
+        node = cursor.node
+        assert node is not None
+        if node.is_error or node.is_missing:
+            return node.start_byte
+        if node.has_error and cursor.goto_first_child():
+            continue
+        while not cursor.goto_next_sibling():
+            if not cursor.goto_parent():
+                return tree.root_node.start_byte
+
+
 def _impossible(text: str, rules: LanguageRules) -> bool:
     beginning, *anywhere = rules.impossible
     if beginning.match(text):
@@ -198,7 +256,7 @@ def _is_program(parsed: Parsed, text: str) -> bool:
     if all(line.rstrip().endswith(rules.terminator) for line in lines):
         return False
     wanted = parsed.grammar.evidence
-    cursor = parsed.tree.walk()
+    cursor = top(parsed.tree, parsed.lead).walk()
     while True:
         node = cursor.node
         if node is not None and node.kind_id in wanted:

@@ -15,7 +15,7 @@ from codeblock.segment.flow_rules import FlowRules
 from codeblock.segment.headers import ItemRules
 from codeblock.segment.items import cover, draft_items
 from codeblock.segment.lexed import lexical_core
-from codeblock.segment.recognise import Parsed
+from codeblock.segment.recognise import Parsed, first_error
 from codeblock.segment.regions import Block, block_of, blocks_of
 from codeblock.segment.structure import reach_and_bridge
 from codeblock.segment.transcripts import within
@@ -79,7 +79,7 @@ def _segment_blocks(
     edges: list[tuple[int, int]] = []
     core: list[Span] = []
     signals: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
-    has_error = False
+    broken: Block | None = None
     for block in blocks:
         parsed = block.parsed
         inner: list[tuple[int, int]] = []
@@ -87,7 +87,8 @@ def _segment_blocks(
         if parsed is not None and not parsed.has_error:
             found, leaves, inner = _segment_parsed(text, block, parsed, max_tokens, token_starts, mutation_defines)
             core.extend(leaves)
-        has_error = has_error or (parsed is not None and parsed.has_error)
+        if broken is None and parsed is not None and parsed.has_error:
+            broken = block
         if not found:  # no tree, or nothing in it (a byte-order mark alone)
             found = _chunks(text, block)
             if parsed is None:  # what does not parse in a language with a grammar is broken, and not worth a score
@@ -104,10 +105,20 @@ def _segment_blocks(
         regions=[region for block in blocks for region in block.regions],
         reach=np.concatenate([reach for reach, _ in signals]) if signals else np.zeros(0, np.float32),
         bridge=np.concatenate([bridge for _, bridge in signals]) if signals else np.zeros(0, np.float32),
-        has_error=has_error,
+        has_error=broken is not None,
+        error=_place_of_error(text, broken) if broken else "",
         language=largest.parsed.language if largest and largest.parsed else TEXT,
         decided=largest.regions[0].decided if largest else Decided.UNKNOWN.value,
     )
+
+
+def _place_of_error(text: str, block: Block) -> str:
+    """The language of a block that does not parse, and the line of the whole text where its grammar met something else."""
+    assert block.parsed is not None
+    source = block.parsed.source
+    at = first_error(block.parsed.tree)
+    char = at if source.to_char is None else source.to_char[at]
+    return f"{block.parsed.language}, line {text.count(chr(10), 0, block.start + char) + 1}"
 
 
 def _chunks(text: str, block: Block) -> list[Item]:
@@ -140,7 +151,7 @@ def _segment_parsed(
 ) -> tuple[list[Item], list[Span], list[tuple[int, int]]]:
     """Items, core leaves and edges of a block that parses."""
     item_rules, core_rules, flow_rules = rules_of(parsed.grammar)
-    tree = flatten(parsed.tree, parsed.source.data, parsed.grammar)
+    tree = flatten(parsed.tree, parsed.source.data, parsed.grammar, parsed.lead)
     starts, ends = tree.starts, tree.ends
     to_char, shift = parsed.source.to_char, block.start
 

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tree_sitter import Language, Parser, Tree
+from tree_sitter import Language, Node, Parser, Tree
 
 from codeblock.segment.languages import LanguageRules
 
@@ -140,8 +140,19 @@ def _say_what_to_install(language: str) -> None:
         )
 
 
-def flatten(tree: Tree, data: bytes, grammar: Grammar) -> FlatTree:
-    """Read a syntax tree with one cursor."""
+def top(tree: Tree, lead: int) -> Node:
+    """The node whose children are the statements of a text, in front of which `lead` bytes were parsed."""
+    return tree.root_node.named_descendant_for_byte_range(lead - 1, lead) or tree.root_node if lead else tree.root_node
+
+
+def flatten(tree: Tree, data: bytes, grammar: Grammar, lead: int = 0) -> FlatTree:
+    """Read a syntax tree with one cursor; `lead` bytes in front of `data` and what closes them behind it are left out."""
+    if lead:
+        return _without_enclosure(tree, data, grammar, lead)
+    return _flatten(tree.root_node, data, grammar)
+
+
+def _flatten(root: Node, data: bytes, grammar: Grammar) -> FlatTree:
     kinds: list[int] = []
     fields: list[int | None] = []
     starts: list[int] = []
@@ -152,7 +163,7 @@ def flatten(tree: Tree, data: bytes, grammar: Grammar) -> FlatTree:
     seen = 0
     reading, prefixes = grammar.reading, grammar.rules.interpolated
     markers = grammar.markers
-    cursor = tree.walk()
+    cursor = root.walk()
     down, along, up = cursor.goto_first_child, cursor.goto_next_sibling, cursor.goto_parent
     while True:
         node = cursor.node
@@ -188,6 +199,25 @@ def flatten(tree: Tree, data: bytes, grammar: Grammar) -> FlatTree:
                 return FlatTree(grammar, data, kinds, fields, starts, ends, after, leaves, seen)
             up()
             after[open_nodes.pop()] = len(kinds)
+
+
+def _without_enclosure(tree: Tree, data: bytes, grammar: Grammar, lead: int) -> FlatTree:
+    """The tree of a text with something around it as the tree of the text."""
+    flat = _flatten(top(tree, lead), b" " * lead + data, grammar)
+    last = len(flat.kinds) - (flat.starts[-1] >= lead + len(data))
+    first = 1 + (last > 1 and flat.ends[1] <= lead)
+    keep = slice(first, last)
+    return FlatTree(
+        grammar,
+        data,
+        [tree.root_node.kind_id, *flat.kinds[keep]],
+        [None, *flat.fields[keep]],
+        [0, *(start - lead for start in flat.starts[keep])],
+        [len(data), *(end - lead for end in flat.ends[keep])],
+        [last - first + 1, *(after - first + 1 for after in flat.after[keep])],
+        [0, *flat.leaves[keep]],
+        flat.leaves[last] if last < len(flat.leaves) else flat.leaf_count,
+    )
 
 
 def _prefix(data: bytes, start: int) -> bytes:

@@ -69,6 +69,8 @@ class Segmentation:
     """[I] directed betweenness within its region, 0..1."""
     has_error: bool = False
     """A region that is tagged or recognised as a language with an installed grammar does not parse."""
+    error: str = ""
+    """Language of the first such region and the line where its grammar met something else; empty without an error."""
     language: str = TEXT
     """Of the largest block of code; `text` where no grammar was used."""
     decided: str = Decided.UNKNOWN.value

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Self
 from codeblock.errors import CodeBlockError
 from codeblock.evaluate.benchmarks.base import Benchmark, Message, ReferenceAnswer, Task, list_field, text_field
 from codeblock.evaluate.extract import extract_code
-from codeblock.sandbox.oracles import Script
+from codeblock.sandbox.oracles import Script, defined_names
 
 REQUEST = (
     "Write a Python function that solves the following task. Answer with a self-contained solution, the whole function with "
@@ -61,13 +61,13 @@ class Mbpp(Benchmark):
         if not tests:
             raise CodeBlockError(f"{place}: no tests; mend or remove the row")
         entry_point = _entry_point(code, tests, place)
-        setup = [str(row.get("test_setup_code") or "").replace("\r", ""), *(row.get("test_imports") or [])]
+        parts = [str(row.get("test_setup_code") or "").replace("\r", ""), *(row.get("test_imports") or [])]
         return Task(
             task_id=f"Mbpp/{number}",
             prompt=f'"""\n{text}\n{tests[0].strip()}\n"""\n',
             entry_point=entry_point,
             reference=code,
-            oracle=Script.of("\n".join(part for part in setup if part), "\n".join(tests), entry_point, code),
+            oracle=_oracle("\n".join(part for part in parts if part), "\n".join(tests), entry_point, code, place),
             question=text,
         )
 
@@ -112,16 +112,25 @@ def _problem(task: Task) -> str:
     return PROBLEM.format(text=task.question, tests=task.oracle.test)
 
 
+def _oracle(setup: str, tests: str, entry_point: str, code: str, place: str) -> Script:
+    try:
+        return Script.of(setup, tests, entry_point, code)
+    except (SyntaxError, ValueError) as error:
+        raise CodeBlockError(f"{place}: code, setup or tests do not parse ({error}); mend or remove the row") from error
+
+
 def _entry_point(code: str, tests: list[str], place: str) -> str:
     """The function or class of the solution that the tests call, the first of several."""
     try:
-        defined = [node.name for node in ast.parse(code).body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
-        calls = [node.func for test in tests for node in ast.walk(ast.parse(test.strip())) if isinstance(node, ast.Call)]
+        defined = defined_names(ast.parse(code).body)
+        nodes = [node for test in tests for node in ast.walk(ast.parse(test.strip()))]
     except SyntaxError as error:
         raise CodeBlockError(f"{place}: code or tests do not parse ({error}); mend or remove the row") from error
-    called = [call.id for call in calls if isinstance(call, ast.Name) and call.id in defined]
-    if not called:
-        raise CodeBlockError(f"{place}: the tests call nothing that the code defines; mend or remove the row")
+    called = [node.func.id for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
+    named = [node.id for node in nodes if isinstance(node, ast.Name)]  # a decorator, a constant, an enumeration
+    used = [name for name in called if name in defined] or [name for name in named if name in defined]
+    if not used:
+        raise CodeBlockError(f"{place}: the tests use nothing that the code defines; mend or remove the row")
     # A class is made to hold an argument; the function that takes it is under test.
-    functions = [name for name in called if f"def {name}" in code]
-    return (functions or called)[0]
+    functions = [name for name in used if f"def {name}" in code]
+    return (functions or used)[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from codeblock.segment.languages.rules import OPERATORS, LanguageRules, kinds, names, roles, wheel
+from codeblock.segment.respell import JOINED, respelling
 
 _CONTROL = "if_statement for_statement c_style_for_statement while_statement case_statement"
 
@@ -31,6 +32,12 @@ RULES = LanguageRules(
     name="bash",
     aliases=("sh", "shell", "zsh", "ksh", "shell-script", "shellscript", "console", "shell-session", "terminal", "dash"),
     grammar=wheel("tree_sitter_bash"),
+    respelled=(
+        respelling(r"(?<=[\s/\w.\"'#%])([!@?*+]\([^()\s]*(?:\([^()\s]*\)[^()\s]*)*\))", JOINED),  # extglob
+        respelling(r"\$\{[\w@*]+(?:\[[^\]\n]*\])?:(?![-+?=])[^{}\n]*?(\$)\w", "_"),  # `${text:$from:$length}`
+        respelling(r"\b\d+#(\$)\w", "_"),
+        respelling(r"\d(<>)", ">"),
+    ),
     punctuation=names('[ ] [[ ]] ; " function `') | {"\n"},
     identifier="variable_name",
     string_parts=names("raw_string ansi_c_string heredoc_start heredoc_end"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from codeblock.segment.languages import macros
 from codeblock.segment.languages.rules import OPERATORS, LanguageRules, kinds, names, roles, wheel
 
 CONTROL = (
@@ -57,6 +58,9 @@ RULES = LanguageRules(
     misread=re.compile(
         r"^([ \t]*#[ \t]*(?:include[ \t]*(?:<[^>\n]*>|\"[^\"\n]*\")|(?:ifn?def|undef)[ \t]+\w+))([ \t]+)(?=\r?$)", re.MULTILINE
     ),
+    respelled=macros.C,
+    preprocessed=True,
+    enclosures=((b"{", b"}"),),
     punctuation=names("( ) [ ] , . ; struct union enum typedef ..."),
     identifier="identifier",
     string_parts=names("string_literal char_literal system_lib_string"),

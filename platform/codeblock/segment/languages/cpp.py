@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from codeblock.segment.languages import c
+from codeblock.segment.languages import c, macros
 from codeblock.segment.languages.rules import OPERATORS, kinds, names, roles, wheel
 
 _CLASSES = f"{c.CLASSES} class_specifier"
@@ -34,6 +34,8 @@ RULES = replace(
     name="cpp",
     aliases=("c++", "cxx", "cc", "hpp", "hxx", "c++11", "c++14", "c++17", "c++20", "cpp11", "cpp17", "cuda", "cu"),
     grammar=wheel("tree_sitter_cpp"),
+    respelled=macros.CPP,
+    enclosures=((b"{", b"}"), (b"class A{", b"};")),
     punctuation=names("( ) [ ] , . ; struct union enum typedef ... class template typename namespace using this"),
     string_parts=c.RULES.string_parts | names("raw_string_literal user_defined_literal"),
     item_kinds={

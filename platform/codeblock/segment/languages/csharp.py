@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from codeblock.segment.languages.rules import OPERATORS, LanguageRules, kinds, names, roles, wheel
+from codeblock.segment.respell import respelling
 
 _CONTROL = (
     "if_statement for_statement foreach_statement while_statement do_statement switch_statement try_statement "
@@ -65,6 +66,13 @@ RULES = LanguageRules(
     name="csharp",
     aliases=("c#", "cs", "c-sharp", "dotnet", ".net"),
     grammar=wheel("tree_sitter_c_sharp"),
+    respelled=(
+        respelling(r"^(#:)", "//"),  # directives of programs in one file
+        respelling(r"\b(extension[ \t]*(?:<[^<>]*>)?[ \t]*\([^()]*\))(?=\s*\{)", "class E"),
+        respelling(r"(\?)\.[\w.]+[ \t]*(?:[-+*/|&]|\?\?)?=[^=>]"),
+        respelling(r"[\[,]\s*(\.\.)\s*var\b"),
+    ),
+    enclosures=((b"class A{", b"}"),),
     punctuation=names("( ) [ ] , . ; => class interface enum struct record namespace this using delegate"),
     identifier="identifier",
     string_parts=names("string_literal verbatim_string_literal raw_string_literal character_literal"),
@@ -103,12 +111,13 @@ RULES = LanguageRules(
     words=names(
         "using System Console WriteLine ReadLine namespace string var foreach public static void class private int "
         "bool Linq "
-        "Generic get set List Main override decimal"
+        "Generic get set List Main override decimal orderby IEnumerable Length ToCharArray Select Where"
     ),
     signs=(
         "Console.",
         "using System",
         "foreach (",
+        "= from ",
         "{ get;",
         "foreach(",
         ".Length;",
@@ -131,6 +140,9 @@ RULES = LanguageRules(
     shape=re.compile(
         r"^[ \t]*(?:using[ \t]+System|Console\.\w+\(|namespace[ \t]+[\w.]+[ \t]*\{?[ \t]*$"
         r"|foreach[ \t]*\(\w+[ \t]+\w+[ \t]+in\b"
+        r"|.*=[ \t]*\(?from[ \t]+\w+[ \t]+in[ \t]+[\w.]+|.*\byield[ \t]+(?:return|break)\b"
+        r"|.*\bIEnumerable<|.*=>[ \t]*new[ \t]*\{"
+        r"|.*\.(?:ToCharArray|Length)\b.*;[ \t]*$"
         r"|public[ \t]+(?:static[ \t]+)?(?:string|bool|int|void|class|List<\w+>)[ \t]+\w+)",
         re.MULTILINE,
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from codeblock.segment.languages.rules import OPERATORS, LanguageRules, kinds, names, roles, wheel
+from codeblock.segment.respell import respelling
 
 _CONTROL = "if_statement for_statement expression_switch_statement type_switch_statement select_statement labeled_statement"
 _CLAUSES = "expression_case type_case communication_case default_case"
@@ -47,6 +48,7 @@ RULES = LanguageRules(
     name="go",
     aliases=("golang",),
     grammar=wheel("tree_sitter_go"),
+    respelled=(respelling(r"^[ \t]*(?:const|var|type|import)[ \t]*\((?:[^()\n]|\([^()\n]*\))*([ \t])\)", "\n"),),
     punctuation=names("( ) [ ] , . ; func type struct interface var const import package map chan ...") | {"\n"},
     identifier="identifier",
     string_parts=names("interpreted_string_literal raw_string_literal rune_literal"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from codeblock.segment.languages.rules import OPERATORS, LanguageRules, kinds, names, roles, wheel
+from codeblock.segment.respell import JOINED, respelling
 
 _CONTROL = (
     "if_statement for_statement enhanced_for_statement while_statement do_statement switch_expression try_statement "
@@ -61,6 +62,11 @@ RULES = LanguageRules(
     name="java",
     aliases=("java8", "java11", "java17", "jav", "jsh"),
     grammar=wheel("tree_sitter_java"),
+    respelled=(
+        respelling(r"^[ \t]*import[ \t]+(module)[ \t]"),
+        respelling(r"\b(super)\s*\(", JOINED),  # behind other statements of a constructor
+    ),
+    enclosures=((b"class A{", b"}"),),
     punctuation=names("( ) [ ] , . ; @ class interface enum record this ..."),
     identifier="identifier",
     string_parts=names("string_literal character_literal"),

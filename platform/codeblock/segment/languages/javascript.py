@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from codeblock.segment.languages.rules import OPERATORS, LanguageRules, kinds, names, roles, wheel
+from codeblock.segment.respell import JOINED, respelling
 
 CONTROL = (
     "if_statement for_statement for_in_statement while_statement do_statement switch_statement try_statement "
@@ -75,6 +76,14 @@ RULES = LanguageRules(
     name="javascript",
     aliases=("js", "jsx", "node", "nodejs", "mjs", "cjs", "ecmascript", "es6", "react", "vanilla-js"),
     grammar=wheel("tree_sitter_javascript"),
+    respelled=(
+        respelling(r"^[ \t]*(?:import|export)\b[^;\n]*['\"][ \t]*(assert)[ \t]*\{", "with"),
+        respelling(r"^[ \t]*import[ \t]+(defer|source)[ \t]+[\w*{]"),
+        respelling(r"[{;}\n][ \t]*(?:(?:static|public|private|protected|override)[ \t]+)*(accessor)[ \t]+[#\w]"),
+        respelling(r"\bfor[ \t]*\([ \t]*((?:await[ \t]+)?using)[ \t]+\w", "const"),
+        respelling(r"<[A-Za-z][\w.]*\b[^<>]*?\s(class|for)=", JOINED),  # attributes that React does not have
+    ),
+    enclosures=((b"class A{", b"}"), (b"(", b")"), (b"({", b"})")),
     punctuation=names(PUNCTUATION),
     identifier="identifier",
     string_parts=names("string regex html_character_reference"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from codeblock.segment.languages.rules import OPERATORS, LanguageRules, kinds, names, roles, wheel
+from codeblock.segment.respell import respelling
 
 _CONTROL = "if_expression when_expression for_statement while_statement do_while_statement try_expression"
 _CLASSES = "class_declaration object_declaration companion_object"
@@ -47,6 +48,23 @@ RULES = LanguageRules(
     name="kotlin",
     aliases=("kt", "kts", "kotlin-script"),
     grammar=wheel("tree_sitter_kotlin"),
+    respelled=(
+        respelling(r"([ \t])\}", "\n"),  # what stands before the end of a body on its line
+        respelling(r"\}([ \t])(?=\})", "\n"),
+        respelling(r";([ \t])(?:(?:private|protected|internal)[ \t]+set\b|[gs]et\(\))", "\n"),
+        respelling(r"(;)\s+(?:private|protected|internal)[ \t]+set\b"),
+        # infix calls behind a lambda
+        respelling(
+            r"\}[ \t]+((?!(?:else|while|catch|finally|in|is|as|get|set|by|where)\b|get\()[a-z]\w*)[ \t]+(?=[\w(\"])", "+"
+        ),
+        respelling(r"\}[ \t]+(get)[ \t]+(?=[\w(\"])", "+"),
+        respelling(r"\b((?:actual|expect)[ \t])(?=[ \t]*constructor\b)"),
+        respelling(r"^[ \t]*(context[ \t]*\([^()]*\))(?=\s*(?:\w+\s+)*(?:fun|val|var|class)\b)"),
+        respelling(r"(\$\$+)(?=\")"),
+        respelling(r"^[ \t]*(?:is|in|!is|!in)\b[^\n{}]*?[ \t](if)[ \t][^\n]*->", ","),  # guards
+        respelling(r"^[ \t]*(else[ \t]+if)[ \t][^\n]*->"),
+    ),
+    enclosures=((b"class A {", b"}\n"),),
     punctuation=names("( ) [ ] , . ; : class interface object fun val var companion init constructor this"),
     identifier="identifier",
     string_parts=names("character_literal"),

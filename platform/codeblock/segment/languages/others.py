@@ -33,6 +33,22 @@ OTHERS: tuple[tuple[str, re.Pattern[str]], ...] = (
 """Name and the beginning of its texts; the first that matches is meant."""
 
 
+_SWIFT = (
+    re.compile(r"^[ \t]*(?:let|var|func|for|print)\b", re.MULTILINE),
+    re.compile(
+        r"\.\.<|\bas[!?][ \t]|[(,][ \t]*[a-z]\w*:[ \t]*[\w.\"{(\[$]|\$0\b|\bin[ \t]*$|\[[A-Z]\w*\]\("
+        r"|\bfor[ \t]+\w+[ \t]+in[ \t]+[\w.]+[ \t]*\{",
+        re.MULTILINE,
+    ),
+)
+_NOT_SWIFT = re.compile(r";[ \t]*$|\bfunction\b|\bconst\b|=>|[{,][ \t]*\w+:[^,{}]*\}|^[ \t]*(?:begin|end)\b", re.MULTILINE)
+
+
+def known_by_parts(text: str) -> str | None:
+    """The name of the language without a grammar that a text is in which another language's grammar refused."""
+    return "swift" if all(sign.search(text) for sign in _SWIFT) and not _NOT_SWIFT.search(text) else None
+
+
 def known_by_looks(text: str) -> str | None:
     """The name of the language without a grammar whose texts begin like this one."""
     return next((name for name, beginning in OTHERS if beginning.match(text)), None)

@@ -64,6 +64,7 @@ _RULES = LanguageRules(
     name="php",
     aliases=("php3", "php4", "php5", "php7", "php8", "php-template", "laravel"),
     grammar=wheel("tree_sitter_php", "language_php_only"),
+    enclosures=((b"class A{", b"}"),),
     punctuation=names("( ) [ ] , ; -> ?-> => :: class interface trait enum function fn namespace use extends implements"),
     identifier="variable_name",
     string_parts=names("string nowdoc text_interpolation"),

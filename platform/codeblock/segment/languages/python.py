@@ -8,6 +8,7 @@ import tree_sitter_python
 
 from codeblock.schema import ItemKind
 from codeblock.segment.languages.rules import LanguageRules, names
+from codeblock.segment.respell import respelling
 
 _FIRST_WORDS = (
     "False None True and as assert async await break case class continue def del elif else except exec finally for from "
@@ -30,6 +31,10 @@ RULES = LanguageRules(
     aliases=("py", "python3", "python2", "py3", "py2", "python-3", "python3.x", "ipython", "ipython3", "pyi", "gyp"),
     grammar=tree_sitter_python.language,
     has_magics=True,
+    # defaults of type parameters
+    respelled=(
+        respelling(r"^[ \t]*(?:class|(?:async[ \t]+)?def|type)[ \t]+\w+[ \t]*\[(?:[^\[\]=\n]|\[[^\[\]\n]*\])*(=)(?!=)", "|"),
+    ),
     punctuation=names("( ) [ ] { } , : . ; -> def class pass import as global nonlocal del assert with"),
     identifier="identifier",
     string="string",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from codeblock.segment.languages.rules import OPERATORS, LanguageRules, kinds, names, roles, wheel
+from codeblock.segment.respell import respelling
 
 _CONTROL = (
     "if unless while until for case case_match begin if_modifier unless_modifier while_modifier until_modifier rescue_modifier"
@@ -42,6 +43,10 @@ RULES = LanguageRules(
     name="ruby",
     aliases=("rb", "irb", "ruby-on-rails", "rails", "rake", "erb-ruby"),
     grammar=wheel("tree_sitter_ruby"),
+    respelled=(
+        respelling(r"\bdef[ \t]+[\w.?!]+(?:\([^()\n]*\))?[ \t]*=[ \t]*\w+([ \t])[\"':@\w\[]", "+"),
+        respelling(r"\bcase[ \t][^\n;]{1,200}?([ \t])in[ \t]", "\n"),
+    ),
     punctuation=names("( ) [ ] , . ; class module def self => | -> #{"),
     identifier="identifier",
     string_parts=names("regex simple_symbol hash_key_symbol string_array symbol_array character heredoc_beginning"),

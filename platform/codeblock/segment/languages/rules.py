@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from codeblock.schema import ItemKind
+from codeblock.segment.respell import Respelling
 
 Names = frozenset[str]
 
@@ -69,6 +70,14 @@ class LanguageRules:
 
     has_magics: bool = False
     """Whether cells of notebooks may have lines of IPython in it."""
+
+    # -- valid code that the grammar refuses
+    respelled: tuple[Respelling, ...] = ()
+    """Spellings that the grammar does not know, and what it is given in their place where a text does not parse."""
+    preprocessed: bool = False
+    """Whether a text that does not parse is read without its conditional directives too."""
+    enclosures: tuple[tuple[bytes, bytes], ...] = ()
+    """What is put around a text that does not parse, so that it stands where statements, or members of a class, may."""
 
     # -- the flat tree
     punctuation: Names

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from codeblock.segment.languages.rules import OPERATORS, LanguageRules, kinds, names, roles, wheel
+from codeblock.segment.respell import respelling
 
 _CONTROL = "if_expression match_expression while_expression for_expression loop_expression unsafe_block async_block"
 _CLASSES = "struct_item enum_item union_item trait_item impl_item mod_item foreign_mod_item"
@@ -50,6 +51,8 @@ RULES = LanguageRules(
     name="rust",
     aliases=("rs", "rust-lang"),
     grammar=wheel("tree_sitter_rust"),
+    respelled=(respelling(r"(?:^|[{;}])[ \t]*(?:pub[ \t]+)?(safe)[ \t]+(?:fn|static)\b"),),
+    enclosures=((b"{", b"}"),),
     punctuation=names("( ) [ ] , . : :: => -> fn struct enum trait impl mod let pub use type const static macro_rules! #"),
     identifier="identifier",
     string_parts=names("string_literal raw_string_literal char_literal attribute_item inner_attribute_item"),

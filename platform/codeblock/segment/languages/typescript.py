@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from codeblock.segment.languages import javascript
 from codeblock.segment.languages.rules import LanguageRules, kinds, names, roles, wheel
+from codeblock.segment.respell import respelling
 
 _TYPES = (
     "type_annotation type_arguments type_parameters accessibility_modifier override_modifier asserts_annotation "
@@ -26,6 +27,12 @@ RULES = replace(
     name="typescript",
     aliases=("ts", "mts", "cts", "angular"),
     grammar=wheel("tree_sitter_typescript", "language_typescript"),
+    respelled=(
+        *javascript.RULES.respelled,
+        respelling(r"[<,]\s*(?:const\s+)?((?:in\s+out|in|out)\s)\s*\w+\s*(?:[,>=]|extends\b)"),  # variance
+        respelling(r"^[ \t]*export[ \t]+(type)[ \t]+\*"),
+        respelling(r"[\[,]\s*(?:\w+\s*:\s*)?['\"`][^'\"`\n]*['\"`](\?)(?=\s*[,\]])"),  # optional literals in tuples
+    ),
     item_kinds={
         **javascript.RULES.item_kinds,
         **kinds(
@@ -77,6 +84,7 @@ RULES = replace(
     shape=re.compile(
         r"^[ \t]*(?:export[ \t]+)?(?:interface[ \t]+\w+.*\{[ \t]*$|type[ \t]+\w+[ \t]*=|(?:const|let|var)[ \t]+\w+:[ \t]*\w"
         r"|(?:async[ \t]+)?function[ \t]+\w+(?:<.*>)?\(.*\w\??:[ \t]*\w.*\)"
+        r"|constructor\([^)]*\b(?:private|public|readonly|protected)[ \t]"
         r"|(?:private|public|readonly|protected)[ \t]+\w+\??:[ \t]*\w|.*\w\??:[ \t]*(?:string|number|boolean|any"
         r"|void)\b(?!['\"]))",
         re.MULTILINE,
