@@ -39,7 +39,6 @@ PRELOADED = (
 
 MAX_WAIT_FACTOR = 10
 """A program that waits for a core is given up after this many times its limit."""
-LOOK_SECONDS = 0.002
 MEMORY_SECONDS = 0.05
 """Time between two looks at the memory of all processes of a solution."""
 UNIT = "codeblock.sandbox.unit"
@@ -54,6 +53,9 @@ def main() -> None:
     connection = take_connection()
     settings, _ = receive(connection)
     walls = build_walls(**settings)
+    wakeup, wakeup_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wakeup_end, warn_on_full_buffer=False)
     solve.warm_up()
     gc.collect()
     gc.freeze()
@@ -61,7 +63,7 @@ def main() -> None:
         send(connection, {"missing": walls.missing()})
         while True:
             request, channel = receive(connection)
-            answer, stopped = run(request, channel, walls, connection)
+            answer, stopped = run(request, channel, walls, connection, wakeup)
             send(connection, answer)
             if not stopped and connection.recv(1) != STOP:
                 return
@@ -97,7 +99,9 @@ def send(connection: socket.socket, answer: dict[str, Any]) -> None:
     connection.sendall(struct.pack("<I", len(body)) + body)
 
 
-def run(request: dict[str, Any], channel: int, walls: Walls, connection: socket.socket) -> tuple[dict[str, Any], bool]:
+def run(
+    request: dict[str, Any], channel: int, walls: Walls, connection: socket.socket, wakeup: int
+) -> tuple[dict[str, Any], bool]:
     """Run one solution to its end; leave no process and no file of it behind. The answer, and whether the grader ended it."""
     if request["beside"] and UNIT not in sys.modules:
         importlib.import_module(UNIT).prepare()  # not before: a larger process is slower to fork
@@ -111,7 +115,7 @@ def run(request: dict[str, Any], channel: int, walls: Walls, connection: socket.
         child(request, channel, ready_out, walls, scratch)
     os.close(channel)
     os.close(ready_out)
-    end, status, usage, seconds = wait(pid, started, request, walls, connection.fileno())
+    end, status, usage, seconds = wait(pid, started, request, walls, connection.fileno(), wakeup)
     left = walls.kill_rest()
     ready = b""
     with contextlib.suppress(BlockingIOError):
@@ -131,7 +135,7 @@ def run(request: dict[str, Any], channel: int, walls: Walls, connection: socket.
 
 
 def wait(
-    pid: int, started: float, request: dict[str, Any], walls: Walls, grader: int
+    pid: int, started: float, request: dict[str, Any], walls: Walls, grader: int, wakeup: int
 ) -> tuple[str, int, resource.struct_rusage, float]:
     """Wait for the child's end, the grader's word or the limit; how it came, and the seconds used.
 
@@ -139,55 +143,34 @@ def wait(
     do once there is a second process or thread, which the child may be waiting for; then the CPU time of all counts too.
     """
     end, limit, looked, waited, used = "ended", request["timeout_seconds"], started, 0.0, 0.0
-    seconds = 0.0
-    with End(pid) as child_end:
-        while True:
-            has_ended, is_told = child_end.wait(grader, min(limit - seconds, MEMORY_SECONDS))
-            alone = walls.is_alone(pid)
-            waited = waited_seconds(pid) if alone else waited  # read before the child is reaped
-            now = time.monotonic()
-            if has_ended:
-                _, status, usage = os.wait4(pid, 0)
-                used = used if alone else max(used, usage.ru_utime + usage.ru_stime)
-                return end, status, usage, max(now - started - waited, used)
-            if is_told:
-                with contextlib.suppress(OSError):
-                    os.read(grader, 1)
-                end = "stopped"
-            elif now - looked >= MEMORY_SECONDS:
-                looked = now
-                held, spent = walls.use()
-                used = used if alone else max(used, spent)
-                end = "memory" if held > request["memory_mb"] else end
-            seconds = max(now - started - waited, used)
-            if end != "ended" or seconds >= limit or now - started >= limit * MAX_WAIT_FACTOR:
-                kill(pid)
-                _, status, usage = os.wait4(pid, 0)
-                return "timeout" if end == "ended" else end, status, usage, seconds
-
-
-class End:
-    """The end of a child, to be waited for. Where there is no pidfd for it, it is looked for."""
-
-    def __init__(self, pid: int) -> None:
-        self._pid, self._descriptor = pid, -1
-        with contextlib.suppress(OSError):
-            self._descriptor = os.pidfd_open(pid)
-
-    def wait(self, other: int, seconds: float) -> tuple[bool, bool]:
-        """Whether it has come, and whether another descriptor can be read, at the latest after some seconds."""
-        if self._descriptor >= 0:
-            ready = select.select([self._descriptor, other], [], [], seconds)[0]
-            return self._descriptor in ready, other in ready
-        told = bool(select.select([other], [], [], min(seconds, LOOK_SECONDS))[0])
-        return os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None, told
-
-    def __enter__(self) -> End:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
+    while True:
+        now = time.monotonic()
+        alone = walls.is_alone(pid)
+        if alone:
+            waited = waited_seconds(pid)  # read before the child is reaped
+        seconds = max(now - started - waited, used)
+        done, status, usage = os.wait4(pid, os.WNOHANG)
+        if done:
+            return end, status, usage, seconds if alone else max(seconds, usage.ru_utime + usage.ru_stime)
+        if end != "ended" or seconds >= limit or now - started >= limit * MAX_WAIT_FACTOR:
+            kill(pid)
+            _, status, usage = os.wait4(pid, 0)
+            return "timeout" if end == "ended" else end, status, usage, seconds
+        if now - looked > MEMORY_SECONDS:
+            looked = now
+            held, spent = walls.use()
+            used = used if alone else max(used, spent)
+            if held > request["memory_mb"]:
+                end = "memory"
+                continue
+        ready = select.select([wakeup, grader], [], [], min(limit - seconds, MEMORY_SECONDS))[0]
+        if wakeup in ready:
+            with contextlib.suppress(BlockingIOError):
+                os.read(wakeup, 4096)
+        if grader in ready:
+            with contextlib.suppress(OSError):
+                os.read(grader, 1)
+            end = "stopped"
 
 
 def kill(pid: int) -> None:

@@ -84,10 +84,11 @@ def held_kb(pid: int) -> int:
 
 def shared_kb() -> int:
     """KiB of memory of this machine, whoever holds it, that is shared or lies in file systems in memory."""
-    try:
-        return int(content("/proc/meminfo").partition(b"\nShmem:")[2].split(maxsplit=1)[0])
-    except (OSError, IndexError):
-        return 0
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("Shmem:"):
+                return int(line.split()[1])
+    return 0
 
 
 def shares_memory(pid: int) -> bool:

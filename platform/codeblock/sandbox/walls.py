@@ -148,23 +148,25 @@ class Walls:
         return [f"{layer}: {consequence}" for layer, consequence in found.items() if consequence]
 
     def new_scratch(self) -> Path:
-        """An empty directory that the next program owns, named in the environment. Before the fork."""
+        """An empty directory that the next program owns. Before the fork."""
         self._shared_kb = shared_kb()
         self._work = self._scratch.new(None if self._user is None else self._user.uid)
-        for key in ("HOME", "TMPDIR", "PWD"):
-            os.environ[key] = str(self._work)
         return self._work
 
     def confine(self, scratch: Path, timeout_seconds: float, memory_mb: int) -> None:
         """Put the walls around this process, for good. In the forked child, which may close descriptors before or after.
 
-        New session, `scratch` as working directory, limits, another user, no capabilities, no new ones,
+        New session, `scratch` as working directory, HOME and TMPDIR, limits, another user, no capabilities, no new ones,
         death with the helper, filters. memory_mb: address space (MiB) of each process.
         Raises OSError where the kernel refuses: the program must not run then.
         """
         parent = os.getppid()
         os.setsid()
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        for key in ("HOME", "TMPDIR", "PWD"):
+            os.environ[key] = str(scratch)
         if (tempfile := sys.modules.get("tempfile")) is not None:
             vars(tempfile)["tempdir"] = None  # forget where the helper keeps its own
         set_limits(timeout_seconds, memory_mb, self._own_count)
