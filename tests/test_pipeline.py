@@ -417,8 +417,8 @@ def test_samples_made_elsewhere_are_graded(finished, capsys):
         ),
         (["filter.rating={url: 'http://127.0.0.1:9/v1', model: m, key_env: NO_SUCH_KEY}"], "key_env=NO_SUCH_KEY: not set"),
         (["evaluate.engine=vllm", "evaluate.max_new_tokens=9"], "evaluate.engine=vllm: "),  # not installed, or no GPU asked for
-        (["cluster.train_workers=3"], "3 x 1 CPU asked, the cluster has 2 CPU"),
-        (["cluster.gpus_per_worker=1"], "1 x 1 GPU asked, the cluster has 0 GPU"),
+        (["cluster.train_workers=3", "train.steps=3"], "3 x 1 CPU asked, the cluster has 2 CPU"),
+        (["cluster.gpus_per_worker=1", "train.steps=3"], "1 x 1 GPU asked, the cluster has 0 GPU"),
     ],
 )
 def test_what_cannot_work_is_refused_in_one_line_before_anything_runs(setting, ray_cluster, capsys, overrides, says):

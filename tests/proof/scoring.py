@@ -37,20 +37,26 @@ class States:
         """[B, T, D] after all layers and the last norm."""
         self.early: torch.Tensor = torch.empty(0)
         """[B, T, D] behind the first `layers` layers."""
+        self._passed = False
 
     @contextmanager
     def caught(self) -> Iterator[None]:
         hooks = [
-            self._decoder.register_forward_hook(lambda *call: setattr(self, "last", call[-1].last_hidden_state)),
-            self._decoder.layers[self._layers - 1].register_forward_hook(
-                lambda *call: setattr(self, "early", _first(call[-1]))
-            ),
+            self._decoder.register_forward_hook(lambda *call: self._keep_last(call[-1].last_hidden_state)),
+            self._decoder.layers[self._layers - 1].register_forward_hook(lambda *call: self._keep_early(_first(call[-1]))),
         ]
         try:
             yield
         finally:
             for hook in hooks:
                 hook.remove()
+
+    def _keep_early(self, hidden_BTD: torch.Tensor) -> None:
+        self.early, self._passed = hidden_BTD, True
+
+    def _keep_last(self, hidden_BTD: torch.Tensor) -> None:
+        if self._passed:  # where logits are made the decoder stands aside, and no layer runs
+            self.last, self._passed = hidden_BTD, False
 
 
 def _first(output: Any) -> torch.Tensor:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import codeblock
 
-ABSENT = ["ray", "mlflow", "tree_sitter", "tree_sitter_python", "orjson", "datasketch", "datasets", "openai", "faiss"]
+ABSENT = ["ray", "mlflow", "tree_sitter", "tree_sitter_python", "datasketch", "datasets", "openai", "faiss"]
 PROGRAM = """
 import sys
 

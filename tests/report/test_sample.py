@@ -31,6 +31,7 @@ def test_a_scored_row_becomes_a_sample() -> None:
         "language": "python",
         "language_from": "tag",
         "dataset": "pairs",
+        "tools": None,
         "nll": [math.nan, math.nan, 1.0, 0.5, 0.25, 0.125, 0.0],
     }
     assert set(row) == set(SCORED.names)

@@ -393,3 +393,13 @@ def test_a_solution_waiting_for_a_core_has_more_time() -> None:
 def test_the_interpreter_can_be_another() -> None:
     with Sandbox(python=sys.executable) as sandbox:
         assert sandbox.run(RIGHT, TEST, LIMITS).verdict == Verdict.PASSED
+
+
+def test_a_checker_is_not_worn_by_the_memory_of_the_process_that_started_it() -> None:
+    held = bytearray(b"x") * (600 << 20)  # as torch and Ray hold it in the driver of a run
+    with Sandbox() as sandbox:
+        checker = sandbox._checker
+        outcomes = [sandbox.run("def f(x):\n    return x", Script("", "assert f(1) == 1", "f"), Limits(5.0)) for _ in range(2)]
+        assert sandbox._checker is checker
+    assert [outcome.verdict for outcome in outcomes] == [Verdict.PASSED] * 2
+    assert len(held) == 600 << 20

@@ -23,6 +23,7 @@ from codeblock.sandbox.compare import same, tolerances
 from codeblock.sandbox.remote import MODULE, TESTS, Bounds, LostError, Peer, SolutionError
 from codeblock.sandbox.server import receive, send, take_connection
 from codeblock.sandbox.text import MAX_REPORT, clean
+from codeblock.sandbox.usage import content
 from codeblock.sandbox.wire import Channel
 
 MEMORY_BYTES = 1536 << 20
@@ -93,8 +94,15 @@ def answer(request: dict[str, Any], oracle: dict[str, Any], channel: int) -> Ans
         except EndlessError:
             found = failed("timeout", "the tests do not end on what the solution returned")
     sys.stdin, sys.stdout, sys.stderr, builtins.input = streams
-    worn = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > WORN_KIB
-    return {**found, "error": clean(found["error"], MAX_REPORT), "worn": worn}
+    return {**found, "error": clean(found["error"], MAX_REPORT), "worn": resident_kib() > WORN_KIB}
+
+
+def resident_kib() -> int:
+    """Memory that this process holds (KiB); 0 where it cannot be asked. A peak of `getrusage` would be its parent's, too."""
+    try:
+        return int(content("/proc/self/statm").split()[1]) * (resource.getpagesize() >> 10)
+    except OSError:
+        return 0
 
 
 class EndlessError(BaseException):
