@@ -94,15 +94,16 @@ def answer(request: dict[str, Any], oracle: dict[str, Any], channel: int) -> Ans
         except EndlessError:
             found = failed("timeout", "the tests do not end on what the solution returned")
     sys.stdin, sys.stdout, sys.stderr, builtins.input = streams
-    return {**found, "error": clean(found["error"], MAX_REPORT), "worn": resident_kib() > WORN_KIB}
+    return {**found, "error": clean(found["error"], MAX_REPORT), "worn": peak_kib() > WORN_KIB}
 
 
-def resident_kib() -> int:
-    """Memory that this process holds (KiB); 0 where it cannot be asked. A peak of `getrusage` would be its parent's, too."""
+def peak_kib() -> int:
+    """The most memory that this process has held (KiB); 0 where it cannot be asked. `getrusage` gives its parent's, too."""
     try:
-        return int(content("/proc/self/statm").split()[1]) * (resource.getpagesize() >> 10)
+        found = re.search(rb"VmHWM:\s*(\d+)", content("/proc/self/status"))
     except OSError:
         return 0
+    return int(found[1]) if found else 0
 
 
 class EndlessError(BaseException):
