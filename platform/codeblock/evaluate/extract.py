@@ -159,9 +159,8 @@ def blocks_of(text: str) -> list[tuple[str | None, str]]:
     blocks = []
     for block in fenced_blocks(text, _Judge(text)):
         code = text[block.start : block.end].rstrip()
-        lines = [line for line in code.split("\n") if line.strip()]
         margin = text.rfind("\n", 0, block.start) + 1 < block.start or not _is_body(code)
-        blocks.append((block.tag, (_dedented(code) if margin and lines else code)))
+        blocks.append((block.tag, _dedented(code) if margin else code))
     return blocks
 
 

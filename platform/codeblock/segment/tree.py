@@ -103,10 +103,6 @@ class FlatTree:
             at = after[at]
         return None
 
-    def leaf_total(self, node: int) -> int:
-        """Leaves of a node's subtree."""
-        return self.leaves_before(self.after[node]) - self.leaves[node]
-
     def leaves_before(self, node: int) -> int:
         """Leaves before a node, which may be the one behind the last."""
         return self.leaves[node] if node < len(self.leaves) else self.leaf_count
