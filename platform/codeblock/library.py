@@ -15,16 +15,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from codeblock.causal import logit_head
-from codeblock.config import PrepareConfig
-from codeblock.errors import CodeBlockError, RowError
-from codeblock.models import context_room
-from codeblock.pairs.shapes import to_pair
-from codeblock.prepare.render import Renderer
-from codeblock.prepare.stage import prepare_batch
-from codeblock.schema import PAIRS, SCORED
-from codeblock.score.nll import token_nll
-from codeblock.select import iter_pairs
+from codeblock.annotate.prepare.render import Renderer
+from codeblock.annotate.prepare.stage import prepare_batch
+from codeblock.core.config import PrepareConfig
+from codeblock.core.errors import CodeBlockError, RowError
+from codeblock.core.models import context_room
+from codeblock.core.models.causal import logit_head
+from codeblock.core.models.nll import token_nll
+from codeblock.core.schema import PAIRS, SCORED
+from codeblock.data.read.shapes import to_pair
+from codeblock.selection import iter_pairs
 
 __all__ = ["iter_pairs", "score_pairs"]
 

@@ -1,7 +1,7 @@
 """The product in one screen: pairs -> filtered -> prepared -> scored -> selected -> model -> pass@1.
 
-Each stage is a cached step (cache.py) whose identity is planned before anything runs (plan.py). A stage reads the directory
-of the one before and writes its own; Ray does the work inside the stages' drivers.
+Each stage is a cached step (experiment/cache.py) whose identity is planned before anything runs (experiment/plan.py). A stage
+reads the directory of the one before and writes its own; Ray does the work inside the stages' drivers.
 """
 
 from __future__ import annotations
@@ -14,32 +14,32 @@ from pathlib import Path
 from typing import Any, Literal
 
 from codeblock import tiny
-from codeblock.arms import ArmPlan, Model, Round
-from codeblock.cache import Step, check_storage, run_together
-from codeblock.check_models import check_models, probe_models
-from codeblock.claims import sweep
-from codeblock.cluster import preflight, ray_session
-from codeblock.config import TINY, Config
-from codeblock.console import counter, lines, say, stage_line
+from codeblock.annotate.prepare.driver import prepare
+from codeblock.annotate.score.driver import score
+from codeblock.core.cluster import preflight, ray_session
+from codeblock.core.config import TINY, Config
+from codeblock.core.console import counter, lines, say, stage_line
+from codeblock.core.models import NO_LIMIT, context_length, load_tokenizer
+from codeblock.core.storage.claims import sweep
+from codeblock.data.filter.contamination import Reference
+from codeblock.data.filter.driver import filter_pairs
+from codeblock.data.filter.rating import check_endpoint
+from codeblock.data.rank.driver import embed_pairs
+from codeblock.data.rank.keep import keep, pool_sizes
+from codeblock.data.rank.stage import rank_pairs
+from codeblock.data.read.stage import read_pairs
 from codeblock.evaluate.benchmarks import load
 from codeblock.evaluate.driver import generate, grade_answers
 from codeblock.evaluate.grading import Settings, check_sandbox
 from codeblock.evaluate.prompts import check_prompts
 from codeblock.evaluate.reference_nll_driver import Job, fill_parts, finish
 from codeblock.evaluate.vllm_engine import check_vllm
-from codeblock.filter.contamination import Reference
-from codeblock.filter.driver import filter_pairs
-from codeblock.filter.rating import check_endpoint
-from codeblock.models import NO_LIMIT, context_length, load_tokenizer
-from codeblock.pairs.stage import read_pairs
-from codeblock.plan import Plan, make_plan
-from codeblock.prepare.driver import prepare
-from codeblock.rank.driver import embed_pairs
-from codeblock.rank.keep import keep, pool_sizes
-from codeblock.rank.stage import rank_pairs
-from codeblock.results import ArmResult, Comparison, require_pairs
-from codeblock.score.driver import score
-from codeblock.select.driver import select_arm
+from codeblock.experiment.arms import ArmPlan, Model, Round
+from codeblock.experiment.cache import Step, check_storage, run_together
+from codeblock.experiment.check_models import check_models, probe_models
+from codeblock.experiment.plan import Plan, make_plan
+from codeblock.experiment.results import ArmResult, Comparison, require_pairs
+from codeblock.selection.driver import select_arm
 from codeblock.train.driver import OnRow, fit
 
 Until = Literal["prepare", "score", "select", "train", "evaluate"]

@@ -17,13 +17,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from codeblock.config import SelectConfig
-from codeblock.models import load_tokenizer
+from codeblock.core.config import SelectConfig
+from codeblock.core.models import load_tokenizer
+from codeblock.core.storage.tables import part_name, parts, read_part, read_table, write_part
 from codeblock.report.picked import picked_markdown
-from codeblock.select import iter_pairs
-from codeblock.select.stage import Request, select_parts
-from codeblock.select.utility import item_utility
-from codeblock.tables import part_name, parts, read_part, read_table, write_part
+from codeblock.selection import iter_pairs
+from codeblock.selection.stage import Request, select_parts
+from codeblock.selection.utility import item_utility
 
 PLAIN: dict[str, Any] = {"reach_weight": 0.0, "bridge_weight": 0.0}
 UTILITIES: dict[str, dict[str, Any]] = {

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from codeblock.config import SelectConfig
-from codeblock.memory import process_peak_mb
-from codeblock.select.budget import spend
-from codeblock.select.shelf import Shelf, cost
-from codeblock.select.stage import Request, select_parts
+from codeblock.core.config import SelectConfig
+from codeblock.core.memory import process_peak_mb
+from codeblock.selection.budget import spend
+from codeblock.selection.shelf import Shelf, cost
+from codeblock.selection.stage import Request, select_parts
 
 PER_SHELF = 100_000
 

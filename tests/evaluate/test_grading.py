@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from codeblock.errors import CodeBlockError
+from codeblock.core.errors import CodeBlockError
 from codeblock.evaluate import Sample, Settings, Verdict, grade, grade_samples_file
 from codeblock.evaluate.benchmarks import Benchmark
 from codeblock.evaluate.grading import Pool, check_sandbox, require_layers

@@ -13,17 +13,17 @@ import peft
 import pytest
 import torch
 
-from codeblock import models
-from codeblock.config import ClusterConfig, EvaluateConfig
+from codeblock.core import models
+from codeblock.core.config import ClusterConfig, EvaluateConfig
+from codeblock.core.metrics import mean_interval
+from codeblock.core.storage.tables import read_part
 from codeblock.evaluate.benchmarks import Benchmark, load
 from codeblock.evaluate.benchmarks.bigcodebench import BigCodeBenchInstruct
 from codeblock.evaluate.benchmarks.humaneval import HumanEval
 from codeblock.evaluate.benchmarks.mbpp import Mbpp
-from codeblock.evaluate.metrics import mean_interval
 from codeblock.evaluate.prompts import PromptKind, make_prompt, make_requests
 from codeblock.evaluate.reference_nll import REFERENCE_NLL, Rendered, reference_nll, render
 from codeblock.evaluate.reference_nll_driver import Job, facts_of, fill_parts, finish, read_reference_nll
-from codeblock.tables import read_part
 
 HEAD = 'def double(x):\n    """Twice x."""\n'
 BODY = "    return 2 * x\n"

@@ -10,11 +10,11 @@ import pytest
 import torch
 from tests.conftest import make_model, make_tokenizer
 
-from codeblock.config import Config
+from codeblock.core.config import Config
+from codeblock.core.models import load_model, load_tokenizer
+from codeblock.core.storage.tables import write_part
 from codeblock.library import score_pairs
-from codeblock.models import load_model, load_tokenizer
-from codeblock.select.stage import Request, select_parts
-from codeblock.tables import write_part
+from codeblock.selection.stage import Request, select_parts
 
 FUNCTION = "def {name}(a, b):\n    total = a {sign} b\n    return total\n"
 ANSWER = "Here is a function that returns it.\n\n```python\n{code}```\n"

@@ -13,10 +13,10 @@ import torch
 from tests.proof.pack import Job
 from tests.proof.work import Setting, Task, answering_model, benchmarks_of
 
-from codeblock import models
+from codeblock.core import models
+from codeblock.core.memory import worker_peak_mb
 from codeblock.evaluate.generate import generate_answers
 from codeblock.evaluate.prompts import make_requests
-from codeblock.memory import worker_peak_mb
 from codeblock.train.batches import micro_batches
 from codeblock.train.loop import Session
 from codeblock.train.model import MaskedLM, add_lora

@@ -19,11 +19,12 @@ import torch
 from numpy.typing import NDArray
 from tests.proof.deliver import LARGEST
 
-from codeblock import models, tables
-from codeblock.memory import worker_peak_mb
-from codeblock.padding import batches_by_length
-from codeblock.schema import EMBEDDED
-from codeblock.score.nll import token_nll
+from codeblock.core import models
+from codeblock.core.memory import worker_peak_mb
+from codeblock.core.models.nll import token_nll
+from codeblock.core.models.padding import batches_by_length
+from codeblock.core.schema import EMBEDDED
+from codeblock.core.storage import tables
 
 EMBEDDINGS = ("response", "instruction")
 

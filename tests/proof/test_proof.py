@@ -15,10 +15,10 @@ from tests.proof.proof import main
 from tests.proof.schedule import Queue, names, tasks_of
 from tests.proof.work import Setting, Task, carry_out, read_answers
 
-from codeblock.errors import CodeBlockError
-from codeblock.models import load_model
-from codeblock.score.nll import token_nll
-from codeblock.tables import read_part, read_table
+from codeblock.core.errors import CodeBlockError
+from codeblock.core.models import load_model
+from codeblock.core.models.nll import token_nll
+from codeblock.core.storage.tables import read_part, read_table
 
 
 @pytest.fixture

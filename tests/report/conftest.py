@@ -17,8 +17,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from codeblock.report.sample import ArmView, Fate, ItemView, Sample
-from codeblock.schema import TokenClass
+from codeblock.core.schema import TokenClass
+from codeblock.report.pages.sample import ArmView, Fate, ItemView, Sample
 
 CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync", "--disable-background-networking"]

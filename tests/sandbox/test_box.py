@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from codeblock.errors import CodeBlockError
+from codeblock.core.errors import CodeBlockError
 from codeblock.sandbox import box
 from codeblock.sandbox.box import Sandbox, Verdict
 from codeblock.sandbox.oracles import Cases, Limits, Script, UnitTest

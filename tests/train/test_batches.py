@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codeblock.errors import CodeBlockError
+from codeblock.core.errors import CodeBlockError
 from codeblock.train.batches import cut_rows, micro_batches, pack_rows, plan_steps, plan_steps_by_tokens, share_of
 from codeblock.train.rows import Pair, trim
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from codeblock.config import LoraConfig, TrainConfig
-from codeblock.errors import CodeBlockError
+from codeblock.core.config import LoraConfig, TrainConfig
+from codeblock.core.errors import CodeBlockError
 from codeblock.train.loop import Session
 from codeblock.train.model import MaskedLM, add_lora
 from codeblock.train.rows import Pair, trim_all

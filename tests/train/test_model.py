@@ -12,9 +12,9 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-from codeblock.config import LoraConfig
-from codeblock.errors import CodeBlockError
-from codeblock.models import load_model
+from codeblock.core.config import LoraConfig
+from codeblock.core.errors import CodeBlockError
+from codeblock.core.models import load_model
 from codeblock.train import model as model_module
 from codeblock.train.batches import micro_batches
 from codeblock.train.last_layer import sparse_last_layer

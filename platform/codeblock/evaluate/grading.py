@@ -19,8 +19,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, TypeVar
 
-from codeblock.console import counter
-from codeblock.errors import CodeBlockError
+from codeblock.core.console import counter
+from codeblock.core.errors import CodeBlockError
 from codeblock.evaluate.benchmarks import Benchmark, Task
 from codeblock.evaluate.environment import importable
 from codeblock.evaluate.expectations import Expectations

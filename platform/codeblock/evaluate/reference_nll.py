@@ -16,10 +16,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from codeblock.chat import chat_of
+from codeblock.core.models.nll import token_nll
+from codeblock.core.rendering.chat import chat_of
 from codeblock.evaluate.benchmarks import Benchmark, Task
 from codeblock.evaluate.prompts import PromptKind, make_prompt
-from codeblock.score.nll import token_nll
 
 EMPTY, TOO_LONG = "empty_reference", "longer_than_context"
 

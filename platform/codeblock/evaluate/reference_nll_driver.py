@@ -17,14 +17,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from codeblock import models, tables
-from codeblock.cluster import actor_pool, map_parts
-from codeblock.config import ClusterConfig, EvaluateConfig
+from codeblock.core import models
+from codeblock.core.cluster import actor_pool, map_parts
+from codeblock.core.config import ClusterConfig, EvaluateConfig
+from codeblock.core.memory import worker_peak_mb
+from codeblock.core.metrics import mean_interval
+from codeblock.core.storage import tables
 from codeblock.evaluate.benchmarks import Benchmark
-from codeblock.evaluate.metrics import mean_interval
 from codeblock.evaluate.prompts import PromptKind
 from codeblock.evaluate.reference_nll import REFERENCE_NLL, Rendered, reference_nll, render
-from codeblock.memory import worker_peak_mb
 
 FILE = "reference_nll.parquet"
 PART_TASKS = 64

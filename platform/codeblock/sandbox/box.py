@@ -27,7 +27,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
-from codeblock.errors import CodeBlockError
+from codeblock.core.errors import CodeBlockError
 from codeblock.sandbox import launch, wire
 from codeblock.sandbox.helper import Helper, HelperDiedError, arguments
 from codeblock.sandbox.oracles import Cases, Limits, Oracle, Script, UnitTest

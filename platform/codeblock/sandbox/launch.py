@@ -13,7 +13,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from codeblock.errors import CodeBlockError
+from codeblock.core.errors import CodeBlockError
 from codeblock.sandbox import paths as sandbox_paths
 from codeblock.sandbox.namespaces import NOBODY
 from codeblock.sandbox.paths import DEVICES, is_link, links, scratch_base, visible_paths

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from codeblock.schema import TokenClass
+from codeblock.core.schema import TokenClass
 from codeblock.train.batches import micro_batches
 from codeblock.train.model import MaskedLM
 from codeblock.train.rows import Pair, trim

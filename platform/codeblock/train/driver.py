@@ -21,12 +21,13 @@ import transformers
 from ray.train.torch import TorchTrainer, get_device, prepare_model
 from ray.util.queue import Queue
 
-from codeblock import models, tables
-from codeblock.causal import check_ids
-from codeblock.cluster import require
-from codeblock.config import ClusterConfig, TrainConfig
-from codeblock.console import counter
-from codeblock.errors import CodeBlockError
+from codeblock.core import models
+from codeblock.core.cluster import require
+from codeblock.core.config import ClusterConfig, TrainConfig
+from codeblock.core.console import counter
+from codeblock.core.errors import CodeBlockError
+from codeblock.core.models.causal import check_ids
+from codeblock.core.storage import tables
 from codeblock.train.loop import DEV_SCHEMA, HISTORY_SCHEMA, Session, plan_run
 from codeblock.train.model import MaskedLM, add_lora, checkpoint_activations, freeze_other_parts
 from codeblock.train.rows import Pair, read_pairs, trim_all

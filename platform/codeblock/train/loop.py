@@ -19,16 +19,16 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import nn
 
-from codeblock.causal import name_of
-from codeblock.errors import CodeBlockError
-from codeblock.memory import worker_peak_mb
+from codeblock.core.errors import CodeBlockError
+from codeblock.core.memory import worker_peak_mb
+from codeblock.core.models.causal import name_of
 from codeblock.train.batches import CPU_CALL, GPU_CALL, MicroBatch, micro_batches, plan_steps, plan_steps_by_tokens, share_of
 from codeblock.train.dev import dev_nll
 from codeblock.train.rows import Pair
 from codeblock.train.step import Place, make_optimizer, take_step
 
 if TYPE_CHECKING:
-    from codeblock.config import TrainConfig
+    from codeblock.core.config import TrainConfig
 
 STATE = "state.pt"
 

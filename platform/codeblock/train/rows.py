@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from codeblock import tables
-from codeblock.errors import CodeBlockError
+from codeblock.core.errors import CodeBlockError
+from codeblock.core.storage import tables
 
 COLUMNS = ["id", "split", "input_ids", "token_class", "weight"]
 

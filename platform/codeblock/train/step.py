@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from codeblock.errors import CodeBlockError
+from codeblock.core.errors import CodeBlockError
 from codeblock.train.batches import MicroBatch
 
 
