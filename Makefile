@@ -19,6 +19,7 @@ lint: $(DONE)
 	$(BIN)/ruff check platform tests jobs
 	$(BIN)/ruff format --check platform tests jobs
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: $(DONE)
 	$(BIN)/ruff check --fix platform tests jobs

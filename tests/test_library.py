@@ -1,7 +1,10 @@
 """The library without Ray: the documentation's examples run as they stand, and rows that cannot be used are named."""
 
 import contextlib
+import importlib
+import inspect
 import io
+import json
 import re
 import subprocess
 import sys
@@ -9,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+import codeblock
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.models import load_model, load_tokenizer
+from codeblock.evaluate import Verdict, load
 from codeblock.library import iter_pairs, score_pairs
 from codeblock.selection import select
 
@@ -58,3 +63,48 @@ def test_a_row_that_cannot_be_used_is_named(small_model, row, message):
 def test_it_imports_neither_ray_nor_mlflow():
     code = "import sys, codeblock.library, codeblock.report.export; assert not {'ray', 'mlflow'} & sys.modules.keys()"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("segment", "codeblock.segmentation"),
+        ("score_pairs", "codeblock.library"),
+        ("select", "codeblock.selection"),
+        ("sparse_cross_entropy", "codeblock.train.loss"),
+        ("grade", "codeblock.evaluate"),
+    ],
+)
+def test_each_function_of_the_package_takes_what_the_one_behind_it_takes(name, place):
+    def taken(function):
+        return [(p.name, p.kind, p.default) for p in inspect.signature(function).parameters.values()]
+
+    assert taken(getattr(codeblock, name)) == taken(getattr(importlib.import_module(place), name))
+
+
+def test_the_package_shows_five_functions_and_imports_nothing_heavy_for_them():
+    code = "import sys\nfrom codeblock import grade, score_pairs, segment, select, sparse_cross_entropy\n"
+    heavy = ("ray", "mlflow", "torch", "transformers", "numpy", "pyarrow")
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}print([name for name in {heavy} if name in sys.modules])"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.strip() == "[]"
+    assert set(codeblock.__all__) == {"grade", "score_pairs", "segment", "select", "sparse_cross_entropy"}
+
+
+def test_code_is_segmented_and_answers_are_graded_in_one_line(tmp_path):
+    assert [item.kind for item in codeblock.segment("x = 1\nprint(x)\n", "python").items]
+    task = {
+        "task_id": "HumanEval/0",
+        "prompt": "def one():\n",
+        "canonical_solution": "    return 1\n",
+        "entry_point": "one",
+        "test": "def check(candidate):\n    assert candidate() == 1\n",
+    }
+    file = tmp_path / "HumanEval.jsonl"
+    file.write_text(json.dumps(task) + "\n")
+    result = codeblock.grade([{"task_id": "HumanEval/0", "completion": "    return 1\n"}], load("humaneval", str(file)))
+    assert [row.verdict for row in result.rows] == [Verdict.PASSED]

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from codeblock.cli.commands import main
 from mlflow import MlflowClient
 
+from codeblock.cli.commands import main
 from codeblock.core.config.file import load_config
 from codeblock.core.schema import TokenClass
 from codeblock.core.storage.tables import MARKER, iter_rows, read_table

@@ -6,7 +6,7 @@ reads the directory of the one before and writes its own; Ray does the work insi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -30,7 +30,6 @@ from codeblock.data.rank.stage import rank_pairs
 from codeblock.data.read.stage import read_pairs
 from codeblock.evaluate.benchmarks import load
 from codeblock.evaluate.driver import generate, grade_answers
-from codeblock.evaluate.grading import Settings, check_sandbox
 from codeblock.evaluate.prompts import check_prompts
 from codeblock.evaluate.reference_nll_driver import Job, fill_parts, finish
 from codeblock.evaluate.vllm_engine import check_vllm
@@ -39,27 +38,13 @@ from codeblock.experiment.cache import Step, check_storage, run_together
 from codeblock.experiment.check_models import check_models, probe_models
 from codeblock.experiment.plan import Plan, make_plan
 from codeblock.experiment.results import ArmResult, Comparison, require_pairs
+from codeblock.experiment.watch import Watch
+from codeblock.sandbox.pool import Settings, check_sandbox
 from codeblock.selection.driver import select_arm
 from codeblock.train.driver import OnRow, fit
 
 Until = Literal["prepare", "score", "select", "train", "evaluate"]
 ORDER: tuple[Until, ...] = ("prepare", "score", "select", "train", "evaluate")
-
-
-class Watch:
-    """Is told how far a run is. This one does nothing with it; `tracking.Tracked` shows it in MLflow."""
-
-    def begin(self, plan: Plan) -> None:
-        """All that can be checked before the work is checked."""
-
-    def row(self, arm: ArmPlan, row: Mapping[str, Any]) -> None:
-        """A row of the history or of the held-out nll of an arm that trains now. From another thread; must not raise."""
-
-    def arm_done(self, result: ArmResult) -> None:
-        """An arm has gone through all its stages. Must not raise."""
-
-    def ended_by(self, error: BaseException) -> None:
-        """The run ends before its time. Must not raise."""
 
 
 def run(config: Config, until: Until = "evaluate", watch: Watch | None = None) -> Comparison:

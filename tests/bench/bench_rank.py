@@ -33,7 +33,7 @@ from codeblock.data.rank.registry import ranker_names
 from codeblock.data.rank.stage import rank_pairs
 from codeblock.data.read.files import find_files
 from codeblock.data.read.stage import read_pairs
-from codeblock.evaluate.grading import Settings
+from codeblock.sandbox.pool import Settings
 from codeblock.tiny.holdout import Holdout
 from codeblock.tiny.pairs import make_pairs
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from codeblock.cli.commands import main
-from codeblock.cli.smollm2 import READER, WEIGHTS, as_trained, convert, fetch, make_smollm2, plain
 from tests.conftest import make_model, make_tokenizer
 
+from codeblock.cli.commands import main
+from codeblock.cli.smollm2 import READER, WEIGHTS, as_trained, convert, fetch, make_smollm2, plain
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.models import context_length, load_model, load_tokenizer
 

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from codeblock.cli.commands import main
 
+from codeblock.cli.commands import main
 from codeblock.core.errors import CodeBlockError
 from codeblock.evaluate import environment
 from codeblock.evaluate.benchmarks import load

@@ -17,9 +17,9 @@ import pytest
 from codeblock.core.errors import CodeBlockError
 from codeblock.evaluate import Sample, Settings, Verdict, grade, grade_samples_file
 from codeblock.evaluate.benchmarks import Benchmark
-from codeblock.evaluate.grading import Pool, check_sandbox, require_layers
 from codeblock.sandbox.box import Outcome, Sandbox
 from codeblock.sandbox.oracles import Limits, Oracle
+from codeblock.sandbox.pool import Pool, check_sandbox, require_layers
 
 
 def right(benchmark: Benchmark, number: int) -> dict[str, str]:
@@ -173,7 +173,7 @@ def test_results_come_in_the_order_of_the_jobs() -> None:
 def test_missing_layers_need_an_explicit_word(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(CodeBlockError, match=r"lacks 1 layers .*network: .*evaluate.allow_missing_layers=true"):
         require_layers(["network: a solution reaches other machines"])
-    monkeypatch.setattr("codeblock.evaluate.grading.require_layers", lambda _: pytest.fail("asked for"))
+    monkeypatch.setattr("codeblock.sandbox.pool.require_layers", lambda _: pytest.fail("asked for"))
     assert isinstance(check_sandbox(None, allow_missing_layers=True), list)
 
 

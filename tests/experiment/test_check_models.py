@@ -12,9 +12,9 @@ import peft
 import pytest
 import torch
 import transformers
-from codeblock.cli.commands import main
 from tests.conftest import make_model, make_tokenizer
 
+from codeblock.cli.commands import main
 from codeblock.core.config.file import load_config
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.models import load_model

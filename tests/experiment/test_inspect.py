@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from codeblock.cli.commands import main
 
 from codeblock.annotate.prepare.render import Renderer
 from codeblock.annotate.prepare.stage import prepare_batch
+from codeblock.cli.commands import main
 from codeblock.core.config import Config, PrepareConfig
 from codeblock.core.config.file import load_config
 from codeblock.core.errors import CodeBlockError

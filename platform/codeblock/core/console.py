@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.markup import escape
@@ -24,8 +24,15 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-if TYPE_CHECKING:
-    from codeblock.experiment.cache import Step
+
+class Stage(Protocol):
+    """What is announced: its name, and whether its facts are there already."""
+
+    @property
+    def label(self) -> str: ...
+    @property
+    def facts(self) -> Mapping[str, Any] | None: ...
+
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
@@ -65,7 +72,7 @@ _counts: list[_Count] = []
 
 
 @contextmanager
-def stage_line(step: Step) -> Iterator[None]:
+def stage_line(step: Stage) -> Iterator[None]:
     """Announce a step and its end; a step that is cached already says so."""
     label = escape(f"{step.label:<28}")
     if step.facts is not None:

@@ -23,9 +23,10 @@ from codeblock.core.memory import worker_peak_mb
 from codeblock.core.storage import tables
 from codeblock.evaluate.answers import Answer, Job, Request
 from codeblock.evaluate.benchmarks import Benchmark
-from codeblock.evaluate.grading import Settings, grade
+from codeblock.evaluate.grading import grade
 from codeblock.evaluate.prompts import make_requests
 from codeblock.evaluate.vllm_engine import generate_with_vllm
+from codeblock.sandbox.pool import Settings
 
 Key = tuple[str, int]
 """Task id and number of the sample."""

@@ -7,19 +7,14 @@ result: its verdicts say something about the machine, not about the model. It st
 
 from __future__ import annotations
 
-import os
 import sys
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
-from codeblock.core.console import counter
 from codeblock.core.errors import CodeBlockError
 from codeblock.evaluate.benchmarks import Benchmark, Task
 from codeblock.evaluate.environment import importable
@@ -28,12 +23,10 @@ from codeblock.evaluate.formats import read_samples
 from codeblock.evaluate.result import GradeResult, Sample, VerdictRow, task_names
 from codeblock.sandbox.box import REFERENCE_PATIENCE, Expected, Outcome, Rehearsal, Sandbox, Verdict
 from codeblock.sandbox.oracles import Cases, Limits, UnitTest
+from codeblock.sandbox.pool import Pool, Settings
 
 MOST_PATIENCE_SECONDS = 60.0
 """A reference has at most so long where the official limit is shorter."""
-
-Job = TypeVar("Job")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -52,104 +45,6 @@ class Program(NamedTuple):
 
     task_id: str
     code: str
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How grading is carried out."""
-
-    timeout_seconds: float | None = None
-    """In place of the benchmark's own seconds per sample or input."""
-    memory_mb: int | None = None
-    """In place of the benchmark's own MiB."""
-    processes: int | None = None
-    """Solutions at a time; empty: one per CPU."""
-    python: str | None = None
-    """Interpreter of the solutions; empty: this one."""
-    store: Path | None = None
-    """Directory that keeps what references returned on this machine; empty: they run each time."""
-    allow_missing_layers: bool = False
-    """Go on where this machine lacks layers of the sandbox."""
-
-    def limits(self, task: Task) -> Limits:
-        """The limits of a task before its reference has run."""
-        limits = task.limits
-        if self.timeout_seconds is not None:
-            limits = replace(limits, timeout_seconds=self.timeout_seconds)
-        return limits if self.memory_mb is None else replace(limits, memory_mb=self.memory_mb)
-
-
-class Pool:
-    """Sandboxes, each in a thread of its own. Raises CodeBlockError where the machine lacks layers and may not."""
-
-    def __init__(self, settings: Settings, jobs: int) -> None:
-        cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-        self.workers = max(min(settings.processes or cpus, jobs), 1)
-        self.sandboxes = [Sandbox(settings.python)]
-        self.missing = self.sandboxes[0].missing
-        try:
-            if not settings.allow_missing_layers:
-                require_layers(self.missing)
-            self.sandboxes.extend(Sandbox(settings.python) for _ in range(self.workers - 1))
-        except BaseException:
-            self.close()
-            raise
-
-    def map(self, what: str, work: Callable[[Sandbox, Job], Result], jobs: Sequence[Job]) -> list[Result]:
-        """The results in order; how many there are is shown beside `what`. The first error stops all."""
-        order, stop = iter(range(len(jobs))), threading.Event()
-        results: dict[int, Result] = {}
-        lock = threading.Lock()
-
-        def run(sandbox: Sandbox, advance: Callable[[int], None]) -> None:
-            try:
-                while not stop.is_set():
-                    with lock:
-                        index = next(order, None)
-                    if index is None:
-                        return
-                    results[index] = work(sandbox, jobs[index])
-                    advance(1)
-            finally:
-                if sys.exc_info()[0] is not None:
-                    stop.set()
-
-        with counter(what, len(jobs)) as advance, ThreadPoolExecutor(self.workers, "grade") as pool:
-            futures = [pool.submit(run, sandbox, advance) for sandbox in self.sandboxes]
-            try:
-                for future in futures:
-                    future.result()
-            finally:
-                stop.set()
-        return [results[index] for index in range(len(jobs))]
-
-    def close(self) -> None:
-        """End all sandboxes."""
-        for sandbox in self.sandboxes:
-            sandbox.close()
-
-    def __enter__(self) -> Pool:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
-
-def require_layers(missing: Sequence[str]) -> None:
-    """Raise CodeBlockError where layers of the sandbox are missing."""
-    if missing:
-        raise CodeBlockError(
-            f"grading: this machine lacks {len(missing)} layers of the sandbox ({'; '.join(missing)}); "
-            "grade where user namespaces or bubblewrap are allowed, or accept it with evaluate.allow_missing_layers=true"
-        )
-
-
-def check_sandbox(python: str | None, allow_missing_layers: bool) -> list[str]:
-    """The layers that are missing here. Raises CodeBlockError where that is not allowed: before a long run, not after it."""
-    with Sandbox(python) as sandbox:
-        if not allow_missing_layers:
-            require_layers(sandbox.missing)
-        return sandbox.missing
 
 
 def grade(
@@ -222,7 +117,7 @@ def run_references(
     """Grade the benchmark's own solutions. Raises CodeBlockError where all fail: then the limits or the machine are wrong."""
 
     def work(sandbox: Sandbox, task: Task) -> Reference:
-        limits = settings.limits(task)
+        limits = settings.limits(task.limits)
         patience = max(limits.timeout_seconds, min(REFERENCE_PATIENCE * limits.timeout_seconds, MOST_PATIENCE_SECONDS))
         patient = replace(limits, timeout_seconds=patience)
         if isinstance(task.oracle, Cases):

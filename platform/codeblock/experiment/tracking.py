@@ -24,7 +24,7 @@ from codeblock.experiment.arms import ArmPlan
 from codeblock.experiment.plan import Plan
 from codeblock.experiment.results import ArmResult, Comparison, arms_tables, pass_rates
 from codeblock.experiment.summary import reference_nll_of
-from codeblock.pipeline import Watch
+from codeblock.experiment.watch import Watch
 from codeblock.report.mlflow.runs import Tracker, pass_metrics
 
 TRAIN_METRICS = ("processed_tokens", "supervised_tokens", "train_seconds", "tokens_per_second", "peak_memory_mb", "pairs")

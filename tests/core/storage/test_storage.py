@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from codeblock.cli.commands import main
 
+from codeblock.cli.commands import main
 from codeblock.core.storage.tables import MARKER, read_table, write_part
 
 PAIRS = 600

@@ -6,7 +6,7 @@ import pytest
 from codeblock.core.schema import MESSAGES_TYPE
 from codeblock.core.storage.tables import part_name, write_part
 from codeblock.data.rank.pool import Pool
-from codeblock.evaluate.grading import Settings
+from codeblock.sandbox.pool import Settings
 
 WALLS = Settings(processes=1, allow_missing_layers=True)
 

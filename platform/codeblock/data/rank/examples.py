@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from codeblock.core.errors import CodeBlockError
 from codeblock.data.filter.words import last_request
 from codeblock.data.rank.asks import uses
-from codeblock.evaluate.grading import Pool, Settings
 from codeblock.sandbox.box import Outcome, Sandbox, Verdict
 from codeblock.sandbox.oracles import Limits, UnitTest
+from codeblock.sandbox.pool import Pool, Settings
 from codeblock.segmentation import find_regions
 
 LIMITS = Limits(timeout_seconds=2.0, memory_mb=512)

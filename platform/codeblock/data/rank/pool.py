@@ -18,7 +18,7 @@ from codeblock.core.storage.tables import parts, read_part
 from codeblock.data.rank.code import CodeFacts, code_facts
 from codeblock.data.rank.neighbours import nearest_distances
 from codeblock.data.rank.words import embed_words
-from codeblock.evaluate.grading import Settings
+from codeblock.sandbox.pool import Settings
 
 Signal = NDArray[np.float32]
 """float32[N], higher is better, NaN where nothing is known of a pair."""

@@ -20,7 +20,7 @@ from codeblock.data.rank import rankers  # noqa: F401  registers them
 from codeblock.data.rank.order import by_mean, lexicographic
 from codeblock.data.rank.pool import Pool, Signal
 from codeblock.data.rank.registry import get_ranker, offline_names
-from codeblock.evaluate.grading import Settings
+from codeblock.sandbox.pool import Settings
 
 
 def rank_pairs(

@@ -1,0 +1,26 @@
+"""Who follows a run: what it is told, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from codeblock.experiment.arms import ArmPlan
+from codeblock.experiment.plan import Plan
+from codeblock.experiment.results import ArmResult
+
+
+class Watch:
+    """Is told how far a run is. This one does nothing with it; `tracking.Tracked` shows it in MLflow."""
+
+    def begin(self, plan: Plan) -> None:
+        """All that can be checked before the work is checked."""
+
+    def row(self, arm: ArmPlan, row: Mapping[str, Any]) -> None:
+        """A row of the history or of the held-out nll of an arm that trains now. From another thread; must not raise."""
+
+    def arm_done(self, result: ArmResult) -> None:
+        """An arm has gone through all its stages. Must not raise."""
+
+    def ended_by(self, error: BaseException) -> None:
+        """The run ends before its time. Must not raise."""
