@@ -21,7 +21,7 @@ from codeblock.core.config import TINY, Config
 from codeblock.core.console import counter, lines, say, stage_line
 from codeblock.core.models import NO_LIMIT, context_length, load_tokenizer
 from codeblock.core.storage.claims import sweep
-from codeblock.data.filter.contamination import Reference
+from codeblock.data.filter.contamination import BenchmarkText
 from codeblock.data.filter.driver import filter_pairs
 from codeblock.data.filter.rating import check_endpoint
 from codeblock.data.rank.driver import embed_pairs
@@ -31,7 +31,7 @@ from codeblock.data.read.stage import read_pairs
 from codeblock.evaluate.benchmarks import load
 from codeblock.evaluate.driver import generate, grade_answers
 from codeblock.evaluate.prompts import check_prompts
-from codeblock.evaluate.reference_nll_driver import Job, fill_parts, finish
+from codeblock.evaluate.reference_nll_driver import NllJob, fill_parts, finish
 from codeblock.evaluate.vllm_engine import check_vllm
 from codeblock.experiment.arms import ArmPlan, Model, Round
 from codeblock.experiment.cache import Step, check_storage, run_together
@@ -200,7 +200,7 @@ def _reference_nll(plan: Plan, comparison: Comparison) -> None:
     benchmarks = {name: load(name, plan.benchmark_path(name), config.evaluate.limit) for name in plan.untrained_nll}
     models = [(plan.model, plan.untrained_nll), *((model_of(plan, arm), arm.reference_nll) for arm in plan.arms)]
     jobs = {
-        step.key: (step, partial(Job, model.path, model.revision, benchmarks[name]))
+        step.key: (step, partial(NllJob, model.path, model.revision, benchmarks[name]))
         for model, steps in models
         for name, step in steps.items()
     }
@@ -213,7 +213,7 @@ def _reference_nll(plan: Plan, comparison: Comparison) -> None:
         with lines("reference_nll"):
             fill_parts([jobs[step.key][1](output) for step, output in todo], config.evaluate, config.cluster)
 
-    def end(step: Step, job: Callable[[Path], Job], output: Path) -> dict[str, Any]:
+    def end(step: Step, job: Callable[[Path], NllJob], output: Path) -> dict[str, Any]:
         with stage_line(step):
             return finish(job(output))
 
@@ -247,10 +247,10 @@ def _train(plan: Plan, round_: Round, seed: int, on_row: OnRow | None) -> dict[s
         )
 
 
-def _references(plan: Plan) -> list[Reference]:
+def _references(plan: Plan) -> list[BenchmarkText]:
     """All tasks that pairs must not hold, whatever `evaluate.limit` says."""
     return [
-        Reference(name, task.task_id, task.prompt, task.reference)
+        BenchmarkText(name, task.task_id, task.prompt, task.reference)
         for name in plan.decontaminated
         for task in load(name, plan.benchmark_path(name)).tasks
     ]

@@ -19,7 +19,7 @@ import numpy as np
 from codeblock.core.config import FilterConfig
 from codeblock.core.config.pairs import PairsConfig
 from codeblock.core.storage.tables import parts, read_part
-from codeblock.data.filter.contamination import Index, Reference, write_index
+from codeblock.data.filter.contamination import BenchmarkText, Index, write_index
 from codeblock.data.filter.group import SignatureStore, group
 from codeblock.data.filter.minhash import PERMUTATIONS, band_hashes, bands_for
 from codeblock.data.filter.stage import screen
@@ -52,7 +52,7 @@ def main() -> None:
 def screening(directory: Path, path: str, benchmarks: dict[str, str]) -> None:
     """Contamination and signatures of real pairs, best of three passes."""
     tasks = [(name, task) for name, file in benchmarks.items() for task in load(name, file).tasks]
-    references = [Reference(name, task.task_id, task.prompt, task.reference) for name, task in tasks]
+    references = [BenchmarkText(name, task.task_id, task.prompt, task.reference) for name, task in tasks]
     write_index(references, 13, directory / "index.parquet")
     index = Index(directory / "index.parquet", 13)
     config = PairsConfig(path=path)

@@ -28,7 +28,7 @@ from codeblock.experiment.cost import (
 )
 from codeblock.train.batches import MicroBatch, collate
 from codeblock.train.model import MaskedLM, add_lora, checkpoint_activations
-from codeblock.train.rows import Pair
+from codeblock.train.rows import TokenPair
 
 D, F, L, V, H, K, h = 32, 64, 2, 337, 4, 2, 8  # of `small_model`
 LAYER = D * H * h + 2 * D * K * h + H * h * D + 3 * D * F
@@ -59,7 +59,7 @@ def batch_of(lengths: list[int], supervised: int) -> MicroBatch:
         weight = np.zeros(length, np.float32)
         weight[-supervised:] = 1
         ids = (np.arange(length) * 7 + number) % V
-        rows.append([Pair(str(number), ids.astype(np.int32), np.full(length, TokenClass.CODE, np.uint8), weight)])
+        rows.append([TokenPair(str(number), ids.astype(np.int32), np.full(length, TokenClass.CODE, np.uint8), weight)])
     return collate(rows)
 
 

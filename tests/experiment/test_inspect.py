@@ -161,7 +161,9 @@ def test_the_reason_of_every_item_agrees_with_the_ranking_over_all_pairs(plan: P
     ids = [f"p{n:02}" for n in range(60)]
     paths = write_samples(plan, arm, tmp_path, ids)[1:]
     rows = selection(plan, arm)
-    train = [(path.stem, *fate) for path in paths for fate in fates(path) if rows.get(path.stem, {}).get("split") != "dev"]
+    train = [
+        (path.stem, *outcome) for path in paths for outcome in outcomes(path) if rows.get(path.stem, {}).get("split") != "dev"
+    ]
     cut = min(priority for _, state, _, _, priority, _ in train if state == "kept")
     seen = set()
     for _, state, supervised, _, priority, reason in train:
@@ -183,16 +185,16 @@ def test_the_reason_of_every_item_agrees_with_the_ranking_over_all_pairs(plan: P
     assert all("held out for dev" in path.read_text() for path in held)
 
 
-def fates(path: Path, arm: int = 0) -> list[tuple[str, int, float, float, str]]:
+def outcomes(path: Path, arm: int = 0) -> list[tuple[str, int, float, float, str]]:
     shown = page_data(path)["arms"][arm]
-    return [(*fate[:4], shown["reasons"][fate[4]]) for fate in shown["fates"]]
+    return [(*outcome[:4], shown["reasons"][outcome[4]]) for outcome in shown["outcomes"]]
 
 
 def test_a_budget_inside_each_response_has_a_cut_of_its_own(plan: Plan, tmp_path: Path) -> None:
     rows = selection(plan, "each")
     train = sorted(id_ for id_, row in rows.items() if row["split"] == "train")
     for path in write_samples(plan, "each", tmp_path, train[:5])[1:]:
-        found = fates(path)
+        found = outcomes(path)
         cut = min(priority for state, _, _, priority, _ in found if state == "kept")
         for state, _, _, priority, reason in found:
             assert "in this response" in reason or reason.startswith("Does not fit"), reason
@@ -203,7 +205,7 @@ def test_a_budget_inside_each_response_has_a_cut_of_its_own(plan: Plan, tmp_path
 def test_every_strategy_that_ranks_whole_items_shows_their_priorities(plan: Plan, tmp_path: Path) -> None:
     paths = write_samples(plan, "items", tmp_path, [f"p{n:02}" for n in range(60)])[1:]
     rows = selection(plan, "items")
-    train = [fate for path in paths for fate in fates(path) if rows.get(path.stem, {}).get("split") != "dev"]
+    train = [outcome for path in paths for outcome in outcomes(path) if rows.get(path.stem, {}).get("split") != "dev"]
     kept = [priority for state, _, _, priority, _ in train if state == "kept"]
     dropped = [priority for state, _, _, priority, reason in train if reason.startswith("Below the cut")]
     assert min(kept) >= max(dropped) > 0
@@ -215,7 +217,9 @@ def test_a_pair_outside_the_subset_says_so(plan: Plan, tmp_path: Path) -> None:
     outside = sorted({f"p{n:02}" for n in range(60)}.difference(selection(plan, "drawn")))
     path = write_samples(plan, "drawn", tmp_path, outside[:1])[1]
     assert "drawn</b> (random_tokens), not in the subset: 0 of " in path.read_text()
-    assert {reason for *_, reason in fates(path)} == {"Not in the subset: the pair ranks below select.subset_ratio by quality."}
+    assert {reason for *_, reason in outcomes(path)} == {
+        "Not in the subset: the pair ranks below select.subset_ratio by quality."
+    }
 
 
 def test_the_index_counts_the_pairs_of_each_arms_subset(plan: Plan, tmp_path: Path) -> None:

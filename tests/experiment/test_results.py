@@ -8,7 +8,7 @@ from codeblock.core.metrics import pass_at_k_interval
 from codeblock.evaluate.result import GradeResult, VerdictRow
 from codeblock.experiment.arms import ArmPlan
 from codeblock.experiment.results import ArmResult, Comparison, pass_rates, picked_by_arm
-from codeblock.sandbox.box import Verdict
+from codeblock.sandbox.sandbox import Verdict
 
 
 def comparison(**filtered):

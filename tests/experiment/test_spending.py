@@ -32,7 +32,7 @@ from codeblock.experiment.spending import ArmCost, Ledger, reads_nll
 from codeblock.train.loop import Session
 from codeblock.train.model import MaskedLM
 from codeblock.train.rows import read_pairs, trim_all
-from codeblock.train.step import Place
+from codeblock.train.step import DistContext
 
 LENGTHS = [20, 35, 50, 28, 44, 31]
 STARTS = [8, 10, 12, 9, 11, 10]
@@ -128,7 +128,7 @@ def test_training_is_what_the_session_computes(plan: StandIn, small_model: Path,
     assert arm.selected is not None
     pairs, _ = trim_all(read_pairs(arm.selected.directory, "train"))
     masked = MaskedLM(load_model(str(small_model), attention="eager"))
-    session = Session(masked, pairs, [], train, 3, Place(torch.device("cpu")))
+    session = Session(masked, pairs, [], train, 3, DistContext(torch.device("cpu")))
     ours = Ledger(plan).of(arm).stages["training"]  # type: ignore[arg-type]
     # The sparse last layer's fused attention, about 1%, is not in torch's count.
     assert counted(session.run) == pytest.approx(ours.flops, rel=0.02)

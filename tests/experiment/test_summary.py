@@ -27,7 +27,7 @@ from codeblock.experiment.tracking import nll_metrics
 from codeblock.report.differences import differences_markdown, note
 from codeblock.report.findings import findings
 from codeblock.report.table import arms_markdown
-from codeblock.sandbox.box import Verdict
+from codeblock.sandbox.sandbox import Verdict
 
 TASKS = [str(n) for n in range(20)]
 UNTRAINED = {"tiny": dict.fromkeys(TASKS, 1.5)}

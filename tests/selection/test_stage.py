@@ -11,7 +11,7 @@ from codeblock.core.storage.tables import parts, read_table, write_part
 from codeblock.selection import select
 from codeblock.selection.pair import iter_pairs
 from codeblock.selection.split import Ranked, split_pairs
-from codeblock.selection.stage import Request, select_parts
+from codeblock.selection.stage import SelectRequest, select_parts
 
 P, X, C, K, S = (int(value) for value in TokenClass)
 
@@ -63,7 +63,7 @@ ALL = SelectConfig(subset_ratio=1.0).shares
 
 
 def request(scored, strategy, settings, **more):
-    return Request(scored, scored.parent / "ranked", strategy, settings, settings.shares, **more)
+    return SelectRequest(scored, scored.parent / "ranked", strategy, settings, settings.shares, **more)
 
 
 def split_of(scored, shares, dev_pairs, seed):
@@ -98,7 +98,7 @@ def test_parts_and_library_select_the_same(scored, tmp_path, strategy, more, sco
     assert facts["supervised_pairs"] == wanted.supervised_pairs
     assert {id_ for id_, row in rows.items() if row["split"] == "dev"} == split.dev
     assert facts["supervised_pairs"] + facts["unsupervised_pairs"] + facts["below_subset_ratio"] + len(split.dev) == 200
-    assert not (tmp_path / "out" / "offers").exists()
+    assert not (tmp_path / "out" / "candidates").exists()
 
 
 def test_columns_of_a_second_model_are_read_beside_the_scores(scored, tmp_path):
@@ -184,7 +184,7 @@ def test_the_survey_does_not_depend_on_where_a_part_ends(scored, tmp_path):
     settings = SelectConfig(token_budget=0.3, subset_ratio=1.0, noise_quantile=0.95, word_rank="specific")
     facts = [
         select_parts(
-            Request(path, scored.parent / "ranked", "codeblock", settings, settings.shares, dev_pairs=10),
+            SelectRequest(path, scored.parent / "ranked", "codeblock", settings, settings.shares, dev_pairs=10),
             tmp_path / f"out-{path.name}",
         )
         for path in (scored, tmp_path / "one")

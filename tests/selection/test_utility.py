@@ -8,7 +8,7 @@ import pytest
 from codeblock.core.config import SelectConfig
 from codeblock.core.schema import TokenClass
 from codeblock.selection import ScoredPair
-from codeblock.selection.pair import Pool
+from codeblock.selection.pair import PoolStatistics
 from codeblock.selection.utility import generalized_cross_entropy, item_utility, normalise, rerank
 
 
@@ -110,7 +110,7 @@ def test_a_mean_over_few_tokens_is_shrunk():
 
 def test_a_token_above_the_noise_counts_as_a_token_worth_nothing():
     core = TokenClass.CORE
-    pair = replace(pair_of([core] * 4, [0, 0, 1, 1], [1.0, 9.0, 1.0, 4.0], 2), pool=Pool(noise_nll=5.0))
+    pair = replace(pair_of([core] * 4, [0, 0, 1, 1], [1.0, 9.0, 1.0, 4.0], 2), pool=PoolStatistics(noise_nll=5.0))
     np.testing.assert_allclose(item_utility(pair, SelectConfig(gce_q=0)), [0.5, 2.5])
 
 

@@ -26,7 +26,7 @@ from codeblock.train.driver import CHECKPOINTS, DEV, HISTORY, MODEL, _readable, 
 from codeblock.train.loop import DEV_SCHEMA, HISTORY_SCHEMA, Session
 from codeblock.train.model import MaskedLM, add_lora
 from codeblock.train.rows import read_pairs, trim_all
-from codeblock.train.step import Place
+from codeblock.train.step import DistContext
 
 SEED = 3
 
@@ -70,7 +70,7 @@ def losses_without_ray(selected: Path, model: Path, config: TrainConfig) -> list
     if config.mode == "lora":
         loaded = add_lora(loaded, config.lora)
     pairs, _ = trim_all(read_pairs(selected, "train"))
-    session = Session(MaskedLM(loaded, config.dtype), pairs, [], config, SEED, Place(torch.device("cpu")))
+    session = Session(MaskedLM(loaded, config.dtype), pairs, [], config, SEED, DistContext(torch.device("cpu")))
     session.run()
     return [row["loss"] for row in session.history]
 

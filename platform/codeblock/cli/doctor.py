@@ -78,8 +78,8 @@ def _grammar() -> str:
 
 
 def _sandbox() -> str:
-    from codeblock.sandbox.box import Sandbox, Verdict
     from codeblock.sandbox.oracles import Limits, Script
+    from codeblock.sandbox.sandbox import Sandbox, Verdict
 
     with Sandbox() as sandbox:
         found = sandbox.run("def f(x):\n    return x + 1\n", Script("", "assert f(1) == 2", "f"), Limits(timeout_seconds=10.0))

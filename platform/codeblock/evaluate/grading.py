@@ -21,9 +21,9 @@ from codeblock.evaluate.environment import importable
 from codeblock.evaluate.expectations import Expectations
 from codeblock.evaluate.formats import read_samples
 from codeblock.evaluate.result import GradeResult, Sample, VerdictRow, task_names
-from codeblock.sandbox.box import REFERENCE_PATIENCE, Expected, Outcome, Rehearsal, Sandbox, Verdict
 from codeblock.sandbox.oracles import Cases, Limits, UnitTest
 from codeblock.sandbox.pool import Pool, Settings
+from codeblock.sandbox.sandbox import REFERENCE_PATIENCE, Expected, Outcome, Rehearsal, Sandbox, Verdict
 
 MOST_PATIENCE_SECONDS = 60.0
 """A reference has at most so long where the official limit is shorter."""

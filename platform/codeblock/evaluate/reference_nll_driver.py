@@ -37,7 +37,7 @@ MEASURED = b"codeblock.measured"
 
 
 @dataclass(frozen=True)
-class Job:
+class NllJob:
     """One model on one benchmark."""
 
     model_path: str
@@ -76,7 +76,7 @@ class ReferenceScorer:
         return measured  # a row of Ray Data needs a column
 
 
-def fill_parts(jobs: Sequence[Job], config: EvaluateConfig, cluster: ClusterConfig) -> None:
+def fill_parts(jobs: Sequence[NllJob], config: EvaluateConfig, cluster: ClusterConfig) -> None:
     """Write the parts that the jobs lack. Needs a Ray session.
 
     Raises CodeBlockError where the actors do not fit the cluster, and for a benchmark that cannot be asked in this way.
@@ -96,7 +96,7 @@ def fill_parts(jobs: Sequence[Job], config: EvaluateConfig, cluster: ClusterConf
     )
 
 
-def finish(job: Job) -> dict[str, Any]:
+def finish(job: NllJob) -> dict[str, Any]:
     """Put the parts of a job together; the facts: means over the tasks that count, with a 95% interval, the rest by reason."""
     paths = tables.parts(job.output)
     parts = [tables.read_part(path) for path in paths]

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.metrics import mean_pass_at_k, pass_at_k_interval
-from codeblock.sandbox.box import Verdict
+from codeblock.sandbox.sandbox import Verdict
 from codeblock.sandbox.text import clean
 
 PASS_AT = (1, 10, 100)

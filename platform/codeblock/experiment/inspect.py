@@ -21,9 +21,9 @@ from codeblock.core.storage.tables import parts, read_part
 from codeblock.experiment.arms import ArmPlan, selecting_arm
 from codeblock.experiment.plan import Plan
 from codeblock.report.pages.index import ArmTally, write_pages
-from codeblock.report.pages.item_outcome import Bid, Cut, Status, ranked_fate, unranked_fate
-from codeblock.report.pages.sample import ArmView, Fate, Sample, items_from_row, sample_from_row, selected
-from codeblock.selection.pair import COLUMNS, Pool, ScoredPair, iter_pairs
+from codeblock.report.pages.item_outcome import Bid, Cut, Status, ranked_outcome, unranked_outcome
+from codeblock.report.pages.sample import ArmView, ItemOutcome, Sample, items_from_row, sample_from_row, selected
+from codeblock.selection.pair import COLUMNS, PoolStatistics, ScoredPair, iter_pairs
 from codeblock.selection.selection import settle, units_of
 from codeblock.selection.split import Split
 from codeblock.selection.strategies import Strategy, get_strategy
@@ -54,9 +54,9 @@ class _Arm:
         return settle(self.plan.settings, self.strategy).model_copy(update={"word_rank": "gce"})
 
     @property
-    def pool(self) -> Pool:
+    def pool(self) -> PoolStatistics:
         """What the selection knew of all kept pairs."""
-        return Pool(self.facts["kept_pairs"], self.facts["noise_nll"])
+        return PoolStatistics(self.facts["kept_pairs"], self.facts["noise_nll"])
 
     @property
     def ranked(self) -> bool:
@@ -232,21 +232,23 @@ def _view(row: dict[str, Any], arm: _Arm) -> ArmView:
     if not bought:
         status = Status.EMPTY if pair.id in arm.split.train else Status.OUTSIDE
     _, supervised = _item_tokens(pair, weight)
-    fates = _fates(row, arm, pair, supervised.tolist(), split, status)
+    outcomes = _outcomes(row, arm, pair, supervised.tolist(), split, status)
     response = weight[row["response_start"] :]
-    return ArmView(arm.plan.name, arm.strategy.name, str(status), response.tolist(), fates)
+    return ArmView(arm.plan.name, arm.strategy.name, str(status), response.tolist(), outcomes)
 
 
-def _fates(row: dict[str, Any], arm: _Arm, pair: ScoredPair, supervised: list[int], split: str, status: Status) -> list[Fate]:
+def _outcomes(
+    row: dict[str, Any], arm: _Arm, pair: ScoredPair, supervised: list[int], split: str, status: Status
+) -> list[ItemOutcome]:
     items = items_from_row(row)
     if not arm.ranked:
         name, budgeted = arm.strategy.name, arm.strategy.budgeted
-        return [unranked_fate(*each, name, status, budgeted) for each in zip(items, supervised, strict=True)]
+        return [unranked_outcome(*each, name, status, budgeted) for each in zip(items, supervised, strict=True)]
     utility, priority = _figures(pair, arm)
     cut = _cut(arm, split, priority, np.array(supervised) > 0)
     stop_price = int(arm.settings.supervise_eos and status is Status.EMPTY)
     return [
-        ranked_fate(item, tokens, Bid(u, p, stop_price, arm.min_core), status, cut)
+        ranked_outcome(item, tokens, Bid(u, p, stop_price, arm.min_core), status, cut)
         for item, tokens, u, p in zip(items, supervised, utility.tolist(), priority.tolist(), strict=True)
     ]
 

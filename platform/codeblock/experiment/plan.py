@@ -22,7 +22,7 @@ from codeblock.experiment.arms import ArmPlan, Model, arm_name, plan_rounds
 from codeblock.experiment.cache import Step
 from codeblock.experiment.fingerprint import model_fingerprint
 from codeblock.experiment.reach import Reach
-from codeblock.selection.stage import Request
+from codeblock.selection.stage import SelectRequest
 from codeblock.selection.strategies import get_strategy, shares_of
 
 VERSION = {
@@ -96,11 +96,11 @@ class Plan:
         assert self.tiny is not None
         return self.tiny.directory
 
-    def selection(self, arm: ArmPlan) -> Request:
+    def selection(self, arm: ArmPlan) -> SelectRequest:
         """What an arm's selection is asked for, but for its rounds."""
         assert arm.strategy is not None
         config = self.config
-        return Request(
+        return SelectRequest(
             self.scored.directory,
             self.ranked.directory,
             arm.strategy,

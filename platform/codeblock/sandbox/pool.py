@@ -14,8 +14,8 @@ from typing import TypeVar
 
 from codeblock.core.console import counter
 from codeblock.core.errors import CodeBlockError
-from codeblock.sandbox.box import Sandbox
 from codeblock.sandbox.oracles import Limits
+from codeblock.sandbox.sandbox import Sandbox
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")

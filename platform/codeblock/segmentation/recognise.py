@@ -72,14 +72,14 @@ class Parsed:
         return self.grammar.rules.name
 
 
-class Verdict(NamedTuple):
+class Recognised(NamedTuple):
     """What language a text is in, and its syntax tree; None where that is not known, or there is no grammar for it."""
 
     language: str | None
     parsed: Parsed | None
 
 
-UNKNOWN = Verdict(None, None)
+UNKNOWN = Recognised(None, None)
 
 
 def parse(text: str, rules: LanguageRules) -> Parsed | None:
@@ -125,7 +125,7 @@ def _read_again(parsed: Parsed) -> Parsed | None:
     return None
 
 
-def recognise(text: str) -> Verdict:
+def recognise(text: str) -> Recognised:
     """The language of an untagged text.
 
     A language takes a text that parses without an error and has more in it than words and literals. A text that does not
@@ -133,25 +133,25 @@ def recognise(text: str) -> Verdict:
     `has_error`. Python is asked before the others, then the languages whose words and signs the text has, most first.
     """
     if (name := known_by_looks(text)) is not None:
-        return Verdict(name, None)
+        return Recognised(name, None)
     if (named := _by_interpreter(text)) is not None:
         return named
     first, *others = ALL
     possible = not _impossible(text, first) or (first.has_magics and surely_has_magics(text))
     parsed = _parse_once(text, first) if possible else None
     if parsed is not None and not parsed.has_error and _is_program(parsed, text):
-        return Verdict(first.name, parsed)
+        return Recognised(first.name, parsed)
     if (parsed is None or parsed.has_error) and first.shape.search(text) and not SENTENCE.search(text):
-        return Verdict(first.name, parse(text, first))
+        return Recognised(first.name, parse(text, first))
     return UNKNOWN if SENTENCE.match(text) else _among(text, likely(text, others))
 
 
-def _by_interpreter(text: str) -> Verdict | None:
+def _by_interpreter(text: str) -> Recognised | None:
     """The language of the program in a text's first line (`#!/bin/bash`), where it takes the text."""
     named = _INTERPRETER.match(text)
     rules = find_rules(named[1]) if named else None
     parsed = parse(text, rules) if rules else None
-    return Verdict(parsed.language, parsed) if parsed is not None and not parsed.has_error else None
+    return Recognised(parsed.language, parsed) if parsed is not None and not parsed.has_error else None
 
 
 def likely(text: str, languages: list[LanguageRules]) -> list[LanguageRules]:
@@ -182,7 +182,7 @@ def _clues(names: tuple[str, ...]) -> tuple[dict[str, list[int]], list[tuple[str
     return by_word, by_sign
 
 
-def _among(text: str, languages: list[LanguageRules]) -> Verdict:
+def _among(text: str, languages: list[LanguageRules]) -> Recognised:
     """The first of the languages that takes the text, at once or when it is read again, else that with the fewest errors."""
     broken: list[tuple[float, Parsed]] = []
     for rules in languages:
@@ -192,22 +192,22 @@ def _among(text: str, languages: list[LanguageRules]) -> Verdict:
         parsed = _parse_once(text, rules)
         if parsed is None:
             if shaped:
-                return Verdict(rules.name, None)
+                return Recognised(rules.name, None)
         elif not parsed.has_error:
             if _is_program(parsed, text):
-                return Verdict(rules.name, parsed)
+                return Recognised(rules.name, parsed)
         elif shaped:
             broken.append((error_share(parsed.tree), parsed))
     for _, parsed in broken:
         again = _read_again(parsed)
         if again is not None and (not again.grammar.rules.needs_shape or _is_program(again, text)):
-            return Verdict(again.language, again)
+            return Recognised(again.language, again)
     if broken and (name := known_by_parts(text)) is not None:
-        return Verdict(name, None)
+        return Recognised(name, None)
     if broken and not SENTENCE.search(text):
         share, parsed = min(broken, key=lambda pair: pair[0])
         if share <= MAX_ERROR_SHARE:
-            return Verdict(parsed.language, parsed)
+            return Recognised(parsed.language, parsed)
     return UNKNOWN
 
 

@@ -86,7 +86,7 @@ def judge(
         warnings.append(f"{len(findings.without_stop)} pairs do not learn to stop (select.{why})")
     if asked is not None and abs(spent - asked) > TOLERANCE * asked:
         warnings.append(
-            f"{spent:,} tokens spent of {asked:,} asked ({spent / asked:.1%}): the strategy offers no more, or few pairs"
+            f"{spent:,} tokens spent of {asked:,} asked ({spent / asked:.1%}): the strategy candidates no more, or few pairs"
         )
     values = np.percentile(findings.supervised, QUANTILES).round().astype(int).tolist() if findings.supervised else []
     return Verdict(failures, warnings, {f"p{q}": value for q, value in zip(QUANTILES, values, strict=False)})

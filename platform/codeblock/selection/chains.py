@@ -1,7 +1,7 @@
 """Complete def-use chains [ours]: an item that is selected brings the items that define what it uses.
 
 The failures of thin masks are names that nothing defined. An item's rank goes back along its edges, so that definers rank
-with their best user and, standing before it in the source, are bought before it: still one ranking of whole items.
+with their best user and, standing before it in the source, are taken before it: still one ranking of whole items.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 def bring_definers(priority_I: Floats, tie_I: Floats, edges: NDArray[np.int32]) -> tuple[Floats, Floats]:
     """Priority and tie of each item, at least those of the best item that can be reached from it; both float64[I].
 
-    `edges`: int32[2E], flat def, use, def, use ...; cycles are allowed. Equal ranks of one pair are bought in the order of the
+    `edges`: int32[2E], flat def, use, def, use ...; cycles are allowed. Equal ranks of one pair are taken in the order of the
     source, in which a definition stands before its use but for functions that are defined below their call.
     """
     definers: list[list[int]] = [[] for _ in range(priority_I.size)]

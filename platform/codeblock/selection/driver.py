@@ -8,18 +8,18 @@ from typing import Any
 
 from codeblock.core.cluster import map_parts
 from codeblock.core.models import load_tokenizer
-from codeblock.selection.stage import Request, select_parts
+from codeblock.selection.stage import SelectRequest, select_parts
 
 LOCAL_PARTS = 64
 """With fewer parts (some 16,000 pairs) the driver's process is done before Ray Data has started its tasks."""
 
-Item = dict[str, Any]
+PartWork = dict[str, Any]
 
 
-def select_arm(request: Request, tokenizer: str, revision: str | None, output: Path) -> dict[str, Any]:
+def select_arm(request: SelectRequest, tokenizer: str, revision: str | None, output: Path) -> dict[str, Any]:
     """`stage.select_parts` with an audit of the masks' text; the parts in tasks where there are many."""
     return select_parts(request, output, load_tokenizer(tokenizer, revision), _mapper)
 
 
-def _mapper(work: Callable[[Item], Item], items: Sequence[Item]) -> Iterable[Item]:
+def _mapper(work: Callable[[PartWork], PartWork], items: Sequence[PartWork]) -> Iterable[PartWork]:
     return map_parts(work, items, what="select") if len(items) > LOCAL_PARTS else map(work, items)

@@ -21,7 +21,7 @@ COLUMNS = ["id", "token_class", "token_item", "token_word", "item_reach", "item_
 
 
 @dataclass(frozen=True)
-class Pool:
+class PoolStatistics:
     """What a selection may know of all kept pairs together; each is found only where the settings ask for it (`survey`)."""
 
     pairs: int = 0
@@ -31,7 +31,7 @@ class Pool:
     """Pairs that have a word, by the word's bucket (`words.buckets`)."""
 
 
-NO_POOL = Pool()
+NO_POOL = PoolStatistics()
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class ScoredPair:
     prompt_attention: NDArray[np.float32] | None = None  # [T] share of the attention that goes to the prompt
     edges: NDArray[np.int32] | None = None  # [2E] flat def, use, def, use ... items
     input_ids: NDArray[np.int32] | None = None  # [T]
-    pool: Pool = NO_POOL
+    pool: PoolStatistics = NO_POOL
 
     @property
     def response(self) -> NDArray[np.bool_]:
@@ -57,7 +57,7 @@ class ScoredPair:
         return np.not_equal(self.token_class, TokenClass.PROMPT)
 
     @classmethod
-    def from_columns(cls, row: dict[str, Any], pool: Pool = NO_POOL) -> ScoredPair:
+    def from_columns(cls, row: dict[str, Any], pool: PoolStatistics = NO_POOL) -> ScoredPair:
         """A row of schema.SCORED (a dictionary of lists or arrays)."""
         fields = cls.__dataclass_fields__
         given = [name for name in fields if name in _DTYPES and (name in COLUMNS or row.get(name) is not None)]
@@ -79,7 +79,7 @@ _DTYPES: dict[str, Any] = {
 }
 
 
-def iter_pairs(scored: pa.Table, pool: Pool = NO_POOL) -> Iterator[ScoredPair]:
+def iter_pairs(scored: pa.Table, pool: PoolStatistics = NO_POOL) -> Iterator[ScoredPair]:
     """The rows of a scored table, each list column as a NumPy view; `pool`: what is known of all kept pairs."""
     ids = scored["id"].to_pylist()
     present = [name for name in (*COLUMNS[1:], *EXTRA) if name in scored.column_names]
@@ -98,7 +98,7 @@ class Units:
     unit_of_token: NDArray[np.int32]  # [T], -1 where the token is never supervised
     priority: NDArray[np.float64]  # [U], higher is better
     tie: NDArray[np.float64]  # [U], decides between equal priorities
-    text: NDArray[np.bool_]  # [U], paid for by the natural-language share
+    text: NDArray[np.bool_]  # [U], charged to the natural-language share
 
     @property
     def size(self) -> NDArray[np.int64]:

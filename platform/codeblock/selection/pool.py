@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codeblock.core.config import SelectConfig
-from codeblock.selection.pair import NO_POOL, Pool, ScoredPair
+from codeblock.selection.pair import NO_POOL, PoolStatistics, ScoredPair
 from codeblock.selection.strategies import Strategy
 from codeblock.selection.utility import core_tokens
 from codeblock.selection.words import BUCKETS, buckets
@@ -24,7 +24,7 @@ Passes = Callable[[], Iterable[ScoredPair]]
 """Begins a pass over the kept pairs."""
 
 
-def survey(passes: Passes, rule: Strategy, settings: SelectConfig) -> Pool:
+def survey(passes: Passes, rule: Strategy, settings: SelectConfig) -> PoolStatistics:
     """What the rule and the settings ask of the kept pairs: one pass, none with the defaults."""
     quantile = settings.noise_quantile if "noise_quantile" in rule.uses else None
     words = "word_rank" in rule.uses and settings.word_rank == "specific"
@@ -39,7 +39,7 @@ def survey(passes: Passes, rule: Strategy, settings: SelectConfig) -> Pool:
         if words:
             pairs_with[np.unique(buckets(pair)[1])] += 1
     noise = losses.quantile(quantile) if quantile is not None else None
-    return Pool(seen, noise, pairs_with if words else None)
+    return PoolStatistics(seen, noise, pairs_with if words else None)
 
 
 class Histogram:

@@ -1,8 +1,9 @@
-"""One ranking over shelves that do not fit in memory together: the cut is found by histograms that can be merged.
+"""One ranking over candidates that do not fit in memory together: the cut is found by histograms that can be merged.
 
-A histogram of prices over the priorities says in which bin the budget ends; that bin is cut into finer ones until few enough
+A histogram of costs over the priorities says in which bin the budget ends; that bin is cut into finer ones until few enough
 units are left to be gathered and tried one by one. Equal priorities are told apart by the tie, equal ties by the place.
-Each pass sees one shelf at a time, and histograms of different shelves add up: 4096 numbers whatever the size of the data set.
+Each pass sees the candidates of one part at a time, and histograms of different parts add up: 4096 numbers whatever the size of
+the data set.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from codeblock.selection.shelf import Chosen, Load, Shelf, take
+from codeblock.selection.candidates import Candidates, Chosen, Load, take
 
 BINS = 12
 """Bits by which one pass narrows the cut."""
@@ -56,16 +57,16 @@ class _Cut:
 
 
 @dataclass
-class _Candidates:
-    """The units of one shelf that may be taken: their numbers, prices and keys."""
+class _Eligible:
+    """The candidates of one part that may be taken: their numbers, costs and keys."""
 
-    shelf: Shelf
+    candidates: Candidates
     units: NDArray[np.int64]
-    price: NDArray[np.int64]
+    cost: NDArray[np.int64]
     keys: list[Keys]
 
 
-def take_best(shelves: Sequence[Load], chosen: list[Chosen], text: bool, left: int, supervise_eos: bool) -> int:
+def take_best(loads: Sequence[Load], chosen: list[Chosen], text: bool, left: int, supervise_eos: bool) -> int:
     """Mark the best units (code, or text in pairs that are opened) for `left` tokens in `chosen`; returns what is left.
 
     Equal to walking all units best first and taking what fits, but for units beyond the gathered ones that would still fit
@@ -73,35 +74,39 @@ def take_best(shelves: Sequence[Load], chosen: list[Chosen], text: bool, left: i
     """
     if left <= 0:
         return left
-    cut = _Cut((0,) * LEVELS, (2**64 - 1, 2**64 - 1, len(shelves) - 1))
-    prices, counts, shift = _histogram(shelves, chosen, cut, text, supervise_eos)
+    cut = _Cut((0,) * LEVELS, (2**64 - 1, 2**64 - 1, len(loads) - 1))
+    costs, counts, shift = _histogram(loads, chosen, cut, text, supervise_eos)
     while counts.sum() > GATHERED and cut.level < LEVELS:
-        bin_ = _bin_at(prices, left)
+        bin_ = _bin_at(costs, left)
         if bin_ is None:
             break
-        left -= int(prices[bin_ + 1 :].sum())
+        left -= int(costs[bin_ + 1 :].sum())
         cut = cut.narrowed(bin_, shift)
-        prices, counts, shift = _histogram(shelves, chosen, cut, text, supervise_eos)
-    if counts.sum() > GATHERED and _bin_at(prices, left) is None:
-        return _take_all(shelves, chosen, cut, text, supervise_eos, left - int(prices.sum()))
-    return _take_gathered(shelves, chosen, cut, text, supervise_eos, left)
+        costs, counts, shift = _histogram(loads, chosen, cut, text, supervise_eos)
+    if counts.sum() > GATHERED and _bin_at(costs, left) is None:
+        return _take_all(loads, chosen, cut, text, supervise_eos, left - int(costs.sum()))
+    return _take_gathered(loads, chosen, cut, text, supervise_eos, left)
 
 
-def _candidates(shelves: Sequence[Load], chosen: list[Chosen], place: int, text: bool, supervise_eos: bool) -> _Candidates:
-    shelf = shelves[place]()
-    opened_P = shelf.opened(chosen[place])
-    # A unit without a token (an item that no token falls on) buys nothing, but would open its pair.
-    wanted = (shelf.text == text) & ~chosen[place] & (shelf.size > 0)
+def _eligible(loads: Sequence[Load], chosen: list[Chosen], place: int, text: bool, supervise_eos: bool) -> _Eligible:
+    candidates = loads[place]()
+    opened_P = candidates.opened(chosen[place])
+    # A unit without a token (an item that no token falls on) adds nothing, but would open its pair.
+    wanted = (candidates.text == text) & ~chosen[place] & (candidates.size > 0)
     if text:
-        wanted &= opened_P[shelf.pair]
+        wanted &= opened_P[candidates.pair]
     units = np.flatnonzero(wanted)
-    price = shelf.size[units].copy()
+    cost = candidates.size[units].copy()
     if supervise_eos and not text:
-        order = units[np.lexsort((units, -shelf.tie[units], -shelf.priority[units]))]
-        pairs, first = np.unique(shelf.pair[order], return_index=True)
-        price[np.searchsorted(units, order[first[~opened_P[pairs]]])] += 1
-    keys = [_key(shelf.priority[units]), _key(shelf.tie[units]), np.full(units.size, len(shelves) - 1 - place, np.uint64)]
-    return _Candidates(shelf, units, price, keys)
+        order = units[np.lexsort((units, -candidates.tie[units], -candidates.priority[units]))]
+        pairs, first = np.unique(candidates.pair[order], return_index=True)
+        cost[np.searchsorted(units, order[first[~opened_P[pairs]]])] += 1
+    keys = [
+        _key(candidates.priority[units]),
+        _key(candidates.tie[units]),
+        np.full(units.size, len(loads) - 1 - place, np.uint64),
+    ]
+    return _Eligible(candidates, units, cost, keys)
 
 
 def _key(values: NDArray[np.float64]) -> Keys:
@@ -112,49 +117,49 @@ def _key(values: NDArray[np.float64]) -> Keys:
 
 
 def _histogram(
-    shelves: Sequence[Load], chosen: list[Chosen], cut: _Cut, text: bool, supervise_eos: bool
+    loads: Sequence[Load], chosen: list[Chosen], cut: _Cut, text: bool, supervise_eos: bool
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
     """Prices and numbers of the units inside the cut, by bins of its level; and the width of a bin in bits."""
     level = min(cut.level, LEVELS - 1)
     shift = max(0, (cut.high[level] - cut.low[level]).bit_length() - BINS)
-    prices, counts = np.zeros(1 << BINS, dtype=np.int64), np.zeros(1 << BINS, dtype=np.int64)
-    for place in range(len(shelves)):
-        found = _candidates(shelves, chosen, place, text, supervise_eos)
+    costs, counts = np.zeros(1 << BINS, dtype=np.int64), np.zeros(1 << BINS, dtype=np.int64)
+    for place in range(len(loads)):
+        found = _eligible(loads, chosen, place, text, supervise_eos)
         _, inside = cut.sides(found.keys)
         bins = ((found.keys[level][inside] - np.uint64(cut.low[level])) >> np.uint64(shift)).astype(np.int64)
-        prices += np.bincount(bins, weights=found.price[inside], minlength=prices.size).astype(np.int64)
+        costs += np.bincount(bins, weights=found.cost[inside], minlength=costs.size).astype(np.int64)
         counts += np.bincount(bins, minlength=counts.size)
-    return prices, counts, shift
+    return costs, counts, shift
 
 
-def _bin_at(prices: NDArray[np.int64], left: int) -> int | None:
+def _bin_at(costs: NDArray[np.int64], left: int) -> int | None:
     """The bin in which the budget ends, counted from the highest; None where all fit."""
-    spent = np.cumsum(prices[::-1])
-    return None if spent[-1] <= left else prices.size - 1 - int(np.searchsorted(spent, left, side="right"))
+    spent = np.cumsum(costs[::-1])
+    return None if spent[-1] <= left else costs.size - 1 - int(np.searchsorted(spent, left, side="right"))
 
 
-def _take_all(shelves: Sequence[Load], chosen: list[Chosen], cut: _Cut, text: bool, supervise_eos: bool, left: int) -> int:
-    for place in range(len(shelves)):
-        found = _candidates(shelves, chosen, place, text, supervise_eos)
+def _take_all(loads: Sequence[Load], chosen: list[Chosen], cut: _Cut, text: bool, supervise_eos: bool, left: int) -> int:
+    for place in range(len(loads)):
+        found = _eligible(loads, chosen, place, text, supervise_eos)
         above, inside = cut.sides(found.keys)
         chosen[place][found.units[above | inside]] = True
     return left
 
 
-def _take_gathered(shelves: Sequence[Load], chosen: list[Chosen], cut: _Cut, text: bool, supervise_eos: bool, left: int) -> int:
+def _take_gathered(loads: Sequence[Load], chosen: list[Chosen], cut: _Cut, text: bool, supervise_eos: bool, left: int) -> int:
     """Take what is above the cut; gather what is inside and take of it what fits, best first."""
     gathered: list[_Gathered] = []
-    for place in range(len(shelves)):
-        found = _candidates(shelves, chosen, place, text, supervise_eos)
+    for place in range(len(loads)):
+        found = _eligible(loads, chosen, place, text, supervise_eos)
         above, inside = cut.sides(found.keys)
         chosen[place][found.units[above]] = True
         if inside.any():
-            gathered.append(_Gathered.of(place, found.shelf, found.units[inside], chosen[place]))
+            gathered.append(_Gathered.of(place, found.candidates, found.units[inside], chosen[place]))
     if not gathered:
         return left
-    shelf, opened_P = _side_by_side(gathered)
-    taken = np.zeros(shelf.pair.size, dtype=bool)
-    left = take(shelf, shelf.best_first(), left, taken, opened_P, supervise_eos)
+    candidates, opened_P = _side_by_side(gathered)
+    taken = np.zeros(candidates.pair.size, dtype=bool)
+    left = take(candidates, candidates.best_first(), left, taken, opened_P, supervise_eos)
     start = 0
     for each in gathered:
         chosen[each.place][each.units[taken[start : start + each.units.size]]] = True
@@ -164,30 +169,37 @@ def _take_gathered(shelves: Sequence[Load], chosen: list[Chosen], cut: _Cut, tex
 
 @dataclass
 class _Gathered:
-    """Some units of one shelf, with pairs of their own numbers; the shelf itself is let go."""
+    """Some candidates of one part, with pairs of their own numbers; the others are let go."""
 
     place: int
     units: NDArray[np.int64]
-    shelf: Shelf
+    candidates: Candidates
     opened_P: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, place: int, shelf: Shelf, units: NDArray[np.int64], chosen: Chosen) -> _Gathered:
-        pairs, local = np.unique(shelf.pair[units], return_inverse=True)
-        few = Shelf(local, shelf.size[units], shelf.priority[units], shelf.tie[units], shelf.text[units], shelf.tokens_P[pairs])
-        return cls(place, units, few, shelf.opened(chosen)[pairs])
+    def of(cls, place: int, candidates: Candidates, units: NDArray[np.int64], chosen: Chosen) -> _Gathered:
+        pairs, local = np.unique(candidates.pair[units], return_inverse=True)
+        few = Candidates(
+            local,
+            candidates.size[units],
+            candidates.priority[units],
+            candidates.tie[units],
+            candidates.text[units],
+            candidates.tokens_P[pairs],
+        )
+        return cls(place, units, few, candidates.opened(chosen)[pairs])
 
 
-def _side_by_side(gathered: list[_Gathered]) -> tuple[Shelf, NDArray[np.bool_]]:
-    """One shelf of all of them, and which of its pairs are opened."""
-    shelves = [each.shelf for each in gathered]
-    bases = np.cumsum([0, *[shelf.tokens_P.size for shelf in shelves[:-1]]])
-    shelf = Shelf(
-        pair=np.concatenate([shelf.pair + base for shelf, base in zip(shelves, bases, strict=True)]),
-        size=np.concatenate([shelf.size for shelf in shelves]),
-        priority=np.concatenate([shelf.priority for shelf in shelves]),
-        tie=np.concatenate([shelf.tie for shelf in shelves]),
-        text=np.concatenate([shelf.text for shelf in shelves]),
-        tokens_P=np.concatenate([shelf.tokens_P for shelf in shelves]),
+def _side_by_side(gathered: list[_Gathered]) -> tuple[Candidates, NDArray[np.bool_]]:
+    """The candidates of all of them, and which of their pairs are opened."""
+    parts = [each.candidates for each in gathered]
+    bases = np.cumsum([0, *[part.tokens_P.size for part in parts[:-1]]])
+    candidates = Candidates(
+        pair=np.concatenate([part.pair + base for part, base in zip(parts, bases, strict=True)]),
+        size=np.concatenate([part.size for part in parts]),
+        priority=np.concatenate([part.priority for part in parts]),
+        tie=np.concatenate([part.tie for part in parts]),
+        text=np.concatenate([part.text for part in parts]),
+        tokens_P=np.concatenate([part.tokens_P for part in parts]),
     )
-    return shelf, np.concatenate([each.opened_P for each in gathered])
+    return candidates, np.concatenate([each.opened_P for each in gathered])

@@ -1,4 +1,4 @@
-"""One selection over a set of pairs: units by strategy, paid for by the budget, written out as weights per token."""
+"""One selection over a set of pairs: units by strategy, taken within the budget, written out as weights per token."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from codeblock.core.config import Scope, SelectConfig
 from codeblock.core.draws import lottery
 from codeblock.core.schema import TokenClass
 from codeblock.selection.budget import spend
+from codeblock.selection.candidates import Candidates, Chosen, Load
 from codeblock.selection.pair import NO_POOL, ScoredPair, Units
 from codeblock.selection.pool import survey
-from codeblock.selection.shelf import Chosen, Load, Shelf
 from codeblock.selection.strategies import Strategy, get_strategy
 
 
@@ -49,15 +49,15 @@ def select(
     pool = survey(lambda: pairs, rule, settings)
     if pool is not NO_POOL:
         pairs = [replace(pair, pool=pool) for pair in pairs]
-    stock = [(units_of(pair, rule, settings, seed), pair.token_class) for pair in pairs]
-    tokens_P = np.array([response_tokens(classes) for _, classes in stock], dtype=np.int64)
-    shelf = Shelf.of([units for units, _ in stock], tokens_P)
+    units_and_classes = [(units_of(pair, rule, settings, seed), pair.token_class) for pair in pairs]
+    tokens_P = np.array([response_tokens(classes) for _, classes in units_and_classes], dtype=np.int64)
+    candidates = Candidates.of([units for units, _ in units_and_classes], tokens_P)
     asked = round(settings.shares.token_budget * (pool_tokens or int(tokens_P.sum()))) if rule.budgeted else None
-    chosen = pay([lambda: shelf], asked, settings, rule.scope or settings.scope)[0]
-    bounds = shelf.bounds()
+    chosen = allocate([lambda: candidates], asked, settings, rule.scope or settings.scope)[0]
+    bounds = candidates.bounds()
     weights = [
         weights_of(units.unit_of_token, classes, chosen[bounds[p] : bounds[p + 1]], settings)
-        for p, (units, classes) in enumerate(stock)
+        for p, (units, classes) in enumerate(units_and_classes)
     ]
     supervised = [int((weight == 1.0).sum()) for weight in weights]
     return Selection(weights, sum(supervised), asked, sum(count > 0 for count in supervised))
@@ -70,7 +70,7 @@ def settle(settings: SelectConfig, rule: Strategy) -> SelectConfig:
 
 
 def units_of(pair: ScoredPair, rule: Strategy, settings: SelectConfig, seed: int) -> Units:
-    """What a strategy offers of one pair."""
+    """The units that a strategy makes of one pair."""
     return rule.units(pair, settings, _generator(seed, pair.id) if rule.seeded else _UNUSED)
 
 
@@ -79,17 +79,17 @@ def response_tokens(class_T: NDArray[np.uint8]) -> int:
     return int((class_T != TokenClass.PROMPT).sum())
 
 
-def pay(shelves: Sequence[Load], asked: int | None, settings: SelectConfig, scope: Scope) -> list[Chosen]:
-    """What is bought of each shelf: everything where the strategy has no budget (`asked` is None)."""
+def allocate(loads: Sequence[Load], asked: int | None, settings: SelectConfig, scope: Scope) -> list[Chosen]:
+    """What is taken of each part: everything where the strategy has no budget (`asked` is None)."""
     if asked is None:
-        return [np.ones(load().pair.size, dtype=bool) for load in shelves]
-    return spend(shelves, asked, settings.model_copy(update={"scope": scope}))
+        return [np.ones(load().pair.size, dtype=bool) for load in loads]
+    return spend(loads, asked, settings.model_copy(update={"scope": scope}))
 
 
 def weights_of(
     unit_of_token: NDArray[np.int32], class_T: NDArray[np.uint8], chosen_U: Chosen, settings: SelectConfig
 ) -> NDArray[np.float32]:
-    """Weight of each token's nll, float32[T]: 1 where it was bought, the background weight elsewhere in such a response."""
+    """Weight of each token's nll, float32[T]: 1 where it was taken, the background weight elsewhere in such a response."""
     selected_T = np.zeros(class_T.size, dtype=bool)
     member = unit_of_token >= 0
     selected_T[member] = chosen_U[unit_of_token[member]]

@@ -1,8 +1,8 @@
 """The stage `selected`: keep the best pairs, hold some out, and write the weights of one arm.
 
-Three passes over the parts: `offer` writes what each part has for sale, `spend` finds what the budget buys (one part in
-memory at a time), `deliver` writes the weights. The first and the last are plain functions of one part that a driver may run
-in parallel.
+Three passes over the parts: `write_candidates` writes the units of each part, `spend` finds those that the budget allows (one
+part in memory at a time), `write_weights` writes the weights. The first and the last are plain functions of one part that a
+driver may run in parallel.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from codeblock.core.schema import SELECTED
 from codeblock.core.shares import Shares
 from codeblock.core.storage.tables import part_rows, parts, read_part, write_part
 from codeblock.selection.audit import Findings, judge, undecodable
-from codeblock.selection.pair import COLUMNS, NO_POOL, Pool, ScoredPair, Units, iter_pairs
+from codeblock.selection.candidates import Candidates, Chosen
+from codeblock.selection.pair import COLUMNS, NO_POOL, PoolStatistics, ScoredPair, Units, iter_pairs
 from codeblock.selection.picked import Picked, poor_below
 from codeblock.selection.pool import survey
-from codeblock.selection.selection import pay, response_tokens, settle, units_of, weights_of
-from codeblock.selection.shelf import Chosen, Shelf
+from codeblock.selection.selection import allocate, response_tokens, settle, units_of, weights_of
 from codeblock.selection.split import DEV, TRAIN, Ranked, Split, split_pairs
 from codeblock.selection.strategies import Strategy, get_strategy, shares_of
 
@@ -39,13 +39,13 @@ Mapper = Callable[[Callable[[dict[str, Any]], dict[str, Any]], Sequence[dict[str
 AUDITED_PARTS, AUDITED_PAIRS = 8, 32
 """How much of a selection is held against its text."""
 ALL_BOUGHT = (
-    "every item was bought, so no ranking decided anything: the budget holds all the code of the kept pairs; "
+    "every item was taken, so no ranking decided anything: the budget holds all the code of the kept pairs; "
     "lower select.inside_share to choose among it"
 )
 
 
 @dataclass(frozen=True)
-class Request:
+class SelectRequest:
     """What one selection asks for."""
 
     scored: Path
@@ -89,19 +89,19 @@ class Request:
 class Order:
     """A request, where its result goes, and what is known of all kept pairs."""
 
-    request: Request
+    request: SelectRequest
     output: Path
-    pool: Pool = NO_POOL
+    pool: PoolStatistics = NO_POOL
     poor_below: float | None = None
     """The quality below which a pair counts as poor; None where no pair has one."""
 
     @property
-    def offers(self) -> Path:
-        """Where the offers of the parts lie until the weights are written."""
-        return self.output / "offers"
+    def candidates(self) -> Path:
+        """Where the candidates lie until the weights are written."""
+        return self.output / "candidates"
 
 
-def select_parts(request: Request, output: Path, tokenizer: Any = None, mapper: Mapper = map) -> dict[str, Any]:
+def select_parts(request: SelectRequest, output: Path, tokenizer: Any = None, mapper: Mapper = map) -> dict[str, Any]:
     """Select over all parts of the scored table, write `output` with the same part names (schema SELECTED); returns the facts.
 
     `tokenizer`: with it, the audit also holds the masks of some pairs against the text of their items. Raises CodeBlockError
@@ -115,18 +115,22 @@ def select_parts(request: Request, output: Path, tokenizer: Any = None, mapper: 
     roles = [[split.role(id_) or "" for id_ in read_part(path, ["id"])["id"].to_pylist()] for path in paths]
     pool = survey(lambda: _kept(request, paths, roles), rule, settings)
     order = Order(request, output, pool, poor_below(_best_quality(paths)))
-    offered = list(mapper(partial(offer, order), [{"path": str(path), "roles": roles[i]} for i, path in enumerate(paths)]))
+    counted = list(
+        mapper(partial(write_candidates, order), [{"path": str(path), "roles": roles[i]} for i, path in enumerate(paths)])
+    )
     asked = round(shares.token_budget * split.pool_tokens / request.share[1]) if rule.budgeted else None
-    train = pay([partial(_shelf, order, path, TRAIN) for path in paths], asked, settings, rule.scope or settings.scope)
+    train = allocate(
+        [partial(_candidates_of, order, path, TRAIN) for path in paths], asked, settings, rule.scope or settings.scope
+    )
     changed = _changed_by_rerank(order, paths, train, asked)
     left_out = _left_out(order, paths, train)
-    dev = _pay_dev(order, split, paths)
-    bought = [
+    dev = _allocate_dev(order, split, paths)
+    taken = [
         {"path": str(path), TRAIN: of_train.tobytes(), DEV: of_dev.tobytes()}
         for path, of_train, of_dev in zip(paths, train, dev, strict=True)
     ]
-    written = list(mapper(partial(deliver, order), bought))
-    shutil.rmtree(order.offers)
+    written = list(mapper(partial(write_weights, order), taken))
+    shutil.rmtree(order.candidates)
     tokens = sum(each["tokens"] for each in written)
     findings, picked = Findings(), Picked()
     for each in written:
@@ -163,8 +167,8 @@ def select_parts(request: Request, output: Path, tokenizer: Any = None, mapper: 
         "kept_tokens": split.kept_tokens,
         "warnings": [*verdict.warnings, *([ALL_BOUGHT] if left_out == 0 and asked is not None and rule.whole_items else [])],
         "supervised_tokens_per_pair": verdict.distribution,
-        "items": sum(each["items"] for each in offered),
-        "items_with_structure": sum(each["items_with_structure"] for each in offered),
+        "items": sum(each["items"] for each in counted),
+        "items_with_structure": sum(each["items_with_structure"] for each in counted),
         "items_left_out": left_out,
         "rerank_changed_items": changed,
         "noise_nll": pool.noise_nll,
@@ -180,8 +184,8 @@ def _undecodable(order: Order, tokenizer: Any) -> Iterator[str]:
         yield from undecodable(read_part(order.request.scored / path.name), weights, tokenizer)
 
 
-def offer(order: Order, item: dict[str, Any]) -> dict[str, Any]:
-    """Write what one part has for sale: its units, and the unit of each token."""
+def write_candidates(order: Order, item: dict[str, Any]) -> dict[str, Any]:
+    """Write the candidates of one part: its units, and the unit of each token."""
     path, roles, request = Path(item["path"]), item["roles"], order.request
     units: list[Units] = []
     plain: list[Units] = []
@@ -212,7 +216,7 @@ def offer(order: Order, item: dict[str, Any]) -> dict[str, Any]:
     if request.reranks:
         table |= {"plain_priority": [each.priority for each in plain], "plain_tie": [each.tie for each in plain]}
     columns = {name: pa.array(values, _OFFER[name.removeprefix("plain_")]) for name, values in table.items()}
-    write_part(order.offers / path.name, pa.table(columns))
+    write_part(order.candidates / path.name, pa.table(columns))
     return {"pairs": len(kept), "items": items, "items_with_structure": structured}
 
 
@@ -228,7 +232,7 @@ _OFFER: dict[str, pa.DataType] = {
 }
 
 
-def deliver(order: Order, item: dict[str, Any]) -> dict[str, Any]:
+def write_weights(order: Order, item: dict[str, Any]) -> dict[str, Any]:
     """Write the weights of one part: training pairs with a supervised token, and all held-out ones."""
     path = Path(item["path"])
     table = read_part(order.request.scored / path.name, ["id", "input_ids", "quality", *_LOOKED_AT])
@@ -238,11 +242,11 @@ def deliver(order: Order, item: dict[str, Any]) -> dict[str, Any]:
     weights: dict[int, tuple[str, NDArray[np.float32]]] = {}
     findings, picked, tokens = Findings(), Picked(), 0
     for role in (TRAIN, DEV):
-        found = _offers(order, path, role, ["row", "unit_of_token", "size"])
-        bought = np.frombuffer(item[role], dtype=bool)
+        found = _read_candidates(order, path, role, ["row", "unit_of_token", "size"])
+        taken = np.frombuffer(item[role], dtype=bool)
         ends = np.cumsum([len(size) for size in found["size"].to_pylist()], dtype=np.int64)
         rows, owners = found["row"].to_pylist(), found["unit_of_token"].to_numpy(zero_copy_only=False)
-        for row, owner, chosen in zip(rows, owners, np.split(bought, ends[:-1]), strict=True) if rows else ():
+        for row, owner, chosen in zip(rows, owners, np.split(taken, ends[:-1]), strict=True) if rows else ():
             weight = weights_of(owner, classes[row], chosen, order.request.settings)
             supervised = int((weight == 1.0).sum())
             if role == TRAIN:
@@ -264,7 +268,7 @@ def deliver(order: Order, item: dict[str, Any]) -> dict[str, Any]:
 _LOOKED_AT = ["token_class", "token_item", "token_word", "item_kind", "item_spans", "response"]
 
 
-def _kept(request: Request, paths: Sequence[Path], roles: Sequence[Sequence[str]]) -> Iterator[ScoredPair]:
+def _kept(request: SelectRequest, paths: Sequence[Path], roles: Sequence[Sequence[str]]) -> Iterator[ScoredPair]:
     """The pairs that are trained on, one part in memory at a time."""
     for path, of_part in zip(paths, roles, strict=True):
         pairs = iter_pairs(_columns(request, path))
@@ -278,9 +282,9 @@ def _best_quality(paths: Sequence[Path]) -> float | None:
 
 
 def _left_out(order: Order, paths: Sequence[Path], train: Sequence[Chosen]) -> int:
-    """Units of code that were for sale and not bought."""
-    shelves = zip((_shelf(order, path, TRAIN) for path in paths), train, strict=True)
-    return sum(int((~bought & ~shelf.text & (shelf.size > 0)).sum()) for shelf, bought in shelves)
+    """Units of code that were not taken."""
+    loads = zip((_candidates_of(order, path, TRAIN) for path in paths), train, strict=True)
+    return sum(int((~taken & ~candidates.text & (candidates.size > 0)).sum()) for candidates, taken in loads)
 
 
 def _changed_by_rerank(order: Order, paths: Sequence[Path], train: Sequence[Chosen], asked: int | None) -> int:
@@ -288,12 +292,12 @@ def _changed_by_rerank(order: Order, paths: Sequence[Path], train: Sequence[Chos
     request = order.request
     if not request.reranks:
         return 0
-    loads = [partial(_shelf, order, path, TRAIN, "plain_") for path in paths]
-    plain = pay(loads, asked, request.settings, request.rule.scope or request.settings.scope)
+    loads = [partial(_candidates_of, order, path, TRAIN, "plain_") for path in paths]
+    plain = allocate(loads, asked, request.settings, request.rule.scope or request.settings.scope)
     return sum(int((a & ~b & ~load().text).sum()) for load, a, b in zip(loads, train, plain, strict=True))
 
 
-def _columns(request: Request, path: Path) -> pa.Table:
+def _columns(request: SelectRequest, path: Path) -> pa.Table:
     """The columns that decide a selection, those of other models beside the scores."""
     table = read_part(path, [*COLUMNS, *request.rule.columns(request.settings)])
     for name, directory in request.extra.items():
@@ -301,22 +305,22 @@ def _columns(request: Request, path: Path) -> pa.Table:
     return table
 
 
-def _offers(order: Order, path: Path, role: str, columns: list[str]) -> pa.Table:
-    table = read_part(order.offers / path.name, [*columns, "role"])
+def _read_candidates(order: Order, path: Path, role: str, columns: list[str]) -> pa.Table:
+    table = read_part(order.candidates / path.name, [*columns, "role"])
     return table.filter(pa.compute.equal(table["role"], role)).combine_chunks()
 
 
-def _shelf(order: Order, path: Path, role: str, ranks: Literal["", "plain_"] = "") -> Shelf:
-    """What one part has for sale to the training or the held-out pairs; with `plain_` ranked by utility alone."""
+def _candidates_of(order: Order, path: Path, role: str, ranks: Literal["", "plain_"] = "") -> Candidates:
+    """The candidates of one part, of the training or the held-out pairs; with `plain_` ranked by utility alone."""
     priority, tie = f"{ranks}priority", f"{ranks}tie"
-    table = _offers(order, path, role, ["tokens", "size", "text", priority, tie])
+    table = _read_candidates(order, path, role, ["tokens", "size", "text", priority, tie])
 
     def flat(name: str, dtype: Any) -> NDArray[Any]:
         values: NDArray[Any] = pa.compute.list_flatten(table[name]).to_numpy(zero_copy_only=False)
         return values.astype(dtype)
 
     counts = pa.compute.list_value_length(table["size"]).to_numpy(zero_copy_only=False)
-    return Shelf(
+    return Candidates(
         pair=np.repeat(np.arange(table.num_rows), counts),
         size=flat("size", np.int64),
         priority=flat(priority, np.float64),
@@ -326,20 +330,20 @@ def _shelf(order: Order, path: Path, role: str, ranks: Literal["", "plain_"] = "
     )
 
 
-def _pay_dev(order: Order, split: Split, paths: Sequence[Path]) -> list[Chosen]:
+def _allocate_dev(order: Order, split: Split, paths: Sequence[Path]) -> list[Chosen]:
     """The held-out pairs under the same rule and scope, at the density that the kept pairs have.
 
     In one ranking of them where the scope cannot be kept to: a few short responses do not end a run whose kept pairs can.
     """
     request = order.request
-    shelves = [partial(_shelf, order, path, DEV) for path in paths]
+    loads = [partial(_candidates_of, order, path, DEV) for path in paths]
     density = min(1.0, request.shares.token_budget / request.share[1] * split.pool_tokens / max(1, split.kept_tokens))
-    tokens = sum(int(load().tokens_P.sum()) for load in shelves)
+    tokens = sum(int(load().tokens_P.sum()) for load in loads)
     asked = round(density * tokens) if request.rule.budgeted else None
     try:
-        return pay(shelves, asked, request.settings, request.rule.scope or request.settings.scope)
+        return allocate(loads, asked, request.settings, request.rule.scope or request.settings.scope)
     except CodeBlockError:
-        return pay(shelves, asked, request.settings, "dataset")
+        return allocate(loads, asked, request.settings, "dataset")
 
 
 def _parts_within(directory: Path, rows: int) -> list[Path]:

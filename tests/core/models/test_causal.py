@@ -19,8 +19,8 @@ from codeblock.core.models.nll import token_nll
 from codeblock.train.batches import micro_batches
 from codeblock.train.loop import Session
 from codeblock.train.model import MaskedLM, add_lora
-from codeblock.train.rows import Pair, trim
-from codeblock.train.step import Place
+from codeblock.train.rows import TokenPair, trim
+from codeblock.train.step import DistContext
 
 RNG = np.random.default_rng(5)
 ROWS = [RNG.integers(3, 100, size).astype(np.int32) for size in (19, 7, 12)]
@@ -42,12 +42,12 @@ def full_nll(model: Any, ids_T: np.ndarray) -> torch.Tensor:
     return nn.functional.cross_entropy(logits_TV, ids[1:], reduction="none")
 
 
-def some_pairs() -> list[Pair]:
+def some_pairs() -> list[TokenPair]:
     pairs = []
     for number, ids_T in enumerate(ROWS):
         weight_T = np.where(np.arange(len(ids_T)) % 3 == 2, 0.5, 0).astype(np.float32)
         weight_T[-1] = 1.0
-        pairs.append(Pair(str(number), ids_T, np.full(len(ids_T), 2, np.uint8), weight_T))
+        pairs.append(TokenPair(str(number), ids_T, np.full(len(ids_T), 2, np.uint8), weight_T))
     return pairs
 
 
@@ -88,7 +88,7 @@ def test_pairs_are_packed_only_where_the_model_keeps_them_apart(family: str) -> 
 
 
 def test_packing_that_would_mix_pairs_is_refused_where_it_is_asked_for() -> None:
-    place = Place(torch.device("cpu"))
+    place = DistContext(torch.device("cpu"))
     with pytest.raises(CodeBlockError, match=r"train\.pack=always: model Mamba.* does not keep packed pairs"):
         Session(MaskedLM(tiny_model("mamba")), some_pairs(), [], TrainConfig(steps=1, pack="always"), 0, place)
 

@@ -6,13 +6,13 @@ import json
 import pytest
 
 from codeblock.core.config import FilterConfig
-from codeblock.data.filter.contamination import Index, Reference, write_index
+from codeblock.data.filter.contamination import BenchmarkText, Index, write_index
 from codeblock.data.filter.stage import screen
 from codeblock.data.filter.words import words
 
 ALONE = FilterConfig(near_duplicates=None)
 PROMPT = "Write a function that takes two lists of numbers and returns the sum of all products of pairs."
-TASK = Reference("made", "made/1", PROMPT, "def f(a, b):\n    return sum(x * y for x in a for y in b)\n")
+TASK = BenchmarkText("made", "made/1", PROMPT, "def f(a, b):\n    return sum(x * y for x in a for y in b)\n")
 
 
 def index_of(references, directory, length=13):
@@ -29,10 +29,10 @@ def benchmarks(real_data):
     """All tasks of HumanEval and MBPP."""
     with gzip.open(real_data / "benchmarks/humaneval/HumanEval.jsonl.gz", "rt") as file:
         tasks = [json.loads(line) for line in file]
-    found = [Reference("humaneval", task["task_id"], task["prompt"], task["canonical_solution"]) for task in tasks]
+    found = [BenchmarkText("humaneval", task["task_id"], task["prompt"], task["canonical_solution"]) for task in tasks]
     with (real_data / "benchmarks/mbpp/mbpp.jsonl").open() as file:
         tasks = [json.loads(line) for line in file]
-    return [*found, *(Reference("mbpp", str(task["task_id"]), task["text"], task["code"]) for task in tasks)]
+    return [*found, *(BenchmarkText("mbpp", str(task["task_id"]), task["text"], task["code"]) for task in tasks)]
 
 
 def test_a_shared_run_is_found_whatever_the_layout_and_the_case(tmp_path, pairs_table):
@@ -59,7 +59,7 @@ def test_a_run_that_is_one_word_short_is_not(tmp_path):
 
 
 def test_a_prompt_shorter_than_a_run_is_held_against_the_whole_request(tmp_path, pairs_table):
-    index = index_of([Reference("made", "2", "Write a python function to sort a list.", "sorted")], tmp_path)
+    index = index_of([BenchmarkText("made", "2", "Write a python function to sort a list.", "sorted")], tmp_path)
     table = pairs_table(
         [("write a Python function to sort a list", "x"), ("Write a python function to sort a list of words.", "x")]
     )

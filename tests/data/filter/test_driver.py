@@ -6,10 +6,10 @@ from codeblock.core.config import ClusterConfig, FilterConfig, RatingConfig
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.schema import PAIRS
 from codeblock.core.storage.tables import part_name, parts, read_part, read_table, write_part
-from codeblock.data.filter.contamination import Reference
+from codeblock.data.filter.contamination import BenchmarkText
 from codeblock.data.filter.driver import filter_pairs
 
-TASK = Reference("made", "made/1", "Say which of the numbers of a list are larger than the mean of all of them.", "")
+TASK = BenchmarkText("made", "made/1", "Say which of the numbers of a list are larger than the mean of all of them.", "")
 LONG = "def total(values):\n    " + "\n    ".join(f"step_{n} = values[{n}] + {n}" for n in range(40)) + "\n    return step_39"
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from codeblock.core.schema import MESSAGES_TYPE
 from codeblock.core.storage.tables import part_name, write_part
-from codeblock.data.rank.pool import Pool
+from codeblock.data.rank.pool import RankPool
 from codeblock.sandbox.pool import Settings
 
 WALLS = Settings(processes=1, allow_missing_layers=True)
@@ -36,6 +36,6 @@ def make_pool(tmp_path):
     """Makes a pool of pairs."""
 
     def make(rows, block=3, seed=0, **more):
-        return Pool(write_prepared(tmp_path / "prepared", rows, block), seed, tmp_path / "work", WALLS, **more)
+        return RankPool(write_prepared(tmp_path / "prepared", rows, block), seed, tmp_path / "work", WALLS, **more)
 
     return make

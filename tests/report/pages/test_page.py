@@ -56,8 +56,8 @@ def test_the_response_is_shown_exactly_and_its_html_is_text(sample: Sample) -> N
 
 def test_no_text_of_the_data_ends_the_script_or_opens_another(sample: Sample) -> None:
     end = "</script><script>window.hit=3</script>"
-    fates = [replace(fate, reason=end) for fate in sample.arms[0].fates]
-    arm = replace(sample.arms[0], name=end, strategy=end, status=end, fates=fates)
+    outcomes = [replace(outcome, reason=end) for outcome in sample.arms[0].outcomes]
+    arm = replace(sample.arms[0], name=end, strategy=end, status=end, outcomes=outcomes)
     html = sample_page(replace(sample, title=end, id=end, language=end, prompt=end, arms=[arm]))
     assert [tag for tag, _ in Page(html).elements].count("script") == 2
     assert "<script>window" not in html
@@ -101,9 +101,9 @@ def test_the_script_is_given_the_figures_of_every_arm(sample: Sample) -> None:
     assert data["items"][0] == ["import", tokens, tokens, 0.5, 0.25, 4, 4]
     assert data["edges"] == [0, 1, 1, 3, 2, 3]
     blocks, everything = data["arms"]
-    assert blocks["fates"][1][:4] == ["kept", sample.items[1].tokens, 0.501, 1.001]
-    assert blocks["reasons"][blocks["fates"][0][4]] == "Below the cut: blocks was spent."
-    assert everything["fates"][0][2:4] == [None, None]
+    assert blocks["outcomes"][1][:4] == ["kept", sample.items[1].tokens, 0.501, 1.001]
+    assert blocks["reasons"][blocks["outcomes"][0][4]] == "Below the cut: blocks was spent."
+    assert everything["outcomes"][0][2:4] == [None, None]
     assert everything["levels"].startswith("1")
     assert everything["odd"] == {"0": 0.25}
     assert len(everything["levels"]) == len(sample.token_class)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from codeblock.core.schema import SCORED
-from codeblock.report.pages.sample import ArmView, Fate, ItemView, Sample, check, counts, levels, sample_from_row, state
+from codeblock.report.pages.sample import ArmView, ItemOutcome, ItemView, Sample, check, counts, levels, sample_from_row, state
 
 
 def test_a_scored_row_becomes_a_sample() -> None:
@@ -35,14 +35,14 @@ def test_a_scored_row_becomes_a_sample() -> None:
         "nll": [math.nan, math.nan, 1.0, 0.5, 0.25, 0.125, 0.0],
     }
     assert set(row) == set(SCORED.names)
-    fates = [Fate(2, "Kept.", 0.5, 1.0), Fate(1, "In part.")]
-    arm = ArmView("blocks", "codeblock", "trained on", [1.0, 1.0, 1.0, 0.1, 1.0], fates)
+    outcomes = [ItemOutcome(2, "Kept.", 0.5, 1.0), ItemOutcome(1, "In part.")]
+    arm = ArmView("blocks", "codeblock", "trained on", [1.0, 1.0, 1.0, 0.1, 1.0], outcomes)
     spans = [(0, 3), (3, 6), (6, 9), (9, 11), (11, 11)]
     sample = sample_from_row(row, spans, [arm], title="t")
     check(sample)
     assert sample.prompt == "system:\nBe brief.\n\nuser:\nAdd."
     assert [(item.tokens, item.core, item.spans) for item in sample.items] == [(2, 1, [(0, 5)]), (2, 2, [(6, 11)])]
-    assert [state(item, fate) for item, fate in zip(sample.items, fates, strict=True)] == ["kept", "partly"]
+    assert [state(item, outcome) for item, outcome in zip(sample.items, outcomes, strict=True)] == ["kept", "partly"]
     assert sample.edges == [(0, 1)]
     assert list(sample.token_nll) == [1.0, 0.5, 0.25, 0.125, 0.0]
     found = counts(sample, arm)
@@ -57,7 +57,7 @@ def test_supervised_background_and_context_tokens_differ() -> None:
 
 
 def test_an_item_without_a_token_is_not_kept() -> None:
-    assert state(ItemView("call", [(0, 0)], 0, 0, 0.0, 0.0), Fate(0, "")) == "dropped"
+    assert state(ItemView("call", [(0, 0)], 0, 0, 0.0, 0.0), ItemOutcome(0, "")) == "dropped"
 
 
 def test_what_does_not_fit_together_is_refused_with_the_name_of_the_sample(sample: Sample) -> None:
@@ -66,7 +66,7 @@ def test_what_does_not_fit_together_is_refused_with_the_name_of_the_sample(sampl
     outside = replace(sample.items[0], spans=[(0, 10_000)])
     wrong = {
         "token lists of different lengths": {"token_nll": [0.0]},
-        "arm blocks has 0 fates for 4 items": {"arms": [replace(arm, fates=[])]},
+        "arm blocks has 0 outcomes for 4 items": {"arms": [replace(arm, outcomes=[])]},
         r"item \(0, 10000\) lies outside the response": {"items": [outside, *sample.items[1:]]},
         r"edge \(0, 4\) names an item that is not there": {"edges": [(0, 4)]},
         "no arm to show": {"arms": []},

@@ -14,7 +14,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from codeblock.annotate.prepare.guard import apart, watched
+from codeblock.annotate.prepare.crash_guard import apart, watched
 from codeblock.annotate.prepare.render import Renderer
 from codeblock.annotate.prepare.stage import prepare_batch
 from codeblock.core.cluster import map_parts, peak_of

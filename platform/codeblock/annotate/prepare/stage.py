@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from codeblock.annotate.prepare.align import Spans, align
 from codeblock.annotate.prepare.conversation import Conversation
-from codeblock.annotate.prepare.guard import Job, Outcome, SegmentAll, plainly
+from codeblock.annotate.prepare.crash_guard import Job, Outcome, SegmentAll, plainly
 from codeblock.annotate.prepare.render import Rendered, Renderer
 from codeblock.core.config import PrepareConfig
 from codeblock.core.errors import RowError

@@ -19,7 +19,7 @@ INDEX: pa.Schema = pa.schema([("run", pa.string()), ("benchmark", pa.string()), 
 
 
 @dataclass(frozen=True)
-class Reference:
+class BenchmarkText:
     """What must not be learned by heart: the prompt and the solution of a benchmark's task."""
 
     benchmark: str
@@ -28,7 +28,7 @@ class Reference:
     solution: str
 
 
-def write_index(references: Iterable[Reference], length: int, path: Path) -> None:
+def write_index(references: Iterable[BenchmarkText], length: int, path: Path) -> None:
     """Write all runs of `length` words; of equal ones the first task is named."""
     found: dict[str, tuple[str, str]] = {}
     for reference in references:

@@ -22,20 +22,20 @@ from codeblock.core.errors import CodeBlockError
 from codeblock.core.memory import process_peak_mb
 from codeblock.core.quality import factor_to_scale
 from codeblock.core.storage.tables import count_rows, parts, read_part, write_part
-from codeblock.data.filter.contamination import Index, Reference, write_index
+from codeblock.data.filter.contamination import BenchmarkText, Index, write_index
 from codeblock.data.filter.group import Groups, SignatureStore, group
 from codeblock.data.filter.minhash import PERMUTATIONS, Bands, band_hashes, bands_for
 from codeblock.data.filter.rating import Rater, Rating, read_key
-from codeblock.data.filter.stage import Rate, Screened, Twin, finish, screen
+from codeblock.data.filter.stage import NearDuplicate, Rate, Screened, finish, screen
 from codeblock.data.filter.words import Messages
 
-TWINS: pa.Schema = pa.schema([("row", pa.int32()), ("id", pa.string()), ("jaccard", pa.float32())])
+NEAR_DUPLICATES: pa.Schema = pa.schema([("row", pa.int32()), ("id", pa.string()), ("jaccard", pa.float32())])
 GONE_AFTER = 8
 """A part of at least so many requests without one reply ends the run: the endpoint is down, and what was rated is kept."""
 
 
 def filter_pairs(
-    pairs: Path, output: Path, config: FilterConfig, references: Iterable[Reference], cluster: ClusterConfig
+    pairs: Path, output: Path, config: FilterConfig, references: Iterable[BenchmarkText], cluster: ClusterConfig
 ) -> dict[str, Any]:
     """Filter every part of `pairs` into a part of `output` of the same name, rejections beside; returns the counts."""
     work = output / "work"
@@ -49,7 +49,7 @@ def filter_pairs(
         what="screen",
     )
     if config.near_duplicates is not None and bands is not None:
-        write_twins(work, bands, config.near_duplicates)
+        write_near_duplicates(work, bands, config.near_duplicates)
     factor = factor_to_scale(max((result["largest"] for result in screened), default=0.0))
     settings: dict[str, Any] = {"output": output, "config": config, "factor": factor}
     waiting = [{"path": str(path)} for path in pending(parts(pairs), output)]
@@ -115,7 +115,7 @@ def _index(path: Path, length: int) -> Index:
     return Index(path, length)
 
 
-def write_twins(work: Path, bands: Bands, threshold: float) -> None:
+def write_near_duplicates(work: Path, bands: Bands, threshold: float) -> None:
     """Group all screened rows; write the near duplicates of each part, with the id of the pair that is kept for each."""
     screened = parts(work / "screened")
     store = SignatureStore(work / "store", bands.count)
@@ -132,8 +132,8 @@ def write_twins(work: Path, bands: Bands, threshold: float) -> None:
         lost = start + np.flatnonzero(groups.owner[start:end] != np.arange(start, end))
         rows = read_part(path, ["row"])["row"].take(pa.array(lost - start))
         names = ids[np.searchsorted(owners, groups.owner[lost])]
-        twins = [rows, pa.array([name.decode() for name in names], pa.string()), pa.array(groups.jaccard[lost])]
-        write_part(work / "twins" / path.name, pa.table(twins, schema=TWINS))
+        duplicates = [rows, pa.array([name.decode() for name in names], pa.string()), pa.array(groups.jaccard[lost])]
+        write_part(work / "duplicates" / path.name, pa.table(duplicates, schema=NEAR_DUPLICATES))
 
 
 def _ids_of_owners(
@@ -156,12 +156,12 @@ def _finish_part(
     path = Path(row["path"])
     work = output / "work"
     kept_rows = read_part(work / "screened" / path.name, ["row"])["row"]
-    twins: dict[int, Twin] = {}
+    duplicates: dict[int, NearDuplicate] = {}
     if config.near_duplicates is not None:
         place = {number: index for index, number in enumerate(kept_rows.to_pylist())}
-        for twin in read_part(work / "twins" / path.name).to_pylist():
-            twins[place[twin["row"]]] = Twin(twin["id"], twin["jaccard"])
-    kept, rejected, ratings = finish(read_part(path).take(kept_rows), config, twins, rate, factor)
+        for duplicate in read_part(work / "duplicates" / path.name).to_pylist():
+            duplicates[place[duplicate["row"]]] = NearDuplicate(duplicate["id"], duplicate["jaccard"])
+    kept, rejected, ratings = finish(read_part(path).take(kept_rows), config, duplicates, rate, factor)
     rejected = pa.concat_tables([read_part(work / "rejected" / path.name), rejected])
     if rejected.num_rows:
         write_part(output / "rejected" / path.name, rejected)

@@ -37,7 +37,7 @@ class Screened:
 
 
 @dataclass(frozen=True)
-class Twin:
+class NearDuplicate:
     """The pair that is kept for a near duplicate, and the estimate of their Jaccard similarity."""
 
     id: str
@@ -63,7 +63,7 @@ def screen(pairs: pa.Table, config: FilterConfig, index: Index | None) -> Screen
 
 
 def finish(
-    pairs: pa.Table, config: FilterConfig, twins: Mapping[int, Twin], rate: Rate | None, factor: float
+    pairs: pa.Table, config: FilterConfig, duplicates: Mapping[int, NearDuplicate], rate: Rate | None, factor: float
 ) -> tuple[pa.Table, pa.Table, pa.Table]:
     """Take the near duplicates (by row number) out of a table of screened pairs and rate what is left.
 
@@ -71,10 +71,10 @@ def finish(
     rejected rows (schema REJECTED) and what the endpoint said (RATINGS, empty without one).
     """
     rejected = [
-        _rejection(pairs, row, Reason.NEAR_DUPLICATE, f"of {twin.id}, Jaccard {twin.jaccard:.2f}")
-        for row, twin in twins.items()
+        _rejection(pairs, row, Reason.NEAR_DUPLICATE, f"of {duplicate.id}, Jaccard {duplicate.jaccard:.2f}")
+        for row, duplicate in duplicates.items()
     ]
-    kept = pairs.take(pa.array([row for row in range(pairs.num_rows) if row not in twins], pa.int64()))
+    kept = pairs.take(pa.array([row for row in range(pairs.num_rows) if row not in duplicates], pa.int64()))
     ratings = RATINGS.empty_table()
     if rate is not None:
         kept, ratings = _rated(kept, config, rate, factor)

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from codeblock.core.errors import CodeBlockError
 from codeblock.data.filter.words import last_request
 from codeblock.data.rank.asks import uses
-from codeblock.sandbox.box import Outcome, Sandbox, Verdict
 from codeblock.sandbox.oracles import Limits, UnitTest
 from codeblock.sandbox.pool import Pool, Settings
+from codeblock.sandbox.sandbox import Outcome, Sandbox, Verdict
 from codeblock.segmentation import find_regions
 
 LIMITS = Limits(timeout_seconds=2.0, memory_mb=512)
@@ -87,7 +87,7 @@ class TestCases(unittest.TestCase):
 """
 
 
-class Program(NamedTuple):
+class ExampleProgram(NamedTuple):
     """The Python code of a response with its examples."""
 
     code: str
@@ -121,7 +121,7 @@ def run_examples(tables: Iterable[pa.Table], rows: int, settings: Settings) -> N
     return np.array(found, dtype=np.float32)
 
 
-def _verdict(sandbox: Sandbox, job: tuple[Program | None, str]) -> float:
+def _verdict(sandbox: Sandbox, job: tuple[ExampleProgram | None, str]) -> float:
     program, request = job
     return float("nan") if program is None else value_of(sandbox.run(program.code, program.oracle, LIMITS), request)
 
@@ -136,7 +136,7 @@ def value_of(outcome: Outcome, request: str) -> float:
     return float(outcome.verdict is Verdict.PASSED)
 
 
-def program_of(response: str) -> Program | None:
+def program_of(response: str) -> ExampleProgram | None:
     """The program of a response; None where it has no Python code that parses, no example, or needs packages."""
     if len(response) > MAX_CHARACTERS:
         return None
@@ -162,7 +162,7 @@ def program_of(response: str) -> Program | None:
     if not (prints or doctests or others):
         return None
     code = _code(body)
-    return Program(code, prints, doctests, others) if code is not None else None
+    return ExampleProgram(code, prints, doctests, others) if code is not None else None
 
 
 def _parsed(source: str) -> ast.Module | None:

@@ -25,7 +25,7 @@ Signal = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Pool:
+class RankPool:
     """All pairs that are ranked. Rows are in the order of the parts, whatever their borders."""
 
     prepared: Path

@@ -21,7 +21,7 @@ from codeblock.data.rank.asks import asked, share_answered
 from codeblock.data.rank.code import CodeFacts
 from codeblock.data.rank.examples import run_examples
 from codeblock.data.rank.neighbours import score
-from codeblock.data.rank.pool import Pool, Signal, joined
+from codeblock.data.rank.pool import RankPool, Signal, joined
 from codeblock.data.rank.registry import ranker
 
 MAD_TO_SD = 1.4826
@@ -29,25 +29,25 @@ MAD_TO_SD = 1.4826
 
 
 @ranker("quality", scale="quality")
-def quality(pool: Pool) -> Signal:
+def quality(pool: RankPool) -> Signal:
     """The data's own column."""
     return pool.map(["quality"], lambda table: table["quality"].cast(pa.float32()).to_numpy())
 
 
 @ranker("long_tail", needs=("embedding",))
-def long_tail(pool: Pool) -> Signal:
+def long_tail(pool: RankPool) -> Signal:
     """DS2's score: `2 / (1 + exp(-d)) - 1`, d the mean cosine distance to the 10 nearest others; higher where it is rare."""
     return score(pool.distances)
 
 
 @ranker("near_duplicate", needs=("embedding",))
-def near_duplicate(pool: Pool) -> Signal:
+def near_duplicate(pool: RankPool) -> Signal:
     """Cosine distance to the nearest other pair: 0 where there is one just like it; unknown for a pair that is alone."""
     return pool.distances[:, 0]
 
 
 @ranker("parses", scale="share")
-def parses(pool: Pool) -> Signal:
+def parses(pool: RankPool) -> Signal:
     """Share of the response's blocks of code that parse, of those in a language with a grammar; 0 without any code, unknown
     where no block is in such a language."""
     return np.array([_share_parsed(facts) for facts in pool.code], dtype=np.float32)
@@ -60,7 +60,7 @@ def _share_parsed(facts: CodeFacts) -> float:
 
 
 @ranker("answers", scale="share")
-def answers(pool: Pool) -> Signal:
+def answers(pool: RankPool) -> Signal:
     """Whether the response defines the names that the instruction asks for, in the language that it asks for."""
     requests = (
         zip(*(table[name].to_pylist() for name in ("messages", "response")), strict=True)
@@ -72,20 +72,20 @@ def answers(pool: Pool) -> Signal:
 
 
 @ranker("runs_examples", scale="share")
-def runs_examples(pool: Pool) -> Signal:
+def runs_examples(pool: RankPool) -> Signal:
     """1 where the response's Python code and its own examples run in the sandbox and give what it says, 0 where they do not;
     unknown without examples, in other languages, and where the code wants what the sandbox has not."""
     return run_examples(pool.tables("messages", "response"), int(pool.tokens.size), pool.sandbox)
 
 
 @ranker("length")
-def length(pool: Pool) -> Signal:
+def length(pool: RankPool) -> Signal:
     """Minus the distance of the log of the response's tokens from the pool's usual one, in robust standard deviations."""
     return -np.abs(robust_z(np.log(np.maximum(pool.tokens, 1))))
 
 
 @ranker("loss_tails", needs=("nll",))
-def loss_tails(pool: Pool) -> Signal:
+def loss_tails(pool: RankPool) -> Signal:
     """Minus the distance of the response's mean nll under the reference from the pool's usual one: very high is wrong or off
     topic, very low is known by heart."""
     if pool.scored is None:
@@ -104,7 +104,7 @@ def _mean_nll(column: pa.ListArray) -> Signal:
 
 
 @ranker("random")
-def random(pool: Pool) -> Signal:
+def random(pool: RankPool) -> Signal:
     """A seeded lottery: the control."""
     draws = [int.from_bytes(lottery(pool.seed, f"random:{id_}"), "big") / 2**64 for id_ in pool.ids]
     return np.array(draws, dtype=np.float32)

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from codeblock.core.errors import CodeBlockError
-from codeblock.data.rank.pool import Pool, Signal
+from codeblock.data.rank.pool import RankPool, Signal
 
-Measure = Callable[[Pool], Signal]
+Measure = Callable[[RankPool], Signal]
 Need = Literal["nll", "embedding"]
 Scale = Literal["quality", "share", "quantile"]
 

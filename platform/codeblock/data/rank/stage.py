@@ -18,7 +18,7 @@ from codeblock.core.schema import RANKED
 from codeblock.core.storage.tables import parts, read_part, write_part
 from codeblock.data.rank import rankers  # noqa: F401  registers them
 from codeblock.data.rank.order import by_mean, lexicographic
-from codeblock.data.rank.pool import Pool, Signal
+from codeblock.data.rank.pool import RankPool, Signal
 from codeblock.data.rank.registry import get_ranker, offline_names
 from codeblock.sandbox.pool import Settings
 
@@ -43,7 +43,7 @@ def rank_pairs(
     if embedded is None and config.embedding != "words" and any("embedding" in each.needs for each in chosen):
         raise CodeBlockError(f"rank.embedding={config.embedding}: no embeddings were made; use words, or embed the pairs first")
     work = output / "work"
-    pool = Pool(prepared, seed, work, sandbox or Settings(), scored, embedded if config.embedding != "words" else None)
+    pool = RankPool(prepared, seed, work, sandbox or Settings(), scored, embedded if config.embedding != "words" else None)
     signals: dict[str, Signal] = {}
     seconds: dict[str, float] = {}
     for each in chosen:
@@ -87,7 +87,7 @@ def _share_known(signal: Signal) -> float:
     return round(float(np.isfinite(signal).mean()), 4) if signal.size else 0.0
 
 
-def _write(pool: Pool, output: Path, places: np.ndarray[Any, np.dtype[np.int32]], signals: Mapping[str, Signal]) -> None:
+def _write(pool: RankPool, output: Path, places: np.ndarray[Any, np.dtype[np.int32]], signals: Mapping[str, Signal]) -> None:
     values = np.stack(list(signals.values()), axis=1)
     start = 0
     for path in parts(pool.prepared):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from codeblock.report.pages.sample import Fate, ItemView
+from codeblock.report.pages.sample import ItemOutcome, ItemView
 
 
 class Status(StrEnum):
@@ -40,16 +40,16 @@ class Bid:
     min_core: int  # core logic tokens below which the utility is 0
 
 
-def ranked_fate(item: ItemView, supervised: int, bid: Bid, status: Status, cut: Cut) -> Fate:
-    """The fate of an item under a strategy that ranks items; `supervised`: its tokens with a loss."""
+def ranked_outcome(item: ItemView, supervised: int, bid: Bid, status: Status, cut: Cut) -> ItemOutcome:
+    """The outcome of an item under a strategy that ranks items; `supervised`: its tokens with a loss."""
     reason = _without_choice(item, status) or _ranked_reason(item, supervised, bid, cut)
-    return Fate(supervised, reason, bid.utility, bid.priority)
+    return ItemOutcome(supervised, reason, bid.utility, bid.priority)
 
 
-def unranked_fate(item: ItemView, supervised: int, strategy: str, status: Status, budgeted: bool) -> Fate:
-    """The fate of an item under a strategy that picks tokens, or takes everything."""
+def unranked_outcome(item: ItemView, supervised: int, strategy: str, status: Status, budgeted: bool) -> ItemOutcome:
+    """The outcome of an item under a strategy that picks tokens, or takes everything."""
     reason = _without_choice(item, status) or _unranked_reason(item, supervised, strategy, budgeted)
-    return Fate(supervised, reason)
+    return ItemOutcome(supervised, reason)
 
 
 def _ranked_reason(item: ItemView, supervised: int, bid: Bid, cut: Cut) -> str:

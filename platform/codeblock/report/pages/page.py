@@ -35,7 +35,7 @@ def sample_page(sample: Sample) -> str:
             chunks=batched(blocks(sample)),
             stop=stops[0] if stops else None,
             levels=levels(sample.arms[0].weight),
-            states=[state(item, fate) for item, fate in zip(sample.items, sample.arms[0].fates, strict=True)],
+            states=[state(item, outcome) for item, outcome in zip(sample.items, sample.arms[0].outcomes, strict=True)],
             kinds=[str(kind) for kind in ItemKind if kind in kinds],
             counts=[counts(sample, arm) for arm in sample.arms],
             data=_data(sample),
@@ -79,7 +79,7 @@ def _data(sample: Sample) -> dict[str, Any]:
 
 
 def _arm(sample: Sample, arm: ArmView) -> dict[str, Any]:
-    reasons = list(dict.fromkeys(fate.reason for fate in arm.fates))  # many items share one: a page of 2,000 stays small
+    reasons = list(dict.fromkeys(outcome.reason for outcome in arm.outcomes))
     number = {reason: index for index, reason in enumerate(reasons)}
     ordinary = {0.0, 1.0}
     return {
@@ -87,9 +87,9 @@ def _arm(sample: Sample, arm: ArmView) -> dict[str, Any]:
         "levels": "".join(CODES[level] for level in levels(arm.weight)),
         "odd": {t: round(float(w), 4) for t, w in enumerate(arm.weight) if w not in ordinary},
         "reasons": reasons,
-        "fates": [
-            [state(item, fate), fate.supervised, _rounded(fate.utility), _rounded(fate.priority), number[fate.reason]]
-            for item, fate in zip(sample.items, arm.fates, strict=True)
+        "outcomes": [
+            [state(item, each), each.supervised, _rounded(each.utility), _rounded(each.priority), number[each.reason]]
+            for item, each in zip(sample.items, arm.outcomes, strict=True)
         ],
     }
 

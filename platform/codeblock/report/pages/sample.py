@@ -35,7 +35,7 @@ class ItemView:
 
 
 @dataclass(frozen=True)
-class Fate:
+class ItemOutcome:
     """What one arm did with one item. Utility and priority are None where the strategy ranks no items."""
 
     supervised: int  # tokens
@@ -52,7 +52,7 @@ class ArmView:
     strategy: str
     status: str  # why the pair is, or is not, trained on
     weight: Sequence[float]  # [R]
-    fates: Sequence[Fate]  # [I]
+    outcomes: Sequence[ItemOutcome]  # [I]
 
 
 @dataclass(frozen=True)
@@ -147,17 +147,17 @@ def levels(weight: Sequence[float]) -> list[str]:
     return ["on" if one else "faint" if value > 0 else "" for one, value in zip(chosen, weight, strict=True)]
 
 
-def state(item: ItemView, fate: Fate) -> State:
+def state(item: ItemView, outcome: ItemOutcome) -> State:
     """An item is kept where all of its tokens are supervised."""
-    if fate.supervised == 0:
+    if outcome.supervised == 0:
         return "dropped"
-    return "kept" if fate.supervised == item.tokens else "partly"
+    return "kept" if outcome.supervised == item.tokens else "partly"
 
 
 def counts(sample: Sample, arm: ArmView) -> Counts:
     """The numbers of one arm."""
     chosen = selected(arm.weight)
-    states = Counter(state(item, fate) for item, fate in zip(sample.items, arm.fates, strict=True))
+    states = Counter(state(item, outcome) for item, outcome in zip(sample.items, arm.outcomes, strict=True))
     stops = np.asarray(sample.token_class) == TokenClass.STOP
     return Counts(
         tokens=len(arm.weight),
@@ -177,8 +177,10 @@ def check(sample: Sample) -> None:
     if len(lengths) != 1:
         raise ValueError(f"sample {sample.id}: token lists of different lengths {sorted(lengths)}")
     for arm in sample.arms:
-        if len(arm.fates) != len(sample.items):
-            raise ValueError(f"sample {sample.id}: arm {arm.name} has {len(arm.fates)} fates for {len(sample.items)} items")
+        if len(arm.outcomes) != len(sample.items):
+            raise ValueError(
+                f"sample {sample.id}: arm {arm.name} has {len(arm.outcomes)} outcomes for {len(sample.items)} items"
+            )
     end = len(sample.response)
     for low, high in (span for item in sample.items for span in item.spans):
         if not 0 <= low <= high <= end:

@@ -17,14 +17,14 @@ import types
 from pathlib import Path
 from typing import Any
 
-from codeblock.sandbox import wire
+from codeblock.sandbox import codec
 from codeblock.sandbox.classes import rehearse, run_class
+from codeblock.sandbox.codec import Channel
 from codeblock.sandbox.compare import same, tolerances
-from codeblock.sandbox.remote import MODULE, TESTS, Bounds, LostError, Peer, SolutionError
-from codeblock.sandbox.server import receive, send, take_connection
+from codeblock.sandbox.fork_server import receive, send, take_connection
+from codeblock.sandbox.proxy import MODULE, TESTS, Bounds, LostError, Peer, SolutionError
 from codeblock.sandbox.text import MAX_REPORT, clean
 from codeblock.sandbox.usage import content
-from codeblock.sandbox.wire import Channel
 
 MEMORY_BYTES = 1536 << 20
 """Address space that the checker may take besides what it starts with."""
@@ -38,7 +38,7 @@ Answer = dict[str, Any]
 
 def main() -> None:
     """Answer requests until the grader is gone."""
-    wire.unlimited_integers()
+    codec.unlimited_integers()
     with contextlib.suppress(ImportError):
         import numpy  # noqa: F401  loaded once, and before memory is limited
     limit = MEMORY_BYTES + address_space()
@@ -69,7 +69,7 @@ def loaded(oracle: dict[str, Any]) -> dict[str, Any]:
     if oracle["kind"] == "script":
         test = compile(oracle["test"], TESTS, "exec", dont_inherit=True)
         return {**oracle, "setup": compile(oracle["setup"], "<setup>", "exec", dont_inherit=True), "test": test}
-    more: dict[str, Any] = {"inputs": wire.loads(oracle["inputs"], no_handle), "inputs_text": oracle["inputs"]}
+    more: dict[str, Any] = {"inputs": codec.loads(oracle["inputs"], no_handle), "inputs_text": oracle["inputs"]}
     if "file" in oracle:
         more["expected"] = Path(oracle["file"]).read_text(encoding="utf-8").split("\n")[:-1]
         more["bounds"] = Bounds(max(map(len, more["expected"]), default=0))
@@ -121,7 +121,7 @@ def failed(verdict: str, error: str, **more: Any) -> Answer:
 def answer_of(request: dict[str, Any], oracle: dict[str, Any], channel: Channel) -> Answer:
     """Hold the solution against the oracle. "lost" where its process ended first: the grader knows how."""
     base = {"base": None} if oracle["kind"] == "cases" else {}
-    bounds = oracle.get("bounds") or Bounds(wire.MAX_MESSAGE_BYTES if request.get("collect") else 0)
+    bounds = oracle.get("bounds") or Bounds(codec.MAX_MESSAGE_BYTES if request.get("collect") else 0)
     try:
         peer = Peer(channel, oracle.get("operators", ()), bounds)
         if oracle["kind"] == "script":
@@ -138,11 +138,11 @@ def answer_of(request: dict[str, Any], oracle: dict[str, Any], channel: Channel)
     except MemoryError:
         return failed("out_of_memory", "what the solution returned does not fit into memory")
     except AssertionError as error:
-        return failed("wrong_answer", wire.describe(error, TESTS))
+        return failed("wrong_answer", codec.describe(error, TESTS))
     except EndlessError:
         raise
     except BaseException as error:
-        return failed("exception", wire.describe(error, TESTS))
+        return failed("exception", codec.describe(error, TESTS))
 
 
 def run_script(oracle: dict[str, Any], peer: Peer) -> Answer:
@@ -193,7 +193,7 @@ def run_cases(limits: list[float], oracle: dict[str, Any], peer: Peer) -> Answer
         except MemoryError:
             return failed("out_of_memory", f"{place}: the output does not fit into memory", base=base)
         except Exception as error:
-            return failed("wrong_answer", f"{place}: {wire.describe(error, TESTS)}", base=base)
+            return failed("wrong_answer", f"{place}: {codec.describe(error, TESTS)}", base=base)
     try:
         peer.end()
     except SolutionError as error:
@@ -205,7 +205,7 @@ def right(text: str, wanted: str, number: int, oracle: dict[str, Any], peer: Pee
     """Whether an output is the expected one; equal texts are equal values, but for NaN, and need not be read."""
     if text == wanted and oracle["compare"] == "equal" and "NaN" not in text and '"raw"' not in text:
         return True
-    expected = wire.loads(wanted, no_handle)
+    expected = codec.loads(wanted, no_handle)
     return same(oracle["compare"], peer.value(text), expected, oracle["inputs"][number], oracle["tolerances"][number])
 
 
@@ -218,7 +218,7 @@ def collect(limits: list[float], oracle: dict[str, Any], peer: Peer, file: str) 
             # Whether there is an output is all that counts; it may be one that stays in its process, such as a match.
             kept = "true" if oracle["compare"] == "not_none" and text != "null" else text
             # A long string is no float, and is not read to find that out.
-            value = "" if kept.startswith('"') else wire.loads(kept, no_handle)
+            value = "" if kept.startswith('"') else codec.loads(kept, no_handle)
             floats.append(value)
             arguments = oracle["inputs"][number]
             if oracle["compare"] != "equal" and not same(oracle["compare"], value, value, arguments, oracle["atol"]):

@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 from time import monotonic  # the tests may put another clock into the module
 from typing import Any, Final
 
-from codeblock.sandbox import machinery, wire
+from codeblock.sandbox import codec, machinery
 
 TESTS: Final = "<tests>"
 """File name of the tests in tracebacks."""
@@ -86,16 +86,16 @@ class Result(unittest.TestResult):
         super().stopTest(test)
 
     def addFailure(self, test: Any, err: Any) -> None:  # noqa: N802
-        self._keep("failure", test, wire.describe(err[1], TESTS))
+        self._keep("failure", test, codec.describe(err[1], TESTS))
 
     def addError(self, test: Any, err: Any) -> None:  # noqa: N802
         kind = type(err[1])
         word = "memory" if issubclass(kind, MemoryError) else "slow" if issubclass(kind, SlowError) else "error"
-        self._keep(word, test, wire.describe(err[1], TESTS))
+        self._keep(word, test, codec.describe(err[1], TESTS))
 
     def addSubTest(self, test: Any, subtest: Any, err: Any) -> None:  # noqa: N802, ARG002
         if err is not None:
-            self._keep("failure" if issubclass(err[0], test.failureException) else "error", test, wire.describe(err[1], TESTS))
+            self._keep("failure" if issubclass(err[0], test.failureException) else "error", test, codec.describe(err[1], TESTS))
 
     def addUnexpectedSuccess(self, test: Any) -> None:  # noqa: N802
         self._keep("failure", test, "unexpected success")
@@ -217,7 +217,7 @@ class Stranger:
 def lie(value: Any, depth: int = 3) -> str | None:
     """The type of an object, in a value, that claims to be equal to everything, or near to it."""
     kind = type(value)
-    if kind in wire.ATOMS or depth == 0:
+    if kind in codec.ATOMS or depth == 0:
         return None
     if kind in (list, tuple, set, frozenset, dict):
         items = itertools.islice(value.values() if kind is dict else value, ITEMS)

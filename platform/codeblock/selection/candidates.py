@@ -1,7 +1,7 @@
-"""Units for sale: what a budget chooses from.
+"""Candidates: the units that a budget chooses from.
 
-Shapes: U units of one shelf, P pairs of one shelf. A data set is a sequence of shelves, one for each part of the table, each
-loaded when it is looked at and never all at once.
+Shapes: U units and P pairs of one part of the table. A data set is a sequence of loads, one for each part; candidates are
+loaded when they are looked at, never all at once.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from numpy.typing import NDArray
 
 from codeblock.selection.pair import Units
 
-Load = Callable[[], "Shelf"]
+Load = Callable[[], "Candidates"]
 Chosen = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Shelf:
-    """The units of many pairs, side by side."""
+class Candidates:
+    """The units of the pairs of one part, side by side."""
 
     pair: NDArray[np.int64]  # [U] sorted, 0..P-1
     size: NDArray[np.int64]  # [U] tokens
     priority: NDArray[np.float64]  # [U] higher is better
     tie: NDArray[np.float64]  # [U] decides between equal priorities
-    text: NDArray[np.bool_]  # [U] paid for by the natural-language share
+    text: NDArray[np.bool_]  # [U] charged to the natural-language share
     tokens_P: NDArray[np.int64]  # [P] response tokens of each pair
 
     @classmethod
-    def of(cls, units: Sequence[Units], tokens_P: NDArray[np.int64]) -> Shelf:
+    def of(cls, units: Sequence[Units], tokens_P: NDArray[np.int64]) -> Candidates:
         """The units of pairs in order."""
 
         def join(arrays: list[NDArray[np.float64]]) -> NDArray[np.float64]:
@@ -53,9 +53,9 @@ class Shelf:
         """Where the units of each pair begin, int64[P + 1]."""
         return np.searchsorted(self.pair, np.arange(self.tokens_P.size + 1))
 
-    def piece(self, units: slice, pair: int) -> Shelf:
+    def piece(self, units: slice, pair: int) -> Candidates:
         """The units of one pair."""
-        return Shelf(
+        return Candidates(
             np.zeros(units.stop - units.start, dtype=np.int64),
             self.size[units],
             self.priority[units],
@@ -69,30 +69,37 @@ class Shelf:
         return np.bincount(self.pair[chosen], minlength=self.tokens_P.size) > 0
 
 
-def cost(shelf: Shelf, chosen: Chosen, supervise_eos: bool) -> int:
+def supervised_tokens(candidates: Candidates, chosen: Chosen, supervise_eos: bool) -> int:
     """Tokens that a choice supervises, stop tokens included."""
-    return int(shelf.size[chosen].sum()) + (int(shelf.opened(chosen).sum()) if supervise_eos else 0)
+    return int(candidates.size[chosen].sum()) + (int(candidates.opened(chosen).sum()) if supervise_eos else 0)
 
 
 def take(
-    shelf: Shelf, order: NDArray[np.int64], left: int, chosen: Chosen, opened_P: NDArray[np.bool_], supervise_eos: bool
+    candidates: Candidates,
+    order: NDArray[np.int64],
+    left: int,
+    chosen: Chosen,
+    opened_P: NDArray[np.bool_],
+    supervise_eos: bool,
 ) -> int:
     """Mark units of `order` in `chosen` while they cost at most `left` tokens; returns what is left then.
 
-    A unit that does not fit is skipped. `opened_P` are the pairs whose stop token is paid for; it is brought up to date. Until
-    the first unit that does not fit, the cost is a running sum; from there on units are tried one by one.
+    A unit that does not fit is skipped. `opened_P` are the pairs whose stop token is counted already; it is brought up to date.
+    Until the first unit that does not fit, the cost is a running sum; from there on units are tried one by one.
     """
     order = order[~chosen[order]]
-    pairs = shelf.pair[order]
-    price = shelf.size[order].copy()
+    pairs = candidates.pair[order]
+    cost = candidates.size[order].copy()
     if supervise_eos:
         _, first = np.unique(pairs, return_index=True)
-        price[first[~opened_P[pairs[first]]]] += 1
-    fits = int(np.searchsorted(np.cumsum(price), left, side="right"))
+        cost[first[~opened_P[pairs[first]]]] += 1
+    fits = int(np.searchsorted(np.cumsum(cost), left, side="right"))
     chosen[order[:fits]] = True
     opened_P[pairs[:fits]] = True
-    left -= int(price[:fits].sum())
-    for unit, pair, size in zip(order[fits:].tolist(), pairs[fits:].tolist(), shelf.size[order[fits:]].tolist(), strict=True):
+    left -= int(cost[:fits].sum())
+    for unit, pair, size in zip(
+        order[fits:].tolist(), pairs[fits:].tolist(), candidates.size[order[fits:]].tolist(), strict=True
+    ):
         if left <= 0:
             break
         asked = size + int(supervise_eos and not opened_P[pair])

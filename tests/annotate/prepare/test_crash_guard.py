@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from codeblock.annotate.prepare import driver
-from codeblock.annotate.prepare.guard import Job, apart, plainly, watched
+from codeblock.annotate.prepare.crash_guard import Job, apart, plainly, watched
 from codeblock.core.config import PrepareConfig
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.schema import FILTERED, PAIRS, Reason

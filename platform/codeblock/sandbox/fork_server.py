@@ -1,10 +1,10 @@
-"""The helper process that forks a child for each solution: one clean, single-threaded Python behind the walls.
+"""The helper process that forks a child for each solution: one clean, single-threaded Python, isolated.
 
 A fork of this small process costs far less than a new interpreter, and modules that solutions often import are loaded already.
 Standard input is a socket to the grader. A request is JSON with limits and, as a file descriptor, the channel on which the
 child gets its solution and answers calls; the answer says how the child ended. This process never holds a solution, a test or a
-value, so no child of it finds another one's. Life of a solution: fork; in the child closed files, the walls' confinement, the
-code, calls; then the end, the time limit or the grader's word, and every descendant is killed.
+value, so no child of it finds another one's. Life of a solution: fork; in the child closed files, confinement, the code, calls;
+then the end, the time limit or the grader's word, and every descendant is killed.
 
 The modules beside this one that run here use the standard library alone.
 """
@@ -26,10 +26,10 @@ import time
 from pathlib import Path
 from typing import Any, NoReturn
 
-from codeblock.sandbox import solve
+from codeblock.sandbox import solution
+from codeblock.sandbox.isolation import Isolation, build_isolation
 from codeblock.sandbox.limits import cpu_seconds
 from codeblock.sandbox.usage import waited_seconds
-from codeblock.sandbox.walls import Walls, build_walls
 
 PRELOADED = (
     "abc bisect collections copy dataclasses datetime decimal enum fractions functools hashlib heapq itertools json math "
@@ -41,7 +41,7 @@ MAX_WAIT_FACTOR = 10
 """A program that waits for a core is given up after this many times its limit."""
 MEMORY_SECONDS = 0.05
 """Time between two looks at the memory of all processes of a solution."""
-UNIT = "codeblock.sandbox.unit"
+UNIT = "codeblock.sandbox.test_class"
 READY = b"ready"
 STOP = b"s"
 
@@ -52,18 +52,18 @@ def main() -> None:
         __import__(name)
     connection = take_connection()
     settings, _ = receive(connection)
-    walls = build_walls(**settings)
+    isolation = build_isolation(**settings)
     wakeup, wakeup_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wakeup_end, warn_on_full_buffer=False)
-    solve.warm_up()
+    solution.warm_up()
     gc.collect()
     gc.freeze()
     with contextlib.suppress(EOFError, OSError):
-        send(connection, {"missing": walls.missing()})
+        send(connection, {"missing": isolation.missing()})
         while True:
             request, channel = receive(connection)
-            answer, stopped = run(request, channel, walls, connection, wakeup)
+            answer, stopped = run(request, channel, isolation, connection, wakeup)
             send(connection, answer)
             if not stopped and connection.recv(1) != STOP:
                 return
@@ -100,28 +100,28 @@ def send(connection: socket.socket, answer: dict[str, Any]) -> None:
 
 
 def run(
-    request: dict[str, Any], channel: int, walls: Walls, connection: socket.socket, wakeup: int
+    request: dict[str, Any], channel: int, isolation: Isolation, connection: socket.socket, wakeup: int
 ) -> tuple[dict[str, Any], bool]:
     """Run one solution to its end; leave no process and no file of it behind. The answer, and whether the grader ended it."""
     if request["beside"] and UNIT not in sys.modules:
         importlib.import_module(UNIT).prepare()  # not before: a larger process is slower to fork
         gc.collect()
         gc.freeze()
-    scratch = walls.new_scratch()
+    scratch = isolation.new_scratch()
     ready_in, ready_out = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     started = time.monotonic()
     pid = os.fork()
     if pid == 0:
-        child(request, channel, ready_out, walls, scratch)
+        child(request, channel, ready_out, isolation, scratch)
     os.close(channel)
     os.close(ready_out)
-    end, status, usage, seconds = wait(pid, started, request, walls, connection.fileno(), wakeup)
-    left = walls.kill_rest()
+    end, status, usage, seconds = wait(pid, started, request, isolation, connection.fileno(), wakeup)
+    left = isolation.kill_rest()
     ready = b""
     with contextlib.suppress(BlockingIOError):
         ready = os.read(ready_in, 4096)
     os.close(ready_in)
-    walls.clean()
+    isolation.clean()
     detail = f"no end after {request['timeout_seconds']:.3g} s"
     if end == "ended":
         end, detail = ended(status, usage.ru_utime + usage.ru_stime, cpu_seconds(request["timeout_seconds"]))
@@ -135,7 +135,7 @@ def run(
 
 
 def wait(
-    pid: int, started: float, request: dict[str, Any], walls: Walls, grader: int, wakeup: int
+    pid: int, started: float, request: dict[str, Any], isolation: Isolation, grader: int, wakeup: int
 ) -> tuple[str, int, resource.struct_rusage, float]:
     """Wait for the child's end, the grader's word or the limit; how it came, and the seconds used.
 
@@ -145,7 +145,7 @@ def wait(
     end, limit, looked, waited, used = "ended", request["timeout_seconds"], started, 0.0, 0.0
     while True:
         now = time.monotonic()
-        alone = walls.is_alone(pid)
+        alone = isolation.is_alone(pid)
         if alone:
             waited = waited_seconds(pid)  # read before the child is reaped
         seconds = max(now - started - waited, used)
@@ -158,7 +158,7 @@ def wait(
             return "timeout" if end == "ended" else end, status, usage, seconds
         if now - looked > MEMORY_SECONDS:
             looked = now
-            held, spent = walls.use()
+            held, spent = isolation.use()
             used = used if alone else max(used, spent)
             if held > request["memory_mb"]:
                 end = "memory"
@@ -189,14 +189,14 @@ def ended(status: int, cpu: float, cpu_limit: int) -> tuple[str, str]:
     return "exit", f"exit with code {os.WEXITSTATUS(status)} before the tests ended"
 
 
-def child(request: dict[str, Any], channel: int, ready: int, walls: Walls, scratch: Path) -> NoReturn:
-    """Close everything, build the last walls, run the solution. Never returns."""
+def child(request: dict[str, Any], channel: int, ready: int, isolation: Isolation, scratch: Path) -> NoReturn:
+    """Close everything, build the last isolation, run the solution. Never returns."""
     leave = os._exit
     try:
-        walls.confine(scratch, timeout_seconds=request["timeout_seconds"], memory_mb=request["memory_mb"])
+        isolation.confine(scratch, timeout_seconds=request["timeout_seconds"], memory_mb=request["memory_mb"])
         os.write(ready, READY)  # sent before the code runs, so no code can feign a failure of the harness
-        connection = solve.close_files(channel)
+        connection = solution.close_files(channel)
     except BaseException as error:
         os.write(ready, repr(error).encode())
         leave(1)
-    solve.child(connection, leave)
+    solution.child(connection, leave)

@@ -25,7 +25,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codeblock.sandbox import wire
+from codeblock.sandbox import codec
 
 Point = collections.namedtuple("Point", "x y")
 
@@ -36,7 +36,7 @@ class Opaque:
 
 
 def there_and_back(value: Any) -> Any:
-    return wire.loads(wire.dumps(value, lambda other: type(other).__name__), Opaque)
+    return codec.loads(codec.dumps(value, lambda other: type(other).__name__), Opaque)
 
 
 ATOMS = st.one_of(
@@ -244,7 +244,7 @@ def test_a_value_that_holds_itself_is_an_error() -> None:
     loop: list[Any] = []
     loop.append(loop)
     with pytest.raises(RecursionError):
-        wire.dumps(loop, str)
+        codec.dumps(loop, str)
 
 
 HOSTILE = [
@@ -298,16 +298,16 @@ HOSTILE += ['{"decimal": "x"}', '{"range": [1, 2, 0]}', '{"bytes": 3}', '{"deque
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_text_is_a_value_error(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011
-        wire.loads(text, str)
+        codec.loads(text, str)
 
 
 def test_a_value_that_takes_too_much_memory_is_refused_before_it_is_made() -> None:
     text = "[" + ",".join(['{"deque":[[],null]}'] * 10_000) + "]"
-    assert wire.weight(text) > 10_000 * 700
+    assert codec.weight(text) > 10_000 * 700
     with pytest.raises(ValueError, match="too many parts"):
-        wire.loads(text, str, 1 << 22)
-    assert len(wire.loads(text, str, 1 << 24)) == 10_000
-    assert wire.loads(json.dumps("[" * 100_000), str, 1 << 20) == "[" * 100_000  # in a text they are no parts
+        codec.loads(text, str, 1 << 22)
+    assert len(codec.loads(text, str, 1 << 24)) == 10_000
+    assert codec.loads(json.dumps("[" * 100_000), str, 1 << 20) == "[" * 100_000  # in a text they are no parts
 
 
 def test_integers_keep_their_limit_outside() -> None:
@@ -316,7 +316,7 @@ def test_integers_keep_their_limit_outside() -> None:
         sys.set_int_max_str_digits(0)
         assert there_and_back(7**6000) == 7**6000
         with pytest.raises(ValueError, match="4300 digits"):
-            wire.loads("1" * 4301, str)
+            codec.loads("1" * 4301, str)
         assert sys.get_int_max_str_digits() == 0
     finally:
         sys.set_int_max_str_digits(before)
@@ -325,12 +325,12 @@ def test_integers_keep_their_limit_outside() -> None:
 @given(
     st.recursive(
         st.none() | st.integers() | st.text(),
-        lambda x: st.lists(x) | st.dictionaries(st.sampled_from([*wire.TAGS, "handle"]), x),
+        lambda x: st.lists(x) | st.dictionaries(st.sampled_from([*codec.TAGS, "handle"]), x),
     )
 )
 def test_any_json_gives_a_value_or_a_known_error(found: Any) -> None:
     with contextlib.suppress(ValueError, RecursionError):
-        wire.loads(json.dumps(found), Opaque)
+        codec.loads(json.dumps(found), Opaque)
 
 
 @pytest.mark.parametrize("length", [0, 1, 4096, 4097, 10_000])
@@ -338,27 +338,27 @@ def test_a_long_list_is_told_by_its_digest(length: int) -> None:
     def value(last: int = 0) -> list[Any]:
         return [(n, str(n)) for n in range(length - 1)] + [(last, str(last))]
 
-    assert wire.bounded_dumps(value(), str) == wire.dumps(value(), str)
-    short = wire.bounded_dumps(value(), str, limit=1000)
+    assert codec.bounded_dumps(value(), str) == codec.dumps(value(), str)
+    short = codec.bounded_dumps(value(), str, limit=1000)
     if length <= 4096:
-        assert short == wire.dumps(value(), str)
+        assert short == codec.dumps(value(), str)
     else:
-        assert short == wire.bounded_dumps(value(), str, limit=1000) != wire.bounded_dumps(value(1), str, limit=1000)
+        assert short == codec.bounded_dumps(value(), str, limit=1000) != codec.bounded_dumps(value(1), str, limit=1000)
         assert len(short) < 100
-        assert wire.loads(short, str) != value()
+        assert codec.loads(short, str) != value()
     strange = [*value(), object()]
-    assert wire.bounded_dumps(strange, str, limit=1000) == wire.dumps(strange, str)
+    assert codec.bounded_dumps(strange, str, limit=1000) == codec.dumps(strange, str)
 
 
 def test_messages_come_whole_and_in_order() -> None:
     one, other = socket.socketpair()
     with one, other:
-        sender, receiver = wire.Channel(one), wire.Channel(other)
+        sender, receiver = codec.Channel(one), codec.Channel(other)
         sender.send("first")
         sender.send("zwei \u20ac")
         assert [receiver.receive(), receiver.receive()] == ["first", "zwei \u20ac"]
         one.shutdown(socket.SHUT_RDWR)
-        with pytest.raises(wire.ClosedError):
+        with pytest.raises(codec.ClosedError):
             receiver.receive()
 
 
@@ -367,4 +367,4 @@ def test_a_message_that_is_too_long_is_refused_before_it_is_read() -> None:
     with one, other:
         one.sendall(b"\xff\xff\xff\xff")
         with pytest.raises(ValueError, match="more than 256 MiB"):
-            wire.Channel(other).receive()
+            codec.Channel(other).receive()

@@ -22,13 +22,13 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from typing import Any
 
-from codeblock.sandbox import wire
-from codeblock.sandbox.ends import MAX_DEPTH, End, Raised
+from codeblock.sandbox import codec
+from codeblock.sandbox.codec import Channel, ClosedError
+from codeblock.sandbox.endpoints import MAX_DEPTH, End, Raised
 from codeblock.sandbox.kinds import plain_of
 from codeblock.sandbox.known import is_error, known_name
 from codeblock.sandbox.standin import CHANGING, IMMUTABLE, MUTABLE, PLAIN_OPERANDS, READABLE, Kind, Remote, number_of
 from codeblock.sandbox.text import MAX_REPORT, clean
-from codeblock.sandbox.wire import Channel, ClosedError
 
 TESTS = "<tests>"
 """File name of the tests in tracebacks, and the module of what they define."""
@@ -77,7 +77,7 @@ class Bounds:
     """How large what the solution sends may be: bytes of a message, and bytes of memory that its value may take."""
 
     def __init__(self, expected_bytes: int = 0) -> None:
-        self.message = min(max(FLOOR_BYTES, FACTOR * expected_bytes), wire.MAX_MESSAGE_BYTES)
+        self.message = min(max(FLOOR_BYTES, FACTOR * expected_bytes), codec.MAX_MESSAGE_BYTES)
         self.memory = MEMORY_FACTOR * self.message
 
 
@@ -130,7 +130,7 @@ class Peer(End):
 
     def value(self, text: str) -> Any:
         """The value of an output's text."""
-        return self._guarded(lambda: wire.loads(text, _object, self.bounds.memory))
+        return self._guarded(lambda: codec.loads(text, _object, self.bounds.memory))
 
     def told_of(self, error: BaseException) -> SolutionError | None:
         """The solution's failure behind an exception that was raised in its place, if it is one."""

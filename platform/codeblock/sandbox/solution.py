@@ -4,9 +4,9 @@ Nothing here decides a verdict: what this process says is values, and how loadin
 it holds no solution; its own comes first, a JSON list of the code and whether a test class will run beside it. Standard library
 alone.
 
-Messages from the checker are those of `ends.py`, and `["cases", name, limits, base, listed, inputs]`, which is answered once
-for each input by `["value", seconds, output]` or `["error", kind, text]`. For a test class: `tests` and `spoiled`, whose
-answers repeat a secret (`unit.py`).
+Messages from the checker are those of `endpoints.py`, and `["cases", name, limits, base, listed, inputs]`, which is answered
+once for each input by `["value", seconds, output]` or `["error", kind, text]`. For a test class: `tests` and `spoiled`, whose
+answers repeat a secret (`test_class.py`).
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NoReturn
 
-from codeblock.sandbox import wire
-from codeblock.sandbox.ends import End
+from codeblock.sandbox import codec
+from codeblock.sandbox.codec import Channel, ClosedError
+from codeblock.sandbox.endpoints import End
 from codeblock.sandbox.text import describe
 from codeblock.sandbox.usage import is_newest, waited_seconds
-from codeblock.sandbox.wire import Channel, ClosedError
 
 SOLUTION = "<solution>"
 """File name of the solution in tracebacks."""
@@ -104,7 +104,7 @@ class Solution(End):
         try:
             code, beside = json.loads(self.channel.receive())
             if beside:
-                from codeblock.sandbox.unit import Tests  # the server has loaded it, before any solution ran
+                from codeblock.sandbox.test_class import Tests  # the server has loaded it, before any solution ran
 
                 self.tests = Tests(self.module)
             return self.execute(code)
@@ -119,13 +119,13 @@ class Solution(End):
         try:
             compiled = compile(code, SOLUTION, "exec", dont_inherit=True)
         except (SyntaxError, ValueError, RecursionError, OverflowError) as error:
-            return ["failed", "syntax_error", wire.describe(error, SOLUTION)]
+            return ["failed", "syntax_error", codec.describe(error, SOLUTION)]
         try:
             exec(compiled, self.module.__dict__)
         except MemoryError:
             raise
         except BaseException as error:
-            return ["failed", "exception", wire.describe(error, SOLUTION)]
+            return ["failed", "exception", codec.describe(error, SOLUTION)]
         return None
 
     def answer_calls(self) -> None:
@@ -204,14 +204,14 @@ class Solution(End):
 
 def error_text(kind: str, error: BaseException) -> str:
     """The answer to an input whose output cannot be sent."""
-    return wire.dumps(["error", kind, f"a value cannot be read: {type(error).__name__}"], str)
+    return codec.dumps(["error", kind, f"a value cannot be read: {type(error).__name__}"], str)
 
 
 def output_text(answer: list[Any], seconds: float) -> str:
     """An output; its value comes last, since the checker reads it only where its text is not the expected one."""
     if answer[0] == "error":
-        return wire.dumps(answer, str)
-    return f'["value", {seconds!r}, {wire.bounded_dumps(answer[1], lambda value: type(value).__name__)}]'
+        return codec.dumps(answer, str)
+    return f'["value", {seconds!r}, {codec.bounded_dumps(answer[1], lambda value: type(value).__name__)}]'
 
 
 class Alarm:

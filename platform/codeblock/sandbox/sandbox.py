@@ -1,10 +1,10 @@
 """The grader's side: run one solution at a time against its tests, and say how it ended.
 
-A `Sandbox` owns two helper processes. The solver (`server.py`) stands behind the walls (`walls.py`) and forks a child for each
-solution; neither holds what another one's child could read. The checker (`check.py`) is trusted: it runs the tests, or compares
-outputs, and calls the solution over a socket. It alone says "passed" and "wrong_answer"; the solution's process never holds
-tests, expected values or the verdict, so nothing that it patches, reads, says or leaves early can pass a task; but for
-`unittest` classes (`unit.py` says what holds there).
+A `Sandbox` owns two helper processes. The solver (`fork_server.py`) is isolated from the machine (`isolation.py`) and forks a
+child for each solution; neither holds what another one's child could read. The checker (`checker.py`) is trusted: it runs the
+tests, or compares outputs, and calls the solution over a socket. It alone says "passed" and "wrong_answer"; the solution's
+process never holds tests, expected values or the verdict, so nothing that it patches, reads, says or leaves early can pass a
+task; but for `unittest` classes (`test_class.py` says what holds there).
 
 What is not covered: faults of the kernel and of Python itself; timing and other side channels; and a solution that recognises
 a task by its inputs.
@@ -28,9 +28,9 @@ from types import TracebackType
 from typing import Any, Final
 
 from codeblock.core.errors import CodeBlockError
-from codeblock.sandbox import launch, wire
-from codeblock.sandbox.helper import Helper, HelperDiedError, arguments
+from codeblock.sandbox import codec, launch
 from codeblock.sandbox.oracles import Cases, Limits, Oracle, Script, UnitTest
+from codeblock.sandbox.process import Helper, HelperDiedError, arguments
 from codeblock.sandbox.text import MAX_REPORT, clean
 
 HARD_FACTOR: Final = 10
@@ -154,7 +154,7 @@ class Sandbox:
 
     def _start(self) -> None:
         try:
-            command = launch.command(self.python, arguments("server"), VISIBLE, self._bwrap)
+            command = launch.command(self.python, arguments("fork_server"), VISIBLE, self._bwrap)
             self._solver = Helper(
                 self.python, command, {"inside_bwrap": self._bwrap, "visible": [str(path) for path in VISIBLE]}
             )
@@ -166,7 +166,7 @@ class Sandbox:
 
     def _start_checker(self) -> None:
         self._known: tuple[Oracle, Expected | Rehearsal | None] | None = None
-        self._checker = Helper(sys.executable, [sys.executable, *arguments("check")], None)
+        self._checker = Helper(sys.executable, [sys.executable, *arguments("checker")], None)
 
     def _told(self, code: str, oracle: Oracle, limits: Limits, request: dict[str, Any]) -> tuple[Outcome, dict[str, Any]]:
         """The outcome of a reference, and the checker's answer."""
@@ -278,7 +278,7 @@ def as_request(oracle: Oracle, known: Expected | Rehearsal | None) -> dict[str, 
     if isinstance(oracle, UnitTest):
         more = {} if not isinstance(known, Rehearsal) else {"tests": known.tests, "failing": known.failing}
         return {"kind": "unittest", **asdict(oracle), **more}
-    inputs = wire.dumps([list(arguments) for arguments in oracle.inputs], str)
+    inputs = codec.dumps([list(arguments) for arguments in oracle.inputs], str)
     request = {"kind": "cases", "inputs": inputs, "base": oracle.base, "calls": oracle.calls}
     request.update(compare=oracle.compare, atol=oracle.atol)
     return {**request, "file": str(known.file), "tolerances": known.tolerances} if isinstance(known, Expected) else request

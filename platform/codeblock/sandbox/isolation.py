@@ -1,7 +1,7 @@
-"""The walls between model-written programs and the machine. Built once by the helper, which forks a child for each program.
+"""What isolates model-written programs from the machine. Built once by the helper, which forks a child for each program.
 
-`build_walls` moves the helper into namespaces of its own (bubblewrap has done so where it is there), so that what a program
-costs is a fork, its limits and a fresh scratch. Each layer is tried by itself; `Walls.missing` names those that this machine
+`build_isolation` moves the helper into namespaces of its own (bubblewrap has done so where it is there), so that a program
+costs a fork, its limits and a fresh scratch. Each layer is tried by itself; `Isolation.missing` names those that this machine
 refuses, and what a program can do for want of each.
 
 Holds everywhere: CPU seconds, address space, stack, open files, and size of a file are limited for each process; no core
@@ -19,10 +19,10 @@ Holds where the machine allows it:
 - network: none but a loopback of its own; without a namespace no sockets at all, by the filter of system calls.
 - system calls: those that reach other processes, mounts, namespaces and rarely used parts of the kernel fail.
 
-Memory over all processes of a program is what a helper makes of `Walls.use` while it waits. What could be held without being
-seen there is refused: files in memory, System V's shared memory, huge pages, larger socket buffers, asynchronous I/O,
-`vmsplice`. What is left: about 100 MiB in pipes, kernel objects behind at most 128 open files of each
-process, and what is held for less than the helper's interval.
+Memory over all processes of a program is what a helper makes of `Isolation.use` while it waits. What could be held without
+being seen there is refused: files in memory, System V's shared memory, huge pages, larger socket buffers, asynchronous I/O,
+`vmsplice`. What is left: about 100 MiB in pipes, kernel objects behind at most 128 open files of each process, and what is held
+for less than the helper's interval.
 
 Not covered: side channels; faults of the kernel itself.
 """
@@ -39,11 +39,12 @@ from functools import partial
 from pathlib import Path
 
 from codeblock.sandbox import kernel
+from codeblock.sandbox.credentials import find_user
 from codeblock.sandbox.landlock import Landlock, restrict
 from codeblock.sandbox.limits import can_count_processes, set_limits
 from codeblock.sandbox.namespaces import FLAGS, enter_namespaces, in_fork, succeeds
 from codeblock.sandbox.paths import python_paths, scratch_base, visible_paths
-from codeblock.sandbox.root import Scratch, enter_root
+from codeblock.sandbox.rootfs import Scratch, enter_root
 from codeblock.sandbox.seccomp import build_filter
 from codeblock.sandbox.usage import (
     children,
@@ -56,18 +57,17 @@ from codeblock.sandbox.usage import (
     shares_memory,
     sockets_kb,
 )
-from codeblock.sandbox.user import find_user
 
 LAYERS = (*FLAGS, "user", "system calls", "landlock")
-"""What `build_walls` can be told to leave out, for tests."""
+"""What `build_isolation` can be told to leave out, for tests."""
 CLEANUP_SECONDS = 10.0
 SHARED_KB = 16 << 10
 """So much of growth of shared memory is looked into."""
 
 
-def build_walls(
+def build_isolation(
     inside_bwrap: bool = False, visible: Sequence[Path] = (), home: Path | None = None, without: Collection[str] = ()
-) -> Walls:
+) -> Isolation:
     """Build what this machine allows. Once, in the helper, at its start, with one thread and standard streams alone.
 
     inside_bwrap: it was started by `launch.command` with bubblewrap.
@@ -92,7 +92,7 @@ def build_walls(
     else:
         base = home or temporary_directory()
         base.chmod(0o711)  # the programs' user passes through to its own directory
-    return Walls(paths, entered, own_root, Scratch(base, "files" in entered), without)
+    return Isolation(paths, entered, own_root, Scratch(base, "files" in entered), without)
 
 
 def temporary_directory() -> Path:
@@ -102,7 +102,7 @@ def temporary_directory() -> Path:
     return Path(tempfile.mkdtemp(prefix="codeblock-grade-"))
 
 
-class Walls:
+class Isolation:
     """What this machine allows, and what is done with it for each program."""
 
     def __init__(
@@ -154,7 +154,7 @@ class Walls:
         return self._work
 
     def confine(self, scratch: Path, timeout_seconds: float, memory_mb: int) -> None:
-        """Put the walls around this process, for good. In the forked child, which may close descriptors before or after.
+        """Isolate this process, for good. In the forked child, which may close descriptors before or after.
 
         New session, `scratch` as working directory, HOME and TMPDIR, limits, another user, no capabilities, no new ones,
         death with the helper, filters. memory_mb: address space (MiB) of each process.
@@ -233,7 +233,7 @@ class Walls:
                         kill(pid, signal.SIGKILL)
 
     def _can_confine(self) -> bool:
-        """Whether the kernel accepts the walls that are chosen so far."""
+        """Whether the kernel accepts the layers that are chosen so far."""
         return in_fork(partial(self._shed_privileges, self._scratch.base))
 
     def _shed_privileges(self, scratch: Path) -> None:

@@ -18,12 +18,12 @@ from _thread import RLock
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from codeblock.sandbox.codec import Channel, ClosedError
 from codeblock.sandbox.containers import Contents, containers, copy_into
 from codeblock.sandbox.kinds import plain_of
 from codeblock.sandbox.objects import Objects, exact_number
 from codeblock.sandbox.standin import run_awaitable
 from codeblock.sandbox.text import described, place_of
-from codeblock.sandbox.wire import Channel, ClosedError
 
 MAX_DEPTH = 100
 MAX_PRINTED = 1 << 20

@@ -1,4 +1,4 @@
-"""What is beyond the walls cannot be read, changed, reached or signalled. Each proof is what is seen from outside."""
+"""What lies outside cannot be read, changed, reached or signalled. Each proof is what is seen from outside."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_no_layer_is_missing_with_namespaces(helper: Helper) -> None:
 
 
 def test_ordinary_programs_run(any_helper: Helper) -> None:
-    """Behind all walls remain: threads, processes, subprocesses, pipes, temporary files, sorting out one's own /proc."""
+    """Behind all isolation remain: threads, processes, subprocesses, pipes, temporary files, sorting out one's own /proc."""
     source = (
         "import multiprocessing, os, subprocess, sys, tempfile, threading, time, asyncio\n"
         "with tempfile.NamedTemporaryFile() as f: f.write(b'x')\n"

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from codeblock.core.errors import CodeBlockError
-from codeblock.sandbox import box
-from codeblock.sandbox.box import Sandbox, Verdict
+from codeblock.sandbox import sandbox as module
 from codeblock.sandbox.oracles import Cases, Limits, Script, UnitTest
+from codeblock.sandbox.sandbox import Sandbox, Verdict
 
 LIMITS = Limits(timeout_seconds=2.0, memory_mb=512)
 TEST = Script(setup="", test="assert f([3, 1, 2]) == [1, 2, 3]\nassert f([]) == []", calls="f")
@@ -361,10 +361,10 @@ def test_an_interpreter_may_be_named_as_in_a_shell(given: str, tmp_path: Path, m
 
 
 def test_a_harness_that_dies_of_a_right_solution_is_a_harness_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    broken = "from codeblock.sandbox import check\nimport os\ncheck.run_script = lambda *_: os._exit(3)\ncheck.main()"
-    start = f"import sys; sys.path.insert(0, {str(box.__file__).rsplit('/codeblock/', 1)[0]!r})\n{broken}"
-    arguments = box.arguments
-    monkeypatch.setattr(box, "arguments", lambda name: ["-P", "-c", start] if name == "check" else arguments(name))
+    broken = "from codeblock.sandbox import checker\nimport os\nchecker.run_script = lambda *_: os._exit(3)\nchecker.main()"
+    start = f"import sys; sys.path.insert(0, {str(module.__file__).rsplit('/codeblock/', 1)[0]!r})\n{broken}"
+    arguments = module.arguments
+    monkeypatch.setattr(module, "arguments", lambda name: ["-P", "-c", start] if name == "checker" else arguments(name))
     with Sandbox() as sandbox:
         outcome = sandbox.run(RIGHT, TEST, LIMITS)
     assert outcome.verdict == Verdict.HARNESS_ERROR
