@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 
 import networkx as nx
 import numpy as np
@@ -58,27 +57,10 @@ def test_a_cycle_of_three_thousand_nodes_needs_no_recursion() -> None:
     assert (bridge > 0).sum() > n // 2
 
 
-def test_bridge_of_a_very_large_graph_is_estimated_without_bias(monkeypatch: pytest.MonkeyPatch) -> None:
-    n = 400
-    edges = [(a, b) for a, b in random_edges(7, n, 1600) if a < b]
-    _, exact = reach_and_bridge(n, edges)
-    monkeypatch.setattr("codeblock.segmentation.structure.EXACT_WORK", n * 500)
-    _, estimate = reach_and_bridge(n, edges)
-    assert not np.array_equal(exact, estimate)
-    assert estimate.sum() == pytest.approx(exact.sum(), rel=0.3)
-    assert np.corrcoef(exact, estimate)[0, 1] > 0.8
-
-
-@pytest.mark.parametrize(("n", "limit"), [(100, 0.05), (300, 0.15), (1000, 1.5)])
-def test_hundreds_of_items_stay_fast(n: int, limit: float) -> None:
-    """Xeon 2.5 GHz, one busy core, 3 edges an item, most of them short: 3, 37 and 353 ms."""
-    rng = random.Random(n)
-    starts = [rng.randrange(n) for _ in range(3 * n)]
-    edges = [(a, min(n - 1, a + int(rng.expovariate(1 / 30)))) for a in starts]
-    assert min(_seconds(n, edges) for _ in range(3)) < limit
-
-
-def _seconds(n: int, edges: list[tuple[int, int]]) -> float:
-    start = time.process_time()
-    reach_and_bridge(n, edges)
-    return time.process_time() - start
+def test_a_graph_that_would_take_minutes_has_its_reach_and_no_bridge(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("codeblock.segmentation.structure.MOST_WORK", 4 * (4 + 3) - 1)
+    reach, bridge = reach_and_bridge(4, [(0, 1), (1, 2), (2, 3)])
+    assert reach.tolist() == pytest.approx([1.0, 2 / 3, 1 / 3, 0.0])
+    assert not bridge.any()
+    _, computed = reach_and_bridge(3, [(0, 1), (1, 2)])
+    assert computed.tolist() == [0.0, 0.5, 0.0]
