@@ -21,7 +21,7 @@ from codeblock.core.config import PrepareConfig
 from codeblock.core.errors import CodeBlockError, RowError
 from codeblock.core.models import context_room
 from codeblock.core.models.causal import logit_head
-from codeblock.core.models.nll import token_nll
+from codeblock.core.models.nll import response_nll
 from codeblock.core.schema import PAIRS, SCORED
 from codeblock.data.read.shapes import to_pair
 from codeblock.selection import iter_pairs
@@ -50,7 +50,7 @@ def score_pairs(
         first = rejected.to_pylist()[0]
         raise CodeBlockError(f"{first['source']}: {first['reason']} ({first['detail']}); leave the row out")
     input_ids = [np.asarray(ids, dtype=np.int32) for ids in prepared["input_ids"].to_numpy()]
-    nll = token_nll(model, input_ids, prepared["response_start"].to_pylist(), batch_tokens)
+    nll = response_nll(model, input_ids, prepared["response_start"].to_pylist(), batch_tokens)
     return prepared.append_column("nll", pa.array(nll, SCORED.field("nll").type, from_pandas=False)).cast(SCORED)
 
 

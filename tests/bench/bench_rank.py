@@ -23,7 +23,7 @@ from codeblock.annotate.prepare.render import Renderer
 from codeblock.annotate.prepare.stage import prepare_batch
 from codeblock.core.config import FilterConfig, PairsConfig, PrepareConfig, RankConfig
 from codeblock.core.models import load_model, load_tokenizer
-from codeblock.core.models.nll import token_nll
+from codeblock.core.models.nll import response_nll
 from codeblock.core.schema import SCORED
 from codeblock.core.storage.tables import part_name, parts, read_part, read_table, write_part
 from codeblock.data.filter.driver import write_twins
@@ -107,7 +107,7 @@ def write_scores(home: Path, model: str, prepared: pa.Table) -> None:
     """The nll of all pairs under a model."""
     ids = [np.asarray(row, dtype=np.int32) for row in prepared["input_ids"].to_numpy()]
     started = time.perf_counter()
-    nll = token_nll(load_model(model), ids, prepared["response_start"].to_pylist(), 2048)
+    nll = response_nll(load_model(model), ids, prepared["response_start"].to_pylist(), 2048)
     print(f"scored {prepared.num_rows} pairs in {time.perf_counter() - started:.1f} s")
     column = pa.array(nll, SCORED.field("nll").type, from_pandas=False)
     write_part(home / "scored" / part_name(0), pa.table({"id": prepared["id"], "pool_nll": column}))

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from codeblock.core.models import device, load_model, load_tokenizer
-from codeblock.core.models.nll import token_nll
+from codeblock.core.models.nll import response_nll
 
 
 def main() -> None:
@@ -37,7 +37,7 @@ def main() -> None:
     for _ in range(3):
         plain, seconds = measure(lambda: plain_loop(model, ids, starts, arguments.batch))
         times["plain"].append(seconds)
-        ours, seconds = measure(lambda: token_nll(model, ids, starts, arguments.batch_tokens))
+        ours, seconds = measure(lambda: response_nll(model, ids, starts, arguments.batch_tokens))
         times["ours"].append(seconds)
     assert plain is not None
     assert ours is not None

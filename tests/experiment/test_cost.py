@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from codeblock.core.config import LoraConfig
 from codeblock.core.models import load_model
 from codeblock.core.models.causal import logit_head
-from codeblock.core.models.nll import token_nll
+from codeblock.core.models.nll import response_nll
 from codeblock.core.schema import TokenClass
 from codeblock.experiment.cost import (
     Adapters,
@@ -81,7 +81,7 @@ def test_scoring_counts_padding_and_logits_of_the_response_alone(shape: Shape, s
     ids = [np.arange(length, dtype=np.int32) for length in lengths]
     ours = padded_forward_flops(shape, lengths, [n - s for n, s in zip(lengths, starts, strict=True)], 60)
     model = eager(small_model)
-    assert counted(lambda: token_nll(model, ids, starts, 60)) == pytest.approx(ours, rel=0.01)
+    assert counted(lambda: response_nll(model, ids, starts, 60)) == pytest.approx(ours, rel=0.01)
     assert ours > padded_forward_flops(shape, lengths, [0] * 4, 60) > sum(forward_flops(shape, 1, n, 0) for n in lengths)
 
 

@@ -15,7 +15,7 @@ from torch import nn
 from codeblock.core.config import LoraConfig, TrainConfig
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.models.causal import check_ids, decoder_of, logit_head
-from codeblock.core.models.nll import token_nll
+from codeblock.core.models.nll import response_nll
 from codeblock.train.batches import micro_batches
 from codeblock.train.loop import Session
 from codeblock.train.model import MaskedLM, add_lora
@@ -67,7 +67,7 @@ def assert_trains_as_with_full_logits(model: Any, masked: MaskedLM, pack: bool =
 def test_scores_are_those_of_the_full_logits(family: str) -> None:
     model = tiny_model(family)
     with torch.no_grad():
-        for ids_T, start, nll_T in zip(ROWS, STARTS, token_nll(model, ROWS, STARTS, 64), strict=True):
+        for ids_T, start, nll_T in zip(ROWS, STARTS, response_nll(model, ROWS, STARTS, 64), strict=True):
             np.testing.assert_allclose(nll_T[start:], full_nll(model, ids_T)[start - 1 :].numpy(), atol=1e-5)
 
 
@@ -104,9 +104,9 @@ def test_adapters_keep_what_the_model_does_to_its_logits(family: str) -> None:
 
 def test_chunks_of_positions_change_nothing_and_leave_the_model_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_model("gemma2, capped")
-    whole = token_nll(model, ROWS, STARTS, 64)
+    whole = response_nll(model, ROWS, STARTS, 64)
     monkeypatch.setattr("codeblock.core.models.nll.LOGIT_ELEMENTS", VOCABULARY * 2)
-    for one, other in zip(token_nll(model, ROWS, STARTS, 64), whole, strict=True):
+    for one, other in zip(response_nll(model, ROWS, STARTS, 64), whole, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
     assert "forward" not in decoder_of(model).__dict__
 
@@ -114,7 +114,7 @@ def test_chunks_of_positions_change_nothing_and_leave_the_model_as_it_was(monkey
 def test_sixteen_bits_are_found_right_too() -> None:
     model = tiny_model("qwen3 experts", torch.bfloat16)
     with torch.no_grad():
-        for ids_T, start, nll_T in zip(ROWS, STARTS, token_nll(model, ROWS, STARTS, 64), strict=True):
+        for ids_T, start, nll_T in zip(ROWS, STARTS, response_nll(model, ROWS, STARTS, 64), strict=True):
             np.testing.assert_allclose(nll_T[start:], full_nll(model, ids_T)[start - 1 :].float().numpy(), atol=0.2)
 
 
@@ -144,7 +144,7 @@ def test_a_model_with_code_of_its_own_is_scored_and_trained_by_that_code() -> No
     model = WarmLlama(transformers.LlamaConfig(**SIZES)).eval()
     with torch.no_grad():
         expected = [full_nll(model, ids_T).numpy() for ids_T in ROWS]
-    for start, nll_T, full_T in zip(STARTS, token_nll(model, ROWS, STARTS, 64), expected, strict=True):
+    for start, nll_T, full_T in zip(STARTS, response_nll(model, ROWS, STARTS, 64), expected, strict=True):
         np.testing.assert_allclose(nll_T[start:], full_T[start - 1 :], atol=1e-5)
     assert_trains_as_with_full_logits(model, MaskedLM(model))
 
@@ -175,7 +175,7 @@ def encoder() -> Any:
 )  # fmt: skip
 def test_other_models_are_refused_in_one_line_before_a_pass(make: Any, said: str) -> None:
     model = make()
-    for use in (lambda: token_nll(model, ROWS, STARTS, 64), lambda: MaskedLM(model)):
+    for use in (lambda: response_nll(model, ROWS, STARTS, 64), lambda: MaskedLM(model)):
         with pytest.raises(CodeBlockError, match=said) as refused:
             use()
         assert "\n" not in str(refused.value)
@@ -184,7 +184,7 @@ def test_other_models_are_refused_in_one_line_before_a_pass(make: Any, said: str
 def test_a_token_that_the_model_does_not_know_is_named() -> None:
     model = tiny_model("llama")
     with pytest.raises(CodeBlockError, match="embeddings of 120 tokens, the text has token 120; take the tokenizer"):
-        token_nll(model, [np.array([5, 120], np.int32)], [1], 64)
+        response_nll(model, [np.array([5, 120], np.int32)], [1], 64)
     check_ids(model, [[119], []])
 
 

@@ -23,7 +23,7 @@ from codeblock.core.errors import CodeBlockError
 from codeblock.core.models import check_same_tokens, check_vocabulary, context_length, load_model, load_tokenizer
 from codeblock.core.models.config import context_of
 from codeblock.core.models.files import check_files
-from codeblock.core.models.nll import token_nll
+from codeblock.core.models.nll import response_nll
 from codeblock.evaluate.answers import Request
 from codeblock.evaluate.generate import generate_answers
 from codeblock.experiment.fingerprint import model_fingerprint
@@ -321,7 +321,7 @@ def test_an_adapter_is_taken_wherever_its_base_is(model: Path, tmp_path: Path, t
     assert context_length(str(adapter)) == 256
     assert load_tokenizer(str(adapter)).get_vocab() == load_tokenizer(str(model)).get_vocab()
     ids = [np.arange(5, 20, dtype=np.int32)]
-    adapted, base = (token_nll(load_model(str(path)), ids, [3], 64)[0] for path in (adapter, model))
+    adapted, base = (response_nll(load_model(str(path)), ids, [3], 64)[0] for path in (adapter, model))
     assert np.abs(adapted - base)[3:].max() > 1e-4
 
 
@@ -478,7 +478,7 @@ def test_a_vision_language_model_scores_text_and_trains_its_text_part(make: Call
     with torch.no_grad():
         logits_TV = loaded(input_ids=torch.from_numpy(ids.astype(np.int64))[None]).logits[0, 3:-1]
     expected = torch.nn.functional.cross_entropy(logits_TV, torch.from_numpy(ids[4:].astype(np.int64)), reduction="none")
-    np.testing.assert_allclose(token_nll(loaded, [ids], [4], 64)[0][4:], expected.numpy(), atol=1e-5)
+    np.testing.assert_allclose(response_nll(loaded, [ids], [4], 64)[0][4:], expected.numpy(), atol=1e-5)
 
     masked = load_for_training(str(tmp_path), None, TrainConfig())
     masked.train()
@@ -495,4 +495,4 @@ def test_a_model_whose_images_see_each_other_is_refused(tmp_path: Path) -> None:
     config = transformers.PaliGemmaConfig(text_config=text, vision_config=vision, image_token_index=100)
     transformers.AutoModelForImageTextToText.from_config(config).save_pretrained(tmp_path)
     ids = [np.arange(5, 30, dtype=np.int32)]
-    assert "its positions see later tokens" in refused(lambda: token_nll(load_model(str(tmp_path)), ids, [4], 64))
+    assert "its positions see later tokens" in refused(lambda: response_nll(load_model(str(tmp_path)), ids, [4], 64))

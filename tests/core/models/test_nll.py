@@ -5,7 +5,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-from codeblock.core.models.nll import token_nll
+from codeblock.core.models.nll import response_nll
 from codeblock.core.models.padding import batches_by_length
 
 SETTINGS = {
@@ -40,16 +40,16 @@ def test_equals_full_logits_pair_by_pair(model, batch_tokens):
     rng = np.random.default_rng(0)
     pairs = [rng.integers(0, 97, size=size).astype(np.int32) for size in (5, 40, 17, 40, 2, 9)]
     starts = [2, 30, 0, 1, 1, 8]
-    for ids, start, got in zip(pairs, starts, token_nll(model, pairs, starts, batch_tokens), strict=True):
+    for ids, start, got in zip(pairs, starts, response_nll(model, pairs, starts, batch_tokens), strict=True):
         np.testing.assert_allclose(got, naive_nll(model, ids, start), atol=1e-5)
 
 
 @torch.inference_mode()
 def test_bounded_logits_change_nothing(model, monkeypatch):
     ids = [np.arange(60, dtype=np.int32)]
-    whole = token_nll(model, ids, [3], 4096)[0]
+    whole = response_nll(model, ids, [3], 4096)[0]
     monkeypatch.setattr("codeblock.core.models.nll.LOGIT_ELEMENTS", 97 * 4)
-    np.testing.assert_allclose(token_nll(model, ids, [3], 4096)[0], whole, atol=1e-6)
+    np.testing.assert_allclose(response_nll(model, ids, [3], 4096)[0], whole, atol=1e-6)
 
 
 def test_batches_hold_every_pair_once_and_stay_within_the_limit():

@@ -23,7 +23,7 @@ def prompt_attention(
 ) -> list[NDArray[np.float32]]:
     """Share of a response token's attention that goes to the prompt: mean over the heads of the last layer.
 
-    Arguments as for `token_nll`. One float32[T] a pair, 0..1, NaN before the response. The model must have been loaded with
+    Arguments as for `response_nll`. One float32[T] a pair, 0..1, NaN before the response. The model must have been loaded with
     the attention implementation `eager`; others do not keep their weights. Raises CodeBlockError for one that has none.
     """
     results: list[NDArray[np.float32]] = [np.full(ids.size, np.nan, dtype=np.float32) for ids in input_ids]

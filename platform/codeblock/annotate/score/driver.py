@@ -15,7 +15,7 @@ from codeblock.core.cluster import actor_pool, map_parts, peak_of, pending
 from codeblock.core.config import ClusterConfig, ScoreConfig
 from codeblock.core.memory import worker_peak_mb
 from codeblock.core.models import device, load_model
-from codeblock.core.models.nll import token_nll
+from codeblock.core.models.nll import response_nll
 from codeblock.core.schema import SCORED
 from codeblock.core.storage.tables import count_rows, parts, read_part, write_part
 
@@ -66,7 +66,7 @@ class Scorer:
         prepared = read_part(path)
         started = time.perf_counter()
         input_ids = [np.asarray(ids, dtype=np.int32) for ids in prepared["input_ids"].to_numpy()]
-        compute = prompt_attention if self._column == "prompt_attention" else token_nll
+        compute = prompt_attention if self._column == "prompt_attention" else response_nll
         values = compute(self._model, input_ids, prepared["response_start"].to_pylist(), self._config.batch_tokens)
         if torch.cuda.is_available():
             torch.cuda.synchronize()

@@ -23,7 +23,7 @@ LOGIT_ELEMENTS = 2**26
 
 
 @torch.inference_mode()
-def token_nll(
+def response_nll(
     model: Any, input_ids: Sequence[NDArray[np.int32]], response_start: Sequence[int], batch_tokens: int
 ) -> list[NDArray[np.float32]]:
     """Negative log-likelihood (natural log) of every response token.
