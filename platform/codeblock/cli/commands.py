@@ -171,7 +171,7 @@ def inspect(
 @app.command(epilog="Example: `codeblock doctor`")
 def doctor(storage: Annotated[Path, typer.Option(help="Directory to check.")] = Path("runs")) -> None:
     """Check what this machine offers and what would stop a run."""
-    from codeblock.cli.doctor import checks
+    from codeblock.cli.doctor.machine import checks
 
     found = checks(storage)
     for check in found:
