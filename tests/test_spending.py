@@ -77,7 +77,8 @@ def write_selected(directory: Path) -> dict[str, Any]:
         weight[-1] = number % 2
         classes = [int(TokenClass.CODE)] * length
         ids = ((np.arange(length) * 5 + number) % 300).tolist()
-        rows.append({"id": str(number), "split": "train", "input_ids": ids, "token_class": classes, "weight": weight.tolist()})
+        masks = {"weight": weight.tolist(), "selected": (weight > 0).tolist()}
+        rows.append({"id": str(number), "split": "train", "input_ids": ids, "token_class": classes, **masks})
     write_part(directory / part_name(0), pa.Table.from_pylist(rows, SELECTED))
     return {}
 

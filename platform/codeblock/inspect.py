@@ -21,18 +21,33 @@ from codeblock.prepare.render import Renderer
 from codeblock.prepare.stage import render_pairs
 from codeblock.report.fate import Bid, Cut, Status, ranked_fate, unranked_fate
 from codeblock.report.index import ArmTally, write_pages
-from codeblock.report.sample import ArmView, Fate, Sample, items_from_row, sample_from_row, selected
+from codeblock.report.sample import ArmView, Fate, Sample, items_from_row, sample_from_row
 from codeblock.select.pair import COLUMNS, Pool, ScoredPair, iter_pairs
 from codeblock.select.selection import settle, units_of
 from codeblock.select.split import Split
 from codeblock.select.strategies import Strategy, get_strategy
 from codeblock.select.utility import MIN_CORE_TOKENS, item_utility, normalise
+from codeblock.supervised import COLUMN, supervised
 from codeblock.tables import parts, read_part
 
 TALLIED_PAIRS = 2000
 """Pairs that the distributions are counted over, drawn from all."""
 
 Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Mask:
+    """What an arm does with one pair."""
+
+    split: str
+    weight: NDArray[np.float32]  # [T]
+    selected: NDArray[np.bool_]  # [T]
+
+    @classmethod
+    def empty(cls, tokens: int) -> Mask:
+        """Of a pair without a supervised token, which no table holds."""
+        return cls("train", np.zeros(tokens, dtype=np.float32), np.zeros(tokens, dtype=bool))
 
 
 @dataclass
@@ -44,7 +59,7 @@ class _Arm:
     seed: int
     facts: dict[str, Any]
     split: Split
-    weights: dict[str, tuple[str, NDArray[np.float32]]]  # by pair: split and weight [T]
+    masks: dict[str, Mask]  # by pair
     tally: ArmTally
     lowest: dict[str, float]  # by split: priority of the last item bought, over all pairs
 
@@ -135,23 +150,23 @@ def _arm(plan: Plan, arm: ArmPlan, ids: Collection[str]) -> _Arm:
         seed=arm.seed,
         facts=facts,
         split=plan.selection(arm).split(),
-        weights={},
+        masks={},
         tally=ArmTally(arm.name, arm.strategy, facts["supervised_share"], facts["asked_share"]),
         lowest={},
     )
     # One ranking over all pairs ends at an item of any of them.
-    made.weights.update(_weights(arm.selected.directory, None if made.ranked else ids))
+    made.masks.update(_masks(arm.selected.directory, None if made.ranked else ids))
     return made
 
 
-def _weights(directory: Path, ids: Collection[str] | None) -> dict[str, tuple[str, NDArray[np.float32]]]:
+def _masks(directory: Path, ids: Collection[str] | None) -> dict[str, Mask]:
     found = {}
     for path in parts(directory):
-        table = read_part(path, ["id", "split", "weight"])
+        table = read_part(path, ["id", "split", "weight", COLUMN])
         if ids is not None:
             table = table.filter(pc.is_in(table["id"], pa.array(list(ids), pa.string())))
         columns = table["id"].to_pylist(), table["split"].to_pylist(), table["weight"].to_numpy(zero_copy_only=False)
-        found.update({id_: (split, weight) for id_, split, weight in zip(*columns, strict=True)})
+        found.update({id_: Mask(*mask) for id_, *mask in zip(*columns, supervised(table), strict=True)})
     return found
 
 
@@ -159,7 +174,7 @@ def _tally(plan: Plan, arms: list[_Arm], tallied: frozenset[str]) -> None:
     """One pass over the scored pairs: the distributions, and where each ranking over all pairs ended."""
     for arm in arms:
         arm.tally.largest_utility = 1.0 / arm.settings.gce_q if arm.settings.gce_q else 5.0
-    needed = tallied.union(*(arm.weights for arm in arms if arm.ranked))
+    needed = tallied.union(*(arm.masks for arm in arms if arm.ranked))
     for path in parts(plan.scored.directory):
         table = read_part(path, [*COLUMNS, "edges", "item_kind"])
         table = table.filter(pc.is_in(table["id"], pa.array(list(needed), pa.string())))
@@ -169,14 +184,15 @@ def _tally(plan: Plan, arms: list[_Arm], tallied: frozenset[str]) -> None:
 
 
 def _count(arm: _Arm, pair: ScoredPair, kinds: list[str], tallied: bool) -> None:
-    split, weight = arm.weights.get(pair.id, ("train", np.zeros(pair.nll.size, dtype=np.float32)))
-    tokens, supervised = _item_tokens(pair, weight)
+    mask = arm.masks.get(pair.id) or Mask.empty(pair.nll.size)
+    split = mask.split
+    tokens, taken = _item_tokens(pair, mask)
     if tallied:
-        share = float(selected(weight).sum() / max(pair.response.sum(), 1))
-        arm.tally.add_pair(share, kinds, tokens, supervised)
-    if not arm.ranked or not (tallied or pair.id in arm.weights):
+        share = float(mask.selected.sum() / max(pair.response.sum(), 1))
+        arm.tally.add_pair(share, kinds, tokens, taken)
+    if not arm.ranked or not (tallied or pair.id in arm.masks):
         return
-    kept = supervised > 0
+    kept = taken > 0
     utility, priority = _figures(pair, arm)
     if kept.any() and arm.one_ranking:
         arm.lowest[split] = min(arm.lowest.get(split, np.inf), float(priority[kept].min()))
@@ -188,10 +204,10 @@ def _count(arm: _Arm, pair: ScoredPair, kinds: list[str], tallied: bool) -> None
         arm.tally.add_structure(weights[0] * reach + weights[1] * bridge, utility, kept, sum(weights))
 
 
-def _item_tokens(pair: ScoredPair, weight: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Tokens of each item, and those with a loss; both [I]."""
+def _item_tokens(pair: ScoredPair, mask: Mask) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Tokens of each item, and the chosen ones among them; both [I]."""
     inside, size = pair.token_item >= 0, pair.item_reach.size
-    chosen = inside & selected(weight)
+    chosen = inside & mask.selected
     return np.bincount(pair.token_item[inside], minlength=size), np.bincount(pair.token_item[chosen], minlength=size)
 
 
@@ -226,28 +242,29 @@ def _sample(row: dict[str, Any], arms: list[_Arm], renderer: Renderer) -> Sample
 
 def _view(row: dict[str, Any], arm: _Arm) -> ArmView:
     pair = ScoredPair.from_columns(row)
-    bought = pair.id in arm.weights
-    split, weight = arm.weights.get(pair.id, ("train", np.zeros(pair.nll.size, dtype=np.float32)))
-    status = Status.DEV if split == "dev" else Status.TRAIN
+    bought = pair.id in arm.masks
+    mask = arm.masks.get(pair.id) or Mask.empty(pair.nll.size)
+    status = Status.DEV if mask.split == "dev" else Status.TRAIN
     if not bought:
         status = Status.EMPTY if pair.id in arm.split.train else Status.OUTSIDE
-    _, supervised = _item_tokens(pair, weight)
-    fates = _fates(row, arm, pair, supervised.tolist(), split, status)
-    response = weight[row["response_start"] :]
-    return ArmView(arm.plan.name, arm.strategy.name, str(status), response.tolist(), fates)
+    _, taken = _item_tokens(pair, mask)
+    fates = _fates(row, arm, pair, taken.tolist(), mask.split, status)
+    response = slice(row["response_start"], None)
+    masks = mask.weight[response].tolist(), mask.selected[response].tolist()
+    return ArmView(arm.plan.name, arm.strategy.name, str(status), *masks, fates)
 
 
-def _fates(row: dict[str, Any], arm: _Arm, pair: ScoredPair, supervised: list[int], split: str, status: Status) -> list[Fate]:
+def _fates(row: dict[str, Any], arm: _Arm, pair: ScoredPair, taken: list[int], split: str, status: Status) -> list[Fate]:
     items = items_from_row(row)
     if not arm.ranked:
         name, budgeted = arm.strategy.name, arm.strategy.budgeted
-        return [unranked_fate(*each, name, status, budgeted) for each in zip(items, supervised, strict=True)]
+        return [unranked_fate(*each, name, status, budgeted) for each in zip(items, taken, strict=True)]
     utility, priority = _figures(pair, arm)
-    cut = _cut(arm, split, priority, np.array(supervised) > 0)
+    cut = _cut(arm, split, priority, np.array(taken) > 0)
     stop_price = int(arm.settings.supervise_eos and status is Status.EMPTY)
     return [
         ranked_fate(item, tokens, Bid(u, p, stop_price, arm.min_core), status, cut)
-        for item, tokens, u, p in zip(items, supervised, utility.tolist(), priority.tolist(), strict=True)
+        for item, tokens, u, p in zip(items, taken, utility.tolist(), priority.tolist(), strict=True)
     ]
 
 

@@ -33,7 +33,7 @@ VERSION = {
     "ranked": 2,
     "kept": 1,
     "scored": 3,
-    "selected": 4,
+    "selected": 5,
     "trained": 1,
     "generated": 1,
     "graded": 1,

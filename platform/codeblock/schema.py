@@ -149,6 +149,7 @@ SELECTED: Final = pa.schema(
         ("input_ids", pa.list_(pa.int32())),  # [T]
         ("token_class", pa.list_(pa.uint8())),  # [T]
         ("weight", pa.list_(pa.float32())),  # [T] weight of the token's nll in the loss, 0 is context only
+        ("selected", pa.list_(pa.bool_())),  # [T] whether the strategy chose the token; read by codeblock.supervised
     ]
 )
 

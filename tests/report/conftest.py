@@ -165,7 +165,8 @@ def make_arm(name: str, items: list[ItemView], spans: list[tuple[int, int]], kep
     ]
     if not figures.get("ranked", True):
         fates = [replace(fate, utility=None, priority=None) for fate in fates]
-    return ArmView(name, name, "trained on", [*(float(owner in kept) for owner in owners), 1.0], fates)
+    selected = [*(owner in kept for owner in owners), True]
+    return ArmView(name, name, "trained on", [float(one) for one in selected], selected, fates)
 
 
 def make_sample(response: str, pieces: list[str], kinds: list[str], edges: list[tuple[int, int]], **changes: Any) -> Sample:

@@ -12,6 +12,7 @@ from codeblock.select.pair import iter_pairs
 from codeblock.select.split import Ranked, split_pairs
 from codeblock.select.stage import Request, select_parts
 from codeblock.tables import parts, read_table, write_part
+from codeblock.train.rows import read_pairs
 
 P, X, C, K, S = (int(value) for value in TokenClass)
 
@@ -240,3 +241,20 @@ def test_what_was_picked_adds_up_to_what_was_kept_and_what_was_supervised(scored
     train = split_of(scored, ALL, 10, 0).train
     rated = [row for row in read_table(scored).to_pylist() if row["id"] in train and row["quality"] is not None]
     assert poor["pool"] == sum(len(row["input_ids"]) - 2 for row in rated if row["quality"] < 2.5)
+
+
+def test_with_a_background_weight_of_1_the_chosen_tokens_are_still_told_apart(scored, tmp_path):
+    """By the facts, by what training counts, and in the columns; only where there is a loss differs."""
+    outputs = {}
+    for weight in (0.0, 1.0):
+        settings = SelectConfig(token_budget=0.3, subset_ratio=1.0, background_weight=weight)
+        facts = select_parts(request(scored, "codeblock", settings, dev_pairs=10), tmp_path / f"{weight}")
+        pairs = {pair.id: pair for pair in read_pairs(tmp_path / f"{weight}", "train")}
+        outputs[weight] = facts, pairs
+    (facts, plain), (same, full) = outputs[0.0], outputs[1.0]
+    assert facts == same
+    assert plain.keys() == full.keys()
+    for id_, pair in full.items():
+        assert pair.supervised == plain[id_].supervised == plain[id_].with_loss
+        np.testing.assert_array_equal(pair.selected_T, plain[id_].weight_T > 0)
+        np.testing.assert_array_equal(pair.weight_T, (pair.token_class_T != P).astype(np.float32))

@@ -23,8 +23,10 @@ class Selection:
     """Weights per pair, in the order given, and what they cost."""
 
     weights: list[NDArray[np.float32]]  # P x [T]
+    selected: list[NDArray[np.bool_]]  # P x [T]
+    """Which tokens were chosen, whatever the others weigh."""
     supervised_tokens: int
-    """Tokens that were selected (weight 1), stop tokens included."""
+    """Tokens that were chosen, stop tokens included."""
     asked_tokens: int | None
     """The budget; None for a strategy without one."""
     supervised_pairs: int
@@ -55,12 +57,13 @@ def select(
     asked = round(settings.shares.token_budget * (pool_tokens or int(tokens_P.sum()))) if rule.budgeted else None
     chosen = pay([lambda: shelf], asked, settings, rule.scope or settings.scope)[0]
     bounds = shelf.bounds()
-    weights = [
-        weights_of(units.unit_of_token, classes, chosen[bounds[p] : bounds[p + 1]], settings)
+    selected = [
+        selected_of(units.unit_of_token, classes, chosen[bounds[p] : bounds[p + 1]], settings)
         for p, (units, classes) in enumerate(stock)
     ]
-    supervised = [int((weight == 1.0).sum()) for weight in weights]
-    return Selection(weights, sum(supervised), asked, sum(count > 0 for count in supervised))
+    weights = [weights_of(chosen_T, classes, settings) for chosen_T, (_, classes) in zip(selected, stock, strict=True)]
+    supervised = [int(chosen_T.sum()) for chosen_T in selected]
+    return Selection(weights, selected, sum(supervised), asked, sum(count > 0 for count in supervised))
 
 
 def settle(settings: SelectConfig, rule: Strategy) -> SelectConfig:
@@ -86,20 +89,24 @@ def pay(shelves: Sequence[Load], asked: int | None, settings: SelectConfig, scop
     return spend(shelves, asked, settings.model_copy(update={"scope": scope}))
 
 
-def weights_of(
+def selected_of(
     unit_of_token: NDArray[np.int32], class_T: NDArray[np.uint8], chosen_U: Chosen, settings: SelectConfig
-) -> NDArray[np.float32]:
-    """Weight of each token's nll, float32[T]: 1 where it was bought, the background weight elsewhere in such a response."""
+) -> NDArray[np.bool_]:
+    """Which tokens were bought, bool[T]; the stop token comes with the first of them."""
     selected_T = np.zeros(class_T.size, dtype=bool)
     member = unit_of_token >= 0
     selected_T[member] = chosen_U[unit_of_token[member]]
+    if settings.supervise_eos and selected_T.any():
+        selected_T[class_T == TokenClass.STOP] = True
+    return selected_T
+
+
+def weights_of(selected_T: NDArray[np.bool_], class_T: NDArray[np.uint8], settings: SelectConfig) -> NDArray[np.float32]:
+    """Weight of each token's nll, float32[T]: 1 where it was bought, the background weight elsewhere in such a response."""
     weight_T = np.zeros(class_T.size, dtype=np.float32)
-    if not selected_T.any():
-        return weight_T
-    weight_T[class_T != TokenClass.PROMPT] = settings.background_weight
-    weight_T[selected_T] = 1.0
-    if settings.supervise_eos:
-        weight_T[class_T == TokenClass.STOP] = 1.0
+    if selected_T.any():
+        weight_T[class_T != TokenClass.PROMPT] = settings.background_weight
+        weight_T[selected_T] = 1.0
     return weight_T
 
 

@@ -26,11 +26,12 @@ from codeblock.select.audit import Findings, judge, undecodable
 from codeblock.select.pair import COLUMNS, NO_POOL, Pool, ScoredPair, Units, iter_pairs
 from codeblock.select.picked import Picked, poor_below
 from codeblock.select.pool import survey
-from codeblock.select.selection import pay, response_tokens, settle, units_of, weights_of
+from codeblock.select.selection import pay, response_tokens, selected_of, settle, units_of, weights_of
 from codeblock.select.shelf import Chosen, Shelf
 from codeblock.select.split import DEV, TRAIN, Ranked, Split, split_pairs
 from codeblock.select.strategies import Strategy, get_strategy, shares_of
 from codeblock.shares import Shares
+from codeblock.supervised import COLUMN, supervised
 from codeblock.tables import part_rows, parts, read_part, write_part
 
 Mapper = Callable[[Callable[[dict[str, Any]], dict[str, Any]], Sequence[dict[str, Any]]], Iterable[dict[str, Any]]]
@@ -175,9 +176,9 @@ def select_parts(request: Request, output: Path, tokenizer: Any = None, mapper: 
 def _undecodable(order: Order, tokenizer: Any) -> Iterator[str]:
     """The audit's look at the text of the first pairs of each part."""
     for path in parts(order.output)[:: max(1, len(parts(order.output)) // AUDITED_PARTS)]:
-        chosen = read_part(path, ["id", "weight"]).slice(0, AUDITED_PAIRS)
-        weights = dict(zip(chosen["id"].to_pylist(), chosen["weight"].to_numpy(zero_copy_only=False), strict=True))
-        yield from undecodable(read_part(order.request.scored / path.name), weights, tokenizer)
+        chosen = read_part(path, ["id", COLUMN]).slice(0, AUDITED_PAIRS)
+        masks = dict(zip(chosen["id"].to_pylist(), supervised(chosen), strict=True))
+        yield from undecodable(read_part(order.request.scored / path.name), masks, tokenizer)
 
 
 def offer(order: Order, item: dict[str, Any]) -> dict[str, Any]:
@@ -235,7 +236,7 @@ def deliver(order: Order, item: dict[str, Any]) -> dict[str, Any]:
     ids, qualities = table["id"].to_pylist(), table["quality"].to_pylist()
     looked_at = {name: table[name].to_numpy(zero_copy_only=False) for name in _LOOKED_AT}
     classes, items = looked_at["token_class"], looked_at["token_item"]
-    weights: dict[int, tuple[str, NDArray[np.float32]]] = {}
+    masks: dict[int, tuple[str, NDArray[np.bool_]]] = {}
     findings, picked, tokens = Findings(), Picked(), 0
     for role in (TRAIN, DEV):
         found = _offers(order, path, role, ["row", "unit_of_token", "size"])
@@ -243,20 +244,22 @@ def deliver(order: Order, item: dict[str, Any]) -> dict[str, Any]:
         ends = np.cumsum([len(size) for size in found["size"].to_pylist()], dtype=np.int64)
         rows, owners = found["row"].to_pylist(), found["unit_of_token"].to_numpy(zero_copy_only=False)
         for row, owner, chosen in zip(rows, owners, np.split(bought, ends[:-1]), strict=True) if rows else ():
-            weight = weights_of(owner, classes[row], chosen, order.request.settings)
-            supervised = int((weight == 1.0).sum())
+            selected_T = selected_of(owner, classes[row], chosen, order.request.settings)
+            count = int(selected_T.sum())
             if role == TRAIN:
-                tokens += supervised
-                findings.look(ids[row], weight, classes[row], items[row])
+                tokens += count
+                findings.look(ids[row], selected_T, classes[row], items[row])
                 known = order.poor_below is not None and qualities[row] is not None
                 poor = known and qualities[row] < order.poor_below
-                picked.look({name: values[row] for name, values in looked_at.items()}, weight, poor)
-            if role == DEV or supervised:
-                weights[row] = (role, weight)
-    rows = sorted(weights)
+                picked.look({name: values[row] for name, values in looked_at.items()}, selected_T, poor)
+            if role == DEV or count:
+                masks[row] = (role, selected_T)
+    rows = sorted(masks)
+    weights = [weights_of(masks[row][1], classes[row], order.request.settings) for row in rows]
     kept = table.take(pa.array(rows, pa.int64()))
-    kept = kept.append_column("split", pa.array([weights[row][0] for row in rows], pa.string()))
-    kept = kept.append_column("weight", pa.array([weights[row][1] for row in rows], SELECTED.field("weight").type))
+    kept = kept.append_column("split", pa.array([masks[row][0] for row in rows], pa.string()))
+    kept = kept.append_column("weight", pa.array(weights, SELECTED.field("weight").type))
+    kept = kept.append_column(COLUMN, pa.array([masks[row][1] for row in rows], SELECTED.field(COLUMN).type))
     write_part(order.output / path.name, kept.select(SELECTED.names).cast(SELECTED))
     return {"tokens": tokens, "findings": json.dumps(asdict(findings)), "picked": json.dumps(asdict(picked))}
 
