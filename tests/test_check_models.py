@@ -22,7 +22,8 @@ from codeblock.errors import CodeBlockError
 from codeblock.models import load_model
 from codeblock.pipeline import run
 from codeblock.plan import Plan, make_plan
-from codeblock.tables import iter_rows
+from codeblock.scores import with_scores
+from codeblock.tables import read_table
 
 SIZES = {"vocab_size": 400, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
 
@@ -138,7 +139,7 @@ def test_scaled_logits_are_scored_and_trained_on(home: Path) -> None:
     transformers.GraniteForCausalLM(config).save_pretrained(home / "model")
     plan = run(load_config(home / "config.yaml", []), "train").plan
     model = load_model(str(home / "model"))
-    for row in iter_rows(plan.scored.directory):
+    for row in with_scores(read_table(plan.kept.directory), {"nll": plan.scored.directory}).to_pylist():
         ids_T, start = torch.tensor(row["input_ids"]), row["response_start"]
         with torch.no_grad():
             logits_TV = model(input_ids=ids_T[None]).logits[0]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,12 +14,14 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
+from codeblock import versions
 from codeblock.cli import main
 from codeblock.config_file import load_config
 from codeblock.plan import make_plan
 from codeblock.schema import TokenClass
+from codeblock.scores import with_scores
 from codeblock.select import strategies
-from codeblock.tables import MARKER, iter_rows, read_table
+from codeblock.tables import MARKER, iter_rows, parts, read_table
 
 BAD_LINES = ['{"instruction": "Add.", "output": \n', '{"instruction": "", "output": "x = 1"}\n', '{"instruction": "Add."}\n']
 
@@ -79,6 +82,12 @@ def markers(home: Path) -> dict[str, float]:
     return {path.parent.name: path.stat().st_mtime for path in (home / "runs" / "cache").glob(f"*/{MARKER}")}
 
 
+def states(printed: str) -> dict[str, str]:
+    """What `--plan` says of each step."""
+    found = (re.match(r"(\S+(?:, \S+)?)\s\s+(cached|would run|pending)\s*(.*)", line) for line in printed.splitlines())
+    return {each[1]: f"{each[2]}: {each[3].strip()}".removesuffix(": ") for each in found if each}
+
+
 def plan_of(home: Path, *overrides: str):
     config = load_config(home / "config.yaml", overrides)
     return make_plan(config, config.storage / "cache")
@@ -106,7 +115,7 @@ def test_the_supervised_tokens_decode_to_the_source_of_selected_items(finished, 
     arm = next(arm for arm in plan.arms if arm.name == "codeblock")
     weights = {row["id"]: np.array(row["weight"]) for row in iter_rows(arm.selected.directory)}
     checked = 0
-    for row in iter_rows(plan.scored.directory):
+    for row in iter_rows(plan.kept.directory):
         weight = weights.get(row["id"], np.zeros(1))
         ids, items = np.array(row["input_ids"]), np.array(row["token_item"])
         for item in set(items[: weight.size][weight > 0].tolist()) - {-1}:
@@ -128,7 +137,10 @@ def test_the_stop_token_of_every_trained_pair_is_supervised(finished):
 
 @pytest.mark.slow
 def test_every_response_token_has_an_nll_and_no_prompt_token_has(finished):
-    for row in iter_rows(plan_of(finished).scored.directory):
+    plan = plan_of(finished)
+    table = with_scores(read_table(plan.kept.directory), {"nll": plan.scored.directory})
+    assert read_table(plan.scored.directory).schema.names == ["id", "nll"]
+    for row in table.to_pylist():
         known = ~np.isnan(np.array(row["nll"], dtype=np.float32))
         assert known.tolist() == [False] * row["response_start"] + [True] * (len(known) - row["response_start"])
 
@@ -146,15 +158,48 @@ def test_a_change_of_the_budget_touches_selection_and_training_of_budgeted_arms_
     override = "select.token_budget=0.3"
     assert call("run", finished / "config.yaml", override, "--plan") == 0
     printed = capsys.readouterr().out
-    lines = [line.split()[0] for line in printed.splitlines() if "would run" in line and "[" in line]
-    assert lines == [
+    state = states(printed)
+    assert [label for label, what in state.items() if what != "cached"] == [
         "select[codeblock]",
         "train[codeblock]",
-        "generate[codeblock,",
-        "grade[codeblock,",
-        "reference_nll[codeblock,",
+        "generate[codeblock, tiny]",
+        "grade[codeblock, tiny]",
+        "reference_nll[codeblock, tiny]",
     ]
-    assert "token_budget (0.2 -> 0.3)" in " ".join(printed.split())
+    assert state["select[codeblock]"] == "would run: differs in shares.token_budget (0.2 -> 0.3)"
+    assert state["train[codeblock]"] == state["grade[codeblock, tiny]"] == "pending: depends on select[codeblock]"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("change", ["evaluate.benchmarks={}", "filter.near_duplicates=0.99"])
+def test_a_filter_that_takes_no_other_row_runs_again_and_nothing_behind_it(finished, capsys, change):
+    """A benchmark less, whose tasks no pair held; a filter that takes nothing."""
+    assert call("run", finished / "config.yaml", change, "--plan") == 0
+    state = states(capsys.readouterr().out)
+    assert (state["pairs"], state["filter"].split(":")[0]) == ("cached", "would run")
+    assert set(list(state.values())[2:]) == {"pending: depends on filter"}
+    assert call("prepare", finished / "config.yaml", change) == 0
+    assert call("run", finished / "config.yaml", change, "--plan") == 0
+    assert "nothing would run" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "change", ["prepare.max_item_tokens=8", "prepare.mutation_defines=true", "prepare.max_row_seconds=59", "rank.by=[random]"]
+)
+def test_another_segmentation_or_ranking_scores_nothing_again(finished, capsys, change):
+    """Scores belong to tokens and are kept by id: their step keeps its name, and has the pairs already."""
+    assert call("run", finished / "config.yaml", change, "--plan") == 0
+    state = states(capsys.readouterr().out)
+    assert state["pairs"] == state["filter"] == state["tokenize"] == "cached"
+    changed = "rank" if change.startswith("rank") else "segment"
+    assert state[changed].startswith("would run")
+    assert state["score"] == f"pending: depends on {changed}; 40 pairs are there"
+    before = {path.name: path.stat().st_mtime_ns for path in parts(plan_of(finished).scored.directory)}
+    assert call("score", finished / "config.yaml", change) == 0
+    assert re.search(r"score +cached", capsys.readouterr().out)
+    assert plan_of(finished, change).scored.directory == plan_of(finished).scored.directory
+    assert {path.name: path.stat().st_mtime_ns for path in parts(plan_of(finished).scored.directory)} == before
 
 
 @pytest.mark.slow
@@ -200,13 +245,13 @@ def test_joined_data_sets_are_counted_apart_and_their_duplicates_are_found(setti
     assert "rows: 48 read" in printed
     assert "data sets: pairs 40 kept of 45, more 1 kept of 3" in printed
     plan = make_plan(load_config(setting / "config.yaml", [joined, "filter.near_duplicates=0.99"]), setting / "runs" / "cache")
-    facts = {step.stage: step.facts["datasets"] for step in (plan.pairs, plan.filtered, plan.prepared)}
+    facts = {step.stage: step.facts["datasets"] for step in (plan.pairs, plan.filtered, plan.segmented)}
     assert facts == {
         "pairs": {"pairs": {"kept": 41, "read": 45}, "more": {"kept": 1, "read": 3}},
         "filtered": {"pairs": 41, "more": 1},
-        "prepared": {"pairs": 40, "more": 1},
+        "segmented": {"pairs": 40, "more": 1},
     }
-    (last,) = [row for row in iter_rows(plan.prepared.directory) if row["dataset"] == "more"]
+    (last,) = [row for row in iter_rows(plan.segmented.directory) if row["dataset"] == "more"]
     assert (last["source"], last["response"]) == ("more/more.jsonl:3", response(50))
 
 
@@ -264,6 +309,46 @@ def test_another_limit_grades_the_same_answers_again(setting):
         assert arm(change).graded["tiny"].key != arm().graded["tiny"].key
 
 
+@pytest.mark.parametrize(
+    ("library", "first", "others"),
+    [
+        ("tokenizers", "tokenized", {"segmented", "scored", "selected", "trained"}),
+        ("tree-sitter-python", "segmented", {"selected", "trained"}),
+        ("torch", "generated", {"graded"}),
+        ("numpy", "graded", set()),
+    ],
+)
+def test_the_version_of_a_library_names_what_it_decides(setting, monkeypatch, library, first, others):
+    def asked():
+        plan = plan_of(setting)
+        data = {step.stage: step.asked for step in (plan.pairs, plan.tokenized, plan.segmented, plan.scored)}
+        arm = plan.arms[-1]
+        return data | {
+            step.stage: step.asked for step in (arm.selected, arm.trained, arm.generated["tiny"], arm.graded["tiny"])
+        }
+
+    before, real = asked(), versions._version
+    monkeypatch.setattr(versions, "_version", lambda name: "0.1" if name == library else real(name))
+    after = asked()
+    changed = {stage for stage in before if before[stage] != after[stage]}
+    assert changed == {first, *others, *({"generated", "graded"} if "trained" in others else set())}
+
+
+def test_the_source_of_a_function_of_the_users_own_names_its_selection(setting, tmp_path, monkeypatch):
+    source = (
+        "from codeblock.select.strategies import full\n\ndef mine(pair, settings, rng):\n    return full(pair, settings, rng)\n"
+    )
+    (tmp_path / "own_rules.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    config = "arms={mine: {strategy: own_rules:mine}, full: {strategy: full}}"
+    before = plan_of(setting, config)
+    assert plan_of(setting, config).arms[0].selected.asked == before.arms[0].selected.asked
+    (tmp_path / "own_rules.py").write_text(source + "# another rule\n")
+    after = plan_of(setting, config)
+    assert after.arms[0].selected.asked != before.arms[0].selected.asked
+    assert after.arms[1].selected.asked == before.arms[1].selected.asked
+
+
 def test_the_seed_names_an_evaluation_only_where_answers_are_sampled(setting):
     def untrained(*overrides):
         return plan_of(setting, *overrides).arms[0].generated["tiny"].key
@@ -295,16 +380,16 @@ def test_shares_of_pairs_and_of_tokens_name_different_selections(setting):
 def test_filters_that_are_off_have_no_step(setting):
     off = ["filter.near_duplicates=null", "filter.decontaminate=false"]
     plan, rated = plan_of(setting, *off), plan_of(setting, *off, "filter.rating={url: 'http://x', model: m}")
-    assert [step.stage for step in plan.steps()][:5] == ["pairs", "prepared", "ranked", "kept", "scored"]
-    assert [step.stage for step in rated.steps()][:4] == ["pairs", "filtered", "prepared", "ranked"]
+    assert [step.stage for step in plan.steps()][:6] == ["pairs", "tokenized", "segmented", "ranked", "kept", "scored"]
+    assert [step.stage for step in rated.steps()][:4] == ["pairs", "filtered", "tokenized", "segmented"]
     assert rated.pairs.key == plan.pairs.key
     moved = plan_of(setting, *off, "filter.rating={url: 'http://y', model: m, concurrency: 3}")
     assert moved.filtered.key == rated.filtered.key
     embedded = plan_of(setting, *off, "rank.by=[long_tail]", "rank.embedding=model")
-    assert [step.stage for step in embedded.steps()][:4] == ["pairs", "prepared", "embedded", "ranked"]
+    assert [step.stage for step in embedded.steps()][:5] == ["pairs", "tokenized", "segmented", "embedded", "ranked"]
     by_loss = plan_of(setting, *off, "rank.by=[loss_tails]")
-    assert [step.label for step in by_loss.steps()][:5] == ["pairs", "prepare", "score[pool]", "rank", "keep"]
-    assert by_loss.prepared.key == plan.prepared.key
+    assert [step.label for step in by_loss.steps()][:6] == ["pairs", "tokenize", "segment", "score[pool]", "rank", "keep"]
+    assert by_loss.segmented.key == plan.segmented.key
     assert by_loss.arms[1].selected.key != plan.arms[1].selected.key
 
 
@@ -462,10 +547,10 @@ def test_an_interrupt_leaves_nothing_that_counts_as_finished(setting, tmp_path):
     _, printed = job.communicate(timeout=120)
     assert job.returncode == 130
     assert "interrupted" in printed
-    assert not list((tmp_path / "runs" / "cache").glob(f"prepared-*/{MARKER}"))
+    assert not list((tmp_path / "runs" / "cache").glob(f"segmented-*/{MARKER}"))
     assert subprocess.run(command, env=environment, check=False, timeout=300).returncode == 0
-    (prepared,) = (tmp_path / "runs" / "cache").glob("prepared-*")
-    assert read_table(prepared).num_rows == 40
+    (segmented,) = (tmp_path / "runs" / "cache").glob("segmented-*")
+    assert read_table(segmented).num_rows == 40
 
 
 @pytest.mark.slow

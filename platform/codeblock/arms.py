@@ -10,12 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from codeblock.cache import Step
+from codeblock.cache import Product, Step
 from codeblock.config import Config, SelectConfig, TrainConfig
 from codeblock.errors import CodeBlockError
 from codeblock.select import get_strategy
 from codeblock.select.strategies import Strategy, shares_of
 from codeblock.shares import Shares
+from codeblock.versions import source_digest
 
 if TYPE_CHECKING:
     from codeblock.plan import Plan
@@ -23,16 +24,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Model:
-    """A model by where it lies and what it is."""
+    """A model by where it lies and what it is; one that a step of the run writes has its place below the step's directory."""
 
-    path: str
+    place: str
     revision: str | None
-    fingerprint: str
+    fingerprint: str | Product
 
     @classmethod
-    def trained_by(cls, step: Step) -> Model:
-        """The model that a fit writes."""
-        return cls(str(step.directory / "model"), None, f"trained:{step.key}")
+    def written_by(cls, step: Step) -> Model:
+        """The model that a step writes."""
+        return cls("model", None, Product(step, "model/*"))
+
+    @property
+    def made_here(self) -> bool:
+        """Whether a step of the run writes it."""
+        return isinstance(self.fingerprint, Product)
+
+    @property
+    def path(self) -> str:
+        """Directory or hub name; of a model that is written here, known once the step before its own has run."""
+        return str(self.fingerprint.step.directory / self.place) if isinstance(self.fingerprint, Product) else self.place
 
 
 @dataclass(frozen=True)
@@ -122,8 +133,18 @@ def selecting_arm(arms: Sequence[ArmPlan], name: str) -> ArmPlan:
     raise CodeBlockError(f"arm {name!r}: not one that selects tokens; there are {', '.join(there) or 'none'}")
 
 
-def plan_rounds(plan: Plan, arm: str, seed: int, step: Callable[..., Step], model_at: Callable[[str], Model]) -> list[Round]:
-    """The rounds of an arm. `step` makes a step of a stage, a label and an identity; `model_at` finds a model by its path.
+def plan_rounds(
+    plan: Plan,
+    arm: str,
+    seed: int,
+    step: Callable[..., Step],
+    score: Callable[[str, Model, str], Step],
+    model_at: Callable[[str], Model],
+) -> list[Round]:
+    """The rounds of an arm.
+
+    `step` makes a step of a stage, a label and an identity, `score` one that scores the kept pairs, of a label, a model and a
+    column; `model_at` finds a model by its path.
 
     Raises CodeBlockError where the strategy is not known or needs a second model that there is not.
     """
@@ -146,33 +167,33 @@ def plan_rounds(plan: Plan, arm: str, seed: int, step: Callable[..., Step], mode
         extra: dict[str, ExtraColumn] = {}
         for column in sorted(rule.needs):
             assert second is not None
-            identity = {"kept": plan.kept.key, "model": second.fingerprint, "dtype": config.score.dtype}
-            scoring = step("scored", f"score[{column}, {label}]", column=column, rows=plan.reach, **identity)
-            extra[column] = ExtraColumn(scoring, second)
+            extra[column] = ExtraColumn(score(f"score[{column}, {label}]", second, column), second)
         selected = step(
             "selected",
             f"select[{label}]",
-            scored=plan.scored.key,
+            kept=Product(plan.kept),
+            scored=Product(plan.scored),
             strategy=strategy,
             split_seed=config.seed,
             dev_pairs=config.train.dev_pairs,
             dev_among=_dev_among(config.select.shares, settings.shares, rule) if config.train.dev_pairs else None,
             shares=shares,
             **({"seed": seed} if rule.seeded else {}),
-            **{column: needed.step.key for column, needed in extra.items()},
+            **({"source": source_digest(strategy.partition(":")[0])} if ":" in strategy else {}),
+            **{column: Product(needed.step) for column, needed in extra.items()},
             **({"share": [number, rule.rounds]} if rule.rounds > 1 else {}),
             **{field: getattr(settings, field) for field in fields},
         )
         trained = step(
             "trained",
             f"train[{label}]",
-            selected=selected.key,
+            selected=Product(selected),
             model=start.fingerprint,
             seed=seed,
             **train.identity(),
         )
         rounds.append(Round(extra, selected, trained, start, train, (number, rule.rounds)))
-        start = second = Model.trained_by(trained)
+        start = second = Model.written_by(trained)
     return rounds
 
 
@@ -215,4 +236,4 @@ def _second_model(plan: Plan, arm: str, seed: int, model_at: Callable[[str], Mod
     if step is None:
         there = ", ".join(trained) or "none"
         raise CodeBlockError(f"score.second_model={path}: no arm of that name is trained before {arm}; there are: {there}")
-    return Model.trained_by(step)
+    return Model.written_by(step)

@@ -5,7 +5,8 @@
     axolotl   `input_ids`, `attention_mask`, `labels`: its pre-tokenized format, a data set without a `type`.
     skyrl     `input_ids`, `attention_mask`, `num_actions`, `loss_mask` over the last `num_actions` tokens: the rows that its
               SFT trainer collates and keeps in its cache of tokenized data.
-    parquet   `id`, `input_ids`, `weight` (a float per token), `selected` (whether the strategy chose it): for a trainer of your own.
+    parquet   `id`, `input_ids`, `weight` (a float per token), `selected` (whether the strategy chose it): for a trainer of your
+              own.
 
 Labels and masks say where there is a loss, which is what a trainer needs: with `select.background_weight=1` that is the whole
 response. Which tokens were chosen stays in `selected`.

@@ -22,6 +22,7 @@ from codeblock.prepare.stage import render_pairs
 from codeblock.report.fate import Bid, Cut, Status, ranked_fate, unranked_fate
 from codeblock.report.index import ArmTally, write_pages
 from codeblock.report.sample import ArmView, Fate, Sample, items_from_row, sample_from_row
+from codeblock.scores import places, with_scores
 from codeblock.select.pair import COLUMNS, Pool, ScoredPair, iter_pairs
 from codeblock.select.selection import settle, units_of
 from codeblock.select.split import Split
@@ -100,7 +101,10 @@ def write_samples(
     plans = _order(plan, arm)
     drawn = np.random.default_rng(plan.config.seed if seed is None else seed)
     wanted = list(dict.fromkeys(ids)) or _draw(_trained(plans[0]), count, drawn)
-    everyone = [id_ for path in parts(plan.scored.directory) for id_ in read_part(path, ["id"])["id"].to_pylist()]
+    scored = places(plan.scored.directory).keys()
+    everyone = [
+        id_ for path in parts(plan.kept.directory) for id_ in read_part(path, ["id"])["id"].to_pylist() if id_ in scored
+    ]
     unknown = set(wanted).difference(everyone)
     if unknown:
         raise CodeBlockError(f"pair {min(unknown)!r}: not among the {len(everyone):,} scored pairs; see the ids in index.html")
@@ -175,9 +179,10 @@ def _tally(plan: Plan, arms: list[_Arm], tallied: frozenset[str]) -> None:
     for arm in arms:
         arm.tally.largest_utility = 1.0 / arm.settings.gce_q if arm.settings.gce_q else 5.0
     needed = tallied.union(*(arm.masks for arm in arms if arm.ranked))
-    for path in parts(plan.scored.directory):
+    scores = {"nll": plan.scored.directory}
+    for path in parts(plan.kept.directory):
         table = read_part(path, [*COLUMNS, "edges", "item_kind"])
-        table = table.filter(pc.is_in(table["id"], pa.array(list(needed), pa.string())))
+        table = with_scores(table.filter(pc.is_in(table["id"], pa.array(list(needed), pa.string()))), scores)
         for pair, kinds in zip(iter_pairs(table), table["item_kind"].to_pylist(), strict=True):
             for arm in arms:
                 _count(arm, pair, kinds, pair.id in tallied and pair.id in arm.split.train)
@@ -223,11 +228,12 @@ def _figures(pair: ScoredPair, arm: _Arm) -> tuple[Floats, Floats]:
 
 def _rows(plan: Plan, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
-    for path in parts(plan.scored.directory):
+    for path in parts(plan.kept.directory):
         here = set(read_part(path, ["id"])["id"].to_pylist()).intersection(ids)
         if here:
             table = read_part(path)
-            found.update({row["id"]: row for row in table.filter(pc.is_in(table["id"], pa.array(list(here)))).to_pylist()})
+            table = with_scores(table.filter(pc.is_in(table["id"], pa.array(list(here)))), {"nll": plan.scored.directory})
+            found.update({row["id"]: row for row in table.to_pylist()})
     return (found[id_] for id_ in ids)
 
 

@@ -1,4 +1,4 @@
-"""The product in one screen: pairs -> filtered -> prepared -> scored -> selected -> model -> pass@1.
+"""The product in one screen: pairs -> filtered -> tokenized -> segmented -> scored -> selected -> model -> pass@1.
 
 Each stage is a cached step (cache.py) whose identity is planned before anything runs (plan.py). A stage reads the directory
 of the one before and writes its own; Ray does the work inside the stages' drivers.
@@ -33,9 +33,9 @@ from codeblock.filter.rating import check_endpoint
 from codeblock.models import NO_LIMIT, context_length, load_tokenizer
 from codeblock.pairs.stage import read_pairs
 from codeblock.plan import Plan, make_plan
-from codeblock.prepare.driver import prepare
+from codeblock.prepare.driver import segment, tokenize
 from codeblock.rank.driver import embed_pairs
-from codeblock.rank.keep import keep, pool_sizes
+from codeblock.rank.keep import keep
 from codeblock.rank.stage import rank_pairs
 from codeblock.results import ArmResult, Comparison, require_pairs
 from codeblock.score.driver import score
@@ -127,12 +127,12 @@ def run_data(plan: Plan, until: Until) -> Comparison:
     if max_length is None:
         say(f"note: {plan.model.path} tells no context length, so no pair is too long; set model.max_length where memory ends")
         max_length = NO_LIMIT
-    with stage_line(plan.prepared):
-        comparison.prepared = plan.prepared.run(
-            lambda output: prepare(
-                plan.to_prepare.directory, output, config.prepare, plan.model.path, plan.model.revision, max_length
-            )
+    with stage_line(plan.tokenized):
+        comparison.tokenized = plan.tokenized.run(
+            lambda output: tokenize(plan.to_tokenize.directory, output, plan.model.path, plan.model.revision, max_length)
         )
+    with stage_line(plan.segmented):
+        comparison.segmented = plan.segmented.run(lambda output: segment(plan.tokenized.directory, output, config.prepare))
     require_pairs(comparison)
     if until != "prepare":
         _rank(plan, comparison)
@@ -142,16 +142,16 @@ def run_data(plan: Plan, until: Until) -> Comparison:
 
 def _rank(plan: Plan, comparison: Comparison) -> None:
     """Rank the pool, by passes of the reference over it where a ranker needs them, and keep the best pairs."""
-    config, reference, prepared = plan.config, plan.reference, plan.prepared.directory
+    config, reference, segmented = plan.config, plan.reference, plan.segmented.directory
     if plan.pool_scored is not None:
         with stage_line(plan.pool_scored):
-            work = partial(score, prepared, model=reference.path, revision=reference.revision, config=config.score)
+            work = partial(score, segmented, model=reference.path, revision=reference.revision, config=config.score)
             plan.pool_scored.run(partial(work, cluster=config.cluster, column="pool_nll"), resume=True)
     if plan.embedded is not None:
         with stage_line(plan.embedded):
             plan.embedded.run(
                 lambda output: embed_pairs(
-                    *(prepared, output, reference.path, reference.revision),
+                    *(segmented, output, reference.path, reference.revision),
                     *(config.rank, config.score, config.cluster),
                 ),
                 resume=True,
@@ -164,14 +164,9 @@ def _rank(plan: Plan, comparison: Comparison) -> None:
         ),
     }
     with stage_line(plan.ranked):
-        comparison.ranked = plan.ranked.run(
-            lambda output: {
-                **rank_pairs(prepared, output, config.rank, config.seed, **read),
-                **pool_sizes(plan.pairs.directory, prepared),
-            }
-        )
+        comparison.ranked = plan.ranked.run(lambda output: rank_pairs(segmented, output, config.rank, config.seed, **read))
     with stage_line(plan.kept):
-        plan.kept.run(lambda output: keep(prepared, plan.ranked.directory, output, int(plan.reach())), resume=True)
+        plan.kept.run(lambda output: keep(segmented, plan.ranked.directory, output, int(plan.reach())), resume=True)
 
 
 def _score(plan: Plan, step: Step, model: Model, column: str) -> dict[str, Any]:
@@ -179,7 +174,7 @@ def _score(plan: Plan, step: Step, model: Model, column: str) -> dict[str, Any]:
     config = plan.config
     with stage_line(step):
         work = partial(score, plan.kept.directory, model=model.path, revision=model.revision, config=config.score)
-        return step.run(partial(work, cluster=config.cluster, column=column), resume=True)
+        return step.run(partial(work, cluster=config.cluster, column=column, rows=plan.reach()), resume=True)
 
 
 def run_arm(plan: Plan, arm: ArmPlan, until: Until, watch: Watch) -> ArmResult:
@@ -190,7 +185,7 @@ def run_arm(plan: Plan, arm: ArmPlan, until: Until, watch: Watch) -> ArmResult:
         if until in ORDER[3:]:
             on_row = partial(watch.row, arm) if each is arm.rounds[-1] else None
             result.add_trained(_train(plan, each, arm.seed, on_row))
-            model = Model.trained_by(each.trained)
+            model = Model.written_by(each.trained)
     if until == "evaluate":
         for name in arm.generated:
             result.evaluated[name] = _evaluate(plan, arm, name, model)
@@ -241,14 +236,15 @@ def _reference_nll(plan: Plan, comparison: Comparison) -> None:
 
 def model_of(plan: Plan, arm: ArmPlan) -> Model:
     """The model that an arm ends with."""
-    return Model.trained_by(arm.trained) if arm.trained else plan.model
+    return Model.written_by(arm.trained) if arm.trained else plan.model
 
 
 def _select(plan: Plan, arm: ArmPlan, round_: Round) -> dict[str, Any]:
     for column, needed in round_.extra.items():
         _score(plan, needed.step, needed.model, column)
-    extra = {column: needed.step.directory for column, needed in round_.extra.items()}
-    request = replace(plan.selection(arm), extra=extra, share=round_.share)
+    scores = {column: needed.step.directory for column, needed in round_.extra.items()}
+    request = plan.selection(arm)
+    request = replace(request, scores={**request.scores, **scores}, share=round_.share)
     with stage_line(round_.selected):
         return round_.selected.run(partial(select_arm, request, plan.model.path, plan.model.revision))
 

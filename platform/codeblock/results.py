@@ -104,7 +104,8 @@ class Comparison:
     plan: Plan
     pairs: Facts = field(default_factory=dict)
     filtered: Facts = field(default_factory=dict)
-    prepared: Facts = field(default_factory=dict)
+    tokenized: Facts = field(default_factory=dict)
+    segmented: Facts = field(default_factory=dict)
     ranked: Facts = field(default_factory=dict)
     scored: Facts = field(default_factory=dict)
     arms: list[ArmResult] = field(default_factory=list)
@@ -152,7 +153,7 @@ class Comparison:
     @property
     def reasons(self) -> Counter[str]:
         """Why rows left before selection, by reason."""
-        stages = (self.pairs, self.filtered, self.prepared)
+        stages = (self.pairs, self.filtered, self.tokenized, self.segmented)
         return sum((Counter(facts.get("reasons", {})) for facts in stages), Counter())
 
     def accounting(self) -> str:
@@ -160,7 +161,7 @@ class Comparison:
         reasons = self.reasons
         filtered = sum(count for reason, count in reasons.items() if reason in FILTERED)
         rejected = sum(reasons.values()) - filtered
-        read, kept = self.pairs["read"], self.prepared["kept"]
+        read, kept = self.pairs["read"], self.segmented["kept"]
         if read != kept + rejected + filtered:
             raise CodeBlockError(f"rows were lost: {read} read, {kept} kept, {rejected} rejected, {filtered} filtered")
         detail = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common())
@@ -173,9 +174,9 @@ class Comparison:
     def pool(self) -> str:
         """One line with the pool before and after the hard filters, which the shares are shares of."""
         ranked = self.ranked
-        before, after = ranked["response_bytes_before_filters"], ranked["response_bytes"]
+        before, after = self.pairs["response_bytes"], self.segmented["response_bytes"]
         return (
-            f"pool: {ranked['pairs_before_filters']:,} distinct pairs read ({before / 1e6:.1f} MB of responses); "
+            f"pool: {self.pairs['kept']:,} distinct pairs read ({before / 1e6:.1f} MB of responses); "
             f"shares are of the {ranked['pool_pairs']:,} after the hard filters ({ranked['pool_tokens']:,} response tokens, "
             f"{after / before:.0%} of the bytes)"
         )
@@ -185,7 +186,7 @@ class Comparison:
         read: Facts = self.pairs["datasets"]
         if len(read) < 2:
             return None
-        kept = self.prepared["datasets"]
+        kept = self.segmented["datasets"]
         names = [str(source.name) for source in sources_of(self.plan.config.pairs)]
         return "data sets: " + ", ".join(f"{name} {kept.get(name, 0):,} kept of {read[name]['read']:,}" for name in names)
 
@@ -200,14 +201,14 @@ class Comparison:
 
     def languages(self) -> str:
         """One line with the language of the kept pairs' code, and how it was found."""
-        found = ", ".join(f"{name} {count:,}" for name, count in self.prepared["languages"].items())
-        how = ", ".join(f"{name} {count:,}" for name, count in self.prepared["language_from"].items())
+        found = ", ".join(f"{name} {count:,}" for name, count in self.segmented["languages"].items())
+        how = ", ".join(f"{name} {count:,}" for name, count in self.segmented["language_from"].items())
         return f"code: {found} (language by {how})"
 
 
 def require_pairs(comparison: Comparison) -> None:
     """Raise CodeBlockError, with the filters that took them, where no pair is left."""
-    if comparison.prepared["kept"]:
+    if comparison.segmented["kept"]:
         return
     path = ", ".join(source.path for source in sources_of(comparison.plan.config.pairs))
     reasons = comparison.reasons

@@ -1,7 +1,7 @@
 """The one rule for which tokens are supervised: the column `selected` of schema SELECTED.
 
-`weight` says how much a token's nll counts in the loss; with `select.background_weight` tokens that nobody chose have one too, and
-at 1 it is that of the chosen ones. Which tokens a strategy chose is told by `selected` alone.
+`weight` says how much a token's nll counts in the loss; with `select.background_weight` tokens that nobody chose have one too,
+and at 1 it is that of the chosen ones. Which tokens a strategy chose is told by `selected` alone.
 """
 
 from __future__ import annotations

@@ -75,7 +75,11 @@ class Tracked(Watch):
         self._identity = identity_of(plan)
         self.logged_before = self.tracker.already_logged(self._identity) is not None
         if not self.logged_before:
-            fingerprints = {"pairs": plan.pairs.key, "model": plan.model.fingerprint, "reference": plan.reference.fingerprint}
+            fingerprints = {
+                "pairs": plan.pairs.asked,
+                "model": str(plan.model.fingerprint),
+                "reference": str(plan.reference.fingerprint),
+            }
             self._parent = self.tracker.start_parent(plan.config.name, plan.config, fingerprints, self._identity)
 
     def row(self, arm: ArmPlan, row: Row) -> None:
@@ -175,8 +179,8 @@ class Tracked(Watch):
 
 
 def identity_of(plan: Plan) -> str:
-    """Hash of all results of a plan: an equal run has been logged before."""
-    keys = [step.key for arm in plan.arms for step in arm.steps()]
+    """Hash of all that a plan asks for, known before it runs: an equal run has been logged before."""
+    keys = [step.asked for arm in plan.arms for step in arm.steps()]
     return hashlib.sha256(json.dumps([plan.config.name, *keys]).encode()).hexdigest()[:16]
 
 
@@ -206,7 +210,8 @@ def _stage_metrics(comparison: Comparison) -> dict[str, float]:
     stages = {
         "pairs": comparison.pairs,
         "filter": comparison.filtered,
-        "prepare": comparison.prepared,
+        "tokenize": comparison.tokenized,
+        "segment": comparison.segmented,
         "rank": comparison.ranked,
         "score": comparison.scored,
     }

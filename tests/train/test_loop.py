@@ -193,10 +193,7 @@ def test_the_history_counts_tokens_and_time_of_each_step() -> None:
 
 def test_dev_nll_is_the_mean_by_class_of_supervised_and_of_unsupervised_tokens() -> None:
     """Supervised is what was chosen, also where every token has a weight."""
-    dev = [
-        replace(pair, weight_T=np.where(pair.weight_T > 0, pair.weight_T, 1).astype(np.float32))
-        for pair in some_pairs(5, seed=3)
-    ]
+    dev = [replace(pair, weight_T=np.ones_like(pair.weight_T)) for pair in some_pairs(5, seed=3)]
     run = session(TrainConfig(steps=5, batch_pairs=4, dev_every=2), build(torch.float64), dev=dev)
     model = build(torch.float64)
     expected: dict[tuple[str, bool], list[float]] = {}

@@ -45,13 +45,14 @@ def read_pairs(
     notes: dict[str, Counter[str]] = {each.name: Counter() for each in data}
     counts = {each.name: {"read": 0, "kept": 0} for each in data}
     rated: Counter[str] = Counter()
-    parts = 0
+    parts = size = 0
     for each, row in islice(_rows(data), config.limit):
         counts[each.name]["read"] += 1
         advance(1)
         outcome = _judge(row, each, config, seen)
         if isinstance(outcome, Pair):
             kept.append(_columns(outcome, row.source, each.name))
+            size += len(outcome.response.encode())
             counts[each.name]["kept"] += 1
             notes[each.name].update(outcome.notes)
             rated[each.name] += outcome.quality is not None
@@ -64,7 +65,7 @@ def read_pairs(
     for each in data:
         _check_quality(each, rated[each.name], notes[each.name])
     total = {key: sum(count[key] for count in counts.values()) for key in ("read", "kept")}
-    facts = {**total, "datasets": counts, "reasons": dict(reasons)}
+    facts = {**total, "response_bytes": size, "datasets": counts, "reasons": dict(reasons)}
     told = {name: dict(found) for name, found in notes.items() if found}
     return {**facts, "notes": told} if told else facts
 

@@ -22,7 +22,7 @@ from codeblock.rank.examples import run_examples
 from codeblock.rank.neighbours import score
 from codeblock.rank.pool import Pool, Signal, joined
 from codeblock.rank.registry import ranker
-from codeblock.tables import parts, read_part
+from codeblock.scores import values_of
 
 MAD_TO_SD = 1.4826
 """The standard deviation of a normal distribution over its median absolute deviation."""
@@ -90,7 +90,7 @@ def loss_tails(pool: Pool) -> Signal:
     topic, very low is known by heart."""
     if pool.scored is None:
         raise CodeBlockError("rank.by: loss_tails needs the reference's nll of the whole pool; score it first or leave it out")
-    means = [_mean_nll(read_part(path, ["pool_nll"])["pool_nll"].combine_chunks()) for path in parts(pool.scored)]
+    means = [_mean_nll(values_of(table["id"].to_pylist(), pool.scored, "pool_nll")) for table in pool.tables("id")]
     return -np.abs(robust_z(joined(means)))
 
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from codeblock.config import SelectConfig
 from codeblock.errors import CodeBlockError
 from codeblock.schema import SELECTED
+from codeblock.scores import with_scores
 from codeblock.select.audit import Findings, judge, undecodable
 from codeblock.select.pair import COLUMNS, NO_POOL, Pool, ScoredPair, Units, iter_pairs
 from codeblock.select.picked import Picked, poor_below
@@ -49,21 +50,21 @@ ALL_BOUGHT = (
 class Request:
     """What one selection asks for."""
 
-    scored: Path
-    """Scored pairs, best first; those beyond what is kept need not be there."""
+    kept: Path
+    """Segmented pairs, best first; those beyond what is asked for need not be there."""
     ranked: Path
     """The ranking of the whole pool (schema RANKED)."""
     strategy: str
     settings: SelectConfig
     held_out: Shares
     """The held-out pairs are drawn among the pairs that these shares keep."""
+    scores: Mapping[str, Path] = field(default_factory=dict)
+    """Directories of scores by column: the `nll` of the reference, and what a strategy needs of other models."""
     seed: int = 0
     """Of the strategy's random numbers."""
     split_seed: int = 0
     """Of the draw of the held-out pairs."""
     dev_pairs: int = 64
-    extra: Mapping[str, Path] = field(default_factory=dict)
-    """Directories with columns of other models, by column."""
     share: tuple[int, int] = (0, 1)
     """The pairs and the budget of a round: its number, of how many."""
 
@@ -103,7 +104,7 @@ class Order:
 
 
 def select_parts(request: Request, output: Path, tokenizer: Any = None, mapper: Mapper = map) -> dict[str, Any]:
-    """Select over all parts of the scored table, write `output` with the same part names (schema SELECTED); returns the facts.
+    """Select over all parts of the kept pairs, write `output` with the same part names (schema SELECTED); returns the facts.
 
     `tokenizer`: with it, the audit also holds the masks of some pairs against the text of their items. Raises CodeBlockError
     where no token was selected, and where the audit of masks fails.
@@ -112,7 +113,7 @@ def select_parts(request: Request, output: Path, tokenizer: Any = None, mapper: 
     settings = settle(request.settings, rule)
     request = replace(request, settings=settings)
     split = request.split()
-    paths = _parts_within(request.scored, split.reach)
+    paths = _parts_within(request.kept, split.reach)
     roles = [[split.role(id_) or "" for id_ in read_part(path, ["id"])["id"].to_pylist()] for path in paths]
     pool = survey(lambda: _kept(request, paths, roles), rule, settings)
     order = Order(request, output, pool, poor_below(_best_quality(paths)))
@@ -178,7 +179,7 @@ def _undecodable(order: Order, tokenizer: Any) -> Iterator[str]:
     for path in parts(order.output)[:: max(1, len(parts(order.output)) // AUDITED_PARTS)]:
         chosen = read_part(path, ["id", COLUMN]).slice(0, AUDITED_PAIRS)
         masks = dict(zip(chosen["id"].to_pylist(), supervised(chosen), strict=True))
-        yield from undecodable(read_part(order.request.scored / path.name), masks, tokenizer)
+        yield from undecodable(read_part(order.request.kept / path.name), masks, tokenizer)
 
 
 def offer(order: Order, item: dict[str, Any]) -> dict[str, Any]:
@@ -232,7 +233,7 @@ _OFFER: dict[str, pa.DataType] = {
 def deliver(order: Order, item: dict[str, Any]) -> dict[str, Any]:
     """Write the weights of one part: training pairs with a supervised token, and all held-out ones."""
     path = Path(item["path"])
-    table = read_part(order.request.scored / path.name, ["id", "input_ids", "quality", *_LOOKED_AT])
+    table = read_part(order.request.kept / path.name, ["id", "input_ids", "quality", *_LOOKED_AT])
     ids, qualities = table["id"].to_pylist(), table["quality"].to_pylist()
     looked_at = {name: table[name].to_numpy(zero_copy_only=False) for name in _LOOKED_AT}
     classes, items = looked_at["token_class"], looked_at["token_item"]
@@ -297,11 +298,8 @@ def _changed_by_rerank(order: Order, paths: Sequence[Path], train: Sequence[Chos
 
 
 def _columns(request: Request, path: Path) -> pa.Table:
-    """The columns that decide a selection, those of other models beside the scores."""
-    table = read_part(path, [*COLUMNS, *request.rule.columns(request.settings)])
-    for name, directory in request.extra.items():
-        table = table.append_column(name, read_part(directory / path.name, [name])[name])
-    return table
+    """The columns that decide a selection, scores beside the others."""
+    return with_scores(read_part(path, [*COLUMNS, *request.rule.columns(request.settings)]), request.scores)
 
 
 def _offers(order: Order, path: Path, role: str, columns: list[str]) -> pa.Table:
@@ -354,5 +352,5 @@ def _parts_within(directory: Path, rows: int) -> list[Path]:
         found.append(path)
         held += part_rows(path)
     if held < rows:
-        raise CodeBlockError(f"{directory}: {held} scored pairs, {rows} needed; delete the directory and run again")
+        raise CodeBlockError(f"{directory}: {held} kept pairs, {rows} needed; delete the directory and run again")
     return found

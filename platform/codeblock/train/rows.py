@@ -6,7 +6,7 @@ Shape legend: T tokens of a rendered pair.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ class Pair:
     input_ids_T: NDArray[np.int32]
     token_class_T: NDArray[np.uint8]
     weight_T: NDArray[np.float32]
-    selected_T: NDArray[np.bool_] = field(default=None)  # type: ignore[assignment]
+    selected_T: NDArray[np.bool_] = None  # type: ignore[assignment]
     """Which tokens were chosen; left out, those that have a weight."""
 
     def __post_init__(self) -> None:
