@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,7 +75,7 @@ def settle(settings: SelectConfig, rule: Strategy) -> SelectConfig:
 
 def units_of(pair: ScoredPair, rule: Strategy, settings: SelectConfig, seed: int) -> Units:
     """What a strategy offers of one pair."""
-    return rule.units(pair, settings, _generator(seed, pair.id) if rule.seeded else _UNUSED)
+    return rule.units(pair, settings, generator_of(pair.id, seed if rule.seeded else 0))
 
 
 def response_tokens(class_T: NDArray[np.uint8]) -> int:
@@ -110,9 +111,20 @@ def weights_of(selected_T: NDArray[np.bool_], class_T: NDArray[np.uint8], settin
     return weight_T
 
 
-_UNUSED = np.random.default_rng(0)
+class _Lazy:
+    """A NumPy generator that is made when it is first asked for a number, for most rules never ask."""
+
+    def __init__(self, seed: int, pair_id: str) -> None:
+        self._seed, self._id = seed, pair_id
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        made = np.random.default_rng(int.from_bytes(lottery(self._seed, self._id), "big"))
+        self.__dict__.update({each: getattr(made, each) for each in dir(made) if not each.startswith("_")})
+        return getattr(made, name)
 
 
-def _generator(seed: int, pair_id: str) -> np.random.Generator:
-    """Random numbers of one pair: the same whatever the order or number of the other pairs."""
-    return np.random.default_rng(int.from_bytes(lottery(seed, pair_id), "big"))
+def generator_of(pair_id: str, seed: int) -> np.random.Generator:
+    """Random numbers of one pair, by (seed, id): the same whatever the order, the parts or the number of the other pairs."""
+    return cast(np.random.Generator, _Lazy(seed, pair_id))
