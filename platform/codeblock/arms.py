@@ -31,8 +31,8 @@ class Model:
     fingerprint: str | Product
 
     @classmethod
-    def written_by(cls, step: Step) -> Model:
-        """The model that a step writes."""
+    def trained_by(cls, step: Step) -> Model:
+        """The model that a step trains and writes."""
         return cls("model", None, Product(step, "model/*"))
 
     @property
@@ -193,7 +193,7 @@ def plan_rounds(
             **train.identity(),
         )
         rounds.append(Round(extra, selected, trained, start, train, (number, rule.rounds)))
-        start = second = Model.written_by(trained)
+        start = second = Model.trained_by(trained)
     return rounds
 
 
@@ -236,4 +236,4 @@ def _second_model(plan: Plan, arm: str, seed: int, model_at: Callable[[str], Mod
     if step is None:
         there = ", ".join(trained) or "none"
         raise CodeBlockError(f"score.second_model={path}: no arm of that name is trained before {arm}; there are: {there}")
-    return Model.written_by(step)
+    return Model.trained_by(step)

@@ -185,7 +185,7 @@ def run_arm(plan: Plan, arm: ArmPlan, until: Until, watch: Watch) -> ArmResult:
         if until in ORDER[3:]:
             on_row = partial(watch.row, arm) if each is arm.rounds[-1] else None
             result.add_trained(_train(plan, each, arm.seed, on_row))
-            model = Model.written_by(each.trained)
+            model = Model.trained_by(each.trained)
     if until == "evaluate":
         for name in arm.generated:
             result.evaluated[name] = _evaluate(plan, arm, name, model)
@@ -236,7 +236,7 @@ def _reference_nll(plan: Plan, comparison: Comparison) -> None:
 
 def model_of(plan: Plan, arm: ArmPlan) -> Model:
     """The model that an arm ends with."""
-    return Model.written_by(arm.trained) if arm.trained else plan.model
+    return Model.trained_by(arm.trained) if arm.trained else plan.model
 
 
 def _select(plan: Plan, arm: ArmPlan, round_: Round) -> dict[str, Any]:

@@ -220,7 +220,7 @@ def _tiny_step(config: Config, cache: Path) -> Step | None:
 
 def _model(path: str, revision: str | None, tiny_step: Step | None, cache: Path) -> Model:
     if path == TINY and tiny_step is not None:
-        return Model.written_by(tiny_step)
+        return Model.trained_by(tiny_step)
     return Model(path, revision, model_fingerprint(path, revision, cache))
 
 
@@ -268,7 +268,7 @@ def _arm(plan: Plan, arm: str, seed: int, tiny_step: Step | None, cache: Path) -
     rounds = plan_rounds(
         plan, arm, seed, partial(_step, cache), partial(_second_scores, plan), lambda path: _model(path, None, tiny_step, cache)
     )
-    model = Model.written_by(rounds[-1].trained).fingerprint if rounds else plan.model.fingerprint
+    model = Model.trained_by(rounds[-1].trained).fingerprint if rounds else plan.model.fingerprint
     generated, graded = {}, {}
     for benchmark, path in config.evaluate.benchmarks.items() if config.arms[arm].generate else ():
         tasks = _tasks(benchmark, path, tiny_step)

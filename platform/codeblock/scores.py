@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from codeblock.errors import CodeBlockError
+from codeblock.manifest import files_of
 from codeblock.tables import parts, read_part
 
 VALUES = pa.list_(pa.float32())
@@ -22,11 +23,13 @@ VALUES = pa.list_(pa.float32())
 
 def places(directory: Path) -> Mapping[str, tuple[Path, int]]:
     """Part and row of each id that has scores."""
-    return _places(tuple((path, path.stat().st_mtime_ns) for path in parts(directory)))
+    listed = files_of(directory) or {}
+    found = ((path, listed[path.name].xxh3 if path.name in listed else path.stat().st_mtime_ns) for path in parts(directory))
+    return _places(tuple(found))
 
 
 @lru_cache(maxsize=16)
-def _places(files: tuple[tuple[Path, int], ...]) -> dict[str, tuple[Path, int]]:
+def _places(files: tuple[tuple[Path, str | int], ...]) -> dict[str, tuple[Path, int]]:
     return {id_: (path, row) for path, _ in files for row, id_ in enumerate(read_part(path, ["id"])["id"].to_pylist())}
 
 
