@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from codeblock.cache import Product, Step
-from codeblock.config import Config, SelectConfig, TrainConfig
+from codeblock.config import TINY, Config, SelectConfig, TrainConfig
 from codeblock.errors import CodeBlockError
 from codeblock.select import get_strategy
 from codeblock.select.strategies import Strategy, shares_of
@@ -38,7 +38,7 @@ class Model:
     @property
     def made_here(self) -> bool:
         """Whether a step of the run writes it."""
-        return isinstance(self.fingerprint, Product)
+        return isinstance(self.fingerprint, Product) or self.fingerprint.startswith(f"{TINY}:")
 
     @property
     def path(self) -> str:

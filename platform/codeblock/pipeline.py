@@ -146,7 +146,7 @@ def _rank(plan: Plan, comparison: Comparison) -> None:
     if plan.pool_scored is not None:
         with stage_line(plan.pool_scored):
             work = partial(score, segmented, model=reference.path, revision=reference.revision, config=config.score)
-            plan.pool_scored.run(partial(work, cluster=config.cluster, column="pool_nll"), resume=True)
+            plan.pool_scored.run(partial(work, cluster=config.cluster), resume=True)
     if plan.embedded is not None:
         with stage_line(plan.embedded):
             plan.embedded.run(

@@ -193,9 +193,7 @@ def _ranked(
     pool_scored = embedded = None
     if needs_scores(asked):
         whole = Covered(lambda: ids_of(segmented))
-        pool_scored = scoring(
-            config, "score[pool]", reference, rendering, cache, column="pool_nll", covers=whole, after=segmented
-        )
+        pool_scored = scoring(config, "score[pool]", reference, rendering, cache, covers=whole, after=segmented)
     if needs_model(asked):
         of_model: dict[str, Any] = {"model": reference.fingerprint, "dtype": config.score.dtype}
         embedded = _step(cache, "embedded", "embed", segmented=Product(segmented), embedding=asked.embedding, **of_model)
@@ -211,6 +209,7 @@ def _step(cache: Path, stage: str, label: str, **identity: Any) -> Step:
 
 
 def _tiny_step(config: Config, cache: Path) -> Step | None:
+    """The embedded default, where something of it is asked for. Its key stands for its files: it reads nothing but the seed."""
     sources = {source.path for source in sources_of(config.pairs)}
     asked = {*sources, config.model.path, config.score.model, *config.evaluate.benchmarks.values()}
     if TINY not in asked:
@@ -220,7 +219,7 @@ def _tiny_step(config: Config, cache: Path) -> Step | None:
 
 def _model(path: str, revision: str | None, tiny_step: Step | None, cache: Path) -> Model:
     if path == TINY and tiny_step is not None:
-        return Model.trained_by(tiny_step)
+        return Model(str(tiny_step.directory / "model"), None, f"{TINY}:{tiny_step.key}")
     return Model(path, revision, model_fingerprint(path, revision, cache))
 
 
@@ -232,9 +231,9 @@ def _pairs_input(config: Config, tiny_step: Step | None) -> list[dict[str, Any]]
     ]
 
 
-def _content(source: PairsSource, tiny_step: Step | None) -> str | Product:
+def _content(source: PairsSource, tiny_step: Step | None) -> str:
     if source.path == TINY and tiny_step is not None:
-        return Product(tiny_step, "pairs.jsonl")
+        return f"{TINY}:{tiny_step.key}"
     return DataSet(source, find_files(source.path, source.split)).fingerprint()
 
 
@@ -325,7 +324,7 @@ def _answers(config: Config, seed: int, model: str | Product, step: Callable[...
     return step(model=model, libraries=installed(GENERATING), **settings, **seeded)
 
 
-def _tasks(benchmark: str, path: str, tiny_step: Step | None) -> str | Product:
+def _tasks(benchmark: str, path: str, tiny_step: Step | None) -> str:
     if path == TINY and tiny_step is not None:
-        return Product(tiny_step, "benchmark.jsonl")
+        return f"{TINY}:{tiny_step.key}"
     return tasks_fingerprint(benchmark, path)

@@ -124,7 +124,7 @@ class Ledger:
 
     def _add_scoring(self, spent: Spent, arm: ArmPlan, round_: Round) -> None:
         steps = {column: (needed.step, needed.model.path) for column, needed in round_.extra.items()}
-        if reads_nll(arm) and round_ is arm.rounds[0]:
+        if reads_nll(arm) and round_ is arm.rounds[0] and self.plan.pool_scored is None:  # else the ranking has paid for them
             steps["nll"] = (self.plan.scored, self.plan.reference.path)
         for column, (step, path) in steps.items():
             if facts := step.facts:
@@ -141,7 +141,7 @@ class Ledger:
     def _ranking(self, step: Step) -> float | None:
         """What the passes of a model over the whole pool cost; the rest of a selection has none."""
         if step is self.plan.pool_scored:
-            return self._scoring(step, "pool_nll", self.plan.reference.path)[0]
+            return self._scoring(step, "nll", self.plan.reference.path)[0]
         return self._embedding(step) if step is self.plan.embedded else 0.0
 
     def _add_evaluation(self, spent: Spent, arm: ArmPlan) -> None:

@@ -75,11 +75,7 @@ class Tracked(Watch):
         self._identity = identity_of(plan)
         self.logged_before = self.tracker.already_logged(self._identity) is not None
         if not self.logged_before:
-            fingerprints = {
-                "pairs": plan.pairs.asked,
-                "model": str(plan.model.fingerprint),
-                "reference": str(plan.reference.fingerprint),
-            }
+            fingerprints = {"pairs": plan.pairs.key, "model": plan.model.fingerprint, "reference": plan.reference.fingerprint}
             self._parent = self.tracker.start_parent(plan.config.name, plan.config, fingerprints, self._identity)
 
     def row(self, arm: ArmPlan, row: Row) -> None:

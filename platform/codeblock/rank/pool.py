@@ -35,7 +35,7 @@ class Pool:
     sandbox: Settings
     """How the programs of a response are run."""
     scored: Path | None = None
-    """Scores (`codeblock.scores`) of the whole pool by the reference, in the column `pool_nll`."""
+    """Scores (`codeblock.scores`) of the whole pool by the reference, in the column `nll`."""
     given: Path | None = None
     """Parts with embeddings by a model (schema EMBEDDED); without them the embedding is made of words."""
 

@@ -90,7 +90,7 @@ def loss_tails(pool: Pool) -> Signal:
     topic, very low is known by heart."""
     if pool.scored is None:
         raise CodeBlockError("rank.by: loss_tails needs the reference's nll of the whole pool; score it first or leave it out")
-    means = [_mean_nll(values_of(table["id"].to_pylist(), pool.scored, "pool_nll")) for table in pool.tables("id")]
+    means = [_mean_nll(values_of(table["id"].to_pylist(), pool.scored, "nll")) for table in pool.tables("id")]
     return -np.abs(robust_z(joined(means)))
 
 

@@ -35,7 +35,7 @@ def rank_pairs(
 ) -> dict[str, Any]:
     """Rank the pairs of `prepared` into parts of `output` of the same names (schema RANKED); returns the facts.
 
-    `scored`: parts with the reference's `pool_nll`, which `loss_tails` needs; `embedded`: parts of embeddings by a model
+    `scored`: scores with the reference's `nll`, which `loss_tails` needs; `embedded`: parts of embeddings by a model
     (EMBEDDED), where `config.embedding` is not `words`; `sandbox`: how `runs_examples` runs programs. Raises CodeBlockError for
     a ranker that is not known or lacks what it needs, and where the sandbox may not be used.
     """

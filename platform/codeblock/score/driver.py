@@ -33,7 +33,7 @@ def score(
 ) -> dict[str, Any]:
     """Score those of the first `rows` pairs of `pairs` that have no scores in `output` yet; the counts of this call's work.
 
-    `column` is what is written beside the id: `nll` (schema SCORES), `nll_second`, `pool_nll`, `prompt_attention`.
+    `column` is what is written beside the id: `nll` (schema SCORES), `nll_second`, `prompt_attention`.
     """
     results = map_parts(
         Scorer,
