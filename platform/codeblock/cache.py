@@ -13,12 +13,12 @@ import hashlib
 import json
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from codeblock.claims import discard, locked, open_work, publish, unfinished
 from codeblock.console import say
@@ -27,6 +27,8 @@ from codeblock.manifest import FORMAT, MARKER, check, check_tree, completed, fil
 from codeblock.memory import process_peak_mb
 
 Facts = dict[str, Any]
+R = TypeVar("R", bound=Mapping[str, Any])
+"""The record that a stage's work returns (records.py)."""
 
 
 @dataclass(frozen=True)
@@ -151,8 +153,8 @@ class Step:
         """Hold the files of the finished step against their digests, where no reader of a part does."""
         check_tree(self.directory)
 
-    def run(self, work: Callable[[Path], Facts], *, resume: bool = False) -> Facts:
-        """The facts of this step, computed by `work(directory)` unless they are there; another process that does is waited for.
+    def run(self, work: Callable[[Path], R], *, resume: bool = False) -> R:
+        """The record of this step, computed by `work(directory)` unless it is there; another process that does is waited for.
 
         `work` writes into a directory that becomes `self.directory` when it is done. `resume`: the unfinished output of a run
         that was cut off is there for `work` to go on from; otherwise it starts with an empty one.
@@ -160,8 +162,8 @@ class Step:
         while (facts := self.facts) is None:
             with self._claimed(resume=resume, wait=True) as output:
                 if output is not None:
-                    return self._finish(output, work)
-        return facts
+                    return cast(R, self._finish(output, work))
+        return cast(R, facts)
 
     @contextmanager
     def _claimed(self, *, resume: bool, wait: bool) -> Iterator[Path | None]:
@@ -180,9 +182,9 @@ class Step:
     def _say_waiting(self, holder: str) -> None:
         say(f"{self.label}: waiting for {holder}, which computes {self.directory.name}; its result will be taken")
 
-    def _finish(self, output: Path, work: Callable[[Path], Facts]) -> Facts:
+    def _finish(self, output: Path, work: Callable[[Path], Mapping[str, Any]]) -> Facts:
         started = time.perf_counter()
-        facts = work(output)
+        facts = dict(work(output))
         grown = (completed(self.directory) or {}).get("facts", {})
         facts["wall_seconds"] = round(time.perf_counter() - started + grown.get("wall_seconds", 0.0), 2)
         facts["driver_peak_mb"] = round(process_peak_mb(), 1)
@@ -210,7 +212,7 @@ class Step:
 
 
 def run_together(
-    steps: Sequence[tuple[Step, Callable[[Path], Facts]]], fill: Callable[[list[tuple[Step, Path]]], None]
+    steps: Sequence[tuple[Step, Callable[[Path], Mapping[str, Any]]]], fill: Callable[[list[tuple[Step, Path]]], None]
 ) -> None:
     """Run steps whose parts are made in one pass: `fill` gets those that lack any with directories, each ends by its work.
 

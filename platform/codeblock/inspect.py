@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,7 @@ from codeblock.models import load_tokenizer
 from codeblock.plan import Plan
 from codeblock.prepare.render import Renderer
 from codeblock.prepare.stage import render_pairs
+from codeblock.records import SelectedRecord
 from codeblock.report.fate import Bid, Cut, Status, ranked_fate, unranked_fate
 from codeblock.report.index import ArmTally, write_pages
 from codeblock.report.sample import ArmView, Fate, Sample, items_from_row, sample_from_row
@@ -58,7 +59,7 @@ class _Arm:
     plan: ArmPlan
     strategy: Strategy
     seed: int
-    facts: dict[str, Any]
+    facts: SelectedRecord
     split: Split
     masks: dict[str, Mask]  # by pair
     tally: ArmTally
@@ -147,7 +148,7 @@ def _trained(plan: ArmPlan) -> list[str]:
 def _arm(plan: Plan, arm: ArmPlan, ids: Collection[str]) -> _Arm:
     assert arm.selected is not None
     assert arm.strategy is not None
-    facts = arm.selected.facts or {}
+    facts = cast(SelectedRecord, arm.selected.facts or {})
     made = _Arm(
         plan=arm,
         strategy=get_strategy(arm.strategy),

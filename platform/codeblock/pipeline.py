@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from codeblock import tiny
 from codeblock.arms import ArmPlan, Model, Round
@@ -37,6 +37,7 @@ from codeblock.prepare.driver import segment, tokenize
 from codeblock.rank.driver import embed_pairs
 from codeblock.rank.keep import keep
 from codeblock.rank.stage import rank_pairs
+from codeblock.records import EvaluatedRecord, NllRecord, ScoredRecord, SelectedRecord, TrainedRecord
 from codeblock.results import ArmResult, Comparison, require_pairs
 from codeblock.score.driver import score
 from codeblock.select.driver import select_arm
@@ -169,7 +170,7 @@ def _rank(plan: Plan, comparison: Comparison) -> None:
         plan.kept.run(lambda output: keep(segmented, plan.ranked.directory, output, int(plan.reach())), resume=True)
 
 
-def _score(plan: Plan, step: Step, model: Model, column: str) -> dict[str, Any]:
+def _score(plan: Plan, step: Step, model: Model, column: str) -> ScoredRecord:
     """Score the kept pairs by a model."""
     config = plan.config
     with stage_line(step):
@@ -192,7 +193,7 @@ def run_arm(plan: Plan, arm: ArmPlan, until: Until, watch: Watch) -> ArmResult:
     return result
 
 
-def _evaluate(plan: Plan, arm: ArmPlan, name: str, model: Model) -> dict[str, Any]:
+def _evaluate(plan: Plan, arm: ArmPlan, name: str, model: Model) -> EvaluatedRecord:
     """Answer a benchmark and grade the answers; the facts of both."""
     config, answers, graded = plan.config, arm.generated[name], arm.graded[name]
     benchmark = load(name, plan.benchmark_path(name), config.evaluate.limit)
@@ -201,7 +202,7 @@ def _evaluate(plan: Plan, arm: ArmPlan, name: str, model: Model) -> dict[str, An
         facts = answers.run(partial(generate, model.path, model.revision, benchmark, seed=arm.seed, **how), resume=True)
     with stage_line(graded):
         work = partial(grade_answers, answers.directory, benchmark, store=config.storage / "expected", **how)
-        return {**facts, **graded.run(work)}
+        return cast(EvaluatedRecord, {**facts, **graded.run(work)})
 
 
 def _reference_nll(plan: Plan, comparison: Comparison) -> None:
@@ -223,12 +224,12 @@ def _reference_nll(plan: Plan, comparison: Comparison) -> None:
         with lines("reference_nll"):
             fill_parts([jobs[step.key][1](output) for step, output in todo], config.evaluate, config.cluster)
 
-    def end(step: Step, job: Callable[[Path], Job], output: Path) -> dict[str, Any]:
+    def end(step: Step, job: Callable[[Path], Job], output: Path) -> NllRecord:
         with stage_line(step):
             return finish(job(output))
 
     run_together([(step, partial(end, step, job)) for step, job in jobs.values()], fill)
-    facts = {key: step.facts or {} for key, (step, _) in jobs.items()}
+    facts = {key: cast(NllRecord, step.facts or {}) for key, (step, _) in jobs.items()}
     comparison.untrained_nll = {name: facts[step.key] for name, step in plan.untrained_nll.items()}
     for result in comparison.arms:
         result.reference_nll = {name: facts[step.key] for name, step in result.plan.reference_nll.items()}
@@ -239,7 +240,7 @@ def model_of(plan: Plan, arm: ArmPlan) -> Model:
     return Model.trained_by(arm.trained) if arm.trained else plan.model
 
 
-def _select(plan: Plan, arm: ArmPlan, round_: Round) -> dict[str, Any]:
+def _select(plan: Plan, arm: ArmPlan, round_: Round) -> SelectedRecord:
     for column, needed in round_.extra.items():
         _score(plan, needed.step, needed.model, column)
     scores = {column: needed.step.directory for column, needed in round_.extra.items()}
@@ -249,7 +250,7 @@ def _select(plan: Plan, arm: ArmPlan, round_: Round) -> dict[str, Any]:
         return round_.selected.run(partial(select_arm, request, plan.model.path, plan.model.revision))
 
 
-def _train(plan: Plan, round_: Round, seed: int, on_row: OnRow | None) -> dict[str, Any]:
+def _train(plan: Plan, round_: Round, seed: int, on_row: OnRow | None) -> TrainedRecord:
     config, start = plan.config, round_.start
     work = partial(fit, round_.selected.directory, start.path, start.revision, on_row=on_row)
     with stage_line(round_.trained):

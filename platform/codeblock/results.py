@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from codeblock.arms import ArmPlan
 from codeblock.differences import against_controls, differences, nll_differences, write_differences
@@ -18,6 +18,18 @@ from codeblock.evaluate.reference_nll_driver import read_reference_nll
 from codeblock.evaluate.result import PASS_AT
 from codeblock.pairs.files import sources_of
 from codeblock.plan import Plan
+from codeblock.records import (
+    EvaluatedRecord,
+    FilteredRecord,
+    NllRecord,
+    PairsRecord,
+    RankedRecord,
+    ScoredRecord,
+    SegmentedRecord,
+    SelectedRecord,
+    TokenizedRecord,
+    TrainedRecord,
+)
 from codeblock.report.cost import cost_markdown
 from codeblock.report.findings import findings
 from codeblock.report.picked import Counts, picked_markdown
@@ -31,6 +43,7 @@ from codeblock.summary import arm_row, by_arm, mean_rows
 from codeblock.tables import read_part, write_text
 
 Facts = dict[str, Any]
+R = TypeVar("R", bound=Mapping[str, Any])
 
 SELECTED_SUMS = (
     "kept_pairs",
@@ -59,23 +72,26 @@ class ArmResult:
     """The facts of one arm's steps, as far as they ran."""
 
     plan: ArmPlan
-    selected: Facts | None = None
-    trained: Facts | None = None
-    evaluated: dict[str, Facts] = field(default_factory=dict)
-    reference_nll: dict[str, Facts] = field(default_factory=dict)
+    selected: SelectedRecord | None = None
+    trained: TrainedRecord | None = None
+    evaluated: dict[str, EvaluatedRecord] = field(default_factory=dict)
+    reference_nll: dict[str, NllRecord] = field(default_factory=dict)
 
-    def add_selected(self, facts: Facts) -> None:
+    def add_selected(self, facts: SelectedRecord) -> None:
         """Facts of one round's selection, added to those of the rounds before."""
         before, added = self.selected, _added(self.selected, facts, SELECTED_SUMS)
-        self.selected = {
-            **added,
-            "inside_share": added["supervised_tokens"] / added["kept_tokens"],
-            "below_subset_ratio": added["pool_pairs"] - added["kept_pairs"],
-            "supervised_tokens_per_pair": in_order(added["supervised_tokens_per_pair"]),
-            "picked": sum_picked(each["picked"] for each in (before, facts) if each is not None),
-        }
+        self.selected = cast(
+            SelectedRecord,
+            {
+                **added,
+                "inside_share": added["supervised_tokens"] / added["kept_tokens"],
+                "below_subset_ratio": added["pool_pairs"] - added["kept_pairs"],
+                "supervised_tokens_per_pair": in_order(added["supervised_tokens_per_pair"]),
+                "picked": sum_picked(each["picked"] for each in (before, facts) if each is not None),
+            },
+        )
 
-    def add_trained(self, facts: Facts) -> None:
+    def add_trained(self, facts: TrainedRecord) -> None:
         """Facts of one round's fit, added to those of the rounds before."""
         self.trained = _added(self.trained, facts, TRAINED_SUMS)
 
@@ -86,10 +102,10 @@ class ArmResult:
         return list(read_part(self.plan.trained.directory / f"{name}.parquet").to_pylist())
 
 
-def _added(before: Facts | None, facts: Facts, sums: tuple[str, ...]) -> Facts:
+def _added(before: R | None, facts: R, sums: tuple[str, ...]) -> R:
     if before is None:
         return facts
-    return {**facts, **{key: before[key] + facts[key] for key in sums if facts.get(key) is not None}}
+    return cast(R, {**facts, **{key: before[key] + facts[key] for key in sums if facts.get(key) is not None}})
 
 
 def in_order(percentiles: Mapping[str, int]) -> dict[str, int]:
@@ -102,14 +118,14 @@ class Comparison:
     """Everything that one run found out."""
 
     plan: Plan
-    pairs: Facts = field(default_factory=dict)
-    filtered: Facts = field(default_factory=dict)
-    tokenized: Facts = field(default_factory=dict)
-    segmented: Facts = field(default_factory=dict)
-    ranked: Facts = field(default_factory=dict)
-    scored: Facts = field(default_factory=dict)
+    pairs: PairsRecord = field(default_factory=lambda: cast(PairsRecord, {}))
+    filtered: FilteredRecord = field(default_factory=lambda: cast(FilteredRecord, {}))
+    tokenized: TokenizedRecord = field(default_factory=lambda: cast(TokenizedRecord, {}))
+    segmented: SegmentedRecord = field(default_factory=lambda: cast(SegmentedRecord, {}))
+    ranked: RankedRecord = field(default_factory=lambda: cast(RankedRecord, {}))
+    scored: ScoredRecord = field(default_factory=lambda: cast(ScoredRecord, {}))
     arms: list[ArmResult] = field(default_factory=list)
-    untrained_nll: dict[str, Facts] = field(default_factory=dict)
+    untrained_nll: dict[str, NllRecord] = field(default_factory=dict)
 
     @property
     def rows(self) -> list[ArmRow]:
@@ -285,7 +301,7 @@ def arms_tables(comparison: Comparison) -> str:
     return f"{text}\nBy seed:\n\n{arms_markdown(comparison.seed_rows)}" if several else text
 
 
-def pass_rates(facts: Facts) -> dict[int, tuple[float, float, float]]:
+def pass_rates(facts: Mapping[str, Any]) -> dict[int, tuple[float, float, float]]:
     """pass@k of a graded benchmark, with the ends of its 95% interval, for each k that its samples allow."""
     more = {k: (facts[f"pass_at_{k}"], *facts[f"pass_at_{k}_interval"]) for k in PASS_AT[1:] if f"pass_at_{k}" in facts}
     return {1: (facts["pass_at_1"], facts["low"], facts["high"]), **more}

@@ -156,9 +156,8 @@ class Tracked(Watch):
         for key, value in (arm.selected or {}).items():
             if isinstance(value, int | float):
                 metrics[f"select/{key}"] = value
-        for key in TRAIN_METRICS:
-            if arm.trained and key in arm.trained:
-                metrics[f"train_total/{key}"] = arm.trained[key]
+        trained: Mapping[str, Any] = arm.trained or {}
+        metrics |= {f"train_total/{key}": trained[key] for key in TRAIN_METRICS if key in trained}
         steps = {step.label.split("[")[0]: step.identity for step in arm.plan.steps()}
         verdicts = {
             name: read_part(step.directory / "verdicts.parquet")

@@ -25,6 +25,7 @@ from codeblock.evaluate.grading import Settings, grade
 from codeblock.evaluate.prompts import make_requests
 from codeblock.evaluate.vllm_engine import generate_with_vllm
 from codeblock.memory import worker_peak_mb
+from codeblock.records import GeneratedRecord, GradedRecord
 
 Key = tuple[str, int]
 """Task id and number of the sample."""
@@ -60,7 +61,7 @@ def generate(
     config: EvaluateConfig,
     cluster: ClusterConfig,
     seed: int = 0,
-) -> dict[str, Any]:
+) -> GeneratedRecord:
     """Write `config.samples` answers to each task into `output`; the facts: times, tokens, how answers ended.
 
     `output` belongs to one model, one seed and one set of identity fields of `config`: only answers that it lacks are
@@ -88,7 +89,7 @@ def generate(
         "generate_seconds": time.monotonic() - started,
         "tokens_generated": sum(answer.tokens for answer in answers),
         "truncated": ends["max_new_tokens"] + ends["context"],
-        "answer_ends": dict(ends),
+        "answer_ends": {str(end): count for end, count in ends.items()},
         "worker_peak_mb": peak,
     }
 
@@ -100,7 +101,7 @@ def grade_answers(
     config: EvaluateConfig,
     cluster: ClusterConfig,
     store: Path | None = None,
-) -> dict[str, Any]:
+) -> GradedRecord:
     """Grade the answers that `generate` wrote into `answers`; the facts: tasks, passed, pass_at_k, verdicts, times.
 
     `store` keeps what references return on this machine. Raises CodeBlockError where the harness fails.

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +25,7 @@ from codeblock.evaluate.metrics import mean_interval
 from codeblock.evaluate.prompts import PromptKind
 from codeblock.evaluate.reference_nll import REFERENCE_NLL, Rendered, reference_nll, render
 from codeblock.memory import worker_peak_mb
+from codeblock.records import NllRecord
 
 FILE = "reference_nll.parquet"
 PART_TASKS = 64
@@ -95,7 +96,7 @@ def fill_parts(jobs: Sequence[Job], config: EvaluateConfig, cluster: ClusterConf
     )
 
 
-def finish(job: Job) -> dict[str, Any]:
+def finish(job: Job) -> NllRecord:
     """Put the parts of a job together; the facts: means over the tasks that count, with a 95% interval, the rest by reason."""
     paths = tables.parts(job.output)
     parts = [tables.read_part(path) for path in paths]
@@ -107,7 +108,7 @@ def finish(job: Job) -> dict[str, Any]:
     measured = [json.loads((part.schema.metadata or {}).get(MEASURED, b"{}")) for part in parts]
     seconds = sum(each.get("seconds", 0.0) for each in measured)
     peak = max((each.get("peak_mb", 0.0) for each in measured), default=0.0)
-    return {**facts_of(table), "seconds": round(seconds, 3), "worker_peak_mb": round(peak, 1)}
+    return cast(NllRecord, {**facts_of(table), "seconds": round(seconds, 3), "worker_peak_mb": round(peak, 1)})
 
 
 def facts_of(table: pa.Table) -> dict[str, Any]:

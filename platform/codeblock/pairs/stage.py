@@ -17,6 +17,7 @@ from codeblock.pairs.arrow import BATCH_ROWS, table_values
 from codeblock.pairs.files import DataSet, InputFile, load_hub_dataset, sources_of
 from codeblock.pairs.read import Broken, Row, read_rows
 from codeblock.pairs.shapes import Pair, to_pair, wanted
+from codeblock.records import PairsRecord
 from codeblock.schema import PAIRS, REJECTED, Reason
 from codeblock.tables import part_name, write_part
 
@@ -29,7 +30,7 @@ def read_pairs(
     config: PairsConfig,
     output: Path,
     advance: Callable[[int], None] = lambda _: None,
-) -> dict[str, Any]:
+) -> PairsRecord:
     """Read every row into `output/part-*` or `output/rejected/part-*`; returns the counts, in all and by data set.
 
     data: the data sets of the config, or the files of its only one.
@@ -64,10 +65,11 @@ def read_pairs(
     _flush(output, parts, kept, lost)
     for each in data:
         _check_quality(each, rated[each.name], notes[each.name])
-    total = {key: sum(count[key] for count in counts.values()) for key in ("read", "kept")}
-    facts = {**total, "response_bytes": size, "datasets": counts, "reasons": dict(reasons)}
-    told = {name: dict(found) for name, found in notes.items() if found}
-    return {**facts, "notes": told} if told else facts
+    read, held = (sum(count[key] for count in counts.values()) for key in ("read", "kept"))
+    record = PairsRecord(read=read, kept=held, response_bytes=size, datasets=counts, reasons=dict(reasons))
+    if told := {name: dict(found) for name, found in notes.items() if found}:
+        record["notes"] = told
+    return record
 
 
 def _data_sets(data: Sequence[DataSet] | Sequence[InputFile], config: PairsConfig) -> list[DataSet]:

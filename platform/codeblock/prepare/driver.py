@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,6 +25,7 @@ from codeblock.models import load_tokenizer
 from codeblock.prepare.guard import apart, watched
 from codeblock.prepare.render import Renderer
 from codeblock.prepare.stage import segment_batch, tokenize_batch
+from codeblock.records import SegmentedRecord, TokenizedRecord
 from codeblock.tables import parts, read_part, write_part
 
 _LOG = logging.getLogger(__name__)
@@ -33,18 +34,19 @@ MAX_DEATHS = 5
 """Workers that a part may cost before the run ends."""
 
 
-def tokenize(pairs: Path, output: Path, tokenizer: str, revision: str | None, max_length: int) -> dict[str, Any]:
+def tokenize(pairs: Path, output: Path, tokenizer: str, revision: str | None, max_length: int) -> TokenizedRecord:
     """Tokenize every part of `pairs` into a part of `output` of the same name, rejections beside; returns the counts."""
     work = partial(_tokenize_part, output=output, tokenizer=tokenizer, revision=revision, max_length=max_length)
-    return _totals(map_parts(work, [{"path": str(path)} for path in parts(pairs)], what="tokenize"), ("reasons",))
+    results = map_parts(work, [{"path": str(path)} for path in parts(pairs)], what="tokenize")
+    return cast(TokenizedRecord, _totals(results, ("reasons",)))
 
 
-def segment(tokenized: Path, output: Path, config: PrepareConfig) -> dict[str, Any]:
+def segment(tokenized: Path, output: Path, config: PrepareConfig) -> SegmentedRecord:
     """Segment every part of `tokenized` into a part of `output` of the same name, rejections beside; returns the counts."""
     work = partial(_segment_part, output=output, config=config)
     results = map_parts(work, [{"path": str(path)} for path in parts(tokenized)], what="segment")
     shutil.rmtree(output / ATTEMPTS, ignore_errors=True)
-    return _totals(results, ("reasons", "datasets", "languages", "language_from"))
+    return cast(SegmentedRecord, _totals(results, ("reasons", "datasets", "languages", "language_from")))
 
 
 SUMS = ("read", "kept", "tokens", "response_tokens", "response_bytes")

@@ -19,6 +19,7 @@ from codeblock.rank import rankers  # noqa: F401  registers them
 from codeblock.rank.order import by_mean, lexicographic
 from codeblock.rank.pool import Pool, Signal
 from codeblock.rank.registry import get_ranker, offline_names
+from codeblock.records import RankedRecord
 from codeblock.schema import RANKED
 from codeblock.tables import parts, read_part, write_part
 
@@ -32,7 +33,7 @@ def rank_pairs(
     scored: Path | None = None,
     embedded: Path | None = None,
     sandbox: Settings | None = None,
-) -> dict[str, Any]:
+) -> RankedRecord:
     """Rank the pairs of `prepared` into parts of `output` of the same names (schema RANKED); returns the facts.
 
     `scored`: scores with the reference's `nll`, which `loss_tails` needs; `embedded`: parts of embeddings by a model

@@ -15,6 +15,7 @@ from codeblock.cluster import actor_pool, map_parts, peak_of
 from codeblock.config import ClusterConfig, ScoreConfig
 from codeblock.memory import worker_peak_mb
 from codeblock.models import device, load_model
+from codeblock.records import ScoredRecord
 from codeblock.score.attention import prompt_attention
 from codeblock.score.nll import token_nll
 from codeblock.scores import VALUES, places
@@ -30,7 +31,7 @@ def score(
     cluster: ClusterConfig,
     column: str = "nll",
     rows: float = math.inf,
-) -> dict[str, Any]:
+) -> ScoredRecord:
     """Score those of the first `rows` pairs of `pairs` that have no scores in `output` yet; the counts of this call's work.
 
     `column` is what is written beside the id: `nll` (schema SCORES), `nll_second`, `prompt_attention`.

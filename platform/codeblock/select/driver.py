@@ -8,6 +8,7 @@ from typing import Any
 
 from codeblock.cluster import map_parts
 from codeblock.models import load_tokenizer
+from codeblock.records import SelectedRecord
 from codeblock.select.stage import Request, select_parts
 
 LOCAL_PARTS = 64
@@ -16,7 +17,7 @@ LOCAL_PARTS = 64
 Item = dict[str, Any]
 
 
-def select_arm(request: Request, tokenizer: str, revision: str | None, output: Path) -> dict[str, Any]:
+def select_arm(request: Request, tokenizer: str, revision: str | None, output: Path) -> SelectedRecord:
     """`stage.select_parts` with an audit of the masks' text; the parts in tasks where there are many."""
     return select_parts(request, output, load_tokenizer(tokenizer, revision), _mapper)
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from codeblock.config import SelectConfig
 from codeblock.errors import CodeBlockError
+from codeblock.records import SelectedRecord
 from codeblock.schema import SELECTED
 from codeblock.scores import with_scores
 from codeblock.select.audit import Findings, judge, undecodable
@@ -103,7 +104,7 @@ class Order:
         return self.output / "offers"
 
 
-def select_parts(request: Request, output: Path, tokenizer: Any = None, mapper: Mapper = map) -> dict[str, Any]:
+def select_parts(request: Request, output: Path, tokenizer: Any = None, mapper: Mapper = map) -> SelectedRecord:
     """Select over all parts of the kept pairs, write `output` with the same part names (schema SELECTED); returns the facts.
 
     `tokenizer`: with it, the audit also holds the masks of some pairs against the text of their items. Raises CodeBlockError
