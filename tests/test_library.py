@@ -96,7 +96,7 @@ def test_the_package_shows_five_functions_and_imports_nothing_heavy_for_them():
 
 
 def test_code_is_segmented_and_answers_are_graded_in_one_line(tmp_path):
-    assert [item.kind for item in codeblock.segmentation("x = 1\nprint(x)\n", "python").items]
+    assert [item.kind for item in codeblock.segment("x = 1\nprint(x)\n", "python").items]
     task = {
         "task_id": "HumanEval/0",
         "prompt": "def one():\n",

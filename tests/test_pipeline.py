@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +17,8 @@ from mlflow import MlflowClient
 from codeblock.cli.commands import main
 from codeblock.core.config.file import load_config
 from codeblock.core.schema import TokenClass
-from codeblock.core.storage.tables import MARKER, iter_rows, read_table
+from codeblock.core.storage.scores import with_scores
+from codeblock.core.storage.tables import MARKER, iter_rows, parts, read_table
 from codeblock.experiment.plan import make_plan
 from codeblock.selection import strategies
 
@@ -79,6 +81,12 @@ def markers(home: Path) -> dict[str, float]:
     return {path.parent.name: path.stat().st_mtime for path in (home / "runs" / "cache").glob(f"*/{MARKER}")}
 
 
+def states(printed: str) -> dict[str, str]:
+    """What `--plan` says of each step."""
+    found = (re.match(r"(\S+(?:, \S+)?)\s\s+(cached|would run|pending)\s*(.*)", line) for line in printed.splitlines())
+    return {each[1]: f"{each[2]}: {each[3].strip()}".removesuffix(": ") for each in found if each}
+
+
 def plan_of(home: Path, *overrides: str):
     config = load_config(home / "config.yaml", overrides)
     return make_plan(config, config.storage / "cache")
@@ -106,7 +114,7 @@ def test_the_supervised_tokens_decode_to_the_source_of_selected_items(finished, 
     arm = next(arm for arm in plan.arms if arm.name == "codeblock")
     weights = {row["id"]: np.array(row["weight"]) for row in iter_rows(arm.selected.directory)}
     checked = 0
-    for row in iter_rows(plan.scored.directory):
+    for row in iter_rows(plan.kept.directory):
         weight = weights.get(row["id"], np.zeros(1))
         ids, items = np.array(row["input_ids"]), np.array(row["token_item"])
         for item in set(items[: weight.size][weight > 0].tolist()) - {-1}:
@@ -128,7 +136,10 @@ def test_the_stop_token_of_every_trained_pair_is_supervised(finished):
 
 @pytest.mark.slow
 def test_every_response_token_has_an_nll_and_no_prompt_token_has(finished):
-    for row in iter_rows(plan_of(finished).scored.directory):
+    plan = plan_of(finished)
+    table = with_scores(read_table(plan.kept.directory), {"nll": plan.scored.directory})
+    assert read_table(plan.scored.directory).schema.names == ["id", "nll"]
+    for row in table.to_pylist():
         known = ~np.isnan(np.array(row["nll"], dtype=np.float32))
         assert known.tolist() == [False] * row["response_start"] + [True] * (len(known) - row["response_start"])
 
@@ -146,15 +157,50 @@ def test_a_change_of_the_budget_touches_selection_and_training_of_budgeted_arms_
     override = "select.token_budget=0.3"
     assert call("run", finished / "config.yaml", override, "--plan") == 0
     printed = capsys.readouterr().out
-    lines = [line.split()[0] for line in printed.splitlines() if "would run" in line and "[" in line]
-    assert lines == [
+    state = states(printed)
+    assert [label for label, what in state.items() if what != "cached"] == [
         "select[codeblock]",
         "train[codeblock]",
-        "generate[codeblock,",
-        "grade[codeblock,",
-        "reference_nll[codeblock,",
+        "generate[codeblock, tiny]",
+        "grade[codeblock, tiny]",
+        "reference_nll[codeblock, tiny]",
     ]
-    assert "token_budget (0.2 -> 0.3)" in " ".join(printed.split())
+    assert state["select[codeblock]"] == "would run: differs in shares.token_budget (0.2 -> 0.3)"
+    assert state["train[codeblock]"] == state["grade[codeblock, tiny]"] == "pending: depends on select[codeblock]"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("change", ["evaluate.benchmarks={}", "filter.near_duplicates=0.99"])
+def test_a_filter_that_takes_no_other_row_runs_again_and_nothing_behind_it(finished, capsys, change):
+    """A benchmark less, whose tasks no pair held; a filter that takes nothing."""
+    assert call("run", finished / "config.yaml", change, "--plan") == 0
+    state = states(capsys.readouterr().out)
+    assert (state["pairs"], state["filter"].split(":")[0]) == ("cached", "would run")
+    assert state["tokenize"] == state["train[codeblock]"] == "pending: depends on filter"
+    assert state["score"] == "pending: depends on filter; 40 pairs are there"
+    assert not any(what.startswith("would run") for label, what in state.items() if label != "filter")
+    assert call("prepare", finished / "config.yaml", change) == 0
+    assert call("run", finished / "config.yaml", change, "--plan") == 0
+    assert "nothing would run" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "change", ["prepare.max_item_tokens=8", "prepare.mutation_defines=true", "prepare.max_row_seconds=59", "rank.by=[random]"]
+)
+def test_another_segmentation_or_ranking_scores_nothing_again(finished, capsys, change):
+    """Scores belong to tokens and are kept by id: their step keeps its name, and has the pairs already."""
+    assert call("run", finished / "config.yaml", change, "--plan") == 0
+    state = states(capsys.readouterr().out)
+    assert state["pairs"] == state["filter"] == state["tokenize"] == "cached"
+    changed = "rank" if change.startswith("rank") else "segment"
+    assert state[changed].startswith("would run")
+    assert state["score"] == f"pending: depends on {changed}; 40 pairs are there"
+    before = {path.name: path.stat().st_mtime_ns for path in parts(plan_of(finished).scored.directory)}
+    assert call("score", finished / "config.yaml", change) == 0
+    assert re.search(r"score +cached", capsys.readouterr().out)
+    assert plan_of(finished, change).scored.directory == plan_of(finished).scored.directory
+    assert {path.name: path.stat().st_mtime_ns for path in parts(plan_of(finished).scored.directory)} == before
 
 
 @pytest.mark.slow
@@ -179,17 +225,6 @@ def test_near_duplicates_are_filtered_and_counted_and_rare_pairs_come_first(fini
     assert min(kept) >= max(left)
 
 
-def test_pairs_are_decontaminated_of_every_benchmark_but_the_embedded_one(setting):
-    assert plan_of(setting).decontaminated == ["tiny"]  # the benchmark of that name in a file of the user's
-    embedded = plan_of(setting, "evaluate.benchmarks.tiny=tiny")
-    assert embedded.decontaminated == []
-    assert embedded.filtered.identity["benchmarks"] == {}
-
-
-def evaluations(plan):
-    return [step.key for arm in plan.arms for step in arm.generated.values()]
-
-
 def test_joined_data_sets_are_counted_apart_and_their_duplicates_are_found(setting, ray_cluster, tmp_path, capsys):
     rows = [json.dumps({"task": f"Add {n} to each value.", "code": response(n)}) + "\n" for n in (1, 2, 50)]
     (tmp_path / "more.jsonl").write_text("".join(rows))
@@ -200,112 +235,14 @@ def test_joined_data_sets_are_counted_apart_and_their_duplicates_are_found(setti
     assert "rows: 48 read" in printed
     assert "data sets: pairs 40 kept of 45, more 1 kept of 3" in printed
     plan = make_plan(load_config(setting / "config.yaml", [joined, "filter.near_duplicates=0.99"]), setting / "runs" / "cache")
-    facts = {step.stage: step.facts["datasets"] for step in (plan.pairs, plan.filtered, plan.prepared)}
+    facts = {step.stage: step.facts["datasets"] for step in (plan.pairs, plan.filtered, plan.segmented)}
     assert facts == {
         "pairs": {"pairs": {"kept": 41, "read": 45}, "more": {"kept": 1, "read": 3}},
         "filtered": {"pairs": 41, "more": 1},
-        "prepared": {"pairs": 40, "more": 1},
+        "segmented": {"pairs": 40, "more": 1},
     }
-    (last,) = [row for row in iter_rows(plan.prepared.directory) if row["dataset"] == "more"]
+    (last,) = [row for row in iter_rows(plan.segmented.directory) if row["dataset"] == "more"]
     assert (last["source"], last["response"]) == ("more/more.jsonl:3", response(50))
-
-
-def test_the_step_of_the_pairs_knows_every_data_set_and_their_order(setting, tmp_path):
-    (tmp_path / "more.jsonl").write_text('{"instruction": "Add.", "output": "x = 1"}\n')
-
-    def key(*paths):
-        return make_plan(load_config(setting / "config.yaml", [f"pairs.path=[{', '.join(paths)}]"]), tmp_path).pairs.key
-
-    one, other = f"{setting}/pairs.jsonl", f"{tmp_path}/more.jsonl"
-    keys = {key(one), key(one, other), key(other, one), key(one, "tiny"), key(f"{{path: {one}, columns: {{input: x}}}}")}
-    assert len(keys) == 5
-    before = key(one, other)
-    (tmp_path / "more.jsonl").write_text('{"instruction": "Add.", "output": "x = 2"}\n')
-    assert key(one, other) != before
-
-
-def test_the_embedded_pairs_are_one_data_set_among_others(setting, tmp_path):
-    paths = f"pairs.path=[{{path: tiny, name: mine}}, {setting}/pairs.jsonl]"
-    plan = make_plan(load_config(setting / "config.yaml", [paths]), tmp_path)
-    plan.tiny.directory.mkdir(parents=True)
-    (plan.tiny.directory / "pairs.jsonl").write_text("")  # what the step writes
-    read = [(each.name, [file.path for file in each.files]) for each in plan.data_sets]
-    assert read == [("mine", [str(plan.tiny.directory / "pairs.jsonl")]), ("pairs", [str(setting / "pairs.jsonl")])]
-
-
-def test_how_answers_are_made_names_an_evaluation_and_how_it_is_carried_out_does_not(setting):
-    greedy = evaluations(plan_of(setting))
-    for same in ("evaluate.engine=vllm", "evaluate.batch_size=3", "cluster.actors=2"):
-        assert evaluations(plan_of(setting, same)) == greedy
-    for other in ("prompt=base", "temperature=0.5", "top_p=0.9", "max_new_tokens=9", "dtype=bfloat16"):
-        assert not set(evaluations(plan_of(setting, f"evaluate.{other}"))) & set(greedy)
-
-
-def test_the_reference_nll_of_the_untrained_model_is_measured_once(setting):
-    plan = plan_of(setting)
-    assert plan.untrained_nll["tiny"].key == plan.arms[0].reference_nll["tiny"].key
-    assert len({arm.reference_nll["tiny"].key for arm in plan.arms}) == 3
-    labels = [step.label for step in plan_of(setting, "arms={full: {strategy: full}}").steps() if step.stage == "reference_nll"]
-    assert labels == ["reference_nll[full, tiny]", "reference_nll[untrained, tiny]"]
-    off = plan_of(setting, "evaluate.reference_nll=false")
-    assert evaluations(off) == evaluations(plan)
-    assert not any(step.stage == "reference_nll" for step in off.steps())
-    for other in ("prompt=base", "dtype=bfloat16", "limit=2"):
-        assert plan_of(setting, f"evaluate.{other}").untrained_nll["tiny"].key != plan.untrained_nll["tiny"].key
-    assert plan_of(setting, "evaluate.temperature=0.5").untrained_nll["tiny"].key == plan.untrained_nll["tiny"].key
-
-
-def test_another_limit_grades_the_same_answers_again(setting):
-    def arm(*overrides):
-        return plan_of(setting, *overrides).arms[0]
-
-    for change in ("evaluate.timeout_seconds=9", "evaluate.memory_mb=512"):
-        assert arm(change).generated["tiny"].key == arm().generated["tiny"].key
-        assert arm(change).graded["tiny"].key != arm().graded["tiny"].key
-
-
-def test_the_seed_names_an_evaluation_only_where_answers_are_sampled(setting):
-    def untrained(*overrides):
-        return plan_of(setting, *overrides).arms[0].generated["tiny"].key
-
-    assert untrained("seed=1") == untrained("seed=2")
-    assert untrained("evaluate.temperature=0.5", "seed=1") != untrained("evaluate.temperature=0.5", "seed=2")
-    assert untrained("evaluate.temperature=0.5", "evaluate.samples=2") != untrained("evaluate.temperature=0.5")
-
-
-def test_shares_of_pairs_and_of_tokens_name_different_selections(setting):
-    """The kept pairs differ, and where an arm has shares of its own, the held-out ones."""
-
-    def keys(*overrides):
-        return {arm.selected.key for arm in plan_of(setting, "select.subset_ratio=null", *overrides).arms if arm.selected}
-
-    of_tokens = keys("select.token_budget=0.1", "select.inside_share=0.5")
-    assert not of_tokens & keys("select.token_budget=0.1", "select.subset_ratio=0.2")
-    assert not of_tokens & keys("select.token_budget=0.2", "select.inside_share=1.0")
-    whole = "arms={x: {strategy: whole_pairs}}"
-    assert not keys(whole, "select.token_budget=0.1", "select.inside_share=0.5") & keys(
-        whole, "select.token_budget=0.1", "select.subset_ratio=0.2"
-    )
-    own = "arms={x: {strategy: codeblock, select: {token_budget: 0.1, inside_share: 0.5, subset_ratio: 0.2}}}"
-    shared = keys(own, "select.token_budget=0.1", "select.inside_share=0.5")
-    assert shared == keys(own, "select.token_budget=0.1", "select.inside_share=0.5")
-    assert not shared & keys(own, "select.token_budget=null", "select.subset_ratio=0.2")
-
-
-def test_filters_that_are_off_have_no_step(setting):
-    off = ["filter.near_duplicates=null", "filter.decontaminate=false"]
-    plan, rated = plan_of(setting, *off), plan_of(setting, *off, "filter.rating={url: 'http://x', model: m}")
-    assert [step.stage for step in plan.steps()][:5] == ["pairs", "prepared", "ranked", "kept", "scored"]
-    assert [step.stage for step in rated.steps()][:4] == ["pairs", "filtered", "prepared", "ranked"]
-    assert rated.pairs.key == plan.pairs.key
-    moved = plan_of(setting, *off, "filter.rating={url: 'http://y', model: m, concurrency: 3}")
-    assert moved.filtered.key == rated.filtered.key
-    embedded = plan_of(setting, *off, "rank.by=[long_tail]", "rank.embedding=model")
-    assert [step.stage for step in embedded.steps()][:4] == ["pairs", "prepared", "embedded", "ranked"]
-    by_loss = plan_of(setting, *off, "rank.by=[loss_tails]")
-    assert [step.label for step in by_loss.steps()][:5] == ["pairs", "prepare", "score[pool]", "rank", "keep"]
-    assert by_loss.prepared.key == plan.prepared.key
-    assert by_loss.arms[1].selected.key != plan.arms[1].selected.key
 
 
 @pytest.mark.slow
@@ -462,10 +399,10 @@ def test_an_interrupt_leaves_nothing_that_counts_as_finished(setting, tmp_path):
     _, printed = job.communicate(timeout=120)
     assert job.returncode == 130
     assert "interrupted" in printed
-    assert not list((tmp_path / "runs" / "cache").glob(f"prepared-*/{MARKER}"))
+    assert not list((tmp_path / "runs" / "cache").glob(f"segmented-*/{MARKER}"))
     assert subprocess.run(command, env=environment, check=False, timeout=300).returncode == 0
-    (prepared,) = (tmp_path / "runs" / "cache").glob("prepared-*")
-    assert read_table(prepared).num_rows == 40
+    (segmented,) = (tmp_path / "runs" / "cache").glob("segmented-*")
+    assert read_table(segmented).num_rows == 40
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The product in one screen: pairs -> filtered -> prepared -> scored -> selected -> model -> pass@1.
+"""The product in one screen: pairs -> filtered -> tokenized -> segmented -> scored -> selected -> model -> pass@1.
 
 Each stage is a cached step (experiment/cache.py) whose identity is planned before anything runs (experiment/plan.py). A stage
 reads the directory of the one before and writes its own; Ray does the work inside the stages' drivers.
@@ -11,21 +11,22 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from codeblock import tiny
-from codeblock.annotate.prepare.driver import prepare
+from codeblock.annotate.prepare.driver import segment, tokenize
 from codeblock.annotate.score.driver import score
 from codeblock.core.cluster import preflight, ray_session
 from codeblock.core.config import TINY, Config
 from codeblock.core.console import counter, lines, say, stage_line
 from codeblock.core.models import NO_LIMIT, context_length, load_tokenizer
+from codeblock.core.records import EvaluatedRecord, NllRecord, ScoredRecord, SelectedRecord, TrainedRecord
 from codeblock.core.storage.claims import sweep
 from codeblock.data.filter.contamination import BenchmarkText
 from codeblock.data.filter.driver import filter_pairs
 from codeblock.data.filter.rating import check_endpoint
 from codeblock.data.rank.driver import embed_pairs
-from codeblock.data.rank.keep import keep, pool_sizes
+from codeblock.data.rank.keep import keep
 from codeblock.data.rank.stage import rank_pairs
 from codeblock.data.read.stage import read_pairs
 from codeblock.evaluate.benchmarks import load
@@ -112,12 +113,12 @@ def run_data(plan: Plan, until: Until) -> Comparison:
     if max_length is None:
         say(f"note: {plan.model.path} tells no context length, so no pair is too long; set model.max_length where memory ends")
         max_length = NO_LIMIT
-    with stage_line(plan.prepared):
-        comparison.prepared = plan.prepared.run(
-            lambda output: prepare(
-                plan.to_prepare.directory, output, config.prepare, plan.model.path, plan.model.revision, max_length
-            )
+    with stage_line(plan.tokenized):
+        comparison.tokenized = plan.tokenized.run(
+            lambda output: tokenize(plan.to_tokenize.directory, output, plan.model.path, plan.model.revision, max_length)
         )
+    with stage_line(plan.segmented):
+        comparison.segmented = plan.segmented.run(lambda output: segment(plan.tokenized.directory, output, config.prepare))
     require_pairs(comparison)
     if until != "prepare":
         _rank(plan, comparison)
@@ -127,16 +128,16 @@ def run_data(plan: Plan, until: Until) -> Comparison:
 
 def _rank(plan: Plan, comparison: Comparison) -> None:
     """Rank the pool, by passes of the reference over it where a ranker needs them, and keep the best pairs."""
-    config, reference, prepared = plan.config, plan.reference, plan.prepared.directory
+    config, reference, segmented = plan.config, plan.reference, plan.segmented.directory
     if plan.pool_scored is not None:
         with stage_line(plan.pool_scored):
-            work = partial(score, prepared, model=reference.path, revision=reference.revision, config=config.score)
-            plan.pool_scored.run(partial(work, cluster=config.cluster, column="pool_nll"), resume=True)
+            work = partial(score, segmented, model=reference.path, revision=reference.revision, config=config.score)
+            plan.pool_scored.run(partial(work, cluster=config.cluster), resume=True)
     if plan.embedded is not None:
         with stage_line(plan.embedded):
             plan.embedded.run(
                 lambda output: embed_pairs(
-                    *(prepared, output, reference.path, reference.revision),
+                    *(segmented, output, reference.path, reference.revision),
                     *(config.rank, config.score, config.cluster),
                 ),
                 resume=True,
@@ -149,22 +150,17 @@ def _rank(plan: Plan, comparison: Comparison) -> None:
         ),
     }
     with stage_line(plan.ranked):
-        comparison.ranked = plan.ranked.run(
-            lambda output: {
-                **rank_pairs(prepared, output, config.rank, config.seed, **read),
-                **pool_sizes(plan.pairs.directory, prepared),
-            }
-        )
+        comparison.ranked = plan.ranked.run(lambda output: rank_pairs(segmented, output, config.rank, config.seed, **read))
     with stage_line(plan.kept):
-        plan.kept.run(lambda output: keep(prepared, plan.ranked.directory, output, int(plan.reach())), resume=True)
+        plan.kept.run(lambda output: keep(segmented, plan.ranked.directory, output, int(plan.reach())), resume=True)
 
 
-def _score(plan: Plan, step: Step, model: Model, column: str) -> dict[str, Any]:
+def _score(plan: Plan, step: Step, model: Model, column: str) -> ScoredRecord:
     """Score the kept pairs by a model."""
     config = plan.config
     with stage_line(step):
         work = partial(score, plan.kept.directory, model=model.path, revision=model.revision, config=config.score)
-        return step.run(partial(work, cluster=config.cluster, column=column), resume=True)
+        return step.run(partial(work, cluster=config.cluster, column=column, rows=plan.reach()), resume=True)
 
 
 def run_arm(plan: Plan, arm: ArmPlan, until: Until, watch: Watch) -> ArmResult:
@@ -182,7 +178,7 @@ def run_arm(plan: Plan, arm: ArmPlan, until: Until, watch: Watch) -> ArmResult:
     return result
 
 
-def _evaluate(plan: Plan, arm: ArmPlan, name: str, model: Model) -> dict[str, Any]:
+def _evaluate(plan: Plan, arm: ArmPlan, name: str, model: Model) -> EvaluatedRecord:
     """Answer a benchmark and grade the answers; the facts of both."""
     config, answers, graded = plan.config, arm.generated[name], arm.graded[name]
     benchmark = load(name, plan.benchmark_path(name), config.evaluate.limit)
@@ -191,7 +187,7 @@ def _evaluate(plan: Plan, arm: ArmPlan, name: str, model: Model) -> dict[str, An
         facts = answers.run(partial(generate, model.path, model.revision, benchmark, seed=arm.seed, **how), resume=True)
     with stage_line(graded):
         work = partial(grade_answers, answers.directory, benchmark, store=config.storage / "expected", **how)
-        return {**facts, **graded.run(work)}
+        return cast(EvaluatedRecord, {**facts, **graded.run(work)})
 
 
 def _reference_nll(plan: Plan, comparison: Comparison) -> None:
@@ -213,12 +209,12 @@ def _reference_nll(plan: Plan, comparison: Comparison) -> None:
         with lines("reference_nll"):
             fill_parts([jobs[step.key][1](output) for step, output in todo], config.evaluate, config.cluster)
 
-    def end(step: Step, job: Callable[[Path], NllJob], output: Path) -> dict[str, Any]:
+    def end(step: Step, job: Callable[[Path], NllJob], output: Path) -> NllRecord:
         with stage_line(step):
             return finish(job(output))
 
     run_together([(step, partial(end, step, job)) for step, job in jobs.values()], fill)
-    facts = {key: step.facts or {} for key, (step, _) in jobs.items()}
+    facts = {key: cast(NllRecord, step.facts or {}) for key, (step, _) in jobs.items()}
     comparison.untrained_nll = {name: facts[step.key] for name, step in plan.untrained_nll.items()}
     for result in comparison.arms:
         result.reference_nll = {name: facts[step.key] for name, step in result.plan.reference_nll.items()}
@@ -229,16 +225,17 @@ def model_of(plan: Plan, arm: ArmPlan) -> Model:
     return Model.trained_by(arm.trained) if arm.trained else plan.model
 
 
-def _select(plan: Plan, arm: ArmPlan, round_: Round) -> dict[str, Any]:
+def _select(plan: Plan, arm: ArmPlan, round_: Round) -> SelectedRecord:
     for column, needed in round_.extra.items():
         _score(plan, needed.step, needed.model, column)
-    extra = {column: needed.step.directory for column, needed in round_.extra.items()}
-    request = replace(plan.selection(arm), extra=extra, share=round_.share)
+    scores = {column: needed.step.directory for column, needed in round_.extra.items()}
+    request = plan.selection(arm)
+    request = replace(request, scores={**request.scores, **scores}, share=round_.share)
     with stage_line(round_.selected):
         return round_.selected.run(partial(select_arm, request, plan.model.path, plan.model.revision))
 
 
-def _train(plan: Plan, round_: Round, seed: int, on_row: OnRow | None) -> dict[str, Any]:
+def _train(plan: Plan, round_: Round, seed: int, on_row: OnRow | None) -> TrainedRecord:
     config, start = plan.config, round_.start
     work = partial(fit, round_.selected.directory, start.path, start.revision, on_row=on_row)
     with stage_line(round_.trained):

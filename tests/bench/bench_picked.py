@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from codeblock.core.config import SelectConfig
 from codeblock.core.models import load_tokenizer
 from codeblock.core.storage.tables import part_name, parts, read_part, read_table, write_part
+from codeblock.core.supervised import supervised
 from codeblock.report.picked import picked_markdown
 from codeblock.selection import iter_pairs
 from codeblock.selection.stage import SelectRequest, select_parts
@@ -111,13 +112,13 @@ Items = set[tuple[str, int]]
 
 def items_of(scored: Path, selected: pa.Table) -> Items:
     """The selected items by pair."""
-    weights = dict(zip(selected["id"].to_pylist(), selected["weight"].to_numpy(), strict=True))
+    weights = dict(zip(selected["id"].to_pylist(), supervised(selected), strict=True))
     found: Items = set()
     for path in parts(scored):
         table = read_part(path, ["id", "token_item"])
         for id_, owner in zip(table["id"].to_pylist(), table["token_item"].to_numpy(), strict=True):
             if id_ in weights:
-                found |= {(id_, int(item)) for item in np.unique(owner[(weights[id_] == 1) & (owner >= 0)])}
+                found |= {(id_, int(item)) for item in np.unique(owner[weights[id_] & (owner >= 0)])}
     return found
 
 
@@ -156,7 +157,7 @@ def words(scored: Path, budget: float, tokenizer: str) -> str:
 
 
 def _with_words(scored: Path, selected: pa.Table) -> list[dict[str, Any]]:
-    weights = dict(zip(selected["id"].to_pylist(), selected["weight"].to_pylist(), strict=True))
+    weights = dict(zip(selected["id"].to_pylist(), supervised(selected), strict=True))
     rows = []
     for path in parts(scored):
         table = read_part(path, ["id", "input_ids", "token_word"])
@@ -168,7 +169,7 @@ def _with_words(scored: Path, selected: pa.Table) -> list[dict[str, Any]]:
 def _picked_words(row: dict[str, Any], tokenizer: Any) -> list[str]:
     by_word: dict[int, list[int]] = {}
     for id_, word, weight in zip(row["input_ids"], row["token_word"], row["weight"], strict=True):
-        if word >= 0 and weight == 1:
+        if word >= 0 and weight:
             by_word.setdefault(word, []).append(id_)
     return [tokenizer.decode(ids).strip().lower() for ids in by_word.values()]
 

@@ -110,7 +110,7 @@ def write_scores(home: Path, model: str, prepared: pa.Table) -> None:
     nll = response_nll(load_model(model), ids, prepared["response_start"].to_pylist(), 2048)
     print(f"scored {prepared.num_rows} pairs in {time.perf_counter() - started:.1f} s")
     column = pa.array(nll, SCORED.field("nll").type, from_pandas=False)
-    write_part(home / "scored" / part_name(0), pa.table({"id": prepared["id"], "pool_nll": column}))
+    write_part(home / "scored" / part_name(0), pa.table({"id": prepared["id"], "nll": column}))
 
 
 def _bytes() -> Any:

@@ -65,3 +65,15 @@ def test_whole_pairs_come_as_near_to_the_budget_as_pairs_can():
         2,
         3,
     ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "kept", "tokens"),
+    [({"token_budget": 0.12, "inside_share": 0.4}, 4, 600), ({"token_budget": 0.12, "subset_ratio": 0.3}, 3, 480)],
+)
+def test_the_worked_example_of_the_two_readings(settings, kept, tokens):
+    """docs/method.md: the same 240 tokens in 30% of the pool's tokens, or of its pairs."""
+    pool = np.array([300, 100, 80, 120, 60, 140, 90, 110, 200, 800])
+    shares = SelectConfig(**settings).shares
+    assert (shares.kept(pool), int(pool[: shares.kept(pool)].sum())) == (kept, tokens)
+    assert (shares.token_budget * pool.sum(), shares.inside_share, shares.subset_ratio) == pytest.approx((240, 0.4, 0.3))

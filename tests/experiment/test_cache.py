@@ -8,7 +8,7 @@ import pytest
 from codeblock.core.config import Config
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.storage.tables import MARKER, write_part
-from codeblock.experiment.cache import Step, check_storage
+from codeblock.experiment.cache import Product, Step, check_storage
 
 
 def step(cache, **identity):
@@ -100,3 +100,62 @@ def test_a_step_that_does_not_reach_far_enough_goes_on_from_what_is_there(tmp_pa
     assert facts["kept"] == 200
     assert facts["wall_seconds"] >= 1000.0, "what the rows that were there have cost counts too"
     assert needing(150).facts == facts
+
+
+def write(output, *texts):
+    for number, text in enumerate(texts):
+        (output / f"part-{number}").write_text(text)
+    return {}
+
+
+def chain(cache, option, after="b"):
+    """Three steps, each of which reads the one before."""
+    first = Step("pairs", "pairs", {"option": option}, cache)
+    second = Step("prepared", "prepare", {"pairs": Product(first), "after": after}, cache)
+    return first, second, Step("scored", "score", {"prepared": Product(second)}, cache)
+
+
+def test_a_change_that_alters_no_row_runs_that_step_again_and_none_behind_it(tmp_path):
+    for step, text in zip(chain(tmp_path, 1), ("a", "b", "c"), strict=True):
+        step.run(lambda output, text=text: write(output, text))
+    first, second, third = chain(tmp_path, 2)
+    assert (first.facts, first.waits_for, second.waits_for, third.waits_for) == (None, None, first, first)
+    assert second.facts is third.facts is None
+    first.run(lambda output: write(output, "a"))
+    assert second.facts is not None
+    assert third.facts is not None
+    assert third.key == chain(tmp_path, 1)[2].key
+    other = chain(tmp_path, 3)
+    other[0].run(lambda output: write(output, "another row"))
+    assert other[1].facts is None
+    assert other[1].why().startswith("differs in pairs (")
+
+
+def test_what_is_written_beside_the_rows_decides_nothing_behind(tmp_path):
+    def rejecting(option, *rejected):
+        first = chain(tmp_path, option)[0]
+        first.run(lambda output: (output / "rejected").mkdir() or write(output / "rejected", *rejected) or write(output, "a"))
+        return chain(tmp_path, option)[1].key
+
+    assert rejecting(1) == rejecting(2, "x")
+
+
+def test_how_a_step_is_asked_for_is_known_before_and_the_same_afterwards(tmp_path):
+    first, second, _ = chain(tmp_path, 1)
+    asked = second.asked
+    assert second.key == asked, "a name under which nothing is found"
+    first.run(lambda output: write(output, "a"))
+    assert chain(tmp_path, 1)[1].asked == asked != chain(tmp_path, 1)[1].key
+    assert chain(tmp_path, 2)[1].asked != asked
+
+
+def test_a_result_that_grows_names_what_follows_before_it_is_there_and_whatever_its_size(tmp_path):
+    def following(rows):
+        kept = Step("kept", "keep", {"ranked": "x"}, tmp_path, lambda: rows)
+        return kept, Step("selected", "select", {"kept": Product(kept)}, tmp_path)
+
+    key = following(1)[1].key
+    assert following(1)[1].waits_for is None
+    for rows in (1, 2):
+        following(rows)[0].run(lambda output, rows=rows: write(output, *["a"] * rows) or {"kept": rows}, resume=True)
+        assert following(rows)[1].key == key

@@ -18,7 +18,8 @@ from codeblock.cli.commands import main
 from codeblock.core.config.file import load_config
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.models import load_model
-from codeblock.core.storage.tables import iter_rows
+from codeblock.core.storage.scores import with_scores
+from codeblock.core.storage.tables import read_table
 from codeblock.experiment.cache import check_storage
 from codeblock.experiment.check_models import check_models
 from codeblock.experiment.plan import Plan, make_plan
@@ -138,7 +139,7 @@ def test_scaled_logits_are_scored_and_trained_on(home: Path) -> None:
     transformers.GraniteForCausalLM(config).save_pretrained(home / "model")
     plan = run(load_config(home / "config.yaml", []), "train").plan
     model = load_model(str(home / "model"))
-    for row in iter_rows(plan.scored.directory):
+    for row in with_scores(read_table(plan.kept.directory), {"nll": plan.scored.directory}).to_pylist():
         ids_T, start = torch.tensor(row["input_ids"]), row["response_start"]
         with torch.no_grad():
             logits_TV = model(input_ids=ids_T[None]).logits[0]

@@ -70,11 +70,12 @@ def plan(tmp_path_factory: pytest.TempPathFactory, small_model: Path, tokenizer:
     plan = make_plan(config, check_storage(config.storage))
     table = scored(rows, tokenizer, config.prepare)
     for part in range(2):
-        write_part(plan.scored.directory / part_name(part), table.slice(30 * part, 30))
+        write_part(plan.kept.directory / part_name(part), table.slice(30 * part, 30).drop_columns(["nll"]))
+        write_part(plan.scored.directory / part_name(1 - part), table.slice(30 * part, 30).select(["id", "nll"]))
     response = pc.subtract(pc.list_value_length(table["input_ids"]), table["response_start"])
     ranked = {"id": table["id"], "tokens": response, "rank": pa.array(range(60), pa.int32())}
     write_part(plan.ranked.directory / part_name(0), pa.table(ranked))
-    for step in (plan.scored, plan.ranked):
+    for step in (plan.kept, plan.scored, plan.ranked):
         mark_complete(step.directory, {"identity": step.identity, "facts": {"kept": 60}})
     for arm in plan.arms:
         if arm.selected is not None and arm.strategy is not None and arm.name != "later":

@@ -15,7 +15,8 @@ def comparison(**filtered):
     facts = {
         "pairs": {"read": 10, "reasons": {"duplicate": 1, "invalid_json": 1}},
         "filtered": {"reasons": {"near_duplicate": 2, "contaminated": 1}, **filtered},
-        "prepared": {"kept": 4, "reasons": {"no_code": 1}},
+        "tokenized": {"reasons": {}},
+        "segmented": {"kept": 4, "reasons": {"no_code": 1}},
     }
     return Comparison(None, **facts)
 

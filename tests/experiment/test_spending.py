@@ -47,8 +47,9 @@ class StandIn:
     model: Model
     reference: Model
     scored: Step
+    kept: Step
     tasks: str
-    prepared: Step | None = None
+    segmented: Step | None = None
     pool_scored: Step | None = None
     embedded: Step | None = None
     ranked: Step | None = None
@@ -69,6 +70,11 @@ def write_scored(directory: Path) -> dict[str, Any]:
     return {"worker_peak_mb": 300.0}
 
 
+def write_kept(directory: Path) -> dict[str, Any]:
+    write_part(directory / part_name(0), pa.table({"id": [str(n) for n in range(6)]}))
+    return {}
+
+
 def write_selected(directory: Path) -> dict[str, Any]:
     rows = []
     for number, (length, start) in enumerate(zip(LENGTHS, STARTS, strict=True)):
@@ -77,7 +83,8 @@ def write_selected(directory: Path) -> dict[str, Any]:
         weight[-1] = number % 2
         classes = [int(TokenClass.CODE)] * length
         ids = ((np.arange(length) * 5 + number) % 300).tolist()
-        rows.append({"id": str(number), "split": "train", "input_ids": ids, "token_class": classes, "weight": weight.tolist()})
+        masks = {"weight": weight.tolist(), "selected": (weight > 0).tolist()}
+        rows.append({"id": str(number), "split": "train", "input_ids": ids, "token_class": classes, **masks})
     write_part(directory / part_name(0), pa.Table.from_pylist(rows, SELECTED))
     return {}
 
@@ -100,7 +107,9 @@ def plan(small_model: Path, tmp_path: Path) -> StandIn:
     model = Model(str(small_model), None, "m")
     scored = Step("scored", "score", {}, tmp_path)
     scored.run(write_scored)
-    return StandIn(config, model, model, scored, str(tasks))
+    kept = Step("kept", "keep", {}, tmp_path)
+    kept.run(write_kept)
+    return StandIn(config, model, model, scored, kept, str(tasks))
 
 
 def arm_of(plan: StandIn, strategy: str = "codeblock", extra: dict[str, ExtraColumn] | None = None) -> ArmPlan:
@@ -150,9 +159,12 @@ def test_scores_count_for_the_arms_that_read_them(plan: StandIn, small_model: Pa
 
 def test_an_arm_does_not_pay_for_scores_that_only_others_look_at(plan: StandIn, small_model: Path) -> None:
     """A wider arm had a second part scored, of as many tokens."""
-    part, found = plan.scored.directory / part_name(0), plan.scored.facts
-    write_part(plan.scored.directory / part_name(1), pa.parquet.read_table(part))
-    mark_complete(plan.scored.directory, {"identity": plan.scored.identity, "facts": found})
+    found = plan.scored.facts
+    for step in (plan.scored, plan.kept):
+        table = pa.parquet.read_table(step.directory / part_name(0))
+        ids = pa.array([f"other {id_}" for id_ in table["id"].to_pylist()])
+        write_part(step.directory / part_name(1), table.set_column(0, "id", ids))
+        mark_complete(step.directory, {"identity": step.identity, "facts": found})
     responses = [length - start for length, start in zip(LENGTHS, STARTS, strict=True)]
     flops = padded_forward_flops(shape_of(str(small_model)), LENGTHS, responses, plan.config.score.batch_tokens)
     seconds = (plan.scored.facts or {})["wall_seconds"]
@@ -167,13 +179,13 @@ def test_an_arm_does_not_pay_for_scores_that_only_others_look_at(plan: StandIn, 
 def test_ranking_by_the_reference_is_part_of_the_selection(plan: StandIn, small_model: Path, embedding: str) -> None:
     """All layers over whole pairs, or the first layers (both that this model has) over the prompts."""
 
-    def write_prepared(directory: Path) -> dict[str, Any]:
+    def write_segmented(directory: Path) -> dict[str, Any]:
         ids = pa.array([[1] * length for length in LENGTHS], pa.list_(pa.int32()))
         write_part(directory / part_name(0), pa.table({"input_ids": ids, "response_start": pa.array(STARTS, pa.int32())}))
         return {}
 
-    plan.prepared, plan.embedded = (Step(stage, stage, {}, plan.scored.cache) for stage in ("prepared", "embedded"))
-    plan.prepared.run(write_prepared)
+    plan.segmented, plan.embedded = (Step(stage, stage, {}, plan.scored.cache) for stage in ("segmented", "embedded"))
+    plan.segmented.run(write_segmented)
     plan.embedded.run(lambda _: {"worker_peak_mb": 1e6})
     plan.config = plan.config.model_copy(update={"rank": plan.config.rank.model_copy(update={"embedding": embedding})})
     spent = Ledger(plan).of(arm_of(plan, "full")).stages["selection"]  # type: ignore[arg-type]

@@ -54,7 +54,7 @@ def proof(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for arm in ("full", "codeblock"):
         for seed in (0, 1):
             places = (root / "scored", root / "ranked")
-            request = SelectRequest(*places, arm, settings, settings.shares, seed=seed, dev_pairs=1)
+            request = SelectRequest(*places, arm, settings, settings.shares, {"nll": root / "scored"}, seed=seed, dev_pairs=1)
             select_parts(request, root / "selections" / f"{arm}-seed{seed}")
     (root / "tasks.jsonl").write_text("".join(json.dumps(task(number)) + "\n" for number in range(3)))
     return root

@@ -31,6 +31,8 @@ from codeblock.core.models import load_tokenizer
 from codeblock.core.schema import SELECTED
 from codeblock.core.storage import tables
 
+MASK = ("split", "weight", "selected")
+"""Columns that an arm has of its own."""
 SELECTION = re.compile(r"(?P<arm>.+)-seed(?P<seed>\d+)")
 
 
@@ -97,7 +99,7 @@ def pack_job(
 
 
 def _write_selections(directories: Sequence[Path], output: Path) -> None:
-    """The tokens of all pairs once; of each selection only ids, splits and weights, in its own order."""
+    """The tokens of all pairs once; of each selection only ids, splits and masks, in its own order."""
     pairs: dict[str, tuple[Any, Any]] = {}
     for directory in directories:
         table = tables.read_table(directory, SELECTED.names).combine_chunks()
@@ -107,7 +109,7 @@ def _write_selections(directories: Sequence[Path], output: Path) -> None:
             known = pairs.setdefault(id_, (input_ids_T, class_T))
             if not np.array_equal(known[0], input_ids_T):
                 raise CodeBlockError(f"{directory}: pair {id_} has other tokens than in another selection; select again")
-        tables.write_part(output / "weights" / f"{directory.name}.parquet", table.select(["id", "split", "weight"]))
+        tables.write_part(output / "weights" / f"{directory.name}.parquet", table.select(["id", *MASK]))
     columns = {
         "id": pa.array(list(pairs)),
         "input_ids": _compact([ids for ids, _ in pairs.values()]),
@@ -123,7 +125,7 @@ def unpack_selections(job: Path, output: Path) -> None:
     for path in sorted((job / "weights").glob("*.parquet")):
         weights = tables.read_part(path).combine_chunks()
         kept = pairs.take(pa.array([place[id_] for id_ in weights["id"].to_pylist()], pa.int64()))
-        columns = {**{name: kept[name] for name in pairs.column_names}, **{n: weights[n] for n in ("split", "weight")}}
+        columns = {**{name: kept[name] for name in pairs.column_names}, **{n: weights[n] for n in MASK}}
         table = pa.table([columns[name] for name in SELECTED.names], names=SELECTED.names).cast(SELECTED)
         tables.write_part(output / path.stem / tables.part_name(0), table)
 

@@ -165,7 +165,8 @@ def make_arm(name: str, items: list[ItemView], spans: list[tuple[int, int]], kep
     ]
     if not figures.get("ranked", True):
         outcomes = [replace(outcome, utility=None, priority=None) for outcome in outcomes]
-    return ArmView(name, name, "trained on", [*(float(owner in kept) for owner in owners), 1.0], outcomes)
+    selected = [*(owner in kept for owner in owners), True]
+    return ArmView(name, name, "trained on", [float(one) for one in selected], selected, outcomes)
 
 
 def make_sample(response: str, pieces: list[str], kinds: list[str], edges: list[tuple[int, int]], **changes: Any) -> Sample:

@@ -25,6 +25,7 @@ def selected_rows(vocabulary=300, count=9):
                 "input_ids": rng.integers(3, vocabulary, size=weight.size).tolist(),
                 "token_class": [P] * prompt + [K] * response + [S],
                 "weight": weight.tolist(),
+                "selected": (weight == 1).tolist(),
             }
         )
     return rows

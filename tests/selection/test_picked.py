@@ -95,9 +95,9 @@ def row(tokenizer):
 
 def test_every_response_token_has_one_role_and_selected_ones_are_counted_apart(row):
     picked = Picked()
-    weight = np.where(row["token_item"] == 0, 1.0, 0.25).astype(np.float32)
-    picked.look(row, weight, poor=True)
-    picked.look(row, weight, poor=False)
+    chosen = row["token_item"] == 0
+    picked.look(row, chosen, poor=True)
+    picked.look(row, chosen, poor=False)
     facts = picked.facts(rated=True)
     poor = facts.pop(POOR)
     assert set(facts) == {"initialisation", "return", "word", "other text", "stop"}
@@ -110,9 +110,9 @@ def test_every_response_token_has_one_role_and_selected_ones_are_counted_apart(r
 
 
 def test_parts_add_up(row):
-    weight = np.ones(row["token_class"].size, np.float32)
+    chosen = np.ones(row["token_class"].size, bool)
     one, two = Picked(), Picked()
-    one.look(row, weight, poor=False)
+    one.look(row, chosen, poor=False)
     two.merge(one)
     two.merge(one)
     assert two.pool == [2 * count for count in one.pool]

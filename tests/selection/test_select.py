@@ -80,6 +80,14 @@ def test_background_weight_reaches_the_unselected_response_tokens_of_selected_pa
         assert not weight.any() or set(weight[pair.response]) == {np.float32(0.25), np.float32(1.0)}
 
 
+def test_selected_tokens_are_told_apart_whatever_the_others_weigh(pairs):
+    plain, full = (select(pairs, "codeblock", SelectConfig(token_budget=0.05, background_weight=w)) for w in (0.0, 1.0))
+    assert plain.supervised_tokens == full.supervised_tokens
+    for pair, chosen, same, weight in zip(pairs, plain.selected, full.selected, full.weights, strict=True):
+        np.testing.assert_array_equal(chosen, same)
+        np.testing.assert_array_equal(weight > 0, pair.response & chosen.any())
+
+
 def test_random_draws_depend_on_seed_and_pair_alone(pairs):
     settings = SelectConfig(token_budget=0.1)
     whole = select(pairs, "random_tokens", settings, seed=1).weights

@@ -1,5 +1,7 @@
 """The stage: a selection over parts equals the library's over the same pairs, and every pair has one place."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -7,11 +9,12 @@ import pytest
 from codeblock.core.config import SelectConfig
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.schema import SCORED, TokenClass
-from codeblock.core.storage.tables import parts, read_table, write_part
+from codeblock.core.storage.tables import part_name, parts, read_table, write_part
 from codeblock.selection import select
-from codeblock.selection.pair import iter_pairs
+from codeblock.selection.pair import Units, iter_pairs
 from codeblock.selection.split import Ranked, split_pairs
 from codeblock.selection.stage import SelectRequest, select_parts
+from codeblock.train.rows import read_pairs
 
 P, X, C, K, S = (int(value) for value in TokenClass)
 
@@ -63,7 +66,8 @@ ALL = SelectConfig(subset_ratio=1.0).shares
 
 
 def request(scored, strategy, settings, **more):
-    return SelectRequest(scored, scored.parent / "ranked", strategy, settings, settings.shares, **more)
+    scores = {"nll": scored, **more.pop("scores", {})}
+    return SelectRequest(scored, scored.parent / "ranked", strategy, settings, settings.shares, scores=scores, **more)
 
 
 def split_of(scored, shares, dev_pairs, seed):
@@ -109,8 +113,8 @@ def test_columns_of_a_second_model_are_read_beside_the_scores(scored, tmp_path):
         second = pa.array([[0.0] * len(ids) for ids in table["input_ids"].to_pylist()], pa.list_(pa.float32()))
         write_part(tmp_path / "second" / path.name, pa.table({"id": table["id"], "nll_second": second}))
     settings = SelectConfig(token_budget=0.3, subset_ratio=1.0)
-    extra = {"nll_second": tmp_path / "second"}
-    facts = select_parts(request(scored, "token_cleaning", settings, dev_pairs=0, extra=extra), tmp_path / "out")
+    scores = {"nll_second": tmp_path / "second"}
+    facts = select_parts(request(scored, "token_cleaning", settings, dev_pairs=0, scores=scores), tmp_path / "out")
     plain = select_parts(request(scored, "top_loss_tokens", settings, dev_pairs=0), tmp_path / "plain")
     assert facts["supervised_tokens"] == plain["supervised_tokens"]
     weights = (read_table(tmp_path / name).to_pylist() for name in ("out", "plain"))
@@ -174,7 +178,7 @@ def test_scores_beyond_what_is_kept_need_not_be_there_and_are_not_read(scored, t
     for path in parts(scored)[1:]:
         path.unlink()
     assert select_parts(request(scored, "codeblock", settings, dev_pairs=5), tmp_path / "part") == whole
-    with pytest.raises(CodeBlockError, match="50 scored pairs, "):
+    with pytest.raises(CodeBlockError, match="50 kept pairs, "):
         select_parts(request(scored, "codeblock", SelectConfig(token_budget=0.5), dev_pairs=5), tmp_path / "more")
 
 
@@ -184,7 +188,9 @@ def test_the_survey_does_not_depend_on_where_a_part_ends(scored, tmp_path):
     settings = SelectConfig(token_budget=0.3, subset_ratio=1.0, noise_quantile=0.95, word_rank="specific")
     facts = [
         select_parts(
-            SelectRequest(path, scored.parent / "ranked", "codeblock", settings, settings.shares, dev_pairs=10),
+            SelectRequest(
+                path, scored.parent / "ranked", "codeblock", settings, settings.shares, {"nll": scored}, dev_pairs=10
+            ),
             tmp_path / f"out-{path.name}",
         )
         for path in (scored, tmp_path / "one")
@@ -240,3 +246,57 @@ def test_what_was_picked_adds_up_to_what_was_kept_and_what_was_supervised(scored
     train = split_of(scored, ALL, 10, 0).train
     rated = [row for row in read_table(scored).to_pylist() if row["id"] in train and row["quality"] is not None]
     assert poor["pool"] == sum(len(row["input_ids"]) - 2 for row in rated if row["quality"] < 2.5)
+
+
+def test_with_a_background_weight_of_1_the_chosen_tokens_are_still_told_apart(scored, tmp_path):
+    """By the facts, by what training counts, and in the columns; only where there is a loss differs."""
+    outputs = {}
+    for weight in (0.0, 1.0):
+        settings = SelectConfig(token_budget=0.3, subset_ratio=1.0, background_weight=weight)
+        facts = select_parts(request(scored, "codeblock", settings, dev_pairs=10), tmp_path / f"{weight}")
+        pairs = {pair.id: pair for pair in read_pairs(tmp_path / f"{weight}", "train")}
+        outputs[weight] = facts, pairs
+    (facts, plain), (same, full) = outputs[0.0], outputs[1.0]
+    assert facts == same
+    assert plain.keys() == full.keys()
+    for id_, pair in full.items():
+        assert pair.supervised == plain[id_].supervised == plain[id_].with_loss
+        np.testing.assert_array_equal(pair.selected_T, plain[id_].weight_T > 0)
+        np.testing.assert_array_equal(pair.weight_T, (pair.token_class_T != P).astype(np.float32))
+
+
+def drawn(pair, settings, rng):
+    """A strategy of the user's own that draws."""
+    return Units(
+        pair.token_item,
+        rng.random(pair.item_reach.size),
+        rng.random(pair.item_reach.size),
+        np.zeros(pair.item_reach.size, bool),
+    )
+
+
+@pytest.mark.parametrize("strategy", ["random_tokens", "random_items", "codeblock", f"{__name__}:drawn"])
+def test_other_parts_in_another_order_select_the_same(scored, tmp_path, strategy):
+    """Random numbers belong to a pair: not to its part, nor to the pairs before it."""
+    settings = SelectConfig(token_budget=0.3, subset_ratio=1.0)
+    select_parts(request(scored, strategy, settings, seed=7, dev_pairs=10), tmp_path / "whole")
+    table = read_table(scored)
+    mixed = table.take(np.random.default_rng(1).permutation(table.num_rows))
+    for number, start in enumerate(range(0, 200, 23)):
+        write_part(tmp_path / "kept" / part_name(number), table.slice(start, 23))
+        write_part(tmp_path / "scores" / part_name(number), mixed.slice(start, 23).select(["id", "nll"]))
+    other = SelectRequest(
+        tmp_path / "kept", scored.parent / "ranked", strategy, settings, settings.shares, {"nll": tmp_path / "scores"}
+    )
+    select_parts(replace(other, seed=7, dev_pairs=10), tmp_path / "other")
+    assert read_table(tmp_path / "other").equals(read_table(tmp_path / "whole"))
+
+
+@pytest.mark.parametrize("strategy", ["random_tokens", "random_items", f"{__name__}:drawn"])
+def test_pairs_in_another_order_draw_the_same(scored, strategy):
+    pairs = list(iter_pairs(read_table(scored)))
+    settings = SelectConfig(token_budget=0.3)
+    plain, turned = (select(each, strategy, settings, seed=7) for each in (pairs, pairs[::-1]))
+    for weight, same in zip(plain.weights, turned.weights[::-1], strict=True):
+        np.testing.assert_array_equal(weight, same)
+    assert any((a != b).any() for a, b in zip(plain.weights, select(pairs, strategy, settings, seed=8).weights, strict=True))

@@ -50,6 +50,7 @@ def write_selected(directory: Path, supervised: bool = True, vocabulary: int = 3
                 "input_ids": rng.integers(1, vocabulary, length).tolist(),
                 "token_class": class_T.tolist(),
                 "weight": weight_T.astype(float).tolist(),
+                "selected": weight_T.astype(bool).tolist(),
             }
         )
     for part, chunk in enumerate((rows[:30], rows[30:])):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -193,7 +194,8 @@ def test_the_history_counts_tokens_and_time_of_each_step() -> None:
 
 
 def test_dev_nll_is_the_mean_by_class_of_supervised_and_of_unsupervised_tokens() -> None:
-    dev = some_pairs(5, seed=3)
+    """Supervised is what was chosen, also where every token has a weight."""
+    dev = [replace(pair, weight_T=np.ones_like(pair.weight_T)) for pair in some_pairs(5, seed=3)]
     run = session(TrainConfig(steps=5, batch_pairs=4, dev_every=2), build(torch.float64), dev=dev)
     model = build(torch.float64)
     expected: dict[tuple[str, bool], list[float]] = {}
@@ -203,7 +205,7 @@ def test_dev_nll_is_the_mean_by_class_of_supervised_and_of_unsupervised_tokens()
         nll_T = torch.nn.functional.cross_entropy(model(ids_T[None]).logits[0, :-1], ids_T[1:], reduction="none")
         for t in range(1, len(ids_T)):
             if pair.token_class_T[t]:
-                key = names[int(pair.token_class_T[t])], bool(pair.weight_T[t] > 0)
+                key = names[int(pair.token_class_T[t])], bool(pair.selected_T[t])
                 expected.setdefault(key, []).append(float(nll_T[t - 1].detach()))
     run.run()
     assert sorted({row["step"] for row in run.dev}) == [0, 2, 4, 5]

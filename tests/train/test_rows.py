@@ -23,6 +23,7 @@ def row(id_: str, weights: list[float], split: str = "train", **changes: Any) ->
         "input_ids": list(range(10, 10 + count)),
         "token_class": [0, *[3] * (count - 1)],
         "weight": weights,
+        "selected": [weight > 0 for weight in weights],
         **changes,
     }
 
@@ -64,10 +65,11 @@ def test_a_weight_on_the_first_token_supervises_nothing_since_nothing_predicts_i
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"weight": [0, 1]}, "bad: 3 tokens, 3 classes, 2 weights"),
+        ({"weight": [0, 1]}, "bad: 3 tokens, 3 classes, 2 weights, 3 marks"),
         ({"weight": [0, -1, 0]}, "bad: a weight is negative"),
         ({"weight": [0, float("nan"), 0]}, "bad: a weight is negative or not finite"),
-        ({"weight": [], "input_ids": [], "token_class": []}, "bad: 0 tokens"),
+        ({"selected": [True]}, "bad: 3 tokens, 3 classes, 3 weights, 1 marks"),
+        ({"weight": [], "input_ids": [], "token_class": [], "selected": []}, "bad: 0 tokens"),
     ],
 )
 def test_a_broken_row_is_named(tmp_path: Path, changes: dict[str, Any], said: str) -> None:

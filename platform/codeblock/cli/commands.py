@@ -273,7 +273,7 @@ def _print_plan(path: Path, overrides: list[str] | None) -> None:
     for step in plan.steps():
         done = step.facts is not None
         stale = stale or not done
-        state = "[green]cached[/green]" if done else "[yellow]would run[/yellow]"
+        state = "[green]cached[/green]" if done else "pending" if step.depends_on else "[yellow]would run[/yellow]"
         table.add_row(escape(step.label), state, "" if done else escape(step.why()))
     console.print(table)
     console.print("something would run" if stale else "nothing would run")

@@ -30,7 +30,7 @@ def present_data(comparison: Comparison, until: str) -> None:
     for line in (*comparison.rows_told(), comparison.languages()):
         say(line)
     if until in ("prepare", "score"):
-        step = comparison.plan.prepared if until == "prepare" else comparison.plan.scored
+        step = comparison.plan.segmented if until == "prepare" else comparison.plan.scored
         say(f"{step.stage}: {step.directory}")
     else:
         _say_ranking(comparison)

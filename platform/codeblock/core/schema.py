@@ -1,6 +1,7 @@
 """The columns that pass between the stages: the only thing that stages share.
 
-    pairs -> filtered -> prepared (tokens, items, data flow) -> scored (nll per token) -> selected (weight per token)
+    pairs -> filtered -> tokenized -> segmented (items, data flow) -> ranked -> kept -> scored (nll per token)
+          -> selected (weight per token)
 
 One Parquet row is one instruction-response pair. Shapes: T is the number of tokens of the rendered pair (prompt and
 response), I the number of items, E the number of def-use edges. Character offsets count Unicode code points
@@ -108,11 +109,26 @@ PAIRS: Final = pa.schema(
 
 """`filtered` has these columns too."""
 
-PREPARED: Final = pa.schema(
+_TOKENS = [
+    *PAIRS,
+    ("input_ids", pa.list_(pa.int32())),  # [T]
+    ("response_start", pa.int32()),  # index of the first response token
+]
+
+TOKENIZED: Final = pa.schema(
     [
-        *PAIRS,
-        ("input_ids", pa.list_(pa.int32())),  # [T]
-        ("response_start", pa.int32()),  # index of the first response token
+        *_TOKENS,
+        (
+            "token_start",
+            pa.list_(pa.int32()),
+        ),  # [T] first character of the response that a token stands for, -1 in the prompt
+        ("token_end", pa.list_(pa.int32())),  # [T] and the one behind its last
+    ]
+)
+
+SEGMENTED: Final = pa.schema(
+    [
+        *_TOKENS,
         ("token_class", pa.list_(pa.uint8())),  # [T] TokenClass
         ("token_item", pa.list_(pa.int32())),  # [T] index into the items, -1 outside code
         ("token_word", pa.list_(pa.int32())),  # [T] word number of informative natural language, -1 elsewhere
@@ -129,7 +145,13 @@ PREPARED: Final = pa.schema(
     ]
 )
 
-SCORED: Final = pa.schema([*PREPARED, ("nll", pa.list_(pa.float32()))])  # [T] natural log, NaN outside the response
+"""`kept` has these columns too."""
+
+SCORES: Final = pa.schema([("id", pa.string()), ("nll", pa.list_(pa.float32()))])  # [T] natural log, NaN outside the response
+"""The stage `scored`; the nll of a second model and the attention to the prompt are kept alike, under names of their own."""
+
+SCORED: Final = pa.schema([*SEGMENTED, SCORES.field("nll")])
+"""A kept pair with its scores beside, as selection sees it."""
 
 EMBEDDED: Final = pa.schema([("id", pa.string()), ("embedding", pa.list_(pa.float16()))])  # [D] width of the model
 
@@ -149,6 +171,7 @@ SELECTED: Final = pa.schema(
         ("input_ids", pa.list_(pa.int32())),  # [T]
         ("token_class", pa.list_(pa.uint8())),  # [T]
         ("weight", pa.list_(pa.float32())),  # [T] weight of the token's nll in the loss, 0 is context only
+        ("selected", pa.list_(pa.bool_())),  # [T] whether the strategy chose the token; read by codeblock.core.supervised
     ]
 )
 

@@ -20,6 +20,7 @@ from codeblock.core import models
 from codeblock.core.cluster import actor_pool, map_parts, peak_of
 from codeblock.core.config import ClusterConfig, EvaluateConfig
 from codeblock.core.memory import worker_peak_mb
+from codeblock.core.records import GeneratedRecord, GradedRecord
 from codeblock.core.storage import tables
 from codeblock.evaluate.answers import Answer, Job, Request
 from codeblock.evaluate.benchmarks import Benchmark
@@ -62,7 +63,7 @@ def generate(
     config: EvaluateConfig,
     cluster: ClusterConfig,
     seed: int = 0,
-) -> dict[str, Any]:
+) -> GeneratedRecord:
     """Write `config.samples` answers to each task into `output`; the facts: times, tokens, how answers ended.
 
     `output` belongs to one model, one seed and one set of identity fields of `config`: only answers that it lacks are
@@ -90,7 +91,7 @@ def generate(
         "generate_seconds": time.monotonic() - started,
         "tokens_generated": sum(answer.tokens for answer in answers),
         "truncated": ends["max_new_tokens"] + ends["context"],
-        "answer_ends": dict(ends),
+        "answer_ends": {str(end): count for end, count in ends.items()},
         "worker_peak_mb": peak,
     }
 
@@ -102,7 +103,7 @@ def grade_answers(
     config: EvaluateConfig,
     cluster: ClusterConfig,
     store: Path | None = None,
-) -> dict[str, Any]:
+) -> GradedRecord:
     """Grade the answers that `generate` wrote into `answers`; the facts: tasks, passed, pass_at_k, verdicts, times.
 
     `store` keeps what references return on this machine. Raises CodeBlockError where the harness fails.

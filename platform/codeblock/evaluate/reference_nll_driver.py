@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +22,7 @@ from codeblock.core.cluster import actor_pool, map_parts
 from codeblock.core.config import ClusterConfig, EvaluateConfig
 from codeblock.core.memory import worker_peak_mb
 from codeblock.core.metrics import mean_interval
+from codeblock.core.records import NllRecord
 from codeblock.core.storage import tables
 from codeblock.evaluate.benchmarks import Benchmark
 from codeblock.evaluate.prompts import PromptKind
@@ -96,7 +97,7 @@ def fill_parts(jobs: Sequence[NllJob], config: EvaluateConfig, cluster: ClusterC
     )
 
 
-def finish(job: NllJob) -> dict[str, Any]:
+def finish(job: NllJob) -> NllRecord:
     """Put the parts of a job together; the facts: means over the tasks that count, with a 95% interval, the rest by reason."""
     paths = tables.parts(job.output)
     parts = [tables.read_part(path) for path in paths]
@@ -108,7 +109,7 @@ def finish(job: NllJob) -> dict[str, Any]:
     measured = [json.loads((part.schema.metadata or {}).get(MEASURED, b"{}")) for part in parts]
     seconds = sum(each.get("seconds", 0.0) for each in measured)
     peak = max((each.get("peak_mb", 0.0) for each in measured), default=0.0)
-    return {**facts_of(table), "seconds": round(seconds, 3), "worker_peak_mb": round(peak, 1)}
+    return cast(NllRecord, {**facts_of(table), "seconds": round(seconds, 3), "worker_peak_mb": round(peak, 1)})
 
 
 def facts_of(table: pa.Table) -> dict[str, Any]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.metrics import mean_pass_at_k, pass_at_k_interval
+from codeblock.core.records import GradedRecord
 from codeblock.sandbox.sandbox import Verdict
 from codeblock.sandbox.text import clean
 
@@ -136,31 +137,34 @@ class GradeResult:
         """95% interval of pass@k over tasks."""
         return pass_at_k_interval(list(self.counts.values()), k)
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> GradedRecord:
         """The result as plain JSON, without the rows."""
         low, high = self.interval(1)
         verdicts = Counter(row.verdict.value for row in self.rows)
         base = self.base_counts
-        return {
-            "benchmark": self.benchmark,
-            "provenance": self.provenance,
-            "tasks": len(self.tasks),
-            "samples": len(self.rows),
-            "programs": self.programs,
-            "passed": verdicts[Verdict.PASSED.value],
-            **{f"pass_at_{k}": value for k, value in self.pass_at_k.items()},
-            **({} if base is None else {"base_pass_at_1": mean_pass_at_k(list(base.values()), 1)}),
-            "low": low,
-            "high": high,
-            **{f"pass_at_{k}_interval": self.interval(k) for k in self.pass_at_k if k > 1},
-            "verdicts": dict(verdicts),
-            "missing_tasks": self.missing_tasks,
-            "unknown_tasks": self.unknown_tasks,
-            "not_run": self.not_run,
-            "reference_failures": self.reference_failures,
-            "missing_layers": self.missing_layers,
-            "grade_seconds": self.seconds,
-        }
+        return cast(
+            GradedRecord,
+            {
+                "benchmark": self.benchmark,
+                "provenance": self.provenance,
+                "tasks": len(self.tasks),
+                "samples": len(self.rows),
+                "programs": self.programs,
+                "passed": verdicts[Verdict.PASSED.value],
+                **{f"pass_at_{k}": value for k, value in self.pass_at_k.items()},
+                **({} if base is None else {"base_pass_at_1": mean_pass_at_k(list(base.values()), 1)}),
+                "low": low,
+                "high": high,
+                **{f"pass_at_{k}_interval": self.interval(k) for k in self.pass_at_k if k > 1},
+                "verdicts": dict(verdicts),
+                "missing_tasks": self.missing_tasks,
+                "unknown_tasks": self.unknown_tasks,
+                "not_run": self.not_run,
+                "reference_failures": self.reference_failures,
+                "missing_layers": self.missing_layers,
+                "grade_seconds": self.seconds,
+            },
+        )
 
     def table(self) -> pa.Table:
         """The rows as an Arrow table with the columns `VERDICTS`."""

@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from codeblock.core.config import Config, SelectConfig, TrainConfig
+from codeblock.core.config import TINY, Config, SelectConfig, TrainConfig
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.shares import Shares
-from codeblock.experiment.cache import Step
+from codeblock.experiment.cache import Product, Step
+from codeblock.experiment.versions import source_digest
 from codeblock.selection import get_strategy
 from codeblock.selection.strategies import Strategy, shares_of
 
@@ -23,16 +24,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Model:
-    """A model by where it lies and what it is."""
+    """A model by where it lies and what it is; one that a step of the run writes has its place below the step's directory."""
 
-    path: str
+    place: str
     revision: str | None
-    fingerprint: str
+    fingerprint: str | Product
 
     @classmethod
     def trained_by(cls, step: Step) -> Model:
-        """The model that a fit writes."""
-        return cls(str(step.directory / "model"), None, f"trained:{step.key}")
+        """The model that a step trains and writes."""
+        return cls("model", None, Product(step, "model/*"))
+
+    @property
+    def made_here(self) -> bool:
+        """Whether a step of the run writes it."""
+        return isinstance(self.fingerprint, Product) or self.fingerprint.startswith(f"{TINY}:")
+
+    @property
+    def path(self) -> str:
+        """Directory or hub name; of a model that is written here, known once the step before its own has run."""
+        return str(self.fingerprint.step.directory / self.place) if isinstance(self.fingerprint, Product) else self.place
 
 
 @dataclass(frozen=True)
@@ -122,8 +133,18 @@ def selecting_arm(arms: Sequence[ArmPlan], name: str) -> ArmPlan:
     raise CodeBlockError(f"arm {name!r}: not one that selects tokens; there are {', '.join(there) or 'none'}")
 
 
-def plan_rounds(plan: Plan, arm: str, seed: int, step: Callable[..., Step], model_at: Callable[[str], Model]) -> list[Round]:
-    """The rounds of an arm. `step` makes a step of a stage, a label and an identity; `model_at` finds a model by its path.
+def plan_rounds(
+    plan: Plan,
+    arm: str,
+    seed: int,
+    step: Callable[..., Step],
+    score: Callable[[str, Model, str], Step],
+    model_at: Callable[[str], Model],
+) -> list[Round]:
+    """The rounds of an arm.
+
+    `step` makes a step of a stage, a label and an identity, `score` one that scores the kept pairs, of a label, a model and a
+    column; `model_at` finds a model by its path.
 
     Raises CodeBlockError where the strategy is not known or needs a second model that there is not.
     """
@@ -146,27 +167,27 @@ def plan_rounds(plan: Plan, arm: str, seed: int, step: Callable[..., Step], mode
         extra: dict[str, ExtraColumn] = {}
         for column in sorted(rule.needs):
             assert second is not None
-            identity = {"kept": plan.kept.key, "model": second.fingerprint, "dtype": config.score.dtype}
-            scoring = step("scored", f"score[{column}, {label}]", column=column, rows=plan.reach, **identity)
-            extra[column] = ExtraColumn(scoring, second)
+            extra[column] = ExtraColumn(score(f"score[{column}, {label}]", second, column), second)
         selected = step(
             "selected",
             f"select[{label}]",
-            scored=plan.scored.key,
+            kept=Product(plan.kept),
+            scored=Product(plan.scored),
             strategy=strategy,
             split_seed=config.seed,
             dev_pairs=config.train.dev_pairs,
             dev_among=_dev_among(config.select.shares, settings.shares, rule) if config.train.dev_pairs else None,
             shares=shares,
             **({"seed": seed} if rule.seeded else {}),
-            **{column: needed.step.key for column, needed in extra.items()},
+            **({"source": source_digest(strategy.partition(":")[0])} if ":" in strategy else {}),
+            **{column: Product(needed.step) for column, needed in extra.items()},
             **({"share": [number, rule.rounds]} if rule.rounds > 1 else {}),
             **{field: getattr(settings, field) for field in fields},
         )
         trained = step(
             "trained",
             f"train[{label}]",
-            selected=selected.key,
+            selected=Product(selected),
             model=start.fingerprint,
             seed=seed,
             **train.identity(),

@@ -100,6 +100,5 @@ def _used(plan: Plan, until: str) -> Iterator[tuple[Model, TrainConfig | None]]:
         if until == "evaluate" and not arm.rounds:
             reads.append((plan.model, None, [*arm.generated.values(), *arm.reference_nll.values()]))
     for model, train, steps in reads:
-        made_here = model.fingerprint.startswith(("trained:", "tiny:"))
-        if not made_here and any(step is not None and step.facts is None for step in steps):
+        if not model.made_here and any(step is not None and step.facts is None for step in steps):
             yield model, train

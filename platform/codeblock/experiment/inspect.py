@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -17,12 +17,15 @@ from codeblock.annotate.prepare.stage import render_pairs
 from codeblock.core.config import SelectConfig
 from codeblock.core.errors import CodeBlockError, RowError
 from codeblock.core.models import load_tokenizer
+from codeblock.core.records import SelectedRecord
+from codeblock.core.storage.scores import places, with_scores
 from codeblock.core.storage.tables import parts, read_part
+from codeblock.core.supervised import COLUMN, supervised
 from codeblock.experiment.arms import ArmPlan, selecting_arm
 from codeblock.experiment.plan import Plan
 from codeblock.report.pages.index import ArmTally, write_pages
 from codeblock.report.pages.item_outcome import Bid, Cut, Status, ranked_outcome, unranked_outcome
-from codeblock.report.pages.sample import ArmView, ItemOutcome, Sample, items_from_row, sample_from_row, selected
+from codeblock.report.pages.sample import ArmView, ItemOutcome, Sample, items_from_row, sample_from_row
 from codeblock.selection.pair import COLUMNS, PoolStatistics, ScoredPair, iter_pairs
 from codeblock.selection.selection import settle, units_of
 from codeblock.selection.split import Split
@@ -35,6 +38,20 @@ TALLIED_PAIRS = 2000
 Floats = NDArray[np.float64]
 
 
+@dataclass(frozen=True)
+class Mask:
+    """What an arm does with one pair."""
+
+    split: str
+    weight: NDArray[np.float32]  # [T]
+    selected: NDArray[np.bool_]  # [T]
+
+    @classmethod
+    def empty(cls, tokens: int) -> Mask:
+        """Of a pair without a supervised token, which no table holds."""
+        return cls("train", np.zeros(tokens, dtype=np.float32), np.zeros(tokens, dtype=bool))
+
+
 @dataclass
 class _Arm:
     """One arm with what its pages need from its tables."""
@@ -42,9 +59,9 @@ class _Arm:
     plan: ArmPlan
     strategy: Strategy
     seed: int
-    facts: dict[str, Any]
+    facts: SelectedRecord
     split: Split
-    weights: dict[str, tuple[str, NDArray[np.float32]]]  # by pair: split and weight [T]
+    masks: dict[str, Mask]  # by pair
     tally: ArmTally
     lowest: dict[str, float]  # by split: priority of the last item bought, over all pairs
 
@@ -85,7 +102,10 @@ def write_samples(
     plans = _order(plan, arm)
     drawn = np.random.default_rng(plan.config.seed if seed is None else seed)
     wanted = list(dict.fromkeys(ids)) or _draw(_trained(plans[0]), count, drawn)
-    everyone = [id_ for path in parts(plan.scored.directory) for id_ in read_part(path, ["id"])["id"].to_pylist()]
+    scored = places(plan.scored.directory).keys()
+    everyone = [
+        id_ for path in parts(plan.kept.directory) for id_ in read_part(path, ["id"])["id"].to_pylist() if id_ in scored
+    ]
     unknown = set(wanted).difference(everyone)
     if unknown:
         raise CodeBlockError(f"pair {min(unknown)!r}: not among the {len(everyone):,} scored pairs; see the ids in index.html")
@@ -128,30 +148,30 @@ def _trained(plan: ArmPlan) -> list[str]:
 def _arm(plan: Plan, arm: ArmPlan, ids: Collection[str]) -> _Arm:
     assert arm.selected is not None
     assert arm.strategy is not None
-    facts = arm.selected.facts or {}
+    facts = cast(SelectedRecord, arm.selected.facts or {})
     made = _Arm(
         plan=arm,
         strategy=get_strategy(arm.strategy),
         seed=arm.seed,
         facts=facts,
         split=plan.selection(arm).split(),
-        weights={},
+        masks={},
         tally=ArmTally(arm.name, arm.strategy, facts["supervised_share"], facts["asked_share"]),
         lowest={},
     )
     # One ranking over all pairs ends at an item of any of them.
-    made.weights.update(_weights(arm.selected.directory, None if made.ranked else ids))
+    made.masks.update(_masks(arm.selected.directory, None if made.ranked else ids))
     return made
 
 
-def _weights(directory: Path, ids: Collection[str] | None) -> dict[str, tuple[str, NDArray[np.float32]]]:
+def _masks(directory: Path, ids: Collection[str] | None) -> dict[str, Mask]:
     found = {}
     for path in parts(directory):
-        table = read_part(path, ["id", "split", "weight"])
+        table = read_part(path, ["id", "split", "weight", COLUMN])
         if ids is not None:
             table = table.filter(pc.is_in(table["id"], pa.array(list(ids), pa.string())))
         columns = table["id"].to_pylist(), table["split"].to_pylist(), table["weight"].to_numpy(zero_copy_only=False)
-        found.update({id_: (split, weight) for id_, split, weight in zip(*columns, strict=True)})
+        found.update({id_: Mask(*mask) for id_, *mask in zip(*columns, supervised(table), strict=True)})
     return found
 
 
@@ -159,24 +179,26 @@ def _tally(plan: Plan, arms: list[_Arm], tallied: frozenset[str]) -> None:
     """One pass over the scored pairs: the distributions, and where each ranking over all pairs ended."""
     for arm in arms:
         arm.tally.largest_utility = 1.0 / arm.settings.gce_q if arm.settings.gce_q else 5.0
-    needed = tallied.union(*(arm.weights for arm in arms if arm.ranked))
-    for path in parts(plan.scored.directory):
+    needed = tallied.union(*(arm.masks for arm in arms if arm.ranked))
+    scores = {"nll": plan.scored.directory}
+    for path in parts(plan.kept.directory):
         table = read_part(path, [*COLUMNS, "edges", "item_kind"])
-        table = table.filter(pc.is_in(table["id"], pa.array(list(needed), pa.string())))
+        table = with_scores(table.filter(pc.is_in(table["id"], pa.array(list(needed), pa.string()))), scores)
         for pair, kinds in zip(iter_pairs(table), table["item_kind"].to_pylist(), strict=True):
             for arm in arms:
                 _count(arm, pair, kinds, pair.id in tallied and pair.id in arm.split.train)
 
 
 def _count(arm: _Arm, pair: ScoredPair, kinds: list[str], tallied: bool) -> None:
-    split, weight = arm.weights.get(pair.id, ("train", np.zeros(pair.nll.size, dtype=np.float32)))
-    tokens, supervised = _item_tokens(pair, weight)
+    mask = arm.masks.get(pair.id) or Mask.empty(pair.nll.size)
+    split = mask.split
+    tokens, taken = _item_tokens(pair, mask)
     if tallied:
-        share = float(selected(weight).sum() / max(pair.response.sum(), 1))
-        arm.tally.add_pair(share, kinds, tokens, supervised)
-    if not arm.ranked or not (tallied or pair.id in arm.weights):
+        share = float(mask.selected.sum() / max(pair.response.sum(), 1))
+        arm.tally.add_pair(share, kinds, tokens, taken)
+    if not arm.ranked or not (tallied or pair.id in arm.masks):
         return
-    kept = supervised > 0
+    kept = taken > 0
     utility, priority = _figures(pair, arm)
     if kept.any() and arm.one_ranking:
         arm.lowest[split] = min(arm.lowest.get(split, np.inf), float(priority[kept].min()))
@@ -188,10 +210,10 @@ def _count(arm: _Arm, pair: ScoredPair, kinds: list[str], tallied: bool) -> None
         arm.tally.add_structure(weights[0] * reach + weights[1] * bridge, utility, kept, sum(weights))
 
 
-def _item_tokens(pair: ScoredPair, weight: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Tokens of each item, and those with a loss; both [I]."""
+def _item_tokens(pair: ScoredPair, mask: Mask) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Tokens of each item, and the chosen ones among them; both [I]."""
     inside, size = pair.token_item >= 0, pair.item_reach.size
-    chosen = inside & selected(weight)
+    chosen = inside & mask.selected
     return np.bincount(pair.token_item[inside], minlength=size), np.bincount(pair.token_item[chosen], minlength=size)
 
 
@@ -207,11 +229,12 @@ def _figures(pair: ScoredPair, arm: _Arm) -> tuple[Floats, Floats]:
 
 def _rows(plan: Plan, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
-    for path in parts(plan.scored.directory):
+    for path in parts(plan.kept.directory):
         here = set(read_part(path, ["id"])["id"].to_pylist()).intersection(ids)
         if here:
             table = read_part(path)
-            found.update({row["id"]: row for row in table.filter(pc.is_in(table["id"], pa.array(list(here)))).to_pylist()})
+            table = with_scores(table.filter(pc.is_in(table["id"], pa.array(list(here)))), {"nll": plan.scored.directory})
+            found.update({row["id"]: row for row in table.to_pylist()})
     return (found[id_] for id_ in ids)
 
 
@@ -226,30 +249,31 @@ def _sample(row: dict[str, Any], arms: list[_Arm], renderer: Renderer) -> Sample
 
 def _view(row: dict[str, Any], arm: _Arm) -> ArmView:
     pair = ScoredPair.from_columns(row)
-    bought = pair.id in arm.weights
-    split, weight = arm.weights.get(pair.id, ("train", np.zeros(pair.nll.size, dtype=np.float32)))
-    status = Status.DEV if split == "dev" else Status.TRAIN
+    bought = pair.id in arm.masks
+    mask = arm.masks.get(pair.id) or Mask.empty(pair.nll.size)
+    status = Status.DEV if mask.split == "dev" else Status.TRAIN
     if not bought:
         status = Status.EMPTY if pair.id in arm.split.train else Status.OUTSIDE
-    _, supervised = _item_tokens(pair, weight)
-    outcomes = _outcomes(row, arm, pair, supervised.tolist(), split, status)
-    response = weight[row["response_start"] :]
-    return ArmView(arm.plan.name, arm.strategy.name, str(status), response.tolist(), outcomes)
+    _, taken = _item_tokens(pair, mask)
+    outcomes = _outcomes(row, arm, pair, taken.tolist(), mask.split, status)
+    response = slice(row["response_start"], None)
+    masks = mask.weight[response].tolist(), mask.selected[response].tolist()
+    return ArmView(arm.plan.name, arm.strategy.name, str(status), *masks, outcomes)
 
 
 def _outcomes(
-    row: dict[str, Any], arm: _Arm, pair: ScoredPair, supervised: list[int], split: str, status: Status
+    row: dict[str, Any], arm: _Arm, pair: ScoredPair, taken: list[int], split: str, status: Status
 ) -> list[ItemOutcome]:
     items = items_from_row(row)
     if not arm.ranked:
         name, budgeted = arm.strategy.name, arm.strategy.budgeted
-        return [unranked_outcome(*each, name, status, budgeted) for each in zip(items, supervised, strict=True)]
+        return [unranked_outcome(*each, name, status, budgeted) for each in zip(items, taken, strict=True)]
     utility, priority = _figures(pair, arm)
-    cut = _cut(arm, split, priority, np.array(supervised) > 0)
+    cut = _cut(arm, split, priority, np.array(taken) > 0)
     stop_price = int(arm.settings.supervise_eos and status is Status.EMPTY)
     return [
         ranked_outcome(item, tokens, Bid(u, p, stop_price, arm.min_core), status, cut)
-        for item, tokens, u, p in zip(items, supervised, utility.tolist(), priority.tolist(), strict=True)
+        for item, tokens, u, p in zip(items, taken, utility.tolist(), priority.tolist(), strict=True)
     ]
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from codeblock.core.records import EvaluatedRecord, SelectedRecord
 from codeblock.evaluate.source import DIFFERS
-from codeblock.experiment.results import ArmResult, Facts, pass_rates
+from codeblock.experiment.results import ArmResult, pass_rates
 from codeblock.experiment.summary import by_arm
 
 PACKAGES_NAMED = 8
@@ -37,7 +38,8 @@ def _selections(arms: Sequence[ArmResult]) -> Iterator[str]:
             shared.setdefault(arm.plan.selected.key, []).append(arm)
     said: dict[str, set[str]] = {}  # kinds of warnings by arm
     for chosen in shared.values():
-        facts, name = chosen[0].selected or {}, name_of(chosen, arms)
+        facts, name = chosen[0].selected, name_of(chosen, arms)
+        assert facts is not None
         new = any(arm.plan.arm not in said for arm in chosen)
         if new:
             yield from _of_selection(name, facts)
@@ -47,7 +49,7 @@ def _selections(arms: Sequence[ArmResult]) -> Iterator[str]:
             said[arm.plan.arm].update(map(_kind, facts["warnings"]))
 
 
-def _of_selection(name: str, facts: Facts) -> Iterator[str]:
+def _of_selection(name: str, facts: SelectedRecord) -> Iterator[str]:
     if changed := facts["rerank_changed_items"]:
         share = f"{facts['items_with_structure']:,} of {facts['items']:,} items have reach or bridge"
         yield f"rerank: {name}: {changed:,} selected items that utility alone would not select ({share})"
@@ -94,7 +96,7 @@ def _of_benchmark(arms: Sequence[ArmResult], benchmark: str) -> Iterator[str]:
         yield f"note: {place}: {line}"
 
 
-def _remarks(facts: Facts) -> Iterator[str]:
+def _remarks(facts: EvaluatedRecord) -> Iterator[str]:
     for task, error in facts["reference_failures"].items():
         yield f"the reference of {task} fails on this machine ({error})"
     if facts["not_run"]:

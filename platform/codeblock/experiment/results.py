@@ -9,9 +9,21 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from codeblock.core.errors import CodeBlockError
+from codeblock.core.records import (
+    EvaluatedRecord,
+    FilteredRecord,
+    NllRecord,
+    PairsRecord,
+    RankedRecord,
+    ScoredRecord,
+    SegmentedRecord,
+    SelectedRecord,
+    TokenizedRecord,
+    TrainedRecord,
+)
 from codeblock.core.schema import FILTERED
 from codeblock.core.storage.tables import read_part, write_text
 from codeblock.data.read.files import sources_of
@@ -31,6 +43,7 @@ from codeblock.report.tradeoff import plot_tradeoff
 from codeblock.selection import get_strategy
 
 Facts = dict[str, Any]
+R = TypeVar("R", bound=Mapping[str, Any])
 
 SELECTED_SUMS = (
     "kept_pairs",
@@ -59,23 +72,26 @@ class ArmResult:
     """The facts of one arm's steps, as far as they ran."""
 
     plan: ArmPlan
-    selected: Facts | None = None
-    trained: Facts | None = None
-    evaluated: dict[str, Facts] = field(default_factory=dict)
-    reference_nll: dict[str, Facts] = field(default_factory=dict)
+    selected: SelectedRecord | None = None
+    trained: TrainedRecord | None = None
+    evaluated: dict[str, EvaluatedRecord] = field(default_factory=dict)
+    reference_nll: dict[str, NllRecord] = field(default_factory=dict)
 
-    def add_selected(self, facts: Facts) -> None:
+    def add_selected(self, facts: SelectedRecord) -> None:
         """Facts of one round's selection, added to those of the rounds before."""
         before, added = self.selected, _added(self.selected, facts, SELECTED_SUMS)
-        self.selected = {
-            **added,
-            "inside_share": added["supervised_tokens"] / added["kept_tokens"],
-            "below_subset_ratio": added["pool_pairs"] - added["kept_pairs"],
-            "supervised_tokens_per_pair": in_order(added["supervised_tokens_per_pair"]),
-            "picked": sum_picked(each["picked"] for each in (before, facts) if each is not None),
-        }
+        self.selected = cast(
+            SelectedRecord,
+            {
+                **added,
+                "inside_share": added["supervised_tokens"] / added["kept_tokens"],
+                "below_subset_ratio": added["pool_pairs"] - added["kept_pairs"],
+                "supervised_tokens_per_pair": in_order(added["supervised_tokens_per_pair"]),
+                "picked": sum_picked(each["picked"] for each in (before, facts) if each is not None),
+            },
+        )
 
-    def add_trained(self, facts: Facts) -> None:
+    def add_trained(self, facts: TrainedRecord) -> None:
         """Facts of one round's fit, added to those of the rounds before."""
         self.trained = _added(self.trained, facts, TRAINED_SUMS)
 
@@ -86,10 +102,10 @@ class ArmResult:
         return list(read_part(self.plan.trained.directory / f"{name}.parquet").to_pylist())
 
 
-def _added(before: Facts | None, facts: Facts, sums: tuple[str, ...]) -> Facts:
+def _added(before: R | None, facts: R, sums: tuple[str, ...]) -> R:
     if before is None:
         return facts
-    return {**facts, **{key: before[key] + facts[key] for key in sums if facts.get(key) is not None}}
+    return cast(R, {**facts, **{key: before[key] + facts[key] for key in sums if facts.get(key) is not None}})
 
 
 def in_order(percentiles: Mapping[str, int]) -> dict[str, int]:
@@ -102,13 +118,14 @@ class Comparison:
     """Everything that one run found out."""
 
     plan: Plan
-    pairs: Facts = field(default_factory=dict)
-    filtered: Facts = field(default_factory=dict)
-    prepared: Facts = field(default_factory=dict)
-    ranked: Facts = field(default_factory=dict)
-    scored: Facts = field(default_factory=dict)
+    pairs: PairsRecord = field(default_factory=lambda: cast(PairsRecord, {}))
+    filtered: FilteredRecord = field(default_factory=lambda: cast(FilteredRecord, {}))
+    tokenized: TokenizedRecord = field(default_factory=lambda: cast(TokenizedRecord, {}))
+    segmented: SegmentedRecord = field(default_factory=lambda: cast(SegmentedRecord, {}))
+    ranked: RankedRecord = field(default_factory=lambda: cast(RankedRecord, {}))
+    scored: ScoredRecord = field(default_factory=lambda: cast(ScoredRecord, {}))
     arms: list[ArmResult] = field(default_factory=list)
-    untrained_nll: dict[str, Facts] = field(default_factory=dict)
+    untrained_nll: dict[str, NllRecord] = field(default_factory=dict)
 
     @property
     def rows(self) -> list[ArmRow]:
@@ -152,7 +169,7 @@ class Comparison:
     @property
     def reasons(self) -> Counter[str]:
         """Why rows left before selection, by reason."""
-        stages = (self.pairs, self.filtered, self.prepared)
+        stages = (self.pairs, self.filtered, self.tokenized, self.segmented)
         return sum((Counter(facts.get("reasons", {})) for facts in stages), Counter())
 
     def accounting(self) -> str:
@@ -160,7 +177,7 @@ class Comparison:
         reasons = self.reasons
         filtered = sum(count for reason, count in reasons.items() if reason in FILTERED)
         rejected = sum(reasons.values()) - filtered
-        read, kept = self.pairs["read"], self.prepared["kept"]
+        read, kept = self.pairs["read"], self.segmented["kept"]
         if read != kept + rejected + filtered:
             raise CodeBlockError(f"rows were lost: {read} read, {kept} kept, {rejected} rejected, {filtered} filtered")
         detail = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common())
@@ -173,9 +190,9 @@ class Comparison:
     def pool(self) -> str:
         """One line with the pool before and after the hard filters, which the shares are shares of."""
         ranked = self.ranked
-        before, after = ranked["response_bytes_before_filters"], ranked["response_bytes"]
+        before, after = self.pairs["response_bytes"], self.segmented["response_bytes"]
         return (
-            f"pool: {ranked['pairs_before_filters']:,} distinct pairs read ({before / 1e6:.1f} MB of responses); "
+            f"pool: {self.pairs['kept']:,} distinct pairs read ({before / 1e6:.1f} MB of responses); "
             f"shares are of the {ranked['pool_pairs']:,} after the hard filters ({ranked['pool_tokens']:,} response tokens, "
             f"{after / before:.0%} of the bytes)"
         )
@@ -185,7 +202,7 @@ class Comparison:
         read: Facts = self.pairs["datasets"]
         if len(read) < 2:
             return None
-        kept = self.prepared["datasets"]
+        kept = self.segmented["datasets"]
         names = [str(source.name) for source in sources_of(self.plan.config.pairs)]
         return "data sets: " + ", ".join(f"{name} {kept.get(name, 0):,} kept of {read[name]['read']:,}" for name in names)
 
@@ -200,14 +217,14 @@ class Comparison:
 
     def languages(self) -> str:
         """One line with the language of the kept pairs' code, and how it was found."""
-        found = ", ".join(f"{name} {count:,}" for name, count in self.prepared["languages"].items())
-        how = ", ".join(f"{name} {count:,}" for name, count in self.prepared["language_from"].items())
+        found = ", ".join(f"{name} {count:,}" for name, count in self.segmented["languages"].items())
+        how = ", ".join(f"{name} {count:,}" for name, count in self.segmented["language_from"].items())
         return f"code: {found} (language by {how})"
 
 
 def require_pairs(comparison: Comparison) -> None:
     """Raise CodeBlockError, with the filters that took them, where no pair is left."""
-    if comparison.prepared["kept"]:
+    if comparison.segmented["kept"]:
         return
     path = ", ".join(source.path for source in sources_of(comparison.plan.config.pairs))
     reasons = comparison.reasons
@@ -284,7 +301,7 @@ def arms_tables(comparison: Comparison) -> str:
     return f"{text}\nBy seed:\n\n{arms_markdown(comparison.seed_rows)}" if several else text
 
 
-def pass_rates(facts: Facts) -> dict[int, tuple[float, float, float]]:
+def pass_rates(facts: Mapping[str, Any]) -> dict[int, tuple[float, float, float]]:
     """pass@k of a graded benchmark, with the ends of its 95% interval, for each k that its samples allow."""
     more = {k: (facts[f"pass_at_{k}"], *facts[f"pass_at_{k}_interval"]) for k in PASS_AT[1:] if f"pass_at_{k}" in facts}
     return {1: (facts["pass_at_1"], facts["low"], facts["high"]), **more}

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.models import load_tokenizer
 from codeblock.core.models.config import base_of
+from codeblock.core.storage.scores import places, values_of
 from codeblock.core.storage.tables import parts, read_part
 from codeblock.data.rank.embed import LAYERS
 from codeblock.evaluate.benchmarks import load
@@ -91,7 +92,7 @@ class ArmCost:
 
 
 class ScoredPart(NamedTuple):
-    """What the pass over one part takes; FLOPs 0 where the model's layers are not known."""
+    """What the pass over the pairs of one part takes; FLOPs 0 where the model's layers are not known."""
 
     pairs: int
     tokens: int
@@ -123,7 +124,7 @@ class Ledger:
 
     def _add_scoring(self, spent: Spent, arm: ArmPlan, round_: Round) -> None:
         steps = {column: (needed.step, needed.model.path) for column, needed in round_.extra.items()}
-        if reads_nll(arm) and round_ is arm.rounds[0]:
+        if reads_nll(arm) and round_ is arm.rounds[0] and self.plan.pool_scored is None:  # else the ranking has paid for them
             steps["nll"] = (self.plan.scored, self.plan.reference.path)
         for column, (step, path) in steps.items():
             if facts := step.facts:
@@ -140,7 +141,7 @@ class Ledger:
     def _ranking(self, step: Step) -> float | None:
         """What the passes of a model over the whole pool cost; the rest of a selection has none."""
         if step is self.plan.pool_scored:
-            return self._scoring(step, "pool_nll", self.plan.reference.path)[0]
+            return self._scoring(step, "nll", self.plan.reference.path)[0]
         return self._embedding(step) if step is self.plan.embedded else 0.0
 
     def _add_evaluation(self, spent: Spent, arm: ArmPlan) -> None:
@@ -178,19 +179,21 @@ class Ledger:
         return self._reach[arm.arm]
 
     def _scoring(self, step: Step, column: str, path: str, rows: float = math.inf) -> tuple[float | None, float]:
-        """FLOPs of a pass over the parts that hold the best `rows` pairs, and their share of the tokens of all parts."""
+        """FLOPs of a pass over the parts that hold the best `rows` pairs, and their share of all tokens that were scored."""
         shape = self._shape(path)
         if step.key not in self._scored:
-            self._scored[step.key] = [self._scored_part(shape, part, column) for part in parts(step.directory)]
+            pool = step is self.plan.pool_scored
+            pairs = parts((self.plan.segmented if pool else self.plan.kept).directory)
+            self._scored[step.key] = [self._scored_part(shape, part, step.directory, column) for part in pairs]
         every = self._scored[step.key]
         starts = accumulate((part.pairs for part in every), initial=0)
         own = [part for part, start in zip(every, starts, strict=False) if start < rows]
-        share = sum(part.tokens for part in own) / max(1, sum(part.tokens for part in every))
-        return sum(part.flops for part in own) if shape else None, share
+        share = sum(part.tokens for part in own) / max(1, _tokens(step.directory, column))
+        return sum(part.flops for part in own) if shape else None, min(1.0, share)
 
-    def _scored_part(self, shape: Shape | None, part: Path, column: str) -> ScoredPart:
-        """A pass over every pair, with logits at its response; none where only attention is looked at."""
-        lengths, known = _lengths(part, column)
+    def _scored_part(self, shape: Shape | None, part: Path, scores: Path, column: str) -> ScoredPart:
+        """A pass over every pair that has scores, with logits at its response; none where only attention is looked at."""
+        lengths, known = _lengths(part, scores, column)
         logits = known if column != "prompt_attention" else [0] * len(lengths)
         flops = padded_forward_flops(shape, lengths, logits, self.plan.config.score.batch_tokens) if shape else 0.0
         return ScoredPart(len(lengths), sum(lengths), flops)
@@ -199,7 +202,7 @@ class Ledger:
         """A pass over every pair without logits, or of the first layers over every prompt."""
         if step.key not in self._passes:
             shape, total, few = self._shape(self.plan.reference.path), 0.0, self.plan.config.rank.embedding == "layers"
-            for part in parts(self.plan.prepared.directory) if shape else []:
+            for part in parts(self.plan.segmented.directory) if shape else []:
                 table = read_part(part, ["input_ids", "response_start"])
                 whole, prompts = pc.list_value_length(table["input_ids"]).to_pylist(), table["response_start"].to_pylist()
                 lengths = prompts if few else whole
@@ -272,7 +275,14 @@ def reference_flops(shape: Shape, directory: Path, adapters: Adapters | None) ->
     return total
 
 
-def _lengths(part: Path, column: str) -> tuple[list[int], list[int]]:
-    """Tokens of each pair of a scored part, and how many of them have a value."""
-    values = read_part(part, [column])[column].to_numpy(zero_copy_only=False)
+def _tokens(scores: Path, column: str) -> int:
+    """Tokens of all pairs that have scores, other runs' too."""
+    return sum(pc.sum(pc.list_value_length(read_part(part, [column])[column])).as_py() or 0 for part in parts(scores))
+
+
+def _lengths(part: Path, scores: Path, column: str) -> tuple[list[int], list[int]]:
+    """Tokens of each pair of a part that has scores, and how many of them have a value."""
+    there = places(scores)
+    ids = [id_ for id_ in read_part(part, ["id"])["id"].to_pylist() if id_ in there]
+    values = values_of(ids, scores, column).to_numpy(zero_copy_only=False)
     return [len(each) for each in values], [int(np.count_nonzero(~np.isnan(each))) for each in values]

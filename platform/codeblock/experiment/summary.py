@@ -33,8 +33,8 @@ def by_arm(results: Sequence[ArmResult]) -> dict[str, list[ArmResult]]:
 
 def arm_row(name: str, seeds: Sequence[ArmResult], untrained: Mapping[str, Nll], tflops: Sequence[float | None]) -> ArmRow:
     """The row of one arm, or of one seed of it where `seeds` has one."""
-    selected = [seed.selected or {} for seed in seeds]
-    trained = [seed.trained or {} for seed in seeds]
+    selected: list[Mapping[str, Any]] = [seed.selected or {} for seed in seeds]
+    trained: list[Mapping[str, Any]] = [seed.trained or {} for seed in seeds]
     known = [each for each in tflops if each is not None]
     return ArmRow(
         arm=name,

@@ -156,9 +156,8 @@ class Tracked(Watch):
         for key, value in (arm.selected or {}).items():
             if isinstance(value, int | float):
                 metrics[f"select/{key}"] = value
-        for key in TRAIN_METRICS:
-            if arm.trained and key in arm.trained:
-                metrics[f"train_total/{key}"] = arm.trained[key]
+        trained: Mapping[str, Any] = arm.trained or {}
+        metrics |= {f"train_total/{key}": trained[key] for key in TRAIN_METRICS if key in trained}
         steps = {step.label.split("[")[0]: step.identity for step in arm.plan.steps()}
         verdicts = {
             name: read_part(step.directory / "verdicts.parquet")
@@ -175,8 +174,8 @@ class Tracked(Watch):
 
 
 def identity_of(plan: Plan) -> str:
-    """Hash of all results of a plan: an equal run has been logged before."""
-    keys = [step.key for arm in plan.arms for step in arm.steps()]
+    """Hash of all that a plan asks for, known before it runs: an equal run has been logged before."""
+    keys = [step.asked for arm in plan.arms for step in arm.steps()]
     return hashlib.sha256(json.dumps([plan.config.name, *keys]).encode()).hexdigest()[:16]
 
 
@@ -206,7 +205,8 @@ def _stage_metrics(comparison: Comparison) -> dict[str, float]:
     stages = {
         "pairs": comparison.pairs,
         "filter": comparison.filtered,
-        "prepare": comparison.prepared,
+        "tokenize": comparison.tokenized,
+        "segment": comparison.segmented,
         "rank": comparison.ranked,
         "score": comparison.scored,
     }

@@ -5,7 +5,11 @@
     axolotl   `input_ids`, `attention_mask`, `labels`: its pre-tokenized format, a data set without a `type`.
     skyrl     `input_ids`, `attention_mask`, `num_actions`, `loss_mask` over the last `num_actions` tokens: the rows that its
               SFT trainer collates and keeps in its cache of tokenized data.
-    parquet   `id`, `input_ids`, `weight` (a float per token): for a trainer of your own.
+    parquet   `id`, `input_ids`, `weight` (a float per token), `selected` (whether the strategy chose it): for a trainer of your
+              own.
+
+Labels and masks say where there is a loss, which is what a trainer needs: with `select.background_weight=1` that is the whole
+response. Which tokens were chosen stays in `selected`.
 
 Imports neither Ray nor MLflow.
 """
@@ -24,17 +28,19 @@ from numpy.typing import NDArray
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.schema import TokenClass
 from codeblock.core.storage.tables import parts, read_part, write_part
+from codeblock.core.supervised import supervised
 
 IGNORED = -100
 """The label without a loss, by PyTorch's convention."""
 
 Row = dict[str, Any]
-Arrays = tuple[str, NDArray[np.int32], NDArray[np.float32], NDArray[np.uint8]]  # id, input_ids [T], weight [T], token_class [T]
+Arrays = tuple[str, NDArray[np.int32], NDArray[np.float32], NDArray[np.uint8], NDArray[np.bool_]]
+"""id, and over its tokens input_ids [T], weight [T], token_class [T], which were chosen [T]."""
 
 
 def _trl(row: Arrays) -> Row:
-    _, ids_T, weight_T, _ = row
-    return {"input_ids": ids_T, "labels": np.where(weight_T == 1.0, ids_T, IGNORED)}
+    _, ids_T, weight_T, _, _ = row
+    return {"input_ids": ids_T, "labels": np.where(weight_T > 0, ids_T, IGNORED)}
 
 
 def _axolotl(row: Arrays) -> Row:
@@ -42,19 +48,19 @@ def _axolotl(row: Arrays) -> Row:
 
 
 def _skyrl(row: Arrays) -> Row:
-    _, ids_T, weight_T, class_T = row
+    _, ids_T, weight_T, class_T, _ = row
     start = int((class_T == TokenClass.PROMPT).sum())
     return {
         "input_ids": ids_T,
         "attention_mask": np.ones_like(ids_T),
         "num_actions": ids_T.size - start,
-        "loss_mask": (weight_T[start:] == 1.0).astype(np.int32),
+        "loss_mask": (weight_T[start:] > 0).astype(np.int32),
     }
 
 
 def _parquet(row: Arrays) -> Row:
-    id_, ids_T, weight_T, _ = row
-    return {"id": id_, "input_ids": ids_T, "weight": weight_T}
+    id_, ids_T, weight_T, _, selected_T = row
+    return {"id": id_, "input_ids": ids_T, "weight": weight_T, "selected": selected_T}
 
 
 FORMATS: dict[str, Callable[[Arrays], Row]] = {"trl": _trl, "axolotl": _axolotl, "skyrl": _skyrl, "parquet": _parquet}
@@ -104,11 +110,11 @@ def _replace_parts(made: Path, place: Path) -> None:
 
 def _arrays(table: pa.Table) -> list[Arrays]:
     columns = [table[name].to_numpy(zero_copy_only=False) for name in ("input_ids", "weight", "token_class")]
-    return list(zip(table["id"].to_pylist(), *columns, strict=True))
+    return list(zip(table["id"].to_pylist(), *columns, supervised(table), strict=True))
 
 
 def _row(row: Arrays, format_: str) -> Row:
-    id_, _, weight_T, _ = row
+    id_, _, weight_T, _, _ = row
     if format_ != "parquet" and not np.isin(weight_T, (0.0, 1.0)).all():
         raise CodeBlockError(
             f"export: pair {id_} has weights between 0 and 1, which {format_} cannot express; use --format parquet or "

@@ -45,7 +45,7 @@ class ArmRow:
 
     arm: str
     scores: dict[str, Score] = field(default_factory=dict)  # by benchmark
-    supervised_tokens: int | None = None  # response tokens with a weight above 0
+    supervised_tokens: int | None = None  # response tokens that were chosen
     supervised_share: float | None = None  # of the response tokens of the pool
     asked_share: float | None = None  # None: the strategy takes no budget
     pairs: int | None = None  # pairs with a supervised token

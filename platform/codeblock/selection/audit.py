@@ -33,19 +33,18 @@ class Findings:
     supervised: list[int] = field(default_factory=list)
     """Supervised tokens of each pair that has some."""
 
-    def look(self, id_: str, weight_T: NDArray[np.float32], class_T: NDArray[np.uint8], item_T: NDArray[np.int32]) -> None:
+    def look(self, id_: str, selected_T: NDArray[np.bool_], class_T: NDArray[np.uint8], item_T: NDArray[np.int32]) -> None:
         """Note one pair."""
-        full_T = weight_T == 1.0
-        count = int(full_T.sum())
+        count = int(selected_T.sum())
         if count == 0:
             self.without_token.append(id_)
             return
         self.supervised.append(count)
-        if not full_T[class_T == TokenClass.STOP].all():
+        if not selected_T[class_T == TokenClass.STOP].all():
             self.without_stop.append(id_)
         inside = item_T >= 0
         sizes = np.bincount(item_T[inside], minlength=1)
-        taken = np.bincount(item_T[inside], weights=full_T[inside], minlength=1)
+        taken = np.bincount(item_T[inside], weights=selected_T[inside], minlength=1)
         if ((taken > 0) & (taken < sizes)).any():
             self.cut_items.append(id_)
 
@@ -92,7 +91,7 @@ def judge(
     return Verdict(failures, warnings, {f"p{q}": value for q, value in zip(QUANTILES, values, strict=False)})
 
 
-def undecodable(prepared: pa.Table, weights: dict[str, NDArray[np.float32]], tokenizer: Any) -> Iterator[str]:
+def undecodable(prepared: pa.Table, masks: dict[str, NDArray[np.bool_]], tokenizer: Any) -> Iterator[str]:
     """Ids of pairs in which the tokens of a supervised item do not decode to the item's text.
 
     The first and last token of each run may reach over the item's edge (they went to the larger overlap) and are left out, as
@@ -100,13 +99,13 @@ def undecodable(prepared: pa.Table, weights: dict[str, NDArray[np.float32]], tok
     """
     columns = ("id", "response", "input_ids", "token_item", "token_class", "item_spans")
     for row in prepared.select(columns).to_pylist():
-        if row["id"] in weights and not _decodes(row, weights[row["id"]], tokenizer):
+        if row["id"] in masks and not _decodes(row, masks[row["id"]], tokenizer):
             yield row["id"]
 
 
-def _decodes(row: dict[str, Any], weight_T: NDArray[np.float32], tokenizer: Any) -> bool:
+def _decodes(row: dict[str, Any], selected_T: NDArray[np.bool_], tokenizer: Any) -> bool:
     item_T, class_T = np.array(row["token_item"]), np.array(row["token_class"])
-    own = (weight_T == 1.0) & np.isin(class_T, (TokenClass.CODE, TokenClass.CORE)) & (item_T >= 0)
+    own = selected_T & np.isin(class_T, (TokenClass.CODE, TokenClass.CORE)) & (item_T >= 0)
     ids = np.array(row["input_ids"])
     for item in np.unique(item_T[own]).tolist():
         spans = row["item_spans"][item]

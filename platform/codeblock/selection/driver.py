@@ -8,6 +8,7 @@ from typing import Any
 
 from codeblock.core.cluster import map_parts
 from codeblock.core.models import load_tokenizer
+from codeblock.core.records import SelectedRecord
 from codeblock.selection.stage import SelectRequest, select_parts
 
 LOCAL_PARTS = 64
@@ -16,7 +17,7 @@ LOCAL_PARTS = 64
 PartWork = dict[str, Any]
 
 
-def select_arm(request: SelectRequest, tokenizer: str, revision: str | None, output: Path) -> dict[str, Any]:
+def select_arm(request: SelectRequest, tokenizer: str, revision: str | None, output: Path) -> SelectedRecord:
     """`stage.select_parts` with an audit of the masks' text; the parts in tasks where there are many."""
     return select_parts(request, output, load_tokenizer(tokenizer, revision), _mapper)
 

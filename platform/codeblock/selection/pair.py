@@ -17,7 +17,8 @@ from codeblock.core.schema import TokenClass
 
 EXTRA = ("nll_second", "prompt_attention", "edges", "input_ids")
 """Columns that some strategies and settings read besides."""
-COLUMNS = ["id", "token_class", "token_item", "token_word", "item_reach", "item_bridge", "nll"]
+COLUMNS = ["id", "token_class", "token_item", "token_word", "item_reach", "item_bridge"]
+"""Columns of a kept pair that every selection reads, its `nll` besides."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class ScoredPair:
     def from_columns(cls, row: dict[str, Any], pool: PoolStatistics = NO_POOL) -> ScoredPair:
         """A row of schema.SCORED (a dictionary of lists or arrays)."""
         fields = cls.__dataclass_fields__
-        given = [name for name in fields if name in _DTYPES and (name in COLUMNS or row.get(name) is not None)]
+        given = [name for name in fields if name in _DTYPES and (name in (*COLUMNS, "nll") or row.get(name) is not None)]
         arrays = {name: np.asarray(row[name], dtype=_DTYPES[name]) for name in given}
         return cls(id=row["id"], pool=pool, **arrays)
 
@@ -82,7 +83,7 @@ _DTYPES: dict[str, Any] = {
 def iter_pairs(scored: pa.Table, pool: PoolStatistics = NO_POOL) -> Iterator[ScoredPair]:
     """The rows of a scored table, each list column as a NumPy view; `pool`: what is known of all kept pairs."""
     ids = scored["id"].to_pylist()
-    present = [name for name in (*COLUMNS[1:], *EXTRA) if name in scored.column_names]
+    present = [name for name in (*COLUMNS[1:], "nll", *EXTRA) if name in scored.column_names]
     columns = {name: scored[name].to_numpy(zero_copy_only=False) for name in present}
     for row, id_ in enumerate(ids):
         yield ScoredPair.from_columns({"id": id_, **{name: values[row] for name, values in columns.items()}}, pool)

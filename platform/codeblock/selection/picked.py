@@ -108,13 +108,13 @@ class Picked:
     poor_pool: int = 0
     poor_selected: int = 0
 
-    def look(self, row: dict[str, Any], weight_T: NDArray[np.float32], poor: bool) -> None:
+    def look(self, row: dict[str, Any], selected_T: NDArray[np.bool_], poor: bool) -> None:
         """Count one pair. `row`: its columns token_class, token_item, token_word, item_kind, item_spans, response."""
         role_I = roles_of_items(row["item_kind"], row["item_spans"], row["response"])
         role_T = roles_of_tokens(row["token_class"], row["token_item"], row["token_word"], role_I)
         response = role_T >= 0
         pool = np.bincount(role_T[response], minlength=len(ROLES))
-        selected = np.bincount(role_T[response & (weight_T == 1.0)], minlength=len(ROLES))
+        selected = np.bincount(role_T[response & selected_T], minlength=len(ROLES))
         self._add(pool.tolist(), selected.tolist())
         if poor:
             self.poor_pool += int(pool.sum())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +24,10 @@ class Selection:
     """Weights per pair, in the order given, and what they cost."""
 
     weights: list[NDArray[np.float32]]  # P x [T]
+    selected: list[NDArray[np.bool_]]  # P x [T]
+    """Which tokens were chosen, whatever the others weigh."""
     supervised_tokens: int
-    """Tokens that were selected (weight 1), stop tokens included."""
+    """Tokens that were chosen, stop tokens included."""
     asked_tokens: int | None
     """The budget; None for a strategy without one."""
     supervised_pairs: int
@@ -55,12 +58,15 @@ def select(
     asked = round(settings.shares.token_budget * (pool_tokens or int(tokens_P.sum()))) if rule.budgeted else None
     chosen = allocate([lambda: candidates], asked, settings, rule.scope or settings.scope)[0]
     bounds = candidates.bounds()
-    weights = [
-        weights_of(units.unit_of_token, classes, chosen[bounds[p] : bounds[p + 1]], settings)
+    selected = [
+        selected_of(units.unit_of_token, classes, chosen[bounds[p] : bounds[p + 1]], settings)
         for p, (units, classes) in enumerate(units_and_classes)
     ]
-    supervised = [int((weight == 1.0).sum()) for weight in weights]
-    return Selection(weights, sum(supervised), asked, sum(count > 0 for count in supervised))
+    weights = [
+        weights_of(chosen_T, classes, settings) for chosen_T, (_, classes) in zip(selected, units_and_classes, strict=True)
+    ]
+    supervised = [int(chosen_T.sum()) for chosen_T in selected]
+    return Selection(weights, selected, sum(supervised), asked, sum(count > 0 for count in supervised))
 
 
 def settle(settings: SelectConfig, rule: Strategy) -> SelectConfig:
@@ -71,7 +77,7 @@ def settle(settings: SelectConfig, rule: Strategy) -> SelectConfig:
 
 def units_of(pair: ScoredPair, rule: Strategy, settings: SelectConfig, seed: int) -> Units:
     """The units that a strategy makes of one pair."""
-    return rule.units(pair, settings, _generator(seed, pair.id) if rule.seeded else _UNUSED)
+    return rule.units(pair, settings, generator_of(pair.id, seed if rule.seeded else 0))
 
 
 def response_tokens(class_T: NDArray[np.uint8]) -> int:
@@ -86,26 +92,41 @@ def allocate(loads: Sequence[Load], asked: int | None, settings: SelectConfig, s
     return spend(loads, asked, settings.model_copy(update={"scope": scope}))
 
 
-def weights_of(
+def selected_of(
     unit_of_token: NDArray[np.int32], class_T: NDArray[np.uint8], chosen_U: Chosen, settings: SelectConfig
-) -> NDArray[np.float32]:
-    """Weight of each token's nll, float32[T]: 1 where it was taken, the background weight elsewhere in such a response."""
+) -> NDArray[np.bool_]:
+    """Which tokens were taken, bool[T]; the stop token comes with the first of them."""
     selected_T = np.zeros(class_T.size, dtype=bool)
     member = unit_of_token >= 0
     selected_T[member] = chosen_U[unit_of_token[member]]
+    if settings.supervise_eos and selected_T.any():
+        selected_T[class_T == TokenClass.STOP] = True
+    return selected_T
+
+
+def weights_of(selected_T: NDArray[np.bool_], class_T: NDArray[np.uint8], settings: SelectConfig) -> NDArray[np.float32]:
+    """Weight of each token's nll, float32[T]: 1 where it was taken, the background weight elsewhere in such a response."""
     weight_T = np.zeros(class_T.size, dtype=np.float32)
-    if not selected_T.any():
-        return weight_T
-    weight_T[class_T != TokenClass.PROMPT] = settings.background_weight
-    weight_T[selected_T] = 1.0
-    if settings.supervise_eos:
-        weight_T[class_T == TokenClass.STOP] = 1.0
+    if selected_T.any():
+        weight_T[class_T != TokenClass.PROMPT] = settings.background_weight
+        weight_T[selected_T] = 1.0
     return weight_T
 
 
-_UNUSED = np.random.default_rng(0)
+class _Lazy:
+    """A NumPy generator that is made when it is first asked for a number, for most rules never ask."""
+
+    def __init__(self, seed: int, pair_id: str) -> None:
+        self._seed, self._id = seed, pair_id
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        made = np.random.default_rng(int.from_bytes(lottery(self._seed, self._id), "big"))
+        self.__dict__.update({each: getattr(made, each) for each in dir(made) if not each.startswith("_")})
+        return getattr(made, name)
 
 
-def _generator(seed: int, pair_id: str) -> np.random.Generator:
-    """Random numbers of one pair: the same whatever the order or number of the other pairs."""
-    return np.random.default_rng(int.from_bytes(lottery(seed, pair_id), "big"))
+def generator_of(pair_id: str, seed: int) -> np.random.Generator:
+    """Random numbers of one pair, by (seed, id): the same whatever the order, the parts or the number of the other pairs."""
+    return cast(np.random.Generator, _Lazy(seed, pair_id))

@@ -21,15 +21,18 @@ from numpy.typing import NDArray
 
 from codeblock.core.config import SelectConfig
 from codeblock.core.errors import CodeBlockError
+from codeblock.core.records import SelectedRecord
 from codeblock.core.schema import SELECTED
 from codeblock.core.shares import Shares
+from codeblock.core.storage.scores import with_scores
 from codeblock.core.storage.tables import part_rows, parts, read_part, write_part
+from codeblock.core.supervised import COLUMN, supervised
 from codeblock.selection.audit import Findings, judge, undecodable
 from codeblock.selection.candidates import Candidates, Chosen
 from codeblock.selection.pair import COLUMNS, NO_POOL, PoolStatistics, ScoredPair, Units, iter_pairs
 from codeblock.selection.picked import Picked, poor_below
 from codeblock.selection.pool import survey
-from codeblock.selection.selection import allocate, response_tokens, settle, units_of, weights_of
+from codeblock.selection.selection import allocate, response_tokens, selected_of, settle, units_of, weights_of
 from codeblock.selection.split import DEV, TRAIN, Ranked, Split, split_pairs
 from codeblock.selection.strategies import Strategy, get_strategy, shares_of
 
@@ -48,21 +51,21 @@ ALL_BOUGHT = (
 class SelectRequest:
     """What one selection asks for."""
 
-    scored: Path
-    """Scored pairs, best first; those beyond what is kept need not be there."""
+    kept: Path
+    """Segmented pairs, best first; those beyond what is asked for need not be there."""
     ranked: Path
     """The ranking of the whole pool (schema RANKED)."""
     strategy: str
     settings: SelectConfig
     held_out: Shares
     """The held-out pairs are drawn among the pairs that these shares keep."""
+    scores: Mapping[str, Path] = field(default_factory=dict)
+    """Directories of scores by column: the `nll` of the reference, and what a strategy needs of other models."""
     seed: int = 0
     """Of the strategy's random numbers."""
     split_seed: int = 0
     """Of the draw of the held-out pairs."""
     dev_pairs: int = 64
-    extra: Mapping[str, Path] = field(default_factory=dict)
-    """Directories with columns of other models, by column."""
     share: tuple[int, int] = (0, 1)
     """The pairs and the budget of a round: its number, of how many."""
 
@@ -101,8 +104,8 @@ class Order:
         return self.output / "candidates"
 
 
-def select_parts(request: SelectRequest, output: Path, tokenizer: Any = None, mapper: Mapper = map) -> dict[str, Any]:
-    """Select over all parts of the scored table, write `output` with the same part names (schema SELECTED); returns the facts.
+def select_parts(request: SelectRequest, output: Path, tokenizer: Any = None, mapper: Mapper = map) -> SelectedRecord:
+    """Select over all parts of the kept pairs, write `output` with the same part names (schema SELECTED); returns the facts.
 
     `tokenizer`: with it, the audit also holds the masks of some pairs against the text of their items. Raises CodeBlockError
     where no token was selected, and where the audit of masks fails.
@@ -111,7 +114,7 @@ def select_parts(request: SelectRequest, output: Path, tokenizer: Any = None, ma
     settings = settle(request.settings, rule)
     request = replace(request, settings=settings)
     split = request.split()
-    paths = _parts_within(request.scored, split.reach)
+    paths = _parts_within(request.kept, split.reach)
     roles = [[split.role(id_) or "" for id_ in read_part(path, ["id"])["id"].to_pylist()] for path in paths]
     pool = survey(lambda: _kept(request, paths, roles), rule, settings)
     order = Order(request, output, pool, poor_below(_best_quality(paths)))
@@ -179,9 +182,9 @@ def select_parts(request: SelectRequest, output: Path, tokenizer: Any = None, ma
 def _undecodable(order: Order, tokenizer: Any) -> Iterator[str]:
     """The audit's look at the text of the first pairs of each part."""
     for path in parts(order.output)[:: max(1, len(parts(order.output)) // AUDITED_PARTS)]:
-        chosen = read_part(path, ["id", "weight"]).slice(0, AUDITED_PAIRS)
-        weights = dict(zip(chosen["id"].to_pylist(), chosen["weight"].to_numpy(zero_copy_only=False), strict=True))
-        yield from undecodable(read_part(order.request.scored / path.name), weights, tokenizer)
+        chosen = read_part(path, ["id", COLUMN]).slice(0, AUDITED_PAIRS)
+        masks = dict(zip(chosen["id"].to_pylist(), supervised(chosen), strict=True))
+        yield from undecodable(read_part(order.request.kept / path.name), masks, tokenizer)
 
 
 def write_candidates(order: Order, item: dict[str, Any]) -> dict[str, Any]:
@@ -235,11 +238,11 @@ _OFFER: dict[str, pa.DataType] = {
 def write_weights(order: Order, item: dict[str, Any]) -> dict[str, Any]:
     """Write the weights of one part: training pairs with a supervised token, and all held-out ones."""
     path = Path(item["path"])
-    table = read_part(order.request.scored / path.name, ["id", "input_ids", "quality", *_LOOKED_AT])
+    table = read_part(order.request.kept / path.name, ["id", "input_ids", "quality", *_LOOKED_AT])
     ids, qualities = table["id"].to_pylist(), table["quality"].to_pylist()
     looked_at = {name: table[name].to_numpy(zero_copy_only=False) for name in _LOOKED_AT}
     classes, items = looked_at["token_class"], looked_at["token_item"]
-    weights: dict[int, tuple[str, NDArray[np.float32]]] = {}
+    masks: dict[int, tuple[str, NDArray[np.bool_]]] = {}
     findings, picked, tokens = Findings(), Picked(), 0
     for role in (TRAIN, DEV):
         found = _read_candidates(order, path, role, ["row", "unit_of_token", "size"])
@@ -247,20 +250,22 @@ def write_weights(order: Order, item: dict[str, Any]) -> dict[str, Any]:
         ends = np.cumsum([len(size) for size in found["size"].to_pylist()], dtype=np.int64)
         rows, owners = found["row"].to_pylist(), found["unit_of_token"].to_numpy(zero_copy_only=False)
         for row, owner, chosen in zip(rows, owners, np.split(taken, ends[:-1]), strict=True) if rows else ():
-            weight = weights_of(owner, classes[row], chosen, order.request.settings)
-            supervised = int((weight == 1.0).sum())
+            selected_T = selected_of(owner, classes[row], chosen, order.request.settings)
+            count = int(selected_T.sum())
             if role == TRAIN:
-                tokens += supervised
-                findings.look(ids[row], weight, classes[row], items[row])
+                tokens += count
+                findings.look(ids[row], selected_T, classes[row], items[row])
                 known = order.poor_below is not None and qualities[row] is not None
                 poor = known and qualities[row] < order.poor_below
-                picked.look({name: values[row] for name, values in looked_at.items()}, weight, poor)
-            if role == DEV or supervised:
-                weights[row] = (role, weight)
-    rows = sorted(weights)
+                picked.look({name: values[row] for name, values in looked_at.items()}, selected_T, poor)
+            if role == DEV or count:
+                masks[row] = (role, selected_T)
+    rows = sorted(masks)
+    weights = [weights_of(masks[row][1], classes[row], order.request.settings) for row in rows]
     kept = table.take(pa.array(rows, pa.int64()))
-    kept = kept.append_column("split", pa.array([weights[row][0] for row in rows], pa.string()))
-    kept = kept.append_column("weight", pa.array([weights[row][1] for row in rows], SELECTED.field("weight").type))
+    kept = kept.append_column("split", pa.array([masks[row][0] for row in rows], pa.string()))
+    kept = kept.append_column("weight", pa.array(weights, SELECTED.field("weight").type))
+    kept = kept.append_column(COLUMN, pa.array([masks[row][1] for row in rows], SELECTED.field(COLUMN).type))
     write_part(order.output / path.name, kept.select(SELECTED.names).cast(SELECTED))
     return {"tokens": tokens, "findings": json.dumps(asdict(findings)), "picked": json.dumps(asdict(picked))}
 
@@ -298,11 +303,8 @@ def _changed_by_rerank(order: Order, paths: Sequence[Path], train: Sequence[Chos
 
 
 def _columns(request: SelectRequest, path: Path) -> pa.Table:
-    """The columns that decide a selection, those of other models beside the scores."""
-    table = read_part(path, [*COLUMNS, *request.rule.columns(request.settings)])
-    for name, directory in request.extra.items():
-        table = table.append_column(name, read_part(directory / path.name, [name])[name])
-    return table
+    """The columns that decide a selection, scores beside the others."""
+    return with_scores(read_part(path, [*COLUMNS, *request.rule.columns(request.settings)]), request.scores)
 
 
 def _read_candidates(order: Order, path: Path, role: str, columns: list[str]) -> pa.Table:
@@ -355,5 +357,5 @@ def _parts_within(directory: Path, rows: int) -> list[Path]:
         found.append(path)
         held += part_rows(path)
     if held < rows:
-        raise CodeBlockError(f"{directory}: {held} scored pairs, {rows} needed; delete the directory and run again")
+        raise CodeBlockError(f"{directory}: {held} kept pairs, {rows} needed; delete the directory and run again")
     return found

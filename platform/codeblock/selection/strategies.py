@@ -50,7 +50,7 @@ class Strategy:
     whole_items: bool = False
     """Whether an item is supervised whole or not at all; the audit of masks holds the rule to it."""
     seeded: bool = False
-    """Whether the rule draws random numbers; others get a generator that they must not use, for making one takes time."""
+    """Whether the seed of an arm decides its random numbers. Each pair has its own, with this or without: those of its id."""
     whole_pairs: bool = False
     """Whether the budget is spent on whole responses: the best pairs that hold so many tokens."""
     rounds: int = 1

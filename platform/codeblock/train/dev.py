@@ -27,11 +27,11 @@ def dev_nll(
 ) -> list[dict[str, Any]]:
     """One row per token class and supervision that occurs: `token_class`, `supervised`, `nll` (mean), `tokens`.
 
-    Supervised is what would have a loss in training: weight above 0. Each worker computes every world-th pair.
+    Supervised are the tokens that the arm's strategy chose. Each worker computes every world-th pair.
     """
     nll_2C = torch.zeros(2 * len(TokenClass), dtype=torch.float64, device=dist_context.device)
     tokens_2C = torch.zeros_like(nll_2C)
-    mine = [pair for pair in map(_all_response_tokens, pairs[dist_context.rank :: dist_context.world]) if pair.supervised]
+    mine = [pair for pair in map(_all_response_tokens, pairs[dist_context.rank :: dist_context.world]) if pair.with_loss]
     training = masked.training
     masked.eval()
     for batch in micro_batches([trim(pair) for pair in mine], max_inputs, pack, call) if mine else []:
@@ -58,5 +58,5 @@ def dev_nll(
 
 def _all_response_tokens(pair: TokenPair) -> TokenPair:
     """Every response token becomes a target. Its group (1 + 2 * class + supervised) travels in place of the weight."""
-    group_T = 1 + 2 * pair.token_class_T.astype(np.float32) + (pair.weight_T > 0)
+    group_T = 1 + 2 * pair.token_class_T.astype(np.float32) + pair.selected_T
     return replace(pair, weight_T=np.where(pair.token_class_T == TokenClass.PROMPT, 0, group_T).astype(np.float32))

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.storage import tables
+from codeblock.core.supervised import COLUMN, supervised
 
-COLUMNS = ["id", "split", "input_ids", "token_class", "weight"]
+COLUMNS = ["id", "split", "input_ids", "token_class", "weight", COLUMN]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,12 @@ class TokenPair:
     input_ids_T: NDArray[np.int32]
     token_class_T: NDArray[np.uint8]
     weight_T: NDArray[np.float32]
+    selected_T: NDArray[np.bool_] = None  # type: ignore[assignment]
+    """Which tokens were chosen; left out, those that have a weight."""
+
+    def __post_init__(self) -> None:
+        if self.selected_T is None:
+            object.__setattr__(self, "selected_T", self.weight_T > 0)
 
     @property
     def inputs(self) -> int:
@@ -37,7 +44,12 @@ class TokenPair:
 
     @property
     def supervised(self) -> int:
-        """Tokens with a weight above 0. The first token has no position that predicts it and never counts."""
+        """Chosen tokens. The first token has no position that predicts it and never counts."""
+        return int(np.count_nonzero(self.selected_T[1:]))
+
+    @property
+    def with_loss(self) -> int:
+        """Tokens with a weight above 0: the chosen ones, and with `select.background_weight` the others of the response."""
         return int(np.count_nonzero(self.weight_T[1:]))
 
     @property
@@ -51,11 +63,11 @@ class Trimming:
     """What exact trimming and dropping saved, in inputs of the model per pass: `whole = kept + tails + dropped`."""
 
     pairs: int
-    """Pairs with a supervised token."""
+    """Pairs with a loss."""
     dropped_pairs: int
-    """Pairs without a supervised token: they have no loss."""
+    """Pairs without a loss."""
     kept_inputs: int
-    """Inputs up to the last supervised token of each pair."""
+    """Inputs up to the last token with a loss of each pair."""
     tail_inputs: int
     """Inputs after it, cut off."""
     dropped_inputs: int
@@ -63,20 +75,20 @@ class Trimming:
 
 
 def trim(pair: TokenPair) -> TokenPair:
-    """The pair up to its last supervised token. In a causal model later tokens cannot influence its loss.
+    """The pair up to its last token with a loss. In a causal model later tokens cannot influence it.
 
-    The pair needs a supervised token (`pair.supervised`).
+    The pair needs such a token (`pair.with_loss`).
     """
     end = int(np.flatnonzero(pair.weight_T)[-1]) + 1
-    return TokenPair(pair.id, pair.input_ids_T[:end], pair.token_class_T[:end], pair.weight_T[:end])
+    return TokenPair(pair.id, pair.input_ids_T[:end], pair.token_class_T[:end], pair.weight_T[:end], pair.selected_T[:end])
 
 
 def trim_all(pairs: Sequence[TokenPair]) -> tuple[list[TokenPair], Trimming]:
-    """Drop the pairs without a supervised token, trim the others, and count what that saved."""
-    kept = [trim(pair) for pair in pairs if pair.supervised]
-    whole = sum(pair.inputs for pair in pairs if pair.supervised)
+    """Drop the pairs without a loss, trim the others, and count what that saved."""
+    kept = [trim(pair) for pair in pairs if pair.with_loss]
+    whole = sum(pair.inputs for pair in pairs if pair.with_loss)
     kept_inputs = sum(pair.inputs for pair in kept)
-    dropped = sum(pair.inputs for pair in pairs if not pair.supervised)
+    dropped = sum(pair.inputs for pair in pairs if not pair.with_loss)
     return kept, Trimming(len(kept), len(pairs) - len(kept), kept_inputs, whole - kept_inputs, dropped)
 
 
@@ -94,16 +106,16 @@ def read_pairs(selected: Path, split: str) -> list[TokenPair]:
 
 def _pairs_of(table: pa.Table) -> Iterator[tuple[TokenPair, str]]:
     ids, splits = table["id"].to_pylist(), table["split"].to_pylist()
-    lists = zip(_lists(table["input_ids"]), _lists(table["token_class"]), _lists(table["weight"]), strict=True)
-    for id_, split, (input_ids_T, class_T, weight_T) in zip(ids, splits, lists, strict=True):
-        if not len(input_ids_T) == len(class_T) == len(weight_T) > 0:
+    lists = zip(*(_lists(table[name]) for name in ("input_ids", "token_class", "weight")), supervised(table), strict=True)
+    for id_, split, (input_ids_T, class_T, weight_T, selected_T) in zip(ids, splits, lists, strict=True):
+        if not len(input_ids_T) == len(class_T) == len(weight_T) == len(selected_T) > 0:
             raise CodeBlockError(
-                f"selected pair {id_}: {len(input_ids_T)} tokens, {len(class_T)} classes, {len(weight_T)} weights; "
-                "delete the selected table and select again"
+                f"selected pair {id_}: {len(input_ids_T)} tokens, {len(class_T)} classes, {len(weight_T)} weights, "
+                f"{len(selected_T)} marks; delete the selected table and select again"
             )
         if not (np.isfinite(weight_T).all() and (weight_T >= 0).all()):
             raise CodeBlockError(f"selected pair {id_}: a weight is negative or not finite; select again")
-        yield TokenPair(id_, input_ids_T, class_T, weight_T), split
+        yield TokenPair(id_, input_ids_T, class_T, weight_T, selected_T), split
 
 
 def _lists(column: pa.ChunkedArray) -> Iterator[NDArray[Any]]:

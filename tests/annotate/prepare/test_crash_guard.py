@@ -14,6 +14,8 @@ import pytest
 
 from codeblock.annotate.prepare import driver
 from codeblock.annotate.prepare.crash_guard import Job, apart, plainly, watched
+from codeblock.annotate.prepare.render import Renderer
+from codeblock.annotate.prepare.stage import tokenize_batch
 from codeblock.core.config import PrepareConfig
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.schema import FILTERED, PAIRS, Reason
@@ -46,7 +48,7 @@ def spoil_python():
         grammar.parser = BadParser(grammar.parser)
 
 
-REAL_PART = driver._prepare_part
+REAL_PART = driver._segment_part
 
 
 def part_with_a_bad_grammar(row, **settings):
@@ -66,16 +68,16 @@ def pairs_of(responses):
 @pytest.mark.slow  # a Ray worker starts anew after each death
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_crash_and_an_endless_loop_in_a_grammar_cost_their_rows_and_not_the_run(tmp_path, small_model, monkeypatch):
-    monkeypatch.setattr(driver, "_prepare_part", part_with_a_bad_grammar)
+    monkeypatch.setattr(driver, "_segment_part", part_with_a_bad_grammar)
     odd = {3: LOOPS.decode(), 4: CRASHES.decode(), 9: CRASHES.decode(), 10: "x = ="}
     responses = [f"```python\nx = {n}\nprint(x)\n{odd.get(n, '')}\n```" for n in range(18)]
     for part in range(3):
         write_part(tmp_path / "pairs" / f"part-{part:06d}.parquet", pairs_of(responses).slice(6 * part, 6))
 
-    output = tmp_path / "prepared"
-    facts = driver.prepare(
-        tmp_path / "pairs", output, PrepareConfig(max_row_seconds=SECONDS), str(small_model), None, max_length=256
-    )
+    output, tokenized = tmp_path / "segmented", tmp_path / "tokenized"
+    read = driver.tokenize(tmp_path / "pairs", tokenized, str(small_model), None, max_length=256)
+    assert (read["read"], read["kept"], read["reasons"]) == (18, 18, {})
+    facts = driver.segment(tokenized, output, PrepareConfig(max_row_seconds=SECONDS))
     rejected = read_table(output / "rejected").to_pylist()
     assert [(row["source"], row["reason"]) for row in rejected] == [
         ("row 3", "segmentation_timeout"),
@@ -93,18 +95,19 @@ def test_a_crash_and_an_endless_loop_in_a_grammar_cost_their_rows_and_not_the_ru
     assert FILTERED.isdisjoint({Reason.SEGMENTATION_CRASH, Reason.SEGMENTATION_TIMEOUT})
 
 
-def test_a_part_that_goes_on_ending_its_workers_ends_the_run(tmp_path, small_model):
-    write_part(tmp_path / "part-000000.parquet", pairs_of(["```python\nx = 1\n```"]))
+def test_a_part_that_goes_on_ending_its_workers_ends_the_run(tmp_path, tokenizer):
+    tokenized, _ = tokenize_batch(pairs_of(["```python\nx = 1\n```"]), Renderer(tokenizer), 256)
+    write_part(tmp_path / "part-000000.parquet", tokenized)
     mark = tmp_path / "out" / driver.ATTEMPTS / "part-000000.parquet"
     mark.parent.mkdir(parents=True)
     row = {"path": str(tmp_path / "part-000000.parquet")}
-    settings = (tmp_path / "out", PrepareConfig(), str(small_model), None, 256)
+    settings = (tmp_path / "out", PrepareConfig())
     mark.write_bytes(b"." * (driver.MAX_DEATHS - 1))
-    assert driver._prepare_part(row, *settings)["kept"] == 1
+    assert driver._segment_part(row, *settings)["kept"] == 1
     assert not mark.exists()
     mark.write_bytes(b"." * driver.MAX_DEATHS)
     with pytest.raises(CodeBlockError, match=r"^part-000000.parquet: 5 workers ended while they had this part"):
-        driver._prepare_part(row, *settings)
+        driver._segment_part(row, *settings)
 
 
 def jobs_of(*responses):

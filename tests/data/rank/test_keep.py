@@ -6,7 +6,7 @@ import pytest
 
 from codeblock.core.storage.tables import parts, read_table, write_part
 from codeblock.data.rank import keep as module
-from codeblock.data.rank.keep import keep, pool_sizes
+from codeblock.data.rank.keep import keep
 
 
 @pytest.fixture
@@ -44,8 +44,3 @@ def test_a_run_that_needs_more_adds_parts_to_those_that_are_there(pool):
     keep(home / "prepared", home / "ranked", home / "kept", 1000)
     assert kept_ids(home) == best_first
     assert {path.name: path.stat().st_mtime_ns for path in parts(home / "kept")[:2]} == before
-
-
-def test_the_pool_is_measured_before_and_after_the_filters(pool):
-    home, _ = pool
-    assert pool_sizes(home / "prepared", home / "prepared")["response_bytes"] == 2 * sum(range(25))

@@ -75,9 +75,10 @@ def test_where_most_are_equal_the_others_are_one_step_away():
 
 
 def test_loss_tails_is_the_robust_distance_of_the_mean_nll_of_the_response(make_pool, tmp_path):
-    for part, rows in enumerate([[[NAN, 1, 3], [NAN, 1]], [[NAN, 4, 2], [NAN, NAN]]]):
+    for part, rows in enumerate([[[NAN, 1, 3], [NAN, NAN]], [[NAN, 4, 2], [NAN, 1]]]):
         column = pa.array(rows, pa.list_(pa.float32()), from_pandas=False)
-        write_part(tmp_path / "scored" / part_name(part), pa.table({"pool_nll": column}))
+        ids = [["id0", "id3"], ["id2", "id1"]][part]  # kept by id, in whatever order
+        write_part(tmp_path / "scored" / part_name(part), pa.table({"id": ids, "nll": column}))
     pool = make_pool([pair()] * 4, block=2, scored=tmp_path / "scored")
     unit = 1 / 1.4826  # means 2, 1, 3: median 2, median distance 1
     assert values("loss_tails", pool) == [0, -unit, -unit, NAN]

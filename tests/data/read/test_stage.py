@@ -105,6 +105,7 @@ def test_joined_data_sets_have_their_own_columns_and_each_pair_knows_its_own(tmp
     assert facts == {
         "read": 8,
         "kept": 6,
+        "response_bytes": 30,
         "datasets": {"one": {"read": 5, "kept": 5}, "two": {"read": 3, "kept": 1}},
         "reasons": {"duplicate": 1, "empty_response": 1},
     }

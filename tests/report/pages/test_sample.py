@@ -36,7 +36,7 @@ def test_a_scored_row_becomes_a_sample() -> None:
     }
     assert set(row) == set(SCORED.names)
     outcomes = [ItemOutcome(2, "Kept.", 0.5, 1.0), ItemOutcome(1, "In part.")]
-    arm = ArmView("blocks", "codeblock", "trained on", [1.0, 1.0, 1.0, 0.1, 1.0], outcomes)
+    arm = ArmView("blocks", "codeblock", "trained on", [1.0, 1.0, 1.0, 0.1, 1.0], [True, True, True, False, True], outcomes)
     spans = [(0, 3), (3, 6), (6, 9), (9, 11), (11, 11)]
     sample = sample_from_row(row, spans, [arm], title="t")
     check(sample)
@@ -52,8 +52,8 @@ def test_a_scored_row_becomes_a_sample() -> None:
 
 
 def test_supervised_background_and_context_tokens_differ() -> None:
-    assert levels([1.0, 0.1, 0.0]) == ["on", "faint", ""]
-    assert levels([]) == []
+    assert levels(ArmView("a", "codeblock", "", [1.0, 0.1, 0.0], [True, False, False], [])) == ["on", "faint", ""]
+    assert levels(ArmView("a", "codeblock", "", [1.0, 1.0], [True, False], [])) == ["on", "faint"]
 
 
 def test_an_item_without_a_token_is_not_kept() -> None:

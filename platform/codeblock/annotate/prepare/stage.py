@@ -1,4 +1,4 @@
-"""The stage `prepared`: a plain function from a table of pairs to a table of tokens, items and data flow."""
+"""The stages `tokenized` and `segmented`: plain functions from pairs to tokens, and from these to items and data flow."""
 
 from __future__ import annotations
 
@@ -18,19 +18,61 @@ from codeblock.annotate.prepare.crash_guard import Job, Outcome, SegmentAll, pla
 from codeblock.annotate.prepare.render import Rendered, Renderer
 from codeblock.core.config import PrepareConfig
 from codeblock.core.errors import RowError
-from codeblock.core.schema import PREPARED, REJECTED, Reason
+from codeblock.core.schema import REJECTED, SEGMENTED, TOKENIZED, Reason
 from codeblock.segmentation import Segmentation, segment_response
 
 
 def prepare_batch(
     pairs: pa.Table, renderer: Renderer, config: PrepareConfig, max_length: int, segment_all: SegmentAll = plainly
 ) -> tuple[pa.Table, pa.Table]:
-    """Render, segment and align a table of pairs (schema PAIRS).
+    """Tokenize and segment a table of pairs (schema PAIRS) with ids that differ.
 
-    Returns the prepared rows (schema PREPARED) in the order of the pairs, and the rows that were taken out (schema REJECTED).
+    Returns the prepared rows (schema SEGMENTED) and the rows that were taken out (schema REJECTED), in the order of the pairs.
+    """
+    tokenized, unread = tokenize_batch(pairs, renderer, max_length)
+    segmented, unparsed = segment_batch(tokenized, config, segment_all)
+    place = {id_: row for row, id_ in enumerate(pairs["id"].to_pylist())}
+    rejected = pa.concat_tables([unread, unparsed])
+    order = sorted(range(rejected.num_rows), key=lambda row: place[rejected["id"][row].as_py()])
+    return segmented, rejected.take(pa.array(order, pa.int64()))
+
+
+def tokenize_batch(pairs: pa.Table, renderer: Renderer, max_length: int) -> tuple[pa.Table, pa.Table]:
+    """Render a table of pairs (schema PAIRS) with the chat template.
+
+    Returns the rows that fit (schema TOKENIZED) in the order of the pairs, and those that were taken out (schema REJECTED).
+    """
+    responses: list[str] = pairs["response"].to_pylist()
+    rendered = render_pairs(renderer, pairs["messages"].to_pylist(), responses, pairs["tools"].to_pylist())
+    kept: list[int] = []
+    made: list[Rendered] = []
+    lost: list[tuple[int, Reason, str]] = []
+    for row, tokens in enumerate(rendered):
+        if isinstance(tokens, RowError):
+            lost.append((row, tokens.reason, tokens.detail))
+        elif tokens.input_ids.size > max_length:
+            detail = f"{tokens.input_ids.size} tokens, the context has {max_length}"
+            lost.append((row, Reason.LONGER_THAN_CONTEXT, detail))
+        else:
+            kept.append(row)
+            made.append(tokens)
+    columns: dict[str, list[Any]] = {
+        "input_ids": [tokens.input_ids for tokens in made],
+        "response_start": [tokens.response_start for tokens in made],
+        "token_start": [tokens.starts for tokens in made],
+        "token_end": [tokens.ends for tokens in made],
+    }
+    table = _table(pairs.take(pa.array(kept, pa.int64())), columns, TOKENIZED)
+    return table, _rejected_table(pairs, lost, "tokenized")
+
+
+def segment_batch(tokenized: pa.Table, config: PrepareConfig, segment_all: SegmentAll = plainly) -> tuple[pa.Table, pa.Table]:
+    """Segment the responses of tokenized pairs (schema TOKENIZED) and align them with the tokens.
+
+    Returns the rows with code (schema SEGMENTED) in the order of the pairs, and those that were taken out (schema REJECTED).
     """
     with _without_cycle_search():
-        return _prepare_batch(pairs, renderer, config, max_length, segment_all)
+        return _segment_batch(tokenized, config, segment_all)
 
 
 @contextmanager
@@ -45,34 +87,31 @@ def _without_cycle_search() -> Iterator[None]:
             gc.enable()
 
 
-def _prepare_batch(
-    pairs: pa.Table, renderer: Renderer, config: PrepareConfig, max_length: int, segment_all: SegmentAll
-) -> tuple[pa.Table, pa.Table]:
-    responses: list[str] = pairs["response"].to_pylist()
-    rendered = render_pairs(renderer, pairs["messages"].to_pylist(), responses, pairs["tools"].to_pylist())
-    fitting: list[tuple[int, Rendered]] = []
+def _segment_batch(tokenized: pa.Table, config: PrepareConfig, segment_all: SegmentAll) -> tuple[pa.Table, pa.Table]:
+    responses: list[str] = tokenized["response"].to_pylist()
+    rendered = _rendered(tokenized)
+    jobs = [
+        Job(response, tokens.starts[tokens.response_start : -1]) for response, tokens in zip(responses, rendered, strict=True)
+    ]
     kept: list[int] = []
     found: list[Segmentation] = []
     lost: list[tuple[int, Reason, str]] = []
-    for row, tokens in enumerate(rendered):
-        if isinstance(tokens, RowError):
-            lost.append((row, tokens.reason, tokens.detail))
-        elif tokens.input_ids.size > max_length:
-            detail = f"{tokens.input_ids.size} tokens, the context has {max_length}"
-            lost.append((row, Reason.LONGER_THAN_CONTEXT, detail))
-        else:
-            fitting.append((row, tokens))
-    jobs = [Job(responses[row], tokens.starts[tokens.response_start : -1]) for row, tokens in fitting]
-    outcomes = segment_all(partial(_segment, config), jobs)
-    for (row, _), outcome in zip(fitting, outcomes, strict=True):
+    for row, outcome in enumerate(segment_all(partial(_segment, config), jobs)):
         if isinstance(outcome, Segmentation):
             kept.append(row)
             found.append(outcome)
         else:
             lost.append((row, *outcome))
-    tokens_of_kept = [rendered[row] for row in kept]
-    columns = _columns(tokens_of_kept, [responses[row] for row in kept], found)  # type: ignore[arg-type]
-    return _prepared_table(pairs.take(pa.array(kept, pa.int64())), columns), _rejected_table(pairs, sorted(lost))
+    columns = _columns([rendered[row] for row in kept], [responses[row] for row in kept], found)
+    pairs = tokenized.take(pa.array(kept, pa.int64())).drop_columns(["token_start", "token_end"])
+    return _table(pairs, columns, SEGMENTED), _rejected_table(tokenized, lost, "segmented")
+
+
+def _rendered(tokenized: pa.Table) -> list[Rendered]:
+    """What `tokenize_batch` was given by the renderer."""
+    arrays = [tokenized[name].to_numpy(zero_copy_only=False) for name in ("input_ids", "token_start", "token_end")]
+    rows = zip(*arrays, tokenized["response_start"].to_pylist(), strict=True)
+    return [Rendered(ids, starts, ends, start) for ids, starts, ends, start in rows]
 
 
 def render_pairs(
@@ -110,8 +149,6 @@ def _columns(rendered: list[Rendered], responses: list[str], found: list[Segment
     ]
     aligned = align(rendered, responses, spans)
     return {
-        "input_ids": [tokens.input_ids for tokens in rendered],
-        "response_start": [tokens.response_start for tokens in rendered],
         "token_class": [columns.token_class for columns in aligned],
         "token_item": [columns.token_item for columns in aligned],
         "token_word": [columns.token_word for columns in aligned],
@@ -125,13 +162,14 @@ def _columns(rendered: list[Rendered], responses: list[str], found: list[Segment
     }
 
 
-def _prepared_table(pairs: pa.Table, columns: dict[str, list[Any]]) -> pa.Table:
+def _table(pairs: pa.Table, columns: dict[str, list[Any]], schema: pa.Schema) -> pa.Table:
+    """The columns that pairs have, and behind them those that were made."""
     arrays = [pairs[name].combine_chunks() for name in pairs.column_names]
-    for field in list(PREPARED)[len(arrays) :]:
+    for field in list(schema)[len(arrays) :]:
         values = columns[field.name]
         numeric = pa.types.is_list(field.type) and pa.types.is_primitive(field.type.value_type)
         arrays.append(list_array(values, field.type) if numeric else pa.array(values, field.type))
-    return pa.Table.from_arrays(arrays, schema=PREPARED)
+    return pa.Table.from_arrays(arrays, schema=schema)
 
 
 def list_array(values: Sequence[NDArray[Any]], type_: pa.ListType) -> pa.ListArray:
@@ -141,13 +179,13 @@ def list_array(values: Sequence[NDArray[Any]], type_: pa.ListType) -> pa.ListArr
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat.astype(type_.value_type.to_pandas_dtype())), type=type_)
 
 
-def _rejected_table(pairs: pa.Table, lost: list[tuple[int, Reason, str]]) -> pa.Table:
+def _rejected_table(pairs: pa.Table, lost: list[tuple[int, Reason, str]], stage: str) -> pa.Table:
     ids, sources = pairs["id"], pairs["source"]
     rows = [
         {
             "id": ids[row].as_py(),
             "source": sources[row].as_py(),
-            "stage": "prepared",
+            "stage": stage,
             "reason": reason,
             "detail": detail,
         }

@@ -1,7 +1,8 @@
-"""Scores every prepared part in a Ray Data actor pool; a part that is there already is not scored again."""
+"""Scores pairs in a Ray Data actor pool; a pair that has scores already is not scored again."""
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -11,32 +12,33 @@ import pyarrow as pa
 import torch
 
 from codeblock.annotate.score.attention import prompt_attention
-from codeblock.core.cluster import actor_pool, map_parts, peak_of, pending
+from codeblock.core.cluster import actor_pool, map_parts, peak_of
 from codeblock.core.config import ClusterConfig, ScoreConfig
 from codeblock.core.memory import worker_peak_mb
 from codeblock.core.models import device, load_model
 from codeblock.core.models.nll import response_nll
-from codeblock.core.schema import SCORED
-from codeblock.core.storage.tables import count_rows, parts, read_part, write_part
+from codeblock.core.records import ScoredRecord
+from codeblock.core.storage.scores import VALUES, places
+from codeblock.core.storage.tables import count_rows, part_name, parts, read_part, write_part
 
 
 def score(
-    prepared: Path,
+    pairs: Path,
     output: Path,
     model: str,
     revision: str | None,
     config: ScoreConfig,
     cluster: ClusterConfig,
     column: str = "nll",
-) -> dict[str, Any]:
-    """Score the parts of `prepared` into parts of `output` of the same names; returns the counts of this call's work.
+    rows: float = math.inf,
+) -> ScoredRecord:
+    """Score those of the first `rows` pairs of `pairs` that have no scores in `output` yet; the counts of this call's work.
 
-    `column` is what is written: `nll` with all columns of the pairs (schema SCORED), another one (`nll_second`,
-    `prompt_attention`) beside the id alone.
+    `column` is what is written beside the id: `nll` (schema SCORES), `nll_second`, `prompt_attention`.
     """
     results = map_parts(
         Scorer,
-        [{"path": str(path)} for path in pending(parts(prepared), output)],
+        missing(pairs, output, rows),
         what="score",
         **actor_pool(cluster),
         constructor={"model": model, "revision": revision, "config": config, "output": output, "column": column},
@@ -52,6 +54,26 @@ def score(
     }
 
 
+def missing(pairs: Path, output: Path, rows: float) -> list[dict[str, Any]]:
+    """What is to be scored: the `path` of a part, its `rows`, and the `name` of the part that they become.
+
+    Whole parts are looked at, as far as they begin within the first `rows` pairs.
+    """
+    there = places(output).keys()
+    number = max((int(path.stem.removeprefix("part-")) for path in parts(output)), default=-1)
+    items: list[dict[str, Any]] = []
+    held = 0
+    for path in parts(pairs):
+        if held >= rows:
+            break
+        ids = read_part(path, ["id"])["id"].to_pylist()
+        held += len(ids)
+        if lacking := [row for row, id_ in enumerate(ids) if id_ not in there]:
+            number += 1
+            items.append({"path": str(path), "rows": lacking, "name": part_name(number)})
+    return items
+
+
 class Scorer:
     """An actor that holds the reference model."""
 
@@ -62,19 +84,14 @@ class Scorer:
         self._config, self._output, self._column = config, output, column
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        path = Path(row["path"])
-        prepared = read_part(path)
+        pairs = read_part(Path(row["path"]), ["id", "input_ids", "response_start"]).take(pa.array(row["rows"], pa.int64()))
         started = time.perf_counter()
-        input_ids = [np.asarray(ids, dtype=np.int32) for ids in prepared["input_ids"].to_numpy()]
+        input_ids = [np.asarray(ids, dtype=np.int32) for ids in pairs["input_ids"].to_numpy()]
         compute = prompt_attention if self._column == "prompt_attention" else response_nll
-        values = compute(self._model, input_ids, prepared["response_start"].to_pylist(), self._config.batch_tokens)
+        values = compute(self._model, input_ids, pairs["response_start"].to_pylist(), self._config.batch_tokens)
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         seconds = time.perf_counter() - started
-        column = pa.array(values, SCORED.field("nll").type, from_pandas=False)
-        scored = prepared.append_column(self._column, column)
-        write_part(
-            self._output / path.name,
-            scored.cast(SCORED) if self._column == "nll" else scored.select(["id", self._column]),
-        )
+        column = pa.array(values, VALUES, from_pandas=False)
+        write_part(self._output / row["name"], pa.table({"id": pairs["id"], self._column: column}))
         return {"tokens": sum(ids.size for ids in input_ids), "seconds": seconds, "peak_mb": worker_peak_mb()}

@@ -198,7 +198,7 @@ class TrainConfig(Section):
     """Gradients are clipped to this norm."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of the forward pass (autocast); weights and optimiser stay float32."""
-    gradient_checkpointing: bool = False
+    gradient_checkpointing: bool = execution(False)
     """Recompute activations in the backward pass: less memory, more time."""
     dev_pairs: int = Field(64, ge=0)
     """Pairs held out of training, for the nll of supervised and unsupervised tokens by class."""

@@ -1,6 +1,6 @@
 """The best pairs of the pool in the order of their rank: what is scored, and selected from.
 
-The rows of `prepared` are written best first, as many as the arms need, so that nothing is paid for the rest. Part k holds the
+The rows of `segmented` are written best first, as many as the arms need, so that nothing is paid for the rest. Part k holds the
 ranks k * PART_ROWS and up: a run that needs more adds parts to those that are there.
 """
 
@@ -22,7 +22,7 @@ WINDOW_PARTS = 128
 
 
 def keep(prepared: Path, ranked: Path, output: Path, pairs: int) -> dict[str, Any]:
-    """Write at least the best `pairs` pairs into parts of `output` (schema PREPARED); parts that are there stay."""
+    """Write at least the best `pairs` pairs into parts of `output` (schema SEGMENTED); parts that are there stay."""
     rank = {path.name: read_part(path, ["rank"])["rank"].to_numpy() for path in parts(ranked)}
     total = sum(of_part.size for of_part in rank.values())
     wanted = range(-(-min(pairs, total) // PART_ROWS))
@@ -30,21 +30,6 @@ def keep(prepared: Path, ranked: Path, output: Path, pairs: int) -> dict[str, An
     for start in range(0, len(missing), WINDOW_PARTS):
         _gather(prepared, rank, output, missing[start : start + WINDOW_PARTS])
     return {"kept": count_rows(output), "pool_pairs": total}
-
-
-def pool_sizes(pairs: Path, prepared: Path) -> dict[str, int]:
-    """The pool before and after the hard filters: usable distinct pairs, and the bytes of their responses."""
-    before, after = _responses(pairs), _responses(prepared)
-    return {
-        "pairs_before_filters": before[0],
-        "response_bytes_before_filters": before[1],
-        "response_bytes": after[1],
-    }
-
-
-def _responses(directory: Path) -> tuple[int, int]:
-    sizes = [pc.binary_length(read_part(path, ["response"])["response"]) for path in parts(directory)]
-    return sum(len(each) for each in sizes), sum(pc.sum(each).as_py() or 0 for each in sizes)
 
 
 def _gather(prepared: Path, rank: dict[str, np.ndarray[Any, Any]], output: Path, numbers: list[int]) -> None:

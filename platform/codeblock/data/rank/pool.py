@@ -35,7 +35,7 @@ class RankPool:
     sandbox: Settings
     """How the programs of a response are run."""
     scored: Path | None = None
-    """Parts with the reference's nll of the whole pool, in the column `pool_nll`."""
+    """Scores (`codeblock.core.storage.scores`) of the whole pool by the reference, in the column `nll`."""
     given: Path | None = None
     """Parts with embeddings by a model (schema EMBEDDED); without them the embedding is made of words."""
 

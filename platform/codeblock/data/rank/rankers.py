@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from codeblock.core.draws import lottery
 from codeblock.core.errors import CodeBlockError
-from codeblock.core.storage.tables import parts, read_part
+from codeblock.core.storage.scores import values_of
 from codeblock.data.filter.words import last_request
 from codeblock.data.rank.asks import asked, share_answered
 from codeblock.data.rank.code import CodeFacts
@@ -90,7 +90,7 @@ def loss_tails(pool: RankPool) -> Signal:
     topic, very low is known by heart."""
     if pool.scored is None:
         raise CodeBlockError("rank.by: loss_tails needs the reference's nll of the whole pool; score it first or leave it out")
-    means = [_mean_nll(read_part(path, ["pool_nll"])["pool_nll"].combine_chunks()) for path in parts(pool.scored)]
+    means = [_mean_nll(values_of(table["id"].to_pylist(), pool.scored, "nll")) for table in pool.tables("id")]
     return -np.abs(robust_z(joined(means)))
 
 

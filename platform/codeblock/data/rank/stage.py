@@ -14,6 +14,7 @@ import pyarrow as pa
 from codeblock.core.config import RankConfig
 from codeblock.core.draws import lottery
 from codeblock.core.errors import CodeBlockError
+from codeblock.core.records import RankedRecord
 from codeblock.core.schema import RANKED
 from codeblock.core.storage.tables import parts, read_part, write_part
 from codeblock.data.rank import rankers  # noqa: F401  registers them
@@ -32,10 +33,10 @@ def rank_pairs(
     scored: Path | None = None,
     embedded: Path | None = None,
     sandbox: Settings | None = None,
-) -> dict[str, Any]:
+) -> RankedRecord:
     """Rank the pairs of `prepared` into parts of `output` of the same names (schema RANKED); returns the facts.
 
-    `scored`: parts with the reference's `pool_nll`, which `loss_tails` needs; `embedded`: parts of embeddings by a model
+    `scored`: scores with the reference's `nll`, which `loss_tails` needs; `embedded`: parts of embeddings by a model
     (EMBEDDED), where `config.embedding` is not `words`; `sandbox`: how `runs_examples` runs programs. Raises CodeBlockError for
     a ranker that is not known or lacks what it needs, and where the sandbox may not be used.
     """

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from codeblock.core.config.pairs import PairsConfig
 from codeblock.core.errors import CodeBlockError, RowError
+from codeblock.core.records import PairsRecord
 from codeblock.core.schema import PAIRS, REJECTED, Reason
 from codeblock.core.storage.tables import part_name, write_part
 from codeblock.data.read.arrow import BATCH_ROWS, table_values
@@ -29,7 +30,7 @@ def read_pairs(
     config: PairsConfig,
     output: Path,
     advance: Callable[[int], None] = lambda _: None,
-) -> dict[str, Any]:
+) -> PairsRecord:
     """Read every row into `output/part-*` or `output/rejected/part-*`; returns the counts, in all and by data set.
 
     data: the data sets of the config, or the files of its only one.
@@ -45,13 +46,14 @@ def read_pairs(
     notes: dict[str, Counter[str]] = {each.name: Counter() for each in data}
     counts = {each.name: {"read": 0, "kept": 0} for each in data}
     rated: Counter[str] = Counter()
-    parts = 0
+    parts = size = 0
     for each, row in islice(_rows(data), config.limit):
         counts[each.name]["read"] += 1
         advance(1)
         outcome = _judge(row, each, config, seen)
         if isinstance(outcome, Pair):
             kept.append(_columns(outcome, row.source, each.name))
+            size += len(outcome.response.encode())
             counts[each.name]["kept"] += 1
             notes[each.name].update(outcome.notes)
             rated[each.name] += outcome.quality is not None
@@ -63,10 +65,11 @@ def read_pairs(
     _flush(output, parts, kept, lost)
     for each in data:
         _check_quality(each, rated[each.name], notes[each.name])
-    total = {key: sum(count[key] for count in counts.values()) for key in ("read", "kept")}
-    facts = {**total, "datasets": counts, "reasons": dict(reasons)}
-    told = {name: dict(found) for name, found in notes.items() if found}
-    return {**facts, "notes": told} if told else facts
+    read, held = (sum(count[key] for count in counts.values()) for key in ("read", "kept"))
+    record = PairsRecord(read=read, kept=held, response_bytes=size, datasets=counts, reasons=dict(reasons))
+    if told := {name: dict(found) for name, found in notes.items() if found}:
+        record["notes"] = told
+    return record
 
 
 def _data_sets(data: Sequence[DataSet] | Sequence[InputFile], config: PairsConfig) -> list[DataSet]:

@@ -34,7 +34,7 @@ def sample_page(sample: Sample) -> str:
             prompt=plain(sample.prompt),
             chunks=batched(blocks(sample)),
             stop=stops[0] if stops else None,
-            levels=levels(sample.arms[0].weight),
+            levels=levels(sample.arms[0]),
             states=[state(item, outcome) for item, outcome in zip(sample.items, sample.arms[0].outcomes, strict=True)],
             kinds=[str(kind) for kind in ItemKind if kind in kinds],
             counts=[counts(sample, arm) for arm in sample.arms],
@@ -84,7 +84,7 @@ def _arm(sample: Sample, arm: ArmView) -> dict[str, Any]:
     ordinary = {0.0, 1.0}
     return {
         "name": arm.name,
-        "levels": "".join(CODES[level] for level in levels(arm.weight)),
+        "levels": "".join(CODES[level] for level in levels(arm)),
         "odd": {t: round(float(w), 4) for t, w in enumerate(arm.weight) if w not in ordinary},
         "reasons": reasons,
         "outcomes": [

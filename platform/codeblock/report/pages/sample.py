@@ -11,15 +11,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from codeblock.core.schema import TokenClass
 
 Span = tuple[int, int]
 State = Literal["kept", "partly", "dropped"]
-
-BACKGROUND = 0.5
-"""A weight up to this share of the largest (1 for a selected token) is a background weight, not a selection."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +48,7 @@ class ArmView:
     strategy: str
     status: str  # why the pair is, or is not, trained on
     weight: Sequence[float]  # [R]
+    selected: Sequence[bool]  # [R] whether the strategy chose the token, whatever the others weigh
     outcomes: Sequence[ItemOutcome]  # [I]
 
 
@@ -135,16 +132,9 @@ def items_from_row(row: Mapping[str, Any]) -> list[ItemView]:
     ]
 
 
-def selected(weight: Sequence[float] | NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which tokens are supervised, background weights excepted; as long as `weight`."""
-    values = np.asarray(weight, dtype=np.float64)
-    return np.asarray(values > BACKGROUND * max(1.0, values.max(initial=0.0)))
-
-
-def levels(weight: Sequence[float]) -> list[str]:
+def levels(arm: ArmView) -> list[str]:
     """`on` for a supervised token, `faint` for one with a background weight, nothing for context."""
-    chosen = selected(weight).tolist()
-    return ["on" if one else "faint" if value > 0 else "" for one, value in zip(chosen, weight, strict=True)]
+    return ["on" if one else "faint" if value > 0 else "" for one, value in zip(arm.selected, arm.weight, strict=True)]
 
 
 def state(item: ItemView, outcome: ItemOutcome) -> State:
@@ -156,7 +146,7 @@ def state(item: ItemView, outcome: ItemOutcome) -> State:
 
 def counts(sample: Sample, arm: ArmView) -> Counts:
     """The numbers of one arm."""
-    chosen = selected(arm.weight)
+    chosen = np.asarray(arm.selected, dtype=bool)
     states = Counter(state(item, outcome) for item, outcome in zip(sample.items, arm.outcomes, strict=True))
     stops = np.asarray(sample.token_class) == TokenClass.STOP
     return Counts(
@@ -173,7 +163,7 @@ def counts(sample: Sample, arm: ArmView) -> Counts:
 def check(sample: Sample) -> None:
     """Raises ValueError where lists differ in length, or an item or edge points outside the response."""
     lengths = {len(sample.token_spans), len(sample.token_class), len(sample.token_nll)}
-    lengths |= {len(arm.weight) for arm in sample.arms}
+    lengths |= {len(each) for arm in sample.arms for each in (arm.weight, arm.selected)}
     if len(lengths) != 1:
         raise ValueError(f"sample {sample.id}: token lists of different lengths {sorted(lengths)}")
     for arm in sample.arms:

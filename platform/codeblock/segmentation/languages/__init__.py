@@ -17,7 +17,7 @@ from codeblock.segmentation.languages import (
     rust,
     typescript,
 )
-from codeblock.segmentation.languages.rules import LanguageRules
+from codeblock.segmentation.languages.rules import LanguageRules, package_of
 
 ALL: tuple[LanguageRules, ...] = (
     python.RULES,
@@ -40,9 +40,14 @@ ALL: tuple[LanguageRules, ...] = (
 _BY_NAME = {name: rules for rules in ALL for name in (rules.name, *rules.aliases)}
 
 
+def grammar_packages() -> list[str]:
+    """The distributions that parse: that of tree-sitter, and those of all grammars."""
+    return ["tree-sitter", *sorted({package_of(rules.grammar) for rules in ALL})]
+
+
 def find_rules(language: str | None) -> LanguageRules | None:
     """The rules of a language by its name or an alias, in any case; None where there are none."""
     return _BY_NAME.get(language.strip().lower()) if language else None
 
 
-__all__ = ["ALL", "LanguageRules", "find_rules"]
+__all__ = ["ALL", "LanguageRules", "find_rules", "grammar_packages"]

@@ -38,17 +38,25 @@ def roles(**groups: str) -> Mapping[str, str]:
     return {name: role for role, group in groups.items() for name in group.split()}
 
 
-def wheel(package: str, function: str = "language") -> Callable[[], object]:
+@dataclass(frozen=True)
+class wheel:  # noqa: N801  it is called like the function that it stands for
     """The `language` function of a grammar's package, which is imported when a text needs it.
 
-    The function raises ImportError where the package is not installed.
+    Called, it raises ImportError where the package is not installed.
     """
 
-    def load() -> object:
-        grammar: object = getattr(importlib.import_module(package), function)()
+    package: str
+    function: str = "language"
+
+    def __call__(self) -> object:
+        grammar: object = getattr(importlib.import_module(self.package), self.function)()
         return grammar
 
-    return load
+
+def package_of(grammar: Callable[[], object]) -> str:
+    """Name of the distribution that a grammar comes from."""
+    module = grammar.package if isinstance(grammar, wheel) else str(grammar.__module__).partition(".")[0]
+    return module.replace("_", "-")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

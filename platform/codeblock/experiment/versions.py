@@ -1,0 +1,91 @@
+"""What besides the config decides a result: versions of the libraries that make it, and the source of a user's functions."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import platform
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+TOKENIZING = ("tokenizers", "transformers", "jinja2")
+GENERATING = ("torch", "transformers")
+GRADING = ("numpy",)
+SITE = ("site-packages", "dist-packages")
+
+
+def installed(names: Iterable[str]) -> dict[str, str]:
+    """Versions of packages by name, without their local part (`+cpu`); empty for one that is not installed."""
+    return {name: _version(name) for name in sorted(set(names))}
+
+
+@lru_cache(maxsize=64)
+def _version(name: str) -> str:
+    try:
+        return version(name).partition("+")[0]
+    except PackageNotFoundError:
+        return ""
+
+
+def interpreter(python: str | None) -> dict[str, str]:
+    """What solutions are run with: of this interpreter (None) its version, of another one the packages that it has."""
+    if python is None:
+        return {"python": platform.python_version(), **installed(GRADING)}
+    root = Path(python).absolute().parents[1]
+    found = sorted(path.relative_to(root).as_posix() for path in root.glob("lib/python*/site-packages/*.dist-info"))
+    return {"packages": _digest("\n".join(found).encode())}
+
+
+def source_digest(module: str) -> str:
+    """Hash of the source of a module and of all that it imports of the user's own.
+
+    That is what lies in its package, or beside it where it is in none. Modules are found as Python finds them and are not run.
+    """
+    origin = _origin(module.partition(".")[0]) or _origin(module)  # the latter in a package without `__init__.py`
+    if origin is None:
+        return ""
+    found: dict[str, str] = {}
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        path = None if name in found else _origin(name)
+        if path is None or (path != origin and not _is_own(path, origin.parent)):
+            continue
+        text = path.read_bytes()
+        found[name] = _digest(text)
+        package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+        waiting += [name.rpartition(".")[0], *_imported(ast.parse(text), package)]
+    return _digest(repr(sorted(found.items())).encode())
+
+
+def _is_own(path: Path, root: Path) -> bool:
+    """Whether a file lies below a directory and is not installed there."""
+    return path.is_relative_to(root) and root.name not in SITE and not set(SITE) & set(path.relative_to(root).parts)
+
+
+def _imported(tree: ast.Module, package: str) -> Iterator[str]:
+    """Names of the modules that a source imports, and of what it imports from them, which may be modules too."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package.rsplit(".", node.level - 1)[0] if node.level else ""
+            base = ".".join(part for part in (above, node.module) if part)
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def _origin(name: str) -> Path | None:
+    """The source file of a module; None where there is none."""
+    try:
+        spec = find_spec(name) if name else None
+    except (ImportError, ValueError, AttributeError):  # something in it, or a package that is not one
+        return None
+    return Path(spec.origin) if spec is not None and spec.origin and spec.origin.endswith(".py") else None
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
