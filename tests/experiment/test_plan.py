@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from codeblock import versions
+from codeblock.experiment import versions
 from codeblock.core.config.file import load_config
 from codeblock.experiment.plan import make_plan
 
