@@ -104,7 +104,7 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tokenizer(small_model: Path) -> Any:
     """The tokenizer of `small_model`, loaded as the platform loads it."""
-    from codeblock.core.models import load_tokenizer
+    from codeblock.core.models.load import load_tokenizer
 
     return load_tokenizer(str(small_model))
 

@@ -14,7 +14,7 @@ import pytest
 
 import codeblock
 from codeblock.core.errors import CodeBlockError
-from codeblock.core.models import load_model, load_tokenizer
+from codeblock.core.models.load import load_model, load_tokenizer
 from codeblock.evaluate import Verdict, load
 from codeblock.library import iter_pairs, score_pairs
 from codeblock.selection import select

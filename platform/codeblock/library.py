@@ -19,8 +19,8 @@ from codeblock.annotate.prepare.render import Renderer
 from codeblock.annotate.prepare.stage import prepare_batch
 from codeblock.core.config import PrepareConfig
 from codeblock.core.errors import CodeBlockError, RowError
-from codeblock.core.models import context_room
 from codeblock.core.models.causal import logit_head
+from codeblock.core.models.load import context_room
 from codeblock.core.models.nll import response_nll
 from codeblock.core.schema import PAIRS, SCORED
 from codeblock.data.read.shapes import to_pair

@@ -19,7 +19,7 @@ from codeblock.annotate.score.driver import score
 from codeblock.core.cluster import preflight, ray_session
 from codeblock.core.config import TINY, Config
 from codeblock.core.console import counter, lines, say, stage_line
-from codeblock.core.models import NO_LIMIT, context_length, load_tokenizer
+from codeblock.core.models.load import NO_LIMIT, context_length, load_tokenizer
 from codeblock.core.records import EvaluatedRecord, NllRecord, ScoredRecord, SelectedRecord, TrainedRecord
 from codeblock.core.storage.claims import sweep
 from codeblock.data.filter.contamination import BenchmarkText

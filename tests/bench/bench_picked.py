@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from codeblock.core.config import SelectConfig
-from codeblock.core.models import load_tokenizer
+from codeblock.core.models.load import load_tokenizer
 from codeblock.core.storage.tables import part_name, parts, read_part, read_table, write_part
 from codeblock.core.supervised import supervised
 from codeblock.report.picked import picked_markdown

@@ -21,7 +21,7 @@ from codeblock.annotate.prepare import stage
 from codeblock.annotate.prepare.render import Renderer
 from codeblock.core.config import PrepareConfig
 from codeblock.core.config.pairs import PairsConfig
-from codeblock.core.models import load_tokenizer
+from codeblock.core.models.load import load_tokenizer
 from codeblock.core.storage.tables import parts, read_part
 from codeblock.data.read.files import data_sets
 from codeblock.data.read.stage import read_pairs

@@ -22,7 +22,7 @@ import pyarrow as pa
 from codeblock.annotate.prepare.render import Renderer
 from codeblock.annotate.prepare.stage import prepare_batch
 from codeblock.core.config import FilterConfig, PairsConfig, PrepareConfig, RankConfig
-from codeblock.core.models import load_model, load_tokenizer
+from codeblock.core.models.load import load_model, load_tokenizer
 from codeblock.core.models.nll import response_nll
 from codeblock.core.schema import SCORED
 from codeblock.core.storage.tables import part_name, parts, read_part, read_table, write_part
@@ -118,7 +118,7 @@ def _bytes() -> Any:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
-    from codeblock.core.models import DEFAULT_TEMPLATE
+    from codeblock.core.models.load import DEFAULT_TEMPLATE
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

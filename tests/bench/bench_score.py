@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from codeblock.core.models import device, load_model, load_tokenizer
+from codeblock.core.models.load import device, load_model, load_tokenizer
 from codeblock.core.models.nll import response_nll
 
 

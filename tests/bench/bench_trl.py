@@ -22,7 +22,7 @@ from typing import Any
 
 from codeblock.core.config import LoraConfig, TrainConfig
 from codeblock.core.memory import process_peak_mb
-from codeblock.core.models import load_model, load_tokenizer
+from codeblock.core.models.load import load_model, load_tokenizer
 from codeblock.train.model import add_lora
 from codeblock.train.rows import TokenPair, read_pairs, trim_all
 

@@ -15,7 +15,7 @@ from tests.conftest import make_model, make_tokenizer
 from codeblock.cli.commands import main
 from codeblock.cli.smollm2 import READER, WEIGHTS, as_trained, convert, fetch, make_smollm2, plain
 from codeblock.core.errors import CodeBlockError
-from codeblock.core.models import context_length, load_model, load_tokenizer
+from codeblock.core.models.load import context_length, load_model, load_tokenizer
 
 CODE = "def add(a, b):\n\treturn a + b  # caf\u00e9 12345\n\n\nassert add(1, 22) == 23\n"
 

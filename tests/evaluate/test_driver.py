@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from codeblock.core import models
 from codeblock.core.config import ClusterConfig, EvaluateConfig
 from codeblock.core.errors import CodeBlockError
+from codeblock.core.models import load as models
 from codeblock.evaluate import driver, grade_samples_file
 from codeblock.evaluate.answers import Answer, Request
 from codeblock.evaluate.benchmarks import Benchmark, Task

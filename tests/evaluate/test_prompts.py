@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import pytest
 
 from codeblock.core.errors import CodeBlockError
-from codeblock.core.models import DEFAULT_TEMPLATE, load_tokenizer
+from codeblock.core.models.load import DEFAULT_TEMPLATE, load_tokenizer
 from codeblock.evaluate.answers import sample_seed
 from codeblock.evaluate.benchmarks import Benchmark, Task
 from codeblock.evaluate.benchmarks.base import Message

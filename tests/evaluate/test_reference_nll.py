@@ -13,9 +13,9 @@ import peft
 import pytest
 import torch
 
-from codeblock.core import models
 from codeblock.core.config import ClusterConfig, EvaluateConfig
 from codeblock.core.metrics import mean_interval
+from codeblock.core.models import load as models
 from codeblock.core.storage.tables import read_part
 from codeblock.evaluate.benchmarks import Benchmark, load
 from codeblock.evaluate.benchmarks.bigcodebench import BigCodeBenchInstruct

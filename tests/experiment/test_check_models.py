@@ -17,7 +17,7 @@ from tests.conftest import make_model, make_tokenizer
 from codeblock.cli.commands import main
 from codeblock.core.config.file import load_config
 from codeblock.core.errors import CodeBlockError
-from codeblock.core.models import load_model
+from codeblock.core.models.load import load_model
 from codeblock.core.storage.scores import with_scores
 from codeblock.core.storage.tables import read_table
 from codeblock.experiment.cache import check_storage

@@ -11,8 +11,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from codeblock.core.config import LoraConfig
-from codeblock.core.models import load_model
 from codeblock.core.models.causal import logit_head
+from codeblock.core.models.load import load_model
 from codeblock.core.models.nll import response_nll
 from codeblock.core.schema import TokenClass
 from codeblock.experiment.cost import (

@@ -1,12 +1,14 @@
 """What a config asks for, as steps: what decides the name of each, before anything runs."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from codeblock.experiment import versions
 from codeblock.core.config.file import load_config
+from codeblock.experiment import versions
 from codeblock.experiment.plan import make_plan
 
 
@@ -182,3 +184,16 @@ def test_filters_that_are_off_have_no_step(setting):
     assert [step.label for step in by_loss.steps()][:6] == ["pairs", "tokenize", "segment", "score[pool]", "rank", "keep"]
     assert by_loss.segmented.key == plan.segmented.key
     assert by_loss.arms[1].selected.key != plan.arms[1].selected.key
+
+
+def test_a_plan_is_printed_without_the_libraries_that_its_steps_need(tmp_path):
+    code = "import sys\nfrom codeblock.cli.commands import app\napp(sys.argv[1:], standalone_mode=False)\n"
+    heavy = ("ray", "mlflow", "torch", "transformers", "scipy")
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}print([name for name in {heavy} if name in sys.modules])", "run", "--plan"]
+        + [str(Path(__file__).parents[2] / "configs" / "quickstart.yaml"), f"storage={tmp_path}"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -15,8 +15,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from codeblock.core.config import Config, EvaluateConfig, SelectConfig, TrainConfig
-from codeblock.core.models import load_model, load_tokenizer
 from codeblock.core.models.causal import logit_head
+from codeblock.core.models.load import load_model, load_tokenizer
 from codeblock.core.schema import SELECTED, TokenClass
 from codeblock.core.storage.tables import mark_complete, part_name, write_part
 from codeblock.evaluate.benchmarks import load

@@ -11,7 +11,7 @@ import torch
 from tests.conftest import make_model, make_tokenizer
 
 from codeblock.core.config import Config
-from codeblock.core.models import load_model, load_tokenizer
+from codeblock.core.models.load import load_model, load_tokenizer
 from codeblock.core.storage.tables import write_part
 from codeblock.library import score_pairs
 from codeblock.selection.stage import SelectRequest, select_parts

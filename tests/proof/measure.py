@@ -13,8 +13,8 @@ import torch
 from tests.proof.pack import Job
 from tests.proof.work import Setting, Task, answering_model, benchmarks_of
 
-from codeblock.core import models
 from codeblock.core.memory import worker_peak_mb
+from codeblock.core.models import load as models
 from codeblock.evaluate.generate import generate_answers
 from codeblock.evaluate.prompts import make_requests
 from codeblock.train.batches import micro_batches

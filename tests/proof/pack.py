@@ -27,7 +27,7 @@ from tests.proof.parts import MIB, split_file
 from codeblock.core.config import Config, EvaluateConfig, TrainConfig
 from codeblock.core.config.file import load_config
 from codeblock.core.errors import CodeBlockError
-from codeblock.core.models import load_tokenizer
+from codeblock.core.models.load import load_tokenizer
 from codeblock.core.schema import SELECTED
 from codeblock.core.storage import tables
 

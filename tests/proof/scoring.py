@@ -19,8 +19,8 @@ import torch
 from numpy.typing import NDArray
 from tests.proof.deliver import LARGEST
 
-from codeblock.core import models
 from codeblock.core.memory import worker_peak_mb
+from codeblock.core.models import load as models
 from codeblock.core.models.nll import response_nll
 from codeblock.core.models.padding import batches_by_length
 from codeblock.core.schema import EMBEDDED

@@ -16,7 +16,7 @@ from tests.proof.schedule import Queue, names, tasks_of
 from tests.proof.work import Setting, Task, carry_out, read_answers
 
 from codeblock.core.errors import CodeBlockError
-from codeblock.core.models import load_model
+from codeblock.core.models.load import load_model
 from codeblock.core.models.nll import response_nll
 from codeblock.core.storage.tables import read_part, read_table
 

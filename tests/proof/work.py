@@ -24,9 +24,9 @@ import pyarrow.compute as pc
 import torch
 from tests.proof.pack import Job
 
-from codeblock.core import models
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.memory import worker_peak_mb
+from codeblock.core.models import load as models
 from codeblock.core.storage import tables
 from codeblock.evaluate.answers import Answer, Request
 from codeblock.evaluate.benchmarks import Benchmark, load

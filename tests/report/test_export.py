@@ -107,7 +107,7 @@ def test_trl_trains_on_the_export_with_the_loss_of_our_trainer(selected, tmp_pat
     import torch
     from datasets import Dataset
 
-    from codeblock.core.models import load_model, load_tokenizer
+    from codeblock.core.models.load import load_model, load_tokenizer
     from codeblock.train.batches import CPU_CALL, micro_batches
     from codeblock.train.model import MaskedLM
     from codeblock.train.rows import read_pairs, trim_all

@@ -20,7 +20,7 @@ from ray.train import WorkerGroupError
 from codeblock.core import schema
 from codeblock.core.config import ClusterConfig, LoraConfig, TrainConfig
 from codeblock.core.errors import CodeBlockError
-from codeblock.core.models import load_model, load_tokenizer
+from codeblock.core.models.load import load_model, load_tokenizer
 from codeblock.core.storage import tables
 from codeblock.train.driver import CHECKPOINTS, DEV, HISTORY, MODEL, _readable, fit
 from codeblock.train.loop import DEV_SCHEMA, HISTORY_SCHEMA, Session

@@ -14,7 +14,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCau
 
 from codeblock.core.config import LoraConfig
 from codeblock.core.errors import CodeBlockError
-from codeblock.core.models import load_model
+from codeblock.core.models.load import load_model
 from codeblock.train import model as model_module
 from codeblock.train.batches import micro_batches
 from codeblock.train.last_layer import sparse_last_layer

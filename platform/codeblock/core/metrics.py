@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 CONFIDENCE = 0.95
 RESAMPLES = 10_000
@@ -65,6 +64,8 @@ def mean_of(tables: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 def mean_interval(values: Sequence[float]) -> Interval | tuple[None, None]:
     """95% interval of a mean of one value per task, by Student's t; (None, None) below two values."""
+    from scipy import stats
+
     if len(values) < 2:
         return None, None
     low, high = stats.ttest_1samp(values, 0.0).confidence_interval(CONFIDENCE) if np.ptp(values) else (values[0], values[0])
@@ -104,6 +105,8 @@ def compare(first: Mapping[str, Counts], second: Mapping[str, Counts]) -> Paired
     test (the arms of a task exchanged at random, of which exact McNemar is the case of one sample), and the interval from the
     percentile bootstrap over tasks. Both seeded. Raises ValueError where the arms have no task in common.
     """
+    from scipy import stats
+
     tasks = [task for task in first if task in second]
     if not tasks:
         raise ValueError(f"arms have no task in common, {len(first)} and {len(second)} graded")
@@ -158,6 +161,8 @@ def compare_means(first: Mapping[str, float], second: Mapping[str, float]) -> Pa
 
     Raises ValueError where they have no task in common.
     """
+    from scipy import stats
+
     tasks = [task for task in first if task in second]
     if not tasks:
         raise ValueError(f"no task in common, {len(first)} and {len(second)} measured")
@@ -205,6 +210,8 @@ def _rates(counts: Sequence[Counts], k: int) -> list[float]:
 
 
 def _wilson(passed: int, tasks: int) -> Interval:
+    from scipy import stats
+
     interval = stats.binomtest(passed, tasks).proportion_ci(CONFIDENCE, "wilson")
     return float(interval.low), float(interval.high)
 
@@ -218,6 +225,8 @@ def _bootstrap(values: np.ndarray) -> Interval:
 
 def _permutation(differences: np.ndarray) -> float:
     """p of a mean difference as far from 0 as this one where the sign of each task's difference is a matter of chance."""
+    from scipy import stats
+
     test = stats.permutation_test(
         (differences,),
         lambda values, axis: values.mean(axis=axis),

@@ -16,10 +16,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from codeblock.core import models
 from codeblock.core.cluster import actor_pool, map_parts, peak_of
 from codeblock.core.config import ClusterConfig, EvaluateConfig
 from codeblock.core.memory import worker_peak_mb
+from codeblock.core.models import load as models
 from codeblock.core.records import GeneratedRecord, GradedRecord
 from codeblock.core.storage import tables
 from codeblock.evaluate.answers import Answer, Job, Request

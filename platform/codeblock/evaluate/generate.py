@@ -23,8 +23,8 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from codeblock.core.models import context_room
 from codeblock.core.models.causal import check_ids, vocabulary_of
+from codeblock.core.models.load import context_room
 from codeblock.evaluate.answers import Answer, End, Request, finish, first_stop, stop_token_ids, without_room
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from codeblock.core.errors import CodeBlockError, RowError
-from codeblock.core.models import is_default_template
+from codeblock.core.models.load import is_default_template
 from codeblock.core.rendering.chat import chat_of
 from codeblock.evaluate.answers import Request, sample_seed
 from codeblock.evaluate.benchmarks import Benchmark, Task

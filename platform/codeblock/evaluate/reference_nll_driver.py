@@ -17,11 +17,11 @@ from typing import Any, cast
 import numpy as np
 import pyarrow as pa
 
-from codeblock.core import models
 from codeblock.core.cluster import actor_pool, map_parts
 from codeblock.core.config import ClusterConfig, EvaluateConfig
 from codeblock.core.memory import worker_peak_mb
 from codeblock.core.metrics import mean_interval
+from codeblock.core.models import load as models
 from codeblock.core.records import NllRecord
 from codeblock.core.storage import tables
 from codeblock.evaluate.benchmarks import Benchmark

@@ -12,14 +12,10 @@ from dataclasses import dataclass
 from codeblock.core.cluster import require
 from codeblock.core.config import TINY, TrainConfig
 from codeblock.core.errors import CodeBlockError
-from codeblock.core.models import check_same_tokens, check_vocabulary, device, load_model, load_tokenizer
-from codeblock.core.models.causal import logit_head
 from codeblock.core.models.config import base_of
-from codeblock.core.models.files import check_files
 from codeblock.experiment.arms import Model
 from codeblock.experiment.cache import Step
 from codeblock.experiment.plan import Plan
-from codeblock.train.driver import load_for_training
 
 
 @dataclass(frozen=True)
@@ -37,12 +33,17 @@ def check_models(plan: Plan, until: str) -> None:
     The tiny model is made in the run, and those that arms train are of what they are trained from.
     """
     asked = list(_asked(plan, until))
+    if not asked:
+        return
+    from codeblock.core.models.files import check_files
+    from codeblock.core.models.load import check_same_tokens, check_vocabulary, load_tokenizer
+
     for each in asked:
         check_files(each.path, each.revision)
         if each.train is not None and base_of(each.path)[0] != each.path:
             raise CodeBlockError(f"model {each.path}: is an adapter; merge it into its base model first, or train the base")
     model = plan.model
-    if asked and plan.config.model.path != TINY:
+    if plan.config.model.path != TINY:
         tokenizer = load_tokenizer(model.path, model.revision)
         for each in asked:
             check_vocabulary(each.path, each.revision, tokenizer)
@@ -69,6 +70,10 @@ def probe_models(plan: Plan, until: str) -> None:
 
 def _probe(asked: Asked, dtype: str) -> str | None:
     """What is wrong with a model; an exception would come with the traces of Ray."""
+    from codeblock.core.models.causal import logit_head
+    from codeblock.core.models.load import device, load_model
+    from codeblock.train.driver import load_for_training
+
     try:
         if asked.train is None:
             logit_head(load_model(asked.path, asked.revision, dtype).to(device()))

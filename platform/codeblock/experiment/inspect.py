@@ -16,7 +16,7 @@ from codeblock.annotate.prepare.render import Renderer
 from codeblock.annotate.prepare.stage import render_pairs
 from codeblock.core.config import SelectConfig
 from codeblock.core.errors import CodeBlockError, RowError
-from codeblock.core.models import load_tokenizer
+from codeblock.core.models.load import load_tokenizer
 from codeblock.core.records import SelectedRecord
 from codeblock.core.storage.scores import places, with_scores
 from codeblock.core.storage.tables import parts, read_part

@@ -19,8 +19,8 @@ import numpy as np
 import pyarrow.compute as pc
 
 from codeblock.core.errors import CodeBlockError
-from codeblock.core.models import load_tokenizer
 from codeblock.core.models.config import base_of
+from codeblock.core.models.load import load_tokenizer
 from codeblock.core.storage.scores import places, values_of
 from codeblock.core.storage.tables import parts, read_part
 from codeblock.data.rank.embed import LAYERS

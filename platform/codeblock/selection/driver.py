@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from codeblock.core.cluster import map_parts
-from codeblock.core.models import load_tokenizer
+from codeblock.core.models.load import load_tokenizer
 from codeblock.core.records import SelectedRecord
 from codeblock.selection.stage import SelectRequest, select_parts
 

@@ -21,11 +21,11 @@ import transformers
 from ray.train.torch import TorchTrainer, get_device, prepare_model
 from ray.util.queue import Queue
 
-from codeblock.core import models
 from codeblock.core.cluster import require
 from codeblock.core.config import ClusterConfig, TrainConfig
 from codeblock.core.console import counter
 from codeblock.core.errors import CodeBlockError
+from codeblock.core.models import load as models
 from codeblock.core.models.causal import check_ids
 from codeblock.core.records import TrainedRecord
 from codeblock.core.storage import tables

@@ -11,7 +11,7 @@ from typing import Any
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from codeblock.core.models import DEFAULT_TEMPLATE
+from codeblock.core.models.load import DEFAULT_TEMPLATE
 
 TURNS = "{% for m in messages %}{% if m['role'] == 'user' %}"
 GENERATION = "{% if add_generation_prompt %}"

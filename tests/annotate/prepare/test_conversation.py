@@ -10,7 +10,7 @@ from codeblock.annotate.prepare.render import Renderer
 from codeblock.annotate.prepare.stage import prepare_batch
 from codeblock.core.config import PrepareConfig
 from codeblock.core.errors import RowError
-from codeblock.core.models import load_tokenizer
+from codeblock.core.models.load import load_tokenizer
 from codeblock.core.schema import PAIRS, Reason
 from codeblock.data.read.shapes import to_pair
 

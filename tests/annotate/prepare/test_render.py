@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from codeblock.annotate.prepare.render import Renderer
 from codeblock.core.errors import RowError
-from codeblock.core.models import DEFAULT_TEMPLATE, load_tokenizer
+from codeblock.core.models.load import DEFAULT_TEMPLATE, load_tokenizer
 from codeblock.core.schema import Reason
 
 USER = [{"role": "user", "content": "Add two numbers."}]

@@ -18,11 +18,11 @@ from tests.conftest import make_model, make_tokenizer
 from tests.core.models.families import tiny_model
 from transformers import AutoModelForCausalLM, LlamaConfig
 
-from codeblock.core import models
 from codeblock.core.errors import CodeBlockError
-from codeblock.core.models import check_same_tokens, check_vocabulary, context_length, load_model, load_tokenizer
+from codeblock.core.models import load as models
 from codeblock.core.models.config import context_of
 from codeblock.core.models.files import check_files
+from codeblock.core.models.load import check_same_tokens, check_vocabulary, context_length, load_model, load_tokenizer
 from codeblock.core.models.nll import response_nll
 from codeblock.evaluate.answers import Request
 from codeblock.evaluate.generate import generate_answers

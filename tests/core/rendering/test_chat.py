@@ -20,7 +20,7 @@ from transformers import PreTrainedTokenizerFast
 
 from codeblock.annotate.prepare.render import Renderer
 from codeblock.core.errors import RowError
-from codeblock.core.models import DEFAULT_TEMPLATE, load_tokenizer
+from codeblock.core.models.load import DEFAULT_TEMPLATE, load_tokenizer
 from codeblock.core.rendering.chat import Chat
 from codeblock.core.schema import Reason
 

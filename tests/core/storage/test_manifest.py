@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from codeblock.core.errors import CodeBlockError
-from codeblock.core.models import load_model, load_tokenizer
+from codeblock.core.models.load import load_model, load_tokenizer
 from codeblock.core.storage.manifest import FORMAT, MARKER, check_tree, completed, files_of
 from codeblock.core.storage.tables import (
     count_rows,

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from codeblock.core.errors import CodeBlockError
-from codeblock.core.models import load_model
+from codeblock.core.models.load import load_model
 from codeblock.core.schema import EMBEDDED
 from codeblock.core.storage.tables import part_name, parts, write_part
 from codeblock.data.rank import neighbours as module

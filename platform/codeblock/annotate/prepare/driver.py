@@ -24,7 +24,7 @@ from codeblock.core.cluster import map_parts, peak_of
 from codeblock.core.config import PrepareConfig
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.memory import process_peak_mb
-from codeblock.core.models import load_tokenizer
+from codeblock.core.models.load import load_tokenizer
 from codeblock.core.records import SegmentedRecord, TokenizedRecord
 from codeblock.core.storage.tables import parts, read_part, write_part
 

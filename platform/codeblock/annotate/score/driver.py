@@ -15,7 +15,7 @@ from codeblock.annotate.score.attention import prompt_attention
 from codeblock.core.cluster import actor_pool, map_parts, peak_of
 from codeblock.core.config import ClusterConfig, ScoreConfig
 from codeblock.core.memory import worker_peak_mb
-from codeblock.core.models import device, load_model
+from codeblock.core.models.load import device, load_model
 from codeblock.core.models.nll import response_nll
 from codeblock.core.records import ScoredRecord
 from codeblock.core.storage.scores import VALUES, places

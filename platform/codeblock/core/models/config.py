@@ -1,4 +1,7 @@
-"""What the files of a model say before any weight is read: its config, the model under an adapter, its context."""
+"""What the files of a model say before any weight is read: its config, the model under an adapter, its context.
+
+Imports transformers where a config is read: a plan whose steps are all done needs none.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-from transformers import AutoConfig
-from transformers.utils import logging
 
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.models.errors import unloadable
@@ -49,6 +49,8 @@ def base_of(path: str, revision: str | None = None) -> tuple[str, str | None]:
 
 def load_config(path: str, revision: str | None = None) -> Any:
     """The config of a model, or of the one under an adapter. Raises CodeBlockError where there is none that can be read."""
+    from transformers import AutoConfig
+
     base, revision = base_of(path, revision)
     try:
         with quiet():
@@ -87,6 +89,8 @@ def _stretched(lengths: list[int], settings: Any) -> int:
 def quiet() -> Iterator[None]:
     """Errors alone from transformers and the hub's client: what they say at length is told in one line here."""
     import logging as python_logging
+
+    from transformers.utils import logging
 
     hub = python_logging.getLogger("huggingface_hub")
     before, hub_before = logging.get_verbosity(), hub.level

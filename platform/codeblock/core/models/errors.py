@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
+from importlib.metadata import version
 from pathlib import Path
-
-import transformers
 
 from codeblock.core.errors import CodeBlockError
 
@@ -26,7 +25,7 @@ REMEDIES: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (("sentencepiece", "tiktoken", "protobuf"), "its tokenizer has to be converted",
      "`pip install sentencepiece tiktoken protobuf` wherever the run works, or save a tokenizer.json beside it"),
     (("does not recognize this architecture", "should have a `model_type`", "unrecognized model"),
-     f"an architecture that transformers {transformers.__version__} does not know",
+     f"an architecture that transformers {version('transformers')} does not know",
      "check `model_type` in its config.json, or upgrade transformers"),
     (("unrecognized configuration class",), "no causal language model", "name one that predicts the next token of a text"),
     (("no file named", "does not appear to have"), "files are missing", "download the whole model again"),

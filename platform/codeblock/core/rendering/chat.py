@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from codeblock.core.errors import RowError
-from codeblock.core.models import DEFAULT_TEMPLATE
+from codeblock.core.models.load import DEFAULT_TEMPLATE
 from codeblock.core.rendering.tokens import MARK, Control, Encoder, Ints, Tokens
 from codeblock.core.rendering.turns import TAGS, Frame, Turn, exact, fitted, spared
 from codeblock.core.schema import Reason

@@ -7,7 +7,6 @@ from typing import Any
 
 from codeblock.core.config import ClusterConfig, RankConfig, ScoreConfig
 from codeblock.data.rank import rankers  # noqa: F401  registers them
-from codeblock.data.rank.embed import LAYERS, embed
 from codeblock.data.rank.registry import needs_of
 
 
@@ -31,4 +30,6 @@ def embed_pairs(
     cluster: ClusterConfig,
 ) -> dict[str, Any]:
     """The embeddings that `rank.embedding` asks for, as parts of schema EMBEDDED; needs a Ray session."""
+    from codeblock.data.rank.embed import LAYERS, embed  # brings torch
+
     return embed(prepared, output, model, revision, score, cluster, LAYERS if config.embedding == "layers" else None)

@@ -21,8 +21,8 @@ from codeblock.core.cluster import actor_pool, map_parts, peak_of, pending
 from codeblock.core.config import ClusterConfig, ScoreConfig
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.memory import worker_peak_mb
-from codeblock.core.models import device, load_model
 from codeblock.core.models.causal import check_ids, decoder_of
+from codeblock.core.models.load import device, load_model
 from codeblock.core.models.padding import batches_by_length, pad
 from codeblock.core.schema import EMBEDDED
 from codeblock.core.storage.tables import count_rows, parts, read_part, write_part
