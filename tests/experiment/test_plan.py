@@ -189,9 +189,10 @@ def test_filters_that_are_off_have_no_step(setting):
 def test_a_plan_is_printed_without_the_libraries_that_its_steps_need(tmp_path):
     code = "import sys\nfrom codeblock.cli.commands import app\napp(sys.argv[1:], standalone_mode=False)\n"
     heavy = ("ray", "mlflow", "torch", "transformers", "scipy")
+    config = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
+    code += f"print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run(
-        [sys.executable, "-c", f"{code}print([name for name in {heavy} if name in sys.modules])", "run", "--plan"]
-        + [str(Path(__file__).parents[2] / "configs" / "quickstart.yaml"), f"storage={tmp_path}"],
+        [sys.executable, "-c", code, "run", "--plan", str(config), f"storage={tmp_path}"],
         check=True,
         capture_output=True,
         text=True,
