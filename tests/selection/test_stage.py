@@ -9,11 +9,12 @@ import pytest
 from codeblock.core.config import SelectConfig
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.schema import SCORED, TokenClass
-from codeblock.core.storage.tables import part_name, parts, read_table, write_part
+from codeblock.core.storage.tables import part_name, parts, read_part, read_table, write_part
 from codeblock.selection import select
 from codeblock.selection.pair import Units, iter_pairs
 from codeblock.selection.split import Ranked, split_pairs
 from codeblock.selection.stage import SelectRequest, select_parts
+from codeblock.selection.strategies import _REGISTRY, strategy
 from codeblock.train.rows import read_pairs
 
 P, X, C, K, S = (int(value) for value in TokenClass)
@@ -105,8 +106,36 @@ def test_parts_and_library_select_the_same(scored, tmp_path, strategy, more, sco
     assert not (tmp_path / "out" / "candidates").exists()
 
 
+def test_a_strategy_reads_the_kinds_of_items_and_the_data_set_of_a_pair_where_it_asks_for_them(scored, tmp_path, monkeypatch):
+    for path in parts(scored):
+        table = read_part(path).to_pylist()
+        for number, row in enumerate(table):
+            row["dataset"] = "first" if number % 2 else "second"
+            row["item_kind"] = ["return" if item % 2 else "comment" for item in range(len(row["item_kind"]))]
+        write_part(path, pa.Table.from_pylist(table, schema=SCORED))
+
+    monkeypatch.setattr("codeblock.selection.strategies._REGISTRY", dict(_REGISTRY))
+
+    @strategy("returns_of_first", reads=("item_kind", "item_spans", "dataset"), whole_items=True)
+    def returns_of_first(pair, settings, rng):
+        """Return statements of one data set, and nothing else."""
+        assert all(spans.tolist() == [0, 1] for spans in pair.item_spans)
+        wanted = (pair.item_kind == "return") & (pair.dataset == "first")
+        member_T = (pair.token_item >= 0) & wanted[pair.token_item]
+        none = np.zeros(wanted.size)
+        return Units(np.where(member_T, pair.token_item, -1).astype(np.int32), wanted.astype(float), none, none.astype(bool))
+
+    settings = SelectConfig(token_budget=0.9, subset_ratio=1.0, nl_share=0.0)
+    select_parts(request(scored, "returns_of_first", settings, dev_pairs=0), tmp_path / "out")
+    rows = {row["id"]: row for row in read_table(scored).to_pylist()}
+    chosen = read_table(tmp_path / "out").to_pylist()
+    assert {rows[row["id"]]["dataset"] for row in chosen} == {"first"}
+    for row in chosen:
+        items = np.array(rows[row["id"]]["token_item"])[np.array(row["selected"])]
+        assert set(items[items >= 0] % 2) == {1}
+
+
 def test_columns_of_a_second_model_are_read_beside_the_scores(scored, tmp_path):
-    from codeblock.core.storage.tables import parts, read_part
 
     for path in parts(scored):
         table = read_part(path)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from codeblock.core.schema import TokenClass
 
-EXTRA = ("nll_second", "prompt_attention", "edges", "input_ids")
+EXTRA = ("nll_second", "prompt_attention", "edges", "input_ids", "item_kind", "item_spans", "dataset")
 """Columns that some strategies and settings read besides."""
 COLUMNS = ["id", "token_class", "token_item", "token_word", "item_reach", "item_bridge"]
 """Columns of a kept pair that every selection reads, its `nll` besides."""
@@ -50,6 +50,9 @@ class ScoredPair:
     prompt_attention: NDArray[np.float32] | None = None  # [T] share of the attention that goes to the prompt
     edges: NDArray[np.int32] | None = None  # [2E] flat def, use, def, use ... items
     input_ids: NDArray[np.int32] | None = None  # [T]
+    item_kind: NDArray[np.object_] | None = None  # [I] ItemKind
+    item_spans: NDArray[np.object_] | None = None  # [I] of int32: start, end, start, end ... characters of the response
+    dataset: str | None = None
     pool: PoolStatistics = NO_POOL
 
     @property
@@ -63,7 +66,7 @@ class ScoredPair:
         fields = cls.__dataclass_fields__
         given = [name for name in fields if name in _DTYPES and (name in (*COLUMNS, "nll") or row.get(name) is not None)]
         arrays = {name: np.asarray(row[name], dtype=_DTYPES[name]) for name in given}
-        return cls(id=row["id"], pool=pool, **arrays)
+        return cls(id=row["id"], pool=pool, dataset=row.get("dataset"), **arrays)
 
 
 _DTYPES: dict[str, Any] = {
@@ -77,6 +80,8 @@ _DTYPES: dict[str, Any] = {
     "prompt_attention": np.float32,
     "edges": np.int32,
     "input_ids": np.int32,
+    "item_kind": object,
+    "item_spans": object,
 }
 
 

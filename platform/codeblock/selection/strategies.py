@@ -53,6 +53,8 @@ class Strategy:
     """Whether the seed of an arm decides its random numbers. Each pair has its own, with this or without: those of its id."""
     whole_pairs: bool = False
     """Whether the budget is spent on whole responses: the best pairs that hold so many tokens."""
+    reads: tuple[str, ...] = ()
+    """Further columns of a pair: `item_kind`, `item_spans`, `dataset`, `edges`, `input_ids`."""
     rounds: int = 1
     """Rounds of selecting and training, each on its share of the pairs with the model of the round before."""
 
@@ -60,7 +62,7 @@ class Strategy:
         """Columns of the scored table that the rule reads besides `pair.COLUMNS` with these settings."""
         asked = {"edges": settings.def_use_chains, "input_ids": settings.word_rank == "specific"}
         fields = {"edges": "def_use_chains", "input_ids": "word_rank"}
-        return [column for column, wanted in asked.items() if wanted and fields[column] in self.uses]
+        return list({*self.reads, *(column for column, wanted in asked.items() if wanted and fields[column] in self.uses)})
 
     def reranks(self, settings: SelectConfig) -> bool:
         """Whether structure decides on whole items beside their utility."""
@@ -83,6 +85,7 @@ def strategy(
     whole_items: bool = False,
     seeded: bool = False,
     whole_pairs: bool = False,
+    reads: tuple[str, ...] = (),
     rounds: int = 1,
 ) -> Callable[[UnitsOf], UnitsOf]:
     """Register a function as the strategy `name`."""
@@ -90,7 +93,7 @@ def strategy(
     def register(function: UnitsOf) -> UnitsOf:
         fields = frozenset(uses + (BUDGET_FIELDS if budgeted else ()))
         _REGISTRY[name] = Strategy(
-            name, function, fields, budgeted, frozenset(needs), scope, whole_items, seeded, whole_pairs, rounds
+            name, function, fields, budgeted, frozenset(needs), scope, whole_items, seeded, whole_pairs, reads, rounds
         )
         return function
 
