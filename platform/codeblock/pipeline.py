@@ -37,7 +37,7 @@ from codeblock.prepare.driver import segment, tokenize
 from codeblock.rank.driver import embed_pairs
 from codeblock.rank.keep import keep
 from codeblock.rank.stage import rank_pairs
-from codeblock.records import EvaluatedRecord, NllRecord, ScoredRecord, SelectedRecord, TrainedRecord
+from codeblock.records import EvaluatedRecord, NllRecord, ScoredRecord, SelectedRecord
 from codeblock.results import ArmResult, Comparison, require_pairs
 from codeblock.score.driver import score
 from codeblock.select.driver import select_arm
@@ -250,7 +250,7 @@ def _select(plan: Plan, arm: ArmPlan, round_: Round) -> SelectedRecord:
         return round_.selected.run(partial(select_arm, request, plan.model.path, plan.model.revision))
 
 
-def _train(plan: Plan, round_: Round, seed: int, on_row: OnRow | None) -> TrainedRecord:
+def _train(plan: Plan, round_: Round, seed: int, on_row: OnRow | None) -> dict[str, Any]:
     config, start = plan.config, round_.start
     work = partial(fit, round_.selected.directory, start.path, start.revision, on_row=on_row)
     with stage_line(round_.trained):
