@@ -37,7 +37,7 @@ from codeblock.prepare.driver import segment, tokenize
 from codeblock.rank.driver import embed_pairs
 from codeblock.rank.keep import keep
 from codeblock.rank.stage import rank_pairs
-from codeblock.records import EvaluatedRecord, NllRecord, ScoredRecord, SelectedRecord
+from codeblock.records import EvaluatedRecord, FilteredRecord, NllRecord, ScoredRecord, SelectedRecord
 from codeblock.results import ArmResult, Comparison, require_pairs
 from codeblock.score.driver import score
 from codeblock.select.driver import select_arm
@@ -120,10 +120,11 @@ def run_data(plan: Plan, until: Until) -> Comparison:
         comparison.pairs = plan.pairs.run(lambda output: read_pairs(plan.data_sets, config.pairs, output, advance))
     if plan.filtered is not None:
         with stage_line(plan.filtered):
-            comparison.filtered = plan.filtered.run(
+            found = plan.filtered.run(
                 lambda output: filter_pairs(plan.pairs.directory, output, config.filter, _references(plan), config.cluster),
                 resume=True,
             )
+            comparison.filtered = cast(FilteredRecord, found)
     max_length = config.model.max_length or context_length(plan.model.path, plan.model.revision)
     if max_length is None:
         say(f"note: {plan.model.path} tells no context length, so no pair is too long; set model.max_length where memory ends")

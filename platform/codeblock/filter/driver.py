@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +27,6 @@ from codeblock.filter.stage import Rate, Screened, Twin, finish, screen
 from codeblock.filter.words import Messages
 from codeblock.memory import process_peak_mb
 from codeblock.quality import factor_to_scale
-from codeblock.records import FilteredRecord
 from codeblock.tables import count_rows, parts, read_part, write_part
 
 TWINS: pa.Schema = pa.schema([("row", pa.int32()), ("id", pa.string()), ("jaccard", pa.float32())])
@@ -37,7 +36,7 @@ GONE_AFTER = 8
 
 def filter_pairs(
     pairs: Path, output: Path, config: FilterConfig, references: Iterable[Reference], cluster: ClusterConfig
-) -> FilteredRecord:
+) -> dict[str, Any]:
     """Filter every part of `pairs` into a part of `output` of the same name, rejections beside; returns the counts."""
     work = output / "work"
     shutil.rmtree(work, ignore_errors=True)
@@ -65,8 +64,7 @@ def filter_pairs(
             constructor={**settings, "key": read_key(config.rating)},
         )
     shutil.rmtree(work)
-    peak = max(peak_of(screened), peak_of(finished))
-    return cast(FilteredRecord, {"read": count_rows(pairs), **_counts(output), "worker_peak_mb": peak})
+    return {"read": count_rows(pairs), **_counts(output), "worker_peak_mb": max(peak_of(screened), peak_of(finished))}
 
 
 def _counts(output: Path) -> dict[str, Any]:
