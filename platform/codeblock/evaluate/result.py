@@ -9,10 +9,10 @@ from typing import Any, cast
 
 import pyarrow as pa
 
-from codeblock.errors import CodeBlockError
-from codeblock.evaluate.metrics import mean_pass_at_k, pass_at_k_interval
-from codeblock.records import GradedRecord
-from codeblock.sandbox.box import Verdict
+from codeblock.core.errors import CodeBlockError
+from codeblock.core.metrics import mean_pass_at_k, pass_at_k_interval
+from codeblock.core.records import GradedRecord
+from codeblock.sandbox.sandbox import Verdict
 from codeblock.sandbox.text import clean
 
 PASS_AT = (1, 10, 100)

@@ -1,0 +1,184 @@
+"""What a config asks for, as steps: what decides the name of each, before anything runs."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from codeblock.core.config.file import load_config
+from codeblock.experiment import versions
+from codeblock.experiment.plan import make_plan
+
+
+@pytest.fixture(scope="module")
+def setting(tmp_path_factory, small_model):
+    """A directory with pairs, a benchmark in a file and a config with three arms."""
+    home = tmp_path_factory.mktemp("plan")
+    (home / "pairs.jsonl").write_text(json.dumps({"instruction": "Add.", "output": "x = 1"}) + "\n")
+    task = {"task_id": "t", "instruction": "Write f.", "entry_point": "f", "test": "assert f(1)"}
+    task["reference"] = "def f(x):\n    return x\n"
+    (home / "tasks.jsonl").write_text(json.dumps(task) + "\n")
+    config = f"""
+storage: {home}/runs
+pairs: {{path: {home}/pairs.jsonl}}
+filter: {{near_duplicates: null}}
+model: {{path: {small_model}, max_length: 256}}
+select: {{token_budget: 0.2, subset_ratio: 1.0, nl_share: 0.1}}
+arms: {{base: {{}}, full: {{strategy: full}}, codeblock: {{strategy: codeblock}}}}
+train: {{steps: 2, batch_pairs: 4, dev_pairs: 4, dev_every: 1}}
+evaluate: {{benchmarks: {{tiny: {home}/tasks.jsonl}}, max_new_tokens: 8}}
+"""
+    (home / "config.yaml").write_text(config)
+    return home
+
+
+def plan_of(home: Path, *overrides: str):
+    config = load_config(home / "config.yaml", overrides)
+    return make_plan(config, config.storage / "cache")
+
+
+def test_pairs_are_decontaminated_of_every_benchmark_but_the_embedded_one(setting):
+    assert plan_of(setting).decontaminated == ["tiny"]  # the benchmark of that name in a file of the user's
+    embedded = plan_of(setting, "evaluate.benchmarks.tiny=tiny")
+    assert embedded.decontaminated == []
+    assert embedded.filtered.identity["benchmarks"] == {}
+
+
+def evaluations(plan):
+    return [step.key for arm in plan.arms for step in arm.generated.values()]
+
+
+def test_the_step_of_the_pairs_knows_every_data_set_and_their_order(setting, tmp_path):
+    (tmp_path / "more.jsonl").write_text('{"instruction": "Add.", "output": "x = 1"}\n')
+
+    def key(*paths):
+        return make_plan(load_config(setting / "config.yaml", [f"pairs.path=[{', '.join(paths)}]"]), tmp_path).pairs.key
+
+    one, other = f"{setting}/pairs.jsonl", f"{tmp_path}/more.jsonl"
+    keys = {key(one), key(one, other), key(other, one), key(one, "tiny"), key(f"{{path: {one}, columns: {{input: x}}}}")}
+    assert len(keys) == 5
+    before = key(one, other)
+    (tmp_path / "more.jsonl").write_text('{"instruction": "Add.", "output": "x = 2"}\n')
+    assert key(one, other) != before
+
+
+def test_the_embedded_pairs_are_one_data_set_among_others(setting, tmp_path):
+    paths = f"pairs.path=[{{path: tiny, name: mine}}, {setting}/pairs.jsonl]"
+    plan = make_plan(load_config(setting / "config.yaml", [paths]), tmp_path)
+    plan.tiny.directory.mkdir(parents=True)
+    (plan.tiny.directory / "pairs.jsonl").write_text("")  # what the step writes
+    read = [(each.name, [file.path for file in each.files]) for each in plan.data_sets]
+    assert read == [("mine", [str(plan.tiny.directory / "pairs.jsonl")]), ("pairs", [str(setting / "pairs.jsonl")])]
+
+
+def test_how_answers_are_made_names_an_evaluation_and_how_it_is_carried_out_does_not(setting):
+    greedy = evaluations(plan_of(setting))
+    for same in ("evaluate.engine=vllm", "evaluate.batch_size=3", "cluster.actors=2"):
+        assert evaluations(plan_of(setting, same)) == greedy
+    for other in ("prompt=base", "temperature=0.5", "top_p=0.9", "max_new_tokens=9", "dtype=bfloat16"):
+        assert not set(evaluations(plan_of(setting, f"evaluate.{other}"))) & set(greedy)
+
+
+def test_the_reference_nll_of_the_untrained_model_is_measured_once(setting):
+    plan = plan_of(setting)
+    assert plan.untrained_nll["tiny"].key == plan.arms[0].reference_nll["tiny"].key
+    assert len({arm.reference_nll["tiny"].key for arm in plan.arms}) == 3
+    labels = [step.label for step in plan_of(setting, "arms={full: {strategy: full}}").steps() if step.stage == "reference_nll"]
+    assert labels == ["reference_nll[full, tiny]", "reference_nll[untrained, tiny]"]
+    off = plan_of(setting, "evaluate.reference_nll=false")
+    assert evaluations(off) == evaluations(plan)
+    assert not any(step.stage == "reference_nll" for step in off.steps())
+    for other in ("prompt=base", "dtype=bfloat16", "limit=2"):
+        assert plan_of(setting, f"evaluate.{other}").untrained_nll["tiny"].key != plan.untrained_nll["tiny"].key
+    assert plan_of(setting, "evaluate.temperature=0.5").untrained_nll["tiny"].key == plan.untrained_nll["tiny"].key
+
+
+def test_another_limit_grades_the_same_answers_again(setting):
+    def arm(*overrides):
+        return plan_of(setting, *overrides).arms[0]
+
+    for change in ("evaluate.timeout_seconds=9", "evaluate.memory_mb=512"):
+        assert arm(change).generated["tiny"].key == arm().generated["tiny"].key
+        assert arm(change).graded["tiny"].key != arm().graded["tiny"].key
+
+
+@pytest.mark.parametrize(
+    ("library", "first", "others"),
+    [
+        ("tokenizers", "tokenized", {"segmented", "scored", "selected", "trained"}),
+        ("tree-sitter-python", "segmented", {"selected", "trained"}),
+        ("torch", "generated", {"graded"}),
+        ("numpy", "graded", set()),
+    ],
+)
+def test_the_version_of_a_library_names_what_it_decides(setting, monkeypatch, library, first, others):
+    def asked():
+        plan = plan_of(setting)
+        data = {step.stage: step.asked for step in (plan.pairs, plan.tokenized, plan.segmented, plan.scored)}
+        arm = plan.arms[-1]
+        return data | {
+            step.stage: step.asked for step in (arm.selected, arm.trained, arm.generated["tiny"], arm.graded["tiny"])
+        }
+
+    before, real = asked(), versions._version
+    monkeypatch.setattr(versions, "_version", lambda name: "0.1" if name == library else real(name))
+    after = asked()
+    changed = {stage for stage in before if before[stage] != after[stage]}
+    assert changed == {first, *others, *({"generated", "graded"} if "trained" in others else set())}
+
+
+def test_the_source_of_a_function_of_the_users_own_names_its_selection(setting, tmp_path, monkeypatch):
+    source = "from codeblock.selection.strategies import full\n\ndef mine(pair, settings, rng):\n    return full(pair, settings, rng)\n"
+    (tmp_path / "own_rules.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    config = "arms={mine: {strategy: own_rules:mine}, full: {strategy: full}}"
+    before = plan_of(setting, config)
+    assert plan_of(setting, config).arms[0].selected.asked == before.arms[0].selected.asked
+    (tmp_path / "own_rules.py").write_text(source + "# another rule\n")
+    after = plan_of(setting, config)
+    assert after.arms[0].selected.asked != before.arms[0].selected.asked
+    assert after.arms[1].selected.asked == before.arms[1].selected.asked
+
+
+def test_the_seed_names_an_evaluation_only_where_answers_are_sampled(setting):
+    def untrained(*overrides):
+        return plan_of(setting, *overrides).arms[0].generated["tiny"].key
+
+    assert untrained("seed=1") == untrained("seed=2")
+    assert untrained("evaluate.temperature=0.5", "seed=1") != untrained("evaluate.temperature=0.5", "seed=2")
+    assert untrained("evaluate.temperature=0.5", "evaluate.samples=2") != untrained("evaluate.temperature=0.5")
+
+
+def test_shares_of_pairs_and_of_tokens_name_different_selections(setting):
+    """The kept pairs differ, and where an arm has shares of its own, the held-out ones."""
+
+    def keys(*overrides):
+        return {arm.selected.key for arm in plan_of(setting, "select.subset_ratio=null", *overrides).arms if arm.selected}
+
+    of_tokens = keys("select.token_budget=0.1", "select.inside_share=0.5")
+    assert not of_tokens & keys("select.token_budget=0.1", "select.subset_ratio=0.2")
+    assert not of_tokens & keys("select.token_budget=0.2", "select.inside_share=1.0")
+    whole = "arms={x: {strategy: whole_pairs}}"
+    assert not keys(whole, "select.token_budget=0.1", "select.inside_share=0.5") & keys(
+        whole, "select.token_budget=0.1", "select.subset_ratio=0.2"
+    )
+    own = "arms={x: {strategy: codeblock, select: {token_budget: 0.1, inside_share: 0.5, subset_ratio: 0.2}}}"
+    shared = keys(own, "select.token_budget=0.1", "select.inside_share=0.5")
+    assert shared == keys(own, "select.token_budget=0.1", "select.inside_share=0.5")
+    assert not shared & keys(own, "select.token_budget=null", "select.subset_ratio=0.2")
+
+
+def test_filters_that_are_off_have_no_step(setting):
+    off = ["filter.near_duplicates=null", "filter.decontaminate=false"]
+    plan, rated = plan_of(setting, *off), plan_of(setting, *off, "filter.rating={url: 'http://x', model: m}")
+    assert [step.stage for step in plan.steps()][:6] == ["pairs", "tokenized", "segmented", "ranked", "kept", "scored"]
+    assert [step.stage for step in rated.steps()][:4] == ["pairs", "filtered", "tokenized", "segmented"]
+    assert rated.pairs.key == plan.pairs.key
+    moved = plan_of(setting, *off, "filter.rating={url: 'http://y', model: m, concurrency: 3}")
+    assert moved.filtered.key == rated.filtered.key
+    embedded = plan_of(setting, *off, "rank.by=[long_tail]", "rank.embedding=model")
+    assert [step.stage for step in embedded.steps()][:5] == ["pairs", "tokenized", "segmented", "embedded", "ranked"]
+    by_loss = plan_of(setting, *off, "rank.by=[loss_tails]")
+    assert [step.label for step in by_loss.steps()][:6] == ["pairs", "tokenize", "segment", "score[pool]", "rank", "keep"]
+    assert by_loss.segmented.key == plan.segmented.key
+    assert by_loss.arms[1].selected.key != plan.arms[1].selected.key
