@@ -20,7 +20,7 @@ from codeblock.core.cluster import preflight, ray_session
 from codeblock.core.config import TINY, Config
 from codeblock.core.console import counter, lines, say, stage_line
 from codeblock.core.models.load import NO_LIMIT, context_length, load_tokenizer
-from codeblock.core.records import EvaluatedRecord, NllRecord, ScoredRecord, SelectedRecord, TrainedRecord
+from codeblock.core.records import EvaluatedRecord, FilteredRecord, NllRecord, ScoredRecord, SelectedRecord
 from codeblock.core.storage.claims import sweep
 from codeblock.data.filter.contamination import BenchmarkText
 from codeblock.data.filter.driver import filter_pairs
@@ -105,10 +105,11 @@ def run_data(plan: Plan, until: Until) -> Comparison:
         comparison.pairs = plan.pairs.run(lambda output: read_pairs(plan.data_sets, config.pairs, output, advance))
     if plan.filtered is not None:
         with stage_line(plan.filtered):
-            comparison.filtered = plan.filtered.run(
+            found = plan.filtered.run(
                 lambda output: filter_pairs(plan.pairs.directory, output, config.filter, _references(plan), config.cluster),
                 resume=True,
             )
+            comparison.filtered = cast(FilteredRecord, found)
     max_length = config.model.max_length or context_length(plan.model.path, plan.model.revision)
     if max_length is None:
         say(f"note: {plan.model.path} tells no context length, so no pair is too long; set model.max_length where memory ends")
@@ -235,7 +236,7 @@ def _select(plan: Plan, arm: ArmPlan, round_: Round) -> SelectedRecord:
         return round_.selected.run(partial(select_arm, request, plan.model.path, plan.model.revision))
 
 
-def _train(plan: Plan, round_: Round, seed: int, on_row: OnRow | None) -> TrainedRecord:
+def _train(plan: Plan, round_: Round, seed: int, on_row: OnRow | None) -> dict[str, Any]:
     config, start = plan.config, round_.start
     work = partial(fit, round_.selected.directory, start.path, start.revision, on_row=on_row)
     with stage_line(round_.trained):

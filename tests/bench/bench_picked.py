@@ -1,6 +1,6 @@
 """What each variant of the utility picks, on a scored table: shares of the selected tokens by role, at two budgets.
 
-python tests/bench/bench_picked.py --scored runs/cache/scored-... [--tokenizer DIR] [--budgets 0.019 0.57]
+python tests/bench/bench_picked.py --kept runs/cache/kept-... --scored runs/cache/scored-... [--tokenizer DIR] [--budgets 0.57]
 
 All pairs of the table are kept, so a budget is the share inside them. With `--tokenizer` also the words that are picked.
 """
@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from codeblock.core.config import SelectConfig
 from codeblock.core.models.load import load_tokenizer
+from codeblock.core.storage.scores import with_scores
 from codeblock.core.storage.tables import part_name, parts, read_part, read_table, write_part
 from codeblock.core.supervised import supervised
 from codeblock.report.picked import picked_markdown
@@ -57,17 +58,22 @@ WORDS: dict[str, dict[str, Any]] = {"by GCE": {}, "specific": {"word_rank": "spe
 def main() -> None:
     """Select with every variant and print what it picks."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kept", type=Path, required=True)
     parser.add_argument("--scored", type=Path, required=True)
     parser.add_argument("--tokenizer")
     parser.add_argument("--budgets", type=float, nargs="+", default=[0.019, 0.57])
     arguments = parser.parse_args()
-    for budget in arguments.budgets:
-        print(f"\n## {budget:.1%} of the tokens\n")
-        chosen = {name: select(arguments.scored, budget, name, settings) for name, settings in UTILITIES.items()}
-        print(picked_markdown({name: facts["picked"] for name, (facts, _) in chosen.items()}))
-        print(gates(arguments.scored, budget))
-        if arguments.tokenizer:
-            print(words(arguments.scored, budget, arguments.tokenizer))
+    with tempfile.TemporaryDirectory() as directory:
+        scored = Path(directory)
+        for path in parts(arguments.kept):
+            write_part(scored / path.name, with_scores(read_part(path), {"nll": arguments.scored}))
+        for budget in arguments.budgets:
+            print(f"\n## {budget:.1%} of the tokens\n")
+            chosen = {name: select(scored, budget, name, settings) for name, settings in UTILITIES.items()}
+            print(picked_markdown({name: facts["picked"] for name, (facts, _) in chosen.items()}))
+            print(gates(scored, budget))
+            if arguments.tokenizer:
+                print(words(scored, budget, arguments.tokenizer))
 
 
 def select(scored: Path, budget: float, name: str, settings: dict[str, Any]) -> tuple[dict[str, Any], pa.Table]:
@@ -76,7 +82,7 @@ def select(scored: Path, budget: float, name: str, settings: dict[str, Any]) -> 
     with tempfile.TemporaryDirectory() as output:
         rank_in_order(scored, Path(output) / "ranked")
         config = SelectConfig(token_budget=budget, subset_ratio=1.0, **settings)
-        request = SelectRequest(scored, Path(output) / "ranked", strategy, config, config.shares, dev_pairs=0)
+        request = SelectRequest(scored, Path(output) / "ranked", strategy, config, config.shares, {"nll": scored}, dev_pairs=0)
         facts = select_parts(request, Path(output) / "selected")
         return facts, read_table(Path(output) / "selected")
 

@@ -1,6 +1,7 @@
 """Selection at size: re-selecting a scored table, and one ranking over many millions of items in bounded memory.
 
-python tests/bench/bench_select.py --scored runs/cache/scored-...      # rows per second of each strategy, one core
+python tests/bench/bench_select.py --kept runs/cache/kept-... --ranked runs/cache/ranked-... --scored runs/cache/scored-...
+                                                                       # rows per second of each strategy, one core
 python tests/bench/bench_select.py --items 10000000                    # synthetic loads, made anew at each look
 """
 
@@ -27,24 +28,28 @@ PER_PART = 100_000
 def main() -> None:
     """Run what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scored", type=Path)
+    for name in ("kept", "ranked", "scored"):
+        parser.add_argument(f"--{name}", type=Path)
     parser.add_argument("--items", type=int, default=0)
     arguments = parser.parse_args()
     print(f"{platform.processor() or platform.machine()}, one process")
     if arguments.scored:
-        real(arguments.scored)
+        real(arguments.kept, arguments.ranked, arguments.scored)
     if arguments.items:
         synthetic(arguments.items)
 
 
-def real(scored: Path) -> None:
-    """Time to select a whole scored table anew, for each strategy."""
+def real(kept: Path, ranked: Path, scored: Path) -> None:
+    """Time to select the kept pairs anew, for each strategy."""
+    settings = SelectConfig()
     for strategy in ("codeblock", "full", "random_tokens", "random_items"):
         with tempfile.TemporaryDirectory() as output:
             started = time.perf_counter()
-            facts = select_parts(SelectRequest(scored, strategy, SelectConfig()), Path(output))
+            facts = select_parts(
+                SelectRequest(kept, ranked, strategy, settings, settings.shares, {"nll": scored}), Path(output)
+            )
             seconds = time.perf_counter() - started
-        rows = facts["pool_pairs"] + facts["dev_pairs"]
+        rows = facts["kept_pairs"] + facts["dev_pairs"]
         print(f"{strategy:>14}: {rows:,} rows in {seconds:.1f} s, {facts['supervised_share']:.4%} of the pool supervised")
 
 

@@ -219,7 +219,7 @@ def _tiny_step(config: Config, cache: Path) -> Step | None:
 
 def _model(path: str, revision: str | None, tiny_step: Step | None, cache: Path) -> Model:
     if path == TINY and tiny_step is not None:
-        return Model(str(tiny_step.directory / "model"), None, f"{TINY}:{tiny_step.key}")
+        return Model(str(tiny_step.directory / "model"), None, f"tiny:{tiny_step.key}")
     return Model(path, revision, model_fingerprint(path, revision, cache))
 
 

@@ -91,9 +91,9 @@ class ArmResult:
             },
         )
 
-    def add_trained(self, facts: TrainedRecord) -> None:
+    def add_trained(self, facts: Mapping[str, Any]) -> None:
         """Facts of one round's fit, added to those of the rounds before."""
-        self.trained = _added(self.trained, facts, TRAINED_SUMS)
+        self.trained = _added(self.trained, cast(TrainedRecord, facts), TRAINED_SUMS)
 
     def table(self, name: str) -> list[dict[str, Any]]:
         """A table that training wrote (`history` or `dev`), empty for an arm without training."""

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pyarrow as pa
 import ray
@@ -27,7 +27,6 @@ from codeblock.core.console import counter
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.models import load as models
 from codeblock.core.models.causal import check_ids
-from codeblock.core.records import TrainedRecord
 from codeblock.core.storage import tables
 from codeblock.train.loop import DEV_SCHEMA, HISTORY_SCHEMA, Session, plan_run
 from codeblock.train.model import MaskedLM, add_lora, checkpoint_activations, freeze_other_parts
@@ -56,7 +55,7 @@ def fit(
     seed: int,
     max_length: int | None = None,
     on_row: OnRow | None = None,
-) -> TrainedRecord:
+) -> dict[str, Any]:
     """Fine-tune a model on a selected table (`schema.SELECTED`); needs a Ray cluster (`cluster.ray_session`).
 
     Writes `model/` (weights or adapter, with the tokenizer), `history.parquet` and `dev.parquet` into `output`, which
@@ -94,17 +93,14 @@ def fit(
     steps = len(plan_run(pairs, config, seed))
     with counter("train", steps) as advance, _told(advance, on_row) as told:
         facts = _run({**job, "told": told}, config, cluster, output)
-    return cast(
-        TrainedRecord,
-        {
-            "pairs": saved.pairs,
-            "dropped_pairs": saved.dropped_pairs,
-            "trimmed_tokens": saved.tail_inputs,
-            "dropped_tokens": saved.dropped_inputs,
-            "world_size": cluster.train_workers,
-            **facts,
-        },
-    )
+    return {
+        "pairs": saved.pairs,
+        "dropped_pairs": saved.dropped_pairs,
+        "trimmed_tokens": saved.tail_inputs,
+        "dropped_tokens": saved.dropped_inputs,
+        "world_size": cluster.train_workers,
+        **facts,
+    }
 
 
 def _check_lengths(pairs: Sequence[TokenPair], most: int) -> None:

@@ -1,5 +1,7 @@
 """Scores are kept by id: right for each order of the pairs, and only what is lacking is added."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -8,6 +10,7 @@ from codeblock.annotate.score.driver import missing
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.storage.scores import Covered, places, values_of, with_scores
 from codeblock.core.storage.tables import part_name, parts, write_part
+from codeblock.experiment.cache import Step
 
 
 def put(directory, number, ids):
@@ -62,3 +65,31 @@ def test_whether_all_that_is_wanted_is_there(tmp_path):
     assert places(tmp_path).keys() == {"0", "1", "2"}
     put(tmp_path, 1, "3")
     assert Covered(lambda: ["2", "3"])(tmp_path)
+
+
+def scored_by(home, name, asked):
+    """Runs the step of a model's scores for some pairs; which ids it scored."""
+    pairs, found = kept(home / name, asked), []
+
+    def work(output):
+        for item in missing(pairs, output, np.inf):
+            ids = [asked[row] for row in item["rows"]]
+            found.extend(ids)
+            put(output, int(item["name"][5:11]), ids)
+        return {"kept": len(places(output))}
+
+    Step("scored", "score", {"model": "m"}, home, covers=Covered(lambda: list(asked))).run(work, resume=True)
+    return found
+
+
+def test_runs_that_rank_otherwise_add_to_the_same_scores_what_they_lack(tmp_path):
+    assert scored_by(tmp_path, "one", "0123") == list("0123")
+    assert scored_by(tmp_path, "two", "2345") == list("45")
+    assert scored_by(tmp_path, "again", "0145") == []
+    with ThreadPoolExecutor(4) as pool:  # at one time: each waits for the other and takes what it has made
+        asked = ["6789", "5678", "4567", "0967"]
+        done = list(pool.map(lambda each: scored_by(tmp_path, f"at once {each}", each), asked))
+    assert sorted(id_ for each in done for id_ in each) == list("6789")
+    (directory,) = tmp_path.glob("scored-*")
+    for asked in ("0123", "9876"):
+        assert values_of(list(asked), directory, "nll").to_pylist() == [[float(id_), float(id_) + 0.5] for id_ in asked]

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +21,6 @@ from codeblock.core.config import ClusterConfig, FilterConfig, RatingConfig
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.memory import process_peak_mb
 from codeblock.core.quality import factor_to_scale
-from codeblock.core.records import FilteredRecord
 from codeblock.core.storage.tables import count_rows, parts, read_part, write_part
 from codeblock.data.filter.contamination import BenchmarkText, Index, write_index
 from codeblock.data.filter.group import Groups, SignatureStore, group
@@ -37,7 +36,7 @@ GONE_AFTER = 8
 
 def filter_pairs(
     pairs: Path, output: Path, config: FilterConfig, references: Iterable[BenchmarkText], cluster: ClusterConfig
-) -> FilteredRecord:
+) -> dict[str, Any]:
     """Filter every part of `pairs` into a part of `output` of the same name, rejections beside; returns the counts."""
     work = output / "work"
     shutil.rmtree(work, ignore_errors=True)
@@ -65,8 +64,7 @@ def filter_pairs(
             constructor={**settings, "key": read_key(config.rating)},
         )
     shutil.rmtree(work)
-    peak = max(peak_of(screened), peak_of(finished))
-    return cast(FilteredRecord, {"read": count_rows(pairs), **_counts(output), "worker_peak_mb": peak})
+    return {"read": count_rows(pairs), **_counts(output), "worker_peak_mb": max(peak_of(screened), peak_of(finished))}
 
 
 def _counts(output: Path) -> dict[str, Any]:
