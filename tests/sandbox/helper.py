@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any, NoReturn
 
-from codeblock.sandbox.walls import Walls, build_walls
+from codeblock.sandbox.walls import Confinement, Walls, build_walls
 
 MAX_OUTPUT = 65536
 
@@ -36,12 +36,12 @@ def answer(data: dict[str, Any]) -> None:
 
 def run(walls: Walls, request: dict[str, Any]) -> dict[str, Any]:
     started = time.monotonic()
-    scratch = walls.new_scratch()
+    confinement = walls.prepare(request["timeout"], request["memory_mb"])
     output, output_end = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(output)
-        child(walls, scratch, request, output_end)
+        child(walls, confinement, request, output_end)
     os.close(output_end)
     printed, ended, deadline = bytearray(), 0, time.monotonic() + request["timeout"]
     total = request["total_mb"]
@@ -70,13 +70,13 @@ def run(walls: Walls, request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def child(walls: Walls, scratch: Path, request: dict[str, Any], output: int) -> NoReturn:
+def child(walls: Walls, confinement: Confinement, request: dict[str, Any], output: int) -> NoReturn:
     try:
         null = os.open("/dev/null", os.O_RDWR)
         for descriptor, source in ((0, null), (1, output), (2, output)):
             os.dup2(source, descriptor)
         os.closerange(3, 256)
-        walls.confine(scratch, request["timeout"], request["memory_mb"])
+        walls.confine(confinement)
     except BaseException as error:
         os.write(1, f"not confined: {error!r}".encode())
         os._exit(99)
