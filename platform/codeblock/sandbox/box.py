@@ -200,12 +200,13 @@ class Sandbox:
         if self._checker not in first:
             self._solver.signal(STOP)  # it has ended, or does not answer in time
             report = self._solver.receive(deadline)
-            return judge(answer := self._late_answer(), report), answer
-        answer = self._checker.receive(deadline)
-        if answer["verdict"] == "lost":  # the report of how the solution ended is on its way, unless it hides
-            select.select([self._solver], [], [], LOST_SECONDS)
-        self._solver.signal(STOP)
-        report = self._solver.receive(deadline)
+            answer = self._late_answer()
+        else:
+            answer = self._checker.receive(deadline)
+            if answer["verdict"] == "lost":  # the report of how the solution ended is on its way, unless it hides
+                select.select([self._solver], [], [], LOST_SECONDS)
+            self._solver.signal(STOP)
+            report = self._solver.receive(deadline)
         if answer.get("worn"):
             self._renew_checker()
         return judge(answer, report), answer

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import gc
 import re
 import resource
 import signal
@@ -45,6 +46,8 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     signal.signal(signal.SIGPROF, stop_tests)
     connection = take_connection()
+    gc.collect()
+    gc.freeze()  # what is there stays there, and need not be looked through again
     oracle: dict[str, Any] = {}
     with contextlib.suppress(EOFError, OSError):
         send(connection, {"missing": []})
@@ -53,7 +56,8 @@ def main() -> None:
             if "oracle" in request:
                 oracle = {}  # the last one may be large
                 oracle = loaded(request["oracle"])
-            send(connection, answer(request, oracle, channel))
+            with socket.socket(fileno=channel) as solution:  # open until the grader has the verdict: its process ends with it
+                send(connection, answer(request, oracle, Channel(solution)))
 
 
 def address_space() -> int:
@@ -80,19 +84,18 @@ def no_handle(_: Any) -> Any:
     raise ValueError("a value that cannot leave its process")
 
 
-def answer(request: dict[str, Any], oracle: dict[str, Any], channel: int) -> Answer:
+def answer(request: dict[str, Any], oracle: dict[str, Any], channel: Channel) -> Answer:
     """Hold one solution against the oracle, in bounded CPU time: what a solution returns may be endless."""
     streams = sys.stdin, sys.stdout, sys.stderr, builtins.input
-    with socket.socket(fileno=channel) as connection:
+    try:
+        # Rings again, in case that the tests catch it.
+        signal.setitimer(signal.ITIMER_PROF, request["seconds"] + GRACE_SECONDS, 1.0)
         try:
-            # Rings again, in case that the tests catch it.
-            signal.setitimer(signal.ITIMER_PROF, request["seconds"] + GRACE_SECONDS, 1.0)
-            try:
-                found = answer_of(request, oracle, Channel(connection))
-            finally:
-                signal.setitimer(signal.ITIMER_PROF, 0)
-        except EndlessError:
-            found = failed("timeout", "the tests do not end on what the solution returned")
+            found = answer_of(request, oracle, channel)
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+    except EndlessError:
+        found = failed("timeout", "the tests do not end on what the solution returned")
     sys.stdin, sys.stdout, sys.stderr, builtins.input = streams
     return {**found, "error": clean(found["error"], MAX_REPORT), "worn": peak_kib() > WORN_KIB}
 
