@@ -80,10 +80,13 @@ def _grammar() -> str:
 def _sandbox() -> str:
     from codeblock.sandbox.box import Sandbox, Verdict
     from codeblock.sandbox.oracles import Limits, Script
+    from codeblock.sandbox.remedies import with_remedies
 
     with Sandbox() as sandbox:
         found = sandbox.run("def f(x):\n    return x + 1\n", Script("", "assert f(1) == 2", "f"), Limits(timeout_seconds=10.0))
         missing = sandbox.missing
     if found.verdict is not Verdict.PASSED:
         raise CodeBlockError(f"a right solution is graded {found.verdict.value}: {found.error}")
-    return "works" + (f"; not enforced here: {'; '.join(missing)}" if missing else "")
+    return "\n  ".join(
+        [f"works; {len(missing)} layers are not enforced here:" if missing else "works", *with_remedies(missing)]
+    )

@@ -28,6 +28,7 @@ from codeblock.evaluate.formats import read_samples
 from codeblock.evaluate.result import GradeResult, Sample, VerdictRow, task_names
 from codeblock.sandbox.box import REFERENCE_PATIENCE, Expected, Outcome, Rehearsal, Sandbox, Verdict
 from codeblock.sandbox.oracles import Cases, Limits
+from codeblock.sandbox.remedies import remedy
 
 MOST_PATIENCE_SECONDS = 60.0
 """A reference has at most so long where the official limit is shorter."""
@@ -140,7 +141,7 @@ def require_layers(missing: Sequence[str]) -> None:
     if missing:
         raise CodeBlockError(
             f"grading: this machine lacks {len(missing)} layers of the sandbox ({'; '.join(missing)}); "
-            "grade where user namespaces or bubblewrap are allowed, or accept it with evaluate.allow_missing_layers=true"
+            f"{remedy(missing[0])}; or accept it with evaluate.allow_missing_layers=true"
         )
 
 
