@@ -17,7 +17,6 @@ import json
 import select
 import shutil
 import socket
-import struct
 import sys
 import time
 from collections.abc import Callable
@@ -258,13 +257,12 @@ class Sandbox:
         return None if trial.verdict is Verdict.PASSED else f"a right solution fails: {trial.error}"
 
 
-def hand(channel: socket.socket, solution: list[Any]) -> None:
+def hand(connection: socket.socket, solution: list[Any]) -> None:
     """Send a solution to its process. Where that takes nothing it has ended, and the checker sees it."""
-    body = json.dumps(solution).encode()
-    channel.settimeout(HAND_SECONDS)
-    with contextlib.suppress(OSError):
-        channel.sendall(struct.pack("<I", len(body)) + body)
-    channel.settimeout(None)
+    connection.settimeout(HAND_SECONDS)
+    with contextlib.suppress(wire.ClosedError, ValueError):
+        wire.Channel(connection).send(json.dumps(solution))
+    connection.settimeout(None)
 
 
 def absolute_interpreter(python: str) -> str:

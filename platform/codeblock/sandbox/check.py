@@ -23,7 +23,7 @@ from codeblock.sandbox.classes import rehearse, run_class
 from codeblock.sandbox.compare import same, tolerances
 from codeblock.sandbox.remote import MODULE, TESTS, Bounds, LostError, Peer, SolutionError
 from codeblock.sandbox.server import receive, send, take_connection
-from codeblock.sandbox.text import MAX_REPORT, clean
+from codeblock.sandbox.text import MAX_REPORT, clean, describe
 from codeblock.sandbox.usage import content
 from codeblock.sandbox.wire import Channel
 
@@ -141,11 +141,11 @@ def answer_of(request: dict[str, Any], oracle: dict[str, Any], channel: Channel)
     except MemoryError:
         return failed("out_of_memory", "what the solution returned does not fit into memory")
     except AssertionError as error:
-        return failed("wrong_answer", wire.describe(error, TESTS))
+        return failed("wrong_answer", describe(error, TESTS))
     except EndlessError:
         raise
     except BaseException as error:
-        return failed("exception", wire.describe(error, TESTS))
+        return failed("exception", describe(error, TESTS))
 
 
 def run_script(oracle: dict[str, Any], peer: Peer) -> Answer:
@@ -196,7 +196,7 @@ def run_cases(limits: list[float], oracle: dict[str, Any], peer: Peer) -> Answer
         except MemoryError:
             return failed("out_of_memory", f"{place}: the output does not fit into memory", base=base)
         except Exception as error:
-            return failed("wrong_answer", f"{place}: {wire.describe(error, TESTS)}", base=base)
+            return failed("wrong_answer", f"{place}: {describe(error, TESTS)}", base=base)
     try:
         peer.end()
     except SolutionError as error:

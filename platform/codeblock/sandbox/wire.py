@@ -21,9 +21,6 @@ from typing import Any
 
 from codeblock.sandbox.arrays import pack_numpy
 from codeblock.sandbox.kinds import TAGS, pairs, parts_of, plain_of
-from codeblock.sandbox.text import MAX_TEXT, describe
-
-__all__ = ["MAX_TEXT", "Channel", "ClosedError", "Digest", "bounded_dumps", "describe", "dumps", "loads", "weight"]
 
 MAX_MESSAGE_BYTES = 256 << 20
 HEAD_BYTES = 4
