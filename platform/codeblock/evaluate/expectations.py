@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import platform
+import threading
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -42,7 +43,7 @@ class Expectations:
         if facts.exists():
             expected = Expected(outputs, **json.loads(facts.read_text(encoding="utf-8")))
             return Outcome(Verdict.PASSED, expected.total_seconds, ""), expected
-        part = outputs.with_suffix(f".{os.getpid()}.part")
+        part = _part_of(outputs)
         outcome, found = sandbox.collect(oracle, limits, part)
         if found is None:
             part.unlink(missing_ok=True)
@@ -93,6 +94,11 @@ def _digest(machine: list[Any], content: list[Any]) -> str:
 
 def _write(file: Path, content: dict[str, Any]) -> None:
     """Write a file whole: others may read it meanwhile."""
-    part = file.with_suffix(f".{os.getpid()}.part")
+    part = _part_of(file)
     part.write_text(json.dumps(content), encoding="utf-8")
     part.replace(file)
+
+
+def _part_of(file: Path) -> Path:
+    """Where a file is written before it is put in its place; two tasks may be the same, and run at the same time."""
+    return file.with_suffix(f".{os.getpid()}-{threading.get_ident()}.part")
