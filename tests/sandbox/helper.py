@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any, NoReturn
 
-from codeblock.sandbox.isolation import Isolation, build_isolation
+from codeblock.sandbox.isolation import Confinement, Isolation, build_isolation
 
 MAX_OUTPUT = 65536
 
@@ -36,12 +36,12 @@ def answer(data: dict[str, Any]) -> None:
 
 def run(isolation: Isolation, request: dict[str, Any]) -> dict[str, Any]:
     started = time.monotonic()
-    scratch = isolation.new_scratch()
+    confinement = isolation.prepare(request["timeout"], request["memory_mb"])
     output, output_end = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(output)
-        child(isolation, scratch, request, output_end)
+        child(isolation, confinement, request, output_end)
     os.close(output_end)
     printed, ended, deadline = bytearray(), 0, time.monotonic() + request["timeout"]
     total = request["total_mb"]
@@ -70,13 +70,13 @@ def run(isolation: Isolation, request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def child(isolation: Isolation, scratch: Path, request: dict[str, Any], output: int) -> NoReturn:
+def child(isolation: Isolation, confinement: Confinement, request: dict[str, Any], output: int) -> NoReturn:
     try:
         null = os.open("/dev/null", os.O_RDWR)
         for descriptor, source in ((0, null), (1, output), (2, output)):
             os.dup2(source, descriptor)
         os.closerange(3, 256)
-        isolation.confine(scratch, request["timeout"], request["memory_mb"])
+        isolation.confine(confinement)
     except BaseException as error:
         os.write(1, f"not confined: {error!r}".encode())
         os._exit(99)

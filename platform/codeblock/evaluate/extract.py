@@ -23,6 +23,7 @@ from codeblock.core.markdown import (
     tag_on_own_line,
     tagged_blocks,
     unquote,
+    without_margin,
 )
 from codeblock.evaluate.program import parsed, program, solves
 from codeblock.evaluate.sanitize import defining_run, longest_code, sanitize
@@ -160,16 +161,8 @@ def blocks_of(text: str) -> list[tuple[str | None, str]]:
     for block in fenced_blocks(text, _Judge(text)):
         code = text[block.start : block.end].rstrip()
         margin = text.rfind("\n", 0, block.start) + 1 < block.start or not _is_body(code)
-        blocks.append((block.tag, _dedented(code) if margin else code))
+        blocks.append((block.tag, without_margin(code) if margin else code))
     return blocks
-
-
-def _dedented(code: str) -> str:
-    """Code without the indentation that its lines share. `textwrap.dedent` empties blank lines too, inside of texts as well."""
-    leads = [line[: len(line) - len(line.lstrip(" \t"))] for line in code.split("\n") if line.strip()]
-    margin = min(leads, key=len, default="")
-    margin = margin if all(lead.startswith(margin) for lead in leads) else ""
-    return "\n".join(line.removeprefix(margin) for line in code.split("\n")) if margin else code
 
 
 def _is_body(code: str) -> bool:

@@ -21,7 +21,7 @@ from codeblock.evaluate.environment import importable
 from codeblock.evaluate.expectations import Expectations
 from codeblock.evaluate.formats import read_samples
 from codeblock.evaluate.result import GradeResult, Sample, VerdictRow, task_names
-from codeblock.sandbox.oracles import Cases, Limits, UnitTest
+from codeblock.sandbox.oracles import Cases, Limits
 from codeblock.sandbox.pool import Pool, Settings
 from codeblock.sandbox.sandbox import REFERENCE_PATIENCE, Expected, Outcome, Rehearsal, Sandbox, Verdict
 
@@ -123,11 +123,7 @@ def run_references(
         if isinstance(task.oracle, Cases):
             outcome, expected = expectations.of(sandbox, task.oracle, limits)
             return Reference(checked(outcome, task), expected, limits)
-        code, rehearsal = benchmark.code(task, task.reference), None
-        if isinstance(task.oracle, UnitTest):
-            outcome, rehearsal = sandbox.rehearse(code, task.oracle, patient)
-        else:
-            outcome = sandbox.run(code, task.oracle, patient)
+        outcome, rehearsal = expectations.of_tests(sandbox, benchmark.code(task, task.reference), task.oracle, patient)
         outcome = checked(outcome, task)
         seconds = max(limits.timeout_seconds, limits.reference_factor * outcome.seconds)
         calibrated = outcome.verdict is Verdict.PASSED

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import gc
 import re
 import resource
 import signal
@@ -23,7 +24,7 @@ from codeblock.sandbox.codec import Channel
 from codeblock.sandbox.compare import same, tolerances
 from codeblock.sandbox.fork_server import receive, send, take_connection
 from codeblock.sandbox.proxy import MODULE, TESTS, Bounds, LostError, Peer, SolutionError
-from codeblock.sandbox.text import MAX_REPORT, clean
+from codeblock.sandbox.text import MAX_REPORT, clean, describe
 from codeblock.sandbox.usage import content
 
 MEMORY_BYTES = 1536 << 20
@@ -45,6 +46,8 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     signal.signal(signal.SIGPROF, stop_tests)
     connection = take_connection()
+    gc.collect()
+    gc.freeze()  # what is there stays there, and need not be looked through again
     oracle: dict[str, Any] = {}
     with contextlib.suppress(EOFError, OSError):
         send(connection, {"missing": []})
@@ -53,7 +56,8 @@ def main() -> None:
             if "oracle" in request:
                 oracle = {}  # the last one may be large
                 oracle = loaded(request["oracle"])
-            send(connection, answer(request, oracle, channel))
+            with socket.socket(fileno=channel) as solution:  # open until the grader has the verdict: its process ends with it
+                send(connection, answer(request, oracle, Channel(solution)))
 
 
 def address_space() -> int:
@@ -80,19 +84,18 @@ def no_handle(_: Any) -> Any:
     raise ValueError("a value that cannot leave its process")
 
 
-def answer(request: dict[str, Any], oracle: dict[str, Any], channel: int) -> Answer:
+def answer(request: dict[str, Any], oracle: dict[str, Any], channel: Channel) -> Answer:
     """Hold one solution against the oracle, in bounded CPU time: what a solution returns may be endless."""
     streams = sys.stdin, sys.stdout, sys.stderr, builtins.input
-    with socket.socket(fileno=channel) as connection:
+    try:
+        # Rings again, in case that the tests catch it.
+        signal.setitimer(signal.ITIMER_PROF, request["seconds"] + GRACE_SECONDS, 1.0)
         try:
-            # Rings again, in case that the tests catch it.
-            signal.setitimer(signal.ITIMER_PROF, request["seconds"] + GRACE_SECONDS, 1.0)
-            try:
-                found = answer_of(request, oracle, Channel(connection))
-            finally:
-                signal.setitimer(signal.ITIMER_PROF, 0)
-        except EndlessError:
-            found = failed("timeout", "the tests do not end on what the solution returned")
+            found = answer_of(request, oracle, channel)
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+    except EndlessError:
+        found = failed("timeout", "the tests do not end on what the solution returned")
     sys.stdin, sys.stdout, sys.stderr, builtins.input = streams
     return {**found, "error": clean(found["error"], MAX_REPORT), "worn": peak_kib() > WORN_KIB}
 
@@ -138,11 +141,11 @@ def answer_of(request: dict[str, Any], oracle: dict[str, Any], channel: Channel)
     except MemoryError:
         return failed("out_of_memory", "what the solution returned does not fit into memory")
     except AssertionError as error:
-        return failed("wrong_answer", codec.describe(error, TESTS))
+        return failed("wrong_answer", describe(error, TESTS))
     except EndlessError:
         raise
     except BaseException as error:
-        return failed("exception", codec.describe(error, TESTS))
+        return failed("exception", describe(error, TESTS))
 
 
 def run_script(oracle: dict[str, Any], peer: Peer) -> Answer:
@@ -193,7 +196,7 @@ def run_cases(limits: list[float], oracle: dict[str, Any], peer: Peer) -> Answer
         except MemoryError:
             return failed("out_of_memory", f"{place}: the output does not fit into memory", base=base)
         except Exception as error:
-            return failed("wrong_answer", f"{place}: {codec.describe(error, TESTS)}", base=base)
+            return failed("wrong_answer", f"{place}: {describe(error, TESTS)}", base=base)
     try:
         peer.end()
     except SolutionError as error:

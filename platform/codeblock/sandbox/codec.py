@@ -15,18 +15,16 @@ import json
 import marshal
 import re
 import socket
-import struct
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from codeblock.sandbox.arrays import pack_numpy
 from codeblock.sandbox.kinds import TAGS, pairs, parts_of, plain_of
-from codeblock.sandbox.text import MAX_TEXT, describe
-
-__all__ = ["MAX_TEXT", "Channel", "ClosedError", "Digest", "bounded_dumps", "describe", "dumps", "loads", "weight"]
 
 MAX_MESSAGE_BYTES = 256 << 20
+HEAD_BYTES = 4
+READ_BYTES = 64 << 10
 FLUSH_BYTES = 64 << 10
 WHOLE_BYTES = 16 << 20
 PART_ITEMS = 4096
@@ -37,6 +35,8 @@ MAX_DIGITS = 4300
 QUOTED = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
 WEIGHTS = {"[": 96, ",": 40, "{": 500}
 """Bytes of memory that a value's text stands for at most, by what occurs in it; each character counts as well."""
+HEAVIEST = 1 + max(WEIGHTS.values())
+"""What no character weighs more than."""
 
 Handle = Callable[[Any], Any]
 
@@ -53,8 +53,8 @@ class Channel:
     """Messages over a stream socket, each four bytes of length and JSON."""
 
     def __init__(self, connection: socket.socket) -> None:
-        self._connection, self._reader = connection, connection.makefile("rb")
-        self._waiting = bytearray()
+        self._connection = connection
+        self._come, self._waiting = bytearray(), bytearray()
 
     def send(self, text: str) -> None:
         """Send one message. Raises ClosedError, and ValueError where it is too long."""
@@ -66,7 +66,8 @@ class Channel:
         body = text.encode()
         if len(body) > MAX_MESSAGE_BYTES:
             raise ValueError(f"more than {MAX_MESSAGE_BYTES >> 20} MiB in one value")
-        self._waiting += struct.pack("<I", len(body)) + body
+        self._waiting += len(body).to_bytes(HEAD_BYTES, "little")
+        self._waiting += body
         if len(self._waiting) > FLUSH_BYTES:
             self.flush()
 
@@ -80,26 +81,33 @@ class Channel:
 
     def receive(self, limit: int = MAX_MESSAGE_BYTES) -> str:
         """The next message, of at most `limit` bytes. Raises ClosedError at the end, ValueError for a longer one or no text."""
-        (size,) = struct.unpack("<I", self._exactly(4))
+        self._have(HEAD_BYTES)
+        size = int.from_bytes(self._come[:HEAD_BYTES], "little")
         if size > limit:
             raise ValueError(f"more than {limit >> 20} MiB in one value")
-        return self._exactly(size).decode()
+        self._have(HEAD_BYTES + size)
+        with memoryview(self._come) as come, come[HEAD_BYTES : HEAD_BYTES + size] as body:
+            text = str(body, "utf-8")
+        del self._come[: HEAD_BYTES + size]
+        return text
 
     def has_more(self) -> bool:
         """Whether bytes have come that nobody has received. Nothing can be received afterwards."""
         self._connection.setblocking(False)
         with contextlib.suppress(OSError):
-            return bool(self._reader.peek(1))
+            return bool(self._come or self._connection.recv(1, socket.MSG_PEEK))
         return False
 
-    def _exactly(self, count: int) -> bytes:
-        try:
-            data = self._reader.read(count)
-        except OSError as error:
-            raise ClosedError from error
-        if len(data) < count:
-            raise ClosedError
-        return data
+    def _have(self, count: int) -> None:
+        """Read until so many bytes have come, and what has come with them."""
+        while len(self._come) < count:
+            try:
+                piece = self._connection.recv(READ_BYTES)
+            except OSError as error:
+                raise ClosedError from error
+            if not piece:
+                raise ClosedError
+            self._come += piece
 
 
 def dumps(value: Any, handle: Handle) -> str:
@@ -107,7 +115,7 @@ def dumps(value: Any, handle: Handle) -> str:
 
     Raises RecursionError for a value that nests too deeply or holds itself.
     """
-    with usual_integers():
+    with UsualIntegers():
         try:
             return json.dumps(Packer(handle).pack(value))
         except ValueError:  # an integer of more digits than Python turns into text
@@ -144,16 +152,35 @@ def loads(text: str, handle: Handle, heaviest: int | None = None) -> Any:
 
     `heaviest`: bytes of memory that it may take. Raises ValueError, RecursionError, and what `handle` raises but TypeError.
     """
-    if heaviest is not None and weight(text) > heaviest and weight(QUOTED.sub('""', text)) + len(text) > heaviest:
-        raise ValueError("too many parts in one value")
+    return Reader(handle).read(text, heaviest)
 
-    def tagged(found: list[tuple[str, Any]]) -> Any:
+
+class Reader:
+    """`loads` with one `handle` for many texts."""
+
+    def __init__(self, handle: Handle) -> None:
+        self.handle = handle
+        self._decoder = json.JSONDecoder(object_pairs_hook=self._tagged)
+
+    def read(self, text: str, heaviest: int | None = None) -> Any:
+        """As `loads`."""
+        if (
+            heaviest is not None
+            and len(text) * HEAVIEST > heaviest
+            and weight(text) > heaviest
+            and weight(QUOTED.sub('""', text)) + len(text) > heaviest
+        ):
+            raise ValueError("too many parts in one value")
+        with UsualIntegers():
+            return self._decoder.decode(text)
+
+    def _tagged(self, found: list[tuple[str, Any]]) -> Any:
         if len(found) != 1:
             raise ValueError("not a value")
         ((tag, content),) = found
         try:
             if tag == "handle":
-                return handle(content)
+                return self.handle(content)
             if tag == "digest":
                 return Digest()
             kind, make = TAGS[tag]
@@ -164,9 +191,6 @@ def loads(text: str, handle: Handle, heaviest: int | None = None) -> Any:
         except Exception as error:
             raise ValueError(f"not a value: {tag[:20]}") from error
         raise ValueError(f"not a value: {tag[:20]}")
-
-    with usual_integers():
-        return json.loads(text, object_pairs_hook=tagged)
 
 
 def weight(text: str) -> int:
@@ -225,15 +249,17 @@ class Packer:
         return {"handle": self.handle(value)}
 
 
-@contextlib.contextmanager
-def usual_integers() -> Iterator[None]:
+class UsualIntegers:
     """Python's own limit on the digits of an integer as text, whatever holds outside: turning long ones takes endless time."""
-    before = sys.get_int_max_str_digits()
-    sys.set_int_max_str_digits(MAX_DIGITS)
-    try:
-        yield
-    finally:
-        sys.set_int_max_str_digits(before)
+
+    def __enter__(self) -> None:
+        self.before = sys.get_int_max_str_digits()
+        if self.before != MAX_DIGITS:
+            sys.set_int_max_str_digits(MAX_DIGITS)
+
+    def __exit__(self, *_: object) -> None:
+        if self.before != MAX_DIGITS:
+            sys.set_int_max_str_digits(self.before)
 
 
 def unlimited_integers() -> None:

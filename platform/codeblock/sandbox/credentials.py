@@ -24,18 +24,19 @@ class User(NamedTuple):
     reads_all: bool
     """Keeps the right to read every file that is in sight: this Python lies where only root may read."""
 
-    def become(self) -> None:
+    def steps(self) -> list[kernel.Step]:
         """Give up root for this user, for good."""
-        os.setgroups([])
-        os.setgid(self.uid)
-        if self.reads_all:
-            kernel.prctl(kernel.PR_SET_KEEPCAPS, 1)
-        os.setuid(self.uid)
-        kernel.set_capabilities(1 << kernel.CAP_DAC_READ_SEARCH if self.reads_all else 0)
+        return [
+            (os.setgroups, ([],)),
+            (os.setgid, (self.uid,)),
+            *([kernel.prctl_step(kernel.PR_SET_KEEPCAPS, 1)] if self.reads_all else []),
+            (os.setuid, (self.uid,)),
+            kernel.capabilities_step(1 << kernel.CAP_DAC_READ_SEARCH if self.reads_all else 0),
+        ]
 
     def can_run_python(self, paths: Sequence[str]) -> None:
         """Raise OSError where this user may not be, or cannot read what Python needs."""
-        self.become()
+        kernel.take(self.steps())
         Path(os.__file__).read_bytes()
         for path in map(Path, paths):
             if path.is_dir():
@@ -43,7 +44,7 @@ class User(NamedTuple):
 
     def kill_all(self) -> None:
         """Kill every process of this user, in one call."""
-        self.become()
+        kernel.take(self.steps())
         os.kill(-1, signal.SIGKILL)
 
 

@@ -18,6 +18,7 @@ from _thread import RLock
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from codeblock.sandbox import codec
 from codeblock.sandbox.codec import Channel, ClosedError
 from codeblock.sandbox.containers import Contents, containers, copy_into
 from codeblock.sandbox.kinds import plain_of
@@ -66,7 +67,9 @@ class End(Objects):
 
     def call(self, function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
         """What a function of the other end returns; arguments get the contents that it leaves in them."""
-        return self.exchange("call", (function, list(arguments), keywords), containers((arguments, tuple(keywords.values()))))
+        plain = not keywords and codec.ATOMS.issuperset(map(type, arguments))
+        parts = [] if plain else containers((arguments, tuple(keywords.values())))
+        return self.exchange("call", (function, list(arguments), keywords), parts)
 
     def special(self, name: str, target: Any, arguments: tuple[Any, ...]) -> Any:
         """What a special method of the other end returns."""

@@ -23,11 +23,10 @@ import socket
 import struct
 import sys
 import time
-from pathlib import Path
 from typing import Any, NoReturn
 
 from codeblock.sandbox import solution
-from codeblock.sandbox.isolation import Isolation, build_isolation
+from codeblock.sandbox.isolation import Confinement, Isolation, build_isolation
 from codeblock.sandbox.limits import cpu_seconds
 from codeblock.sandbox.usage import waited_seconds
 
@@ -50,6 +49,7 @@ def main() -> None:
     """Answer requests until the grader is gone."""
     for name in PRELOADED.split():
         __import__(name)
+    os.environ.pop("LD_BIND_NOW", None)  # it has done its work, and is no business of a solution
     connection = take_connection()
     settings, _ = receive(connection)
     isolation = build_isolation(**settings)
@@ -107,12 +107,12 @@ def run(
         importlib.import_module(UNIT).prepare()  # not before: a larger process is slower to fork
         gc.collect()
         gc.freeze()
-    scratch = isolation.new_scratch()
+    confinement = isolation.prepare(request["timeout_seconds"], request["memory_mb"])
     ready_in, ready_out = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     started = time.monotonic()
     pid = os.fork()
     if pid == 0:
-        child(request, channel, ready_out, isolation, scratch)
+        child(channel, ready_out, isolation, confinement)
     os.close(channel)
     os.close(ready_out)
     end, status, usage, seconds = wait(pid, started, request, isolation, connection.fileno(), wakeup)
@@ -150,12 +150,13 @@ def wait(
             waited = waited_seconds(pid)  # read before the child is reaped
         seconds = max(now - started - waited, used)
         done, status, usage = os.wait4(pid, os.WNOHANG)
+        late = end == "ended" and (seconds >= limit or now - started >= limit * MAX_WAIT_FACTOR)
+        if not done and (late or end != "ended"):
+            kill(pid)
+            done, status, usage = os.wait4(pid, 0)
+            end = "timeout" if late else end
         if done:
             return end, status, usage, seconds if alone else max(seconds, usage.ru_utime + usage.ru_stime)
-        if end != "ended" or seconds >= limit or now - started >= limit * MAX_WAIT_FACTOR:
-            kill(pid)
-            _, status, usage = os.wait4(pid, 0)
-            return "timeout" if end == "ended" else end, status, usage, seconds
         if now - looked > MEMORY_SECONDS:
             looked = now
             held, spent = isolation.use()
@@ -189,11 +190,11 @@ def ended(status: int, cpu: float, cpu_limit: int) -> tuple[str, str]:
     return "exit", f"exit with code {os.WEXITSTATUS(status)} before the tests ended"
 
 
-def child(request: dict[str, Any], channel: int, ready: int, isolation: Isolation, scratch: Path) -> NoReturn:
+def child(channel: int, ready: int, isolation: Isolation, confinement: Confinement) -> NoReturn:
     """Close everything, build the last isolation, run the solution. Never returns."""
     leave = os._exit
     try:
-        isolation.confine(scratch, timeout_seconds=request["timeout_seconds"], memory_mb=request["memory_mb"])
+        isolation.confine(confinement)
         os.write(ready, READY)  # sent before the code runs, so no code can feign a failure of the harness
         connection = solution.close_files(channel)
     except BaseException as error:

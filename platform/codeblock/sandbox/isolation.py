@@ -29,6 +29,7 @@ Not covered: side channels; faults of the kernel itself.
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # what `signal` wraps in enumerations, which each child would have to copy
 import contextlib
 import os
 import signal
@@ -37,11 +38,12 @@ import time
 from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from codeblock.sandbox import kernel
 from codeblock.sandbox.credentials import find_user
 from codeblock.sandbox.landlock import Landlock, restrict
-from codeblock.sandbox.limits import can_count_processes, set_limits
+from codeblock.sandbox.limits import can_count_processes, own_limits, set_common_limits
 from codeblock.sandbox.namespaces import FLAGS, enter_namespaces, in_fork, succeeds
 from codeblock.sandbox.paths import python_paths, scratch_base, visible_paths
 from codeblock.sandbox.rootfs import Scratch, enter_root
@@ -84,6 +86,7 @@ def build_isolation(
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a program of the same user could send it
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")  # when memory runs out, this goes before the grader
+    set_common_limits()
     paths = visible_paths([*python_paths(), *(str(path) for path in visible)])
     entered = set(FLAGS) if inside_bwrap else enter_namespaces(set(FLAGS).difference(without))
     own_root = inside_bwrap or ("files" in entered and succeeds(lambda: enter_root(paths, "processes" in entered)))
@@ -102,6 +105,15 @@ def temporary_directory() -> Path:
     return Path(tempfile.mkdtemp(prefix="codeblock-grade-"))
 
 
+class Confinement(NamedTuple):
+    """What confines one program."""
+
+    scratch: Path
+    steps: Sequence[kernel.Step]
+    parent: int
+    """The helper's process id."""
+
+
 class Isolation:
     """What this machine allows, and what is done with it for each program."""
 
@@ -116,7 +128,7 @@ class Isolation:
         kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
         self._user = None if "user" in without else find_user(paths)
         self._own_count = self._user is not None or (bool(entered) and can_count_processes())
-        self._filter: bytes | None = None
+        self._filter: kernel.SockFprog | None = None
         self._landlock: Landlock | None = None
         if "landlock" not in without and not (own_root and "processes" in entered):
             with contextlib.suppress(OSError):
@@ -124,7 +136,8 @@ class Isolation:
         if not self._can_confine():
             self._landlock = None
         if "system calls" not in without:
-            self._filter = build_filter(os.getpid(), "network" in entered)
+            instructions = build_filter(os.getpid(), "network" in entered)
+            self._filter = None if instructions is None else kernel.as_program(instructions)
         if not self._can_confine():
             self._filter = None
         # A process of the same user could otherwise read this one's memory, or stop it with a debugger's calls.
@@ -147,33 +160,37 @@ class Isolation:
                 found["ipc"] = "a program can leave shared memory and messages behind"
         return [f"{layer}: {consequence}" for layer, consequence in found.items() if consequence]
 
-    def new_scratch(self) -> Path:
-        """An empty directory that the next program owns. Before the fork."""
+    def prepare(self, timeout_seconds: float, memory_mb: int) -> Confinement:
+        """What confines the next program, with an empty directory that it owns. Before the fork.
+
+        memory_mb: address space (MiB) of each process.
+        """
         self._shared_kb = shared_kb()
         self._work = self._scratch.new(None if self._user is None else self._user.uid)
-        return self._work
-
-    def confine(self, scratch: Path, timeout_seconds: float, memory_mb: int) -> None:
-        """Isolate this process, for good. In the forked child, which may close descriptors before or after.
-
-        New session, `scratch` as working directory, HOME and TMPDIR, limits, another user, no capabilities, no new ones,
-        death with the helper, filters. memory_mb: address space (MiB) of each process.
-        Raises OSError where the kernel refuses: the program must not run then.
-        """
-        parent = os.getppid()
-        os.setsid()
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
         for key in ("HOME", "TMPDIR", "PWD"):
-            os.environ[key] = str(scratch)
+            os.environ[key] = str(self._work)
         if (tempfile := sys.modules.get("tempfile")) is not None:
             vars(tempfile)["tempdir"] = None  # forget where the helper keeps its own
-        set_limits(timeout_seconds, memory_mb, self._own_count)
-        self._shed_privileges(scratch)
-        os.chdir(scratch)
-        kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)  # after the change of user, which clears it
-        if os.getppid() != parent:
+        steps: list[kernel.Step] = [
+            (os.setsid, ()),
+            (_signal.signal, (signal.SIGCHLD, _signal.SIG_DFL)),
+            (_signal.signal, (signal.SIGINT, signal.default_int_handler)),
+            *own_limits(timeout_seconds, memory_mb, self._own_count),
+            *self._privileges(),
+            (os.chdir, (str(self._work),)),
+            kernel.prctl_step(kernel.PR_SET_PDEATHSIG, signal.SIGKILL),  # after the change of user, which clears it
+        ]
+        return Confinement(self._work, steps, os.getpid())
+
+    def confine(self, confinement: Confinement) -> None:
+        """Isolate this process, for good. In the forked child, which may close descriptors before or after.
+
+        New session, the scratch as working directory, limits, another user, no capabilities, no new ones, death with the
+        helper, filters. Raises OSError where the kernel refuses: the program must not run then.
+        """
+        signal.set_wakeup_fd(-1)
+        self._shed(confinement.steps, confinement.scratch)
+        if os.getppid() != confinement.parent:
             os._exit(1)
 
     def is_alone(self, pid: int) -> bool:
@@ -234,21 +251,23 @@ class Isolation:
 
     def _can_confine(self) -> bool:
         """Whether the kernel accepts the layers that are chosen so far."""
-        return in_fork(partial(self._shed_privileges, self._scratch.base))
+        return in_fork(partial(self._shed, self._privileges(), self._scratch.base))
 
-    def _shed_privileges(self, scratch: Path) -> None:
-        """The part of `confine` after which there is no way back."""
+    def _privileges(self) -> list[kernel.Step]:
+        """The steps that give up privileges."""
+        # Without a user: root's capabilities, or those that come with a user namespace.
+        given_up = [kernel.capabilities_step(0)] if self._user is None else self._user.steps()
+        seen = kernel.prctl_step(kernel.PR_SET_DUMPABLE, 1)  # the program may look at itself in /proc
+        return [*given_up, kernel.prctl_step(kernel.PR_SET_NO_NEW_PRIVS, 1), seen]
+
+    def _shed(self, steps: Sequence[kernel.Step], scratch: Path) -> None:
+        """Carry out steps, and bind this process to the filters: there is no way back."""
         rules = None if self._landlock is None else self._landlock.rules(scratch)
-        if self._user is not None:
-            self._user.become()
-        else:
-            kernel.set_capabilities(0)  # root's, or those that come with a user namespace
-        kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
-        kernel.prctl(kernel.PR_SET_DUMPABLE, 1)  # the program may look at itself in /proc
+        kernel.take(steps)
         if rules is not None:
             restrict(rules)
         if self._filter is not None:
-            kernel.install_filter(self._filter)
+            kernel.take([kernel.filter_step(self._filter)])
 
     def _without_files(self) -> str:
         if self._own_root:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Callable, Iterable
+from typing import Any
 
-CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x02000000, 0x04000000, 0x08000000
+CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
-MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
-MS_REMOUNT, MS_BIND, MS_REC, MS_SLAVE = 1 << 5, 1 << 12, 1 << 14, 1 << 19
+MS_NOSUID, MS_NODEV, MS_NOEXEC = 2, 4, 8
+MS_BIND, MS_REC, MS_SLAVE = 1 << 12, 1 << 14, 1 << 19
 MNT_DETACH = 2
 MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, AT_RECURSIVE, AT_FDCWD = 1, 2, 0x8000, -100
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_KEEPCAPS, PR_SET_SECCOMP = 1, 4, 8, 22
@@ -18,6 +20,9 @@ CAP_DAC_READ_SEARCH = 2
 CAPABILITY_VERSION_3 = 0x20080522
 SYS_MOUNT_SETATTR = 442  # the same on every architecture, as all calls since 5.1
 SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
+
+Step = tuple[Callable[..., object], tuple[Any, ...]]
+"""A call with its arguments; it raises OSError where it fails, or returns -1."""
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 LIBC.mount.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p]
@@ -41,6 +46,13 @@ def check(result: int, what: str) -> None:
     if result == -1:
         number = ctypes.get_errno()
         raise OSError(number, f"{what}: {os.strerror(number)}")
+
+
+def take(steps: Iterable[Step]) -> None:
+    """Carry out calls that were prepared before a fork: so a child touches little of the memory that it would have to copy."""
+    for function, arguments in steps:
+        if function(*arguments) == -1:
+            check(-1, function.__name__)
 
 
 def unshare(flags: int) -> None:
@@ -77,15 +89,18 @@ def pivot_root(root: str) -> None:
     os.chdir("/")
 
 
-def prctl(option: int, first: int = 0, second: int = 0) -> None:
+def prctl(option: int, first: int = 0) -> None:
     """prctl(2)."""
-    check(LIBC.prctl(option, first, second, 0, 0), f"prctl {option}")
+    take([prctl_step(option, first)])
 
 
-def set_capabilities(mask: int) -> None:
+def prctl_step(option: int, first: int = 0) -> Step:
+    return LIBC.prctl, (option, first, 0, 0, 0)
+
+
+def capabilities_step(mask: int) -> Step:
     """Give up all capabilities but these, for good."""
-    header, sets = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0), (ctypes.c_uint32 * 6)(mask, mask)
-    check(LIBC.capset(header, sets), "capset")
+    return LIBC.capset, ((ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0), (ctypes.c_uint32 * 6)(mask, mask))
 
 
 def drop_bounding_set() -> None:
@@ -95,7 +110,11 @@ def drop_bounding_set() -> None:
             return  # past the last one that this kernel knows
 
 
-def install_filter(program: bytes) -> None:
-    """Bind this process and its children to a seccomp filter; needs no_new_privs."""
-    fprog = SockFprog(len(program) // 8, program)
-    check(LIBC.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.addressof(fprog), 0, 0), "seccomp")
+def filter_step(program: SockFprog) -> Step:
+    """Bind this process and its children to a seccomp filter; needs no_new_privs. The program has to outlive the step."""
+    return LIBC.prctl, (PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.addressof(program), 0, 0)
+
+
+def as_program(instructions: bytes) -> SockFprog:
+    """An array of struct sock_filter, for `filter_step`."""
+    return SockFprog(len(instructions) // 8, instructions)

@@ -11,6 +11,7 @@ import functools
 import inspect
 import json
 import pathlib
+import types
 from collections.abc import Iterable
 from typing import Any, cast
 
@@ -53,6 +54,7 @@ class Objects(Home):
         self.told: set[int] = set()
         self.part_names: dict[int, list[Any]] = {}
         self.shared: Shared | None = None
+        self.reader = codec.Reader(self.imported)
 
     def dumps(self, message: list[Any], parts: Iterable[Any] = (), shared: Iterable[Any] = ()) -> str:
         """A message as text.
@@ -60,7 +62,7 @@ class Objects(Home):
         Containers of `parts` are named by their place; those of `shared`, if they occur more than once, by a number.
         """
         names = {id(part): ["part", place] for place, part in enumerate(parts)}
-        with codec.usual_integers():
+        with codec.UsualIntegers():
             for wide in (False, True):
                 self.told, self.part_names = set(), names
                 self.shared = Shared(shared) if shared and has_repeated(message) else None
@@ -104,6 +106,8 @@ class Objects(Home):
         if isinstance(value, type):
             return ["class", self.reference(value)]
         kind = type(value)
+        if kind is types.FunctionType:  # most are; no more is to be told of it
+            return ["mine", self.hold(value), self.reference(kind)]
         if inspect.iscoroutine(value):
             return ["coroutine", self.hold(value)]
         if not issubclass(kind, tuple(MUTABLE.values())):
@@ -128,7 +132,7 @@ class Objects(Home):
             own = number_of(cause, self) is None
             told = {"handle": self.give_error(cause, causes - 1) if own else self.export(cause)}
         if known:
-            return ["error", None, self.name(type(error)), packed, told, self.packable(dict(vars(error)))]
+            return ["error", None, names_of(type(error)), packed, told, self.packable(dict(vars(error)))]
         return ["error", self.hold(error), self.reference(type(error)), packed, told, None]
 
     def packable(self, value: Any) -> Any:
@@ -152,16 +156,18 @@ class Objects(Home):
         if number in self.told:
             return number
         self.told.add(number)
-        name, specials, plain = self.facts.get(number) or self.facts.setdefault(number, describe_class(kind))
-        bases = [self.name(kind)] if known_name(kind) else [self.base(base) for base in kind.__bases__]
-        return [number, name, bases, specials, plain]
+        if number not in self.facts:
+            self.facts[number] = FUNCTION if kind is types.FunctionType else describe_class(kind)
+        name, specials, plain = self.facts[number]
+        return [number, name, self.bases(kind), specials, plain]
+
+    def bases(self, kind: type) -> list[Any]:
+        if kind is types.FunctionType:
+            return FUNCTION_BASES
+        return [names_of(kind)] if known_name(kind) else [self.base(base) for base in kind.__bases__]
 
     def base(self, kind: type) -> Any:
-        return self.reference(kind) if known_name(kind) is None else self.name(kind)
-
-    def name(self, kind: type) -> str:
-        """The names of a class that is known to both ends, and of its bases: one may not have loaded it."""
-        return "|".join(name for each in kind.__mro__ if (name := known_name(each)) is not None)
+        return self.reference(kind) if known_name(kind) is None else names_of(kind)
 
     # Receiving values.
 
@@ -169,7 +175,7 @@ class Objects(Home):
         """The values of a message. Raises ValueError, RecursionError."""
         before, self.parts = self.parts, parts
         try:
-            message = codec.loads(text, self.imported, self.heaviest())
+            message = self.reader.read(text, self.heaviest())
         finally:
             self.parts = before
         if type(message) is not list or not message or type(message[0]) is not str:
@@ -262,6 +268,15 @@ class Objects(Home):
 
     def take_partial(self, function: Any, arguments: Any, keywords: Any) -> Any:
         return functools.partial(function, *arguments, **keywords)
+
+
+def names_of(kind: type) -> str:
+    """The names of a class that is known to both ends, and of its bases: one may not have loaded it."""
+    return "|".join(name for each in kind.__mro__ if (name := known_name(each)) is not None)
+
+
+FUNCTION, FUNCTION_BASES = describe_class(types.FunctionType), [names_of(types.FunctionType)]
+"""What is told of the class of functions, which nobody can change."""
 
 
 def is_question(number: Any, operation: Any, _: Any, arguments: Any) -> bool:

@@ -15,6 +15,7 @@ from typing import TypeVar
 from codeblock.core.console import counter
 from codeblock.core.errors import CodeBlockError
 from codeblock.sandbox.oracles import Limits
+from codeblock.sandbox.remedies import remedy
 from codeblock.sandbox.sandbox import Sandbox
 
 Job = TypeVar("Job")
@@ -106,7 +107,7 @@ def require_layers(missing: Sequence[str]) -> None:
     if missing:
         raise CodeBlockError(
             f"grading: this machine lacks {len(missing)} layers of the sandbox ({'; '.join(missing)}); "
-            "grade where user namespaces or bubblewrap are allowed, or accept it with evaluate.allow_missing_layers=true"
+            f"{remedy(missing[0])}; or accept it with evaluate.allow_missing_layers=true"
         )
 
 

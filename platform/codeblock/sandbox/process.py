@@ -23,6 +23,8 @@ ENVIRONMENT: Final = {
     # A pool of one thread per core would take more address space than a solution may have.
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
+    # Symbols are looked up once, and not in each child of the helper.
+    "LD_BIND_NOW": "1",
 }
 
 

@@ -42,7 +42,6 @@ NEUTRAL = frozenset({"global", "copy"})
 STEPS = frozenset({"__next__", "__anext__", "send", "throw", "next"})
 """What may end by StopIteration."""
 FILES = (io.StringIO, io.BytesIO)
-FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, types.MethodType)
 TOLD = 1000
 ENOUGH = 0.5
 """Part of an input's limit that must have gone by before the word of a solution counts that it ran out."""

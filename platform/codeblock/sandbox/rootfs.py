@@ -73,7 +73,6 @@ class Scratch:
         self.base = base
         self.mounted = False
         self._untouched: tuple[int, ...] = ()
-        self._number = 0
         if own_mounts:
             with contextlib.suppress(OSError):
                 self._mount()
@@ -88,9 +87,8 @@ class Scratch:
 
     def new(self, owner: int | None) -> Path:
         """An empty private directory for one program, which runs as the user `owner` (None: as this one)."""
-        self._number += 1
         self._untouched = self._state()
-        path = self.base / (f"work{self._number}" if self.mounted else f"run-{os.urandom(8).hex()}")
+        path = self.base / ("work" if self.mounted else f"run-{os.urandom(8).hex()}")
         path.mkdir(mode=0o700, parents=True)
         path.chmod(0o700)
         if owner is not None:

@@ -17,7 +17,6 @@ import json
 import select
 import shutil
 import socket
-import struct
 import sys
 import time
 from collections.abc import Callable
@@ -200,12 +199,13 @@ class Sandbox:
         if self._checker not in first:
             self._solver.signal(STOP)  # it has ended, or does not answer in time
             report = self._solver.receive(deadline)
-            return judge(answer := self._late_answer(), report), answer
-        answer = self._checker.receive(deadline)
-        if answer["verdict"] == "lost":  # the report of how the solution ended is on its way, unless it hides
-            select.select([self._solver], [], [], LOST_SECONDS)
-        self._solver.signal(STOP)
-        report = self._solver.receive(deadline)
+            answer = self._late_answer()
+        else:
+            answer = self._checker.receive(deadline)
+            if answer["verdict"] == "lost":  # the report of how the solution ended is on its way, unless it hides
+                select.select([self._solver], [], [], LOST_SECONDS)
+            self._solver.signal(STOP)
+            report = self._solver.receive(deadline)
         if answer.get("worn"):
             self._renew_checker()
         return judge(answer, report), answer
@@ -257,13 +257,12 @@ class Sandbox:
         return None if trial.verdict is Verdict.PASSED else f"a right solution fails: {trial.error}"
 
 
-def hand(channel: socket.socket, solution: list[Any]) -> None:
+def hand(connection: socket.socket, solution: list[Any]) -> None:
     """Send a solution to its process. Where that takes nothing it has ended, and the checker sees it."""
-    body = json.dumps(solution).encode()
-    channel.settimeout(HAND_SECONDS)
-    with contextlib.suppress(OSError):
-        channel.sendall(struct.pack("<I", len(body)) + body)
-    channel.settimeout(None)
+    connection.settimeout(HAND_SECONDS)
+    with contextlib.suppress(codec.ClosedError, ValueError):
+        codec.Channel(connection).send(json.dumps(solution))
+    connection.settimeout(None)
 
 
 def absolute_interpreter(python: str) -> str:

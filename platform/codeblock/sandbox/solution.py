@@ -119,13 +119,13 @@ class Solution(End):
         try:
             compiled = compile(code, SOLUTION, "exec", dont_inherit=True)
         except (SyntaxError, ValueError, RecursionError, OverflowError) as error:
-            return ["failed", "syntax_error", codec.describe(error, SOLUTION)]
+            return ["failed", "syntax_error", describe(error, SOLUTION)]
         try:
             exec(compiled, self.module.__dict__)
         except MemoryError:
             raise
         except BaseException as error:
-            return ["failed", "exception", codec.describe(error, SOLUTION)]
+            return ["failed", "exception", describe(error, SOLUTION)]
         return None
 
     def answer_calls(self) -> None:

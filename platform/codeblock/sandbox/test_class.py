@@ -25,6 +25,7 @@ from time import monotonic  # the tests may put another clock into the module
 from typing import Any, Final
 
 from codeblock.sandbox import codec, machinery
+from codeblock.sandbox.text import describe
 
 TESTS: Final = "<tests>"
 """File name of the tests in tracebacks."""
@@ -86,16 +87,16 @@ class Result(unittest.TestResult):
         super().stopTest(test)
 
     def addFailure(self, test: Any, err: Any) -> None:  # noqa: N802
-        self._keep("failure", test, codec.describe(err[1], TESTS))
+        self._keep("failure", test, describe(err[1], TESTS))
 
     def addError(self, test: Any, err: Any) -> None:  # noqa: N802
         kind = type(err[1])
         word = "memory" if issubclass(kind, MemoryError) else "slow" if issubclass(kind, SlowError) else "error"
-        self._keep(word, test, codec.describe(err[1], TESTS))
+        self._keep(word, test, describe(err[1], TESTS))
 
     def addSubTest(self, test: Any, subtest: Any, err: Any) -> None:  # noqa: N802, ARG002
         if err is not None:
-            self._keep("failure" if issubclass(err[0], test.failureException) else "error", test, codec.describe(err[1], TESTS))
+            self._keep("failure" if issubclass(err[0], test.failureException) else "error", test, describe(err[1], TESTS))
 
     def addUnexpectedSuccess(self, test: Any) -> None:  # noqa: N802
         self._keep("failure", test, "unexpected success")

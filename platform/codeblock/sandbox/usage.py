@@ -12,7 +12,8 @@ SHARED = "/dev/zero (deleted)\n"
 """How a mapping of memory that is shared without a file ends, where it is listed."""
 PPID, UTIME, CSTIME, THREADS = 1, 11, 14, 17
 """Fields of /proc/PID/stat, counted from its third one."""
-WAITING_QUEUES = ("tcp", "tcp6", "udp", "udp6")
+WAITING_QUEUES = {"sockstat": ("tcp", "udp"), "sockstat6": ("tcp6", "udp6")}
+"""Lists of sockets with what waits in them, by the files that say how many there are."""
 
 
 def content(path: str) -> bytes:
@@ -85,9 +86,8 @@ def held_kb(pid: int) -> int:
 def shared_kb() -> int:
     """KiB of memory of this machine, whoever holds it, that is shared or lies in file systems in memory."""
     with contextlib.suppress(OSError):
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("Shmem:"):
-                return int(line.split()[1])
+        _, _, rest = content("/proc/meminfo").partition(b"\nShmem:")
+        return int(rest.split(maxsplit=1)[0]) if rest else 0
     return 0
 
 
@@ -101,14 +101,16 @@ def shares_memory(pid: int) -> bool:
 
 def sockets_kb() -> int:
     """KiB that the sockets of this network namespace hold: Unix ones as much as each can, others what waits in them."""
-    held = len(socket_lines("unix")) * SOCKET_BYTES
-    for name in WAITING_QUEUES:
-        held += sum(int(size, 16) for line in socket_lines(name) for size in line.split()[4].split(":"))
+    held = len(net_lines("unix")[1:]) * SOCKET_BYTES
+    for counts, names in WAITING_QUEUES.items():
+        used = {line.split()[0][:-1].lower() for line in net_lines(counts) if " inuse 0" not in line}
+        for name in used.intersection(names):  # to read a list that is empty takes a millisecond: it is that of all namespaces
+            held += sum(int(size, 16) for line in net_lines(name)[1:] for size in line.split()[4].split(":"))
     return held >> 10
 
 
-def socket_lines(name: str) -> list[str]:
+def net_lines(name: str) -> list[str]:
     try:
-        return Path(f"/proc/self/net/{name}").read_text().splitlines()[1:]
+        return Path(f"/proc/self/net/{name}").read_text().splitlines()
     except OSError:
         return []

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_INDENTED = re.compile(r"(?:[^\S\n]*\n)*([ \t]+)\S")
+from codeblock.core.markdown import margin_of
+
 _BEYOND = re.compile(rb"[\xf0-\xf4][\x80-\xbf]{3}")
 LETTERS, SIGNS = "éé".encode(), "¤¤".encode()
 
@@ -22,7 +23,7 @@ class Source:
 
 def encode(text: str) -> Source:
     """UTF-8 of a text, without the indentation that all its lines share; a lone surrogate becomes `?`."""
-    margin = _margin(text) if text[:1] in " \t\r\n" else ""
+    margin = margin_of(text) if text[:1] in " \t\r\n" else ""
     if not margin:
         if text.isascii():
             return Source(text.encode("ascii"), None)
@@ -53,22 +54,6 @@ def parseable(data: bytes) -> bytes:
 
 def _stand_in(found: re.Match[bytes]) -> bytes:
     return LETTERS if found[0].decode("utf-8").isalnum() else SIGNS
-
-
-def _margin(text: str) -> str:
-    """The white space that begins every line that is not blank."""
-    first = _INDENTED.match(text)
-    if first is None:
-        return ""
-    margin = first[1]
-    for line in text.split("\n"):
-        if line.startswith(margin) or not line.strip():
-            continue
-        while not line.startswith(margin):
-            margin = margin[:-1]
-        if not margin:
-            break
-    return margin
 
 
 def _byte_to_char(text: str) -> list[int]:

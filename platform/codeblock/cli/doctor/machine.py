@@ -79,6 +79,7 @@ def _grammar() -> str:
 
 def _sandbox() -> str:
     from codeblock.sandbox.oracles import Limits, Script
+    from codeblock.sandbox.remedies import with_remedies
     from codeblock.sandbox.sandbox import Sandbox, Verdict
 
     with Sandbox() as sandbox:
@@ -86,4 +87,6 @@ def _sandbox() -> str:
         missing = sandbox.missing
     if found.verdict is not Verdict.PASSED:
         raise CodeBlockError(f"a right solution is graded {found.verdict.value}: {found.error}")
-    return "works" + (f"; not enforced here: {'; '.join(missing)}" if missing else "")
+    return "\n  ".join(
+        [f"works; {len(missing)} layers are not enforced here:" if missing else "works", *with_remedies(missing)]
+    )

@@ -5,6 +5,7 @@ Knows no grammar: where a text can be read in two ways, what parses decides, and
 
 from codeblock.core.markdown.fences import Fenced, Judge, fenced_blocks, fences_of
 from codeblock.core.markdown.info import LANGUAGES, PYTHON, tag_of, tag_on_own_line
+from codeblock.core.markdown.margin import margin_of, without_margin
 from codeblock.core.markdown.wrappers import decode_html, html_blocks, said_after_thoughts, tagged_blocks, unquote
 
 __all__ = [
@@ -16,9 +17,11 @@ __all__ = [
     "fenced_blocks",
     "fences_of",
     "html_blocks",
+    "margin_of",
     "said_after_thoughts",
     "tag_of",
     "tag_on_own_line",
     "tagged_blocks",
     "unquote",
+    "without_margin",
 ]
