@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from codeblock import store
 from codeblock.claims import discard, locked, open_work, publish, unfinished
 from codeblock.console import say
 from codeblock.errors import CodeBlockError
@@ -103,17 +104,18 @@ class Step:
         grown = (completed(self.directory) or {}).get("facts", {})
         facts["wall_seconds"] = round(time.perf_counter() - started + grown.get("wall_seconds", 0.0), 2)
         facts["driver_peak_mb"] = round(process_peak_mb(), 1)
-        publish(output, self.directory, {"identity": self.identity, "facts": facts})
-        return facts
+        ours = publish(output, self.directory, {"identity": self.identity, "facts": facts})
+        return facts if ours else self.facts or facts
 
     def why(self) -> str:
         """Why this step would run: what differs from the most recent result of its stage."""
         if completed(self.directory) is not None:
             return "more of the ranked pairs are needed"
-        others = [path.parent for path in self.cache.glob(f"{self.stage}-*/{MARKER}") if _identity(path.parent) is not None]
+        found = reversed(store.by_age(self.cache, f"{self.stage}-*/{MARKER}"))
+        others = [path.parent for path in found if _identity(path.parent) is not None]
         if not others:
             return "partly done" if unfinished(self.directory) else "no result yet"
-        nearest = min(others, key=lambda path: (len(self._differences(path)), -path.stat().st_mtime))
+        nearest = min(others, key=lambda path: len(self._differences(path)))  # the most recent one of equals
         return "differs in " + ", ".join(self._differences(nearest)[:3])
 
     def _differences(self, other: Path) -> list[str]:
@@ -147,6 +149,10 @@ def run_together(
 def check_storage(storage: Path) -> Path:
     """The cache directory of a storage that can be written. Raises CodeBlockError where it cannot."""
     cache = storage / "cache"
+    if store.is_remote(storage):
+        store.check_writable(cache)
+        store.make_parent(cache / "x")
+        return cache.resolve()
     probe = cache / f".probe-{secrets.token_hex(4)}"  # another process may look at the same time
     try:
         cache.mkdir(parents=True, exist_ok=True)

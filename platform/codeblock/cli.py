@@ -18,6 +18,7 @@ from codeblock.console import console, errors, say
 from codeblock.errors import CodeBlockError, storage_error
 from codeblock.home import expand_home
 from codeblock.quiet import quiet_environment
+from codeblock.store import place_of, show
 
 if TYPE_CHECKING:
     from codeblock.arms import ArmPlan
@@ -165,15 +166,15 @@ def inspect(
     directory = out or plan.config.storage / plan.config.name / "samples"
     named = [part.strip() for part in (ids or "").split(",") if part.strip()]
     files = write_samples(plan, _arm(plan, arm).name, directory, named, random, seed)
-    console.print(f"{len(files)} files; open {escape(str(directory / 'index.html'))}", soft_wrap=True)
+    console.print(f"{len(files)} files; open {escape(show(directory / 'index.html'))}", soft_wrap=True)
 
 
 @app.command(epilog="Example: `codeblock doctor`")
-def doctor(storage: Annotated[Path, typer.Option(help="Directory to check.")] = Path("runs")) -> None:
+def doctor(storage: Annotated[str, typer.Option(help="Directory to check, or s3://BUCKET/DIR.")] = "runs") -> None:
     """Check what this machine offers and what would stop a run."""
     from codeblock.doctor import checks
 
-    found = checks(storage)
+    found = checks(place_of(storage))
     for check in found:
         mark = "[green]ok[/green]  " if check.ok else "[red]FAIL[/red]"
         console.print(f"{mark} {check.name:<15} {escape(check.detail)}", soft_wrap=True)
@@ -213,7 +214,7 @@ def models(
 
 @app.command(epilog="Example: `codeblock ui --port 5000`")
 def ui(
-    storage: Annotated[Path, typer.Option(help="Storage of the runs.")] = Path("runs"),
+    storage: Annotated[str, typer.Option(help="Storage of the runs, a directory or s3://BUCKET/DIR.")] = "runs",
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen at.")] = 5000,
 ) -> None:
@@ -222,8 +223,9 @@ def ui(
     from codeblock.track.store import artifact_root, tracking_uri
     from codeblock.track.ui import serve
 
+    home = place_of(storage)
     console.print(f"MLflow at http://{host}:{port} (Ctrl-C ends it)")
-    serve(tracking_uri(TrackConfig(), storage), host, port, artifact_root(storage))
+    serve(tracking_uri(TrackConfig(), home), host, port, artifact_root(home))
 
 
 def _run(path: Path, overrides: list[str] | None, until: Any) -> None:

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from codeblock import store
 from codeblock.config import ClusterConfig
 from codeblock.console import counter
 from codeblock.errors import CodeBlockError, storage_error
@@ -193,4 +194,5 @@ def without_restart_warning() -> Iterator[None]:
 
 def pending(paths: Sequence[Path], output: Path) -> list[Path]:
     """The parts without a counterpart of the same name in `output`: what an interrupted stage still has to do."""
-    return [path for path in paths if not (output / path.name).exists()]
+    done = {path.name for path in store.children(output)}
+    return [path for path in paths if path.name not in done]

@@ -299,7 +299,8 @@ class Config(Section):
     name: str = Field("run", pattern=r"^[A-Za-z0-9._-]+$")
     """Names the report's directory and the parent run in MLflow."""
     storage: Directory = execution(Path("runs"))
-    """Directory of caches, reports and MLflow's database (`~` is your home); on a cluster, one that all nodes share."""
+    """Directory of caches, reports and MLflow's database (`~` is your home); on a cluster one that all nodes share, or
+    `s3://BUCKET/DIR` (docs/storage.md)."""
     seed: int = 0
     """Seeds every random choice."""
     seeds: list[int] = []

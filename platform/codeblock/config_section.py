@@ -5,17 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from codeblock.home import expand_home
+from codeblock.store import check_scheme, place, show
 
 TINY = "tiny"
 """Where a path of pairs, model or benchmark is asked for: the embedded default of `codeblock.tiny`."""
 
 
-Place = Annotated[str, AfterValidator(expand_home)]
+Place = Annotated[str, AfterValidator(expand_home), AfterValidator(check_scheme)]
 """A path, URI or hub name out of a config."""
-Directory = Annotated[Path, AfterValidator(lambda path: Path(expand_home(str(path))))]
+Directory = Annotated[Path, BeforeValidator(lambda path: place(expand_home(str(path)))), PlainSerializer(show, str)]
+"""A directory, or the URL of one in an object store."""
 
 
 def execution(default: Any, **constraints: Any) -> Any:

@@ -6,6 +6,7 @@ import hashlib
 import json
 from pathlib import Path
 
+from codeblock import store
 from codeblock.errors import CodeBlockError
 from codeblock.model_config import base_of, load_config
 from codeblock.tables import write_text
@@ -19,7 +20,9 @@ def model_fingerprint(path: str, revision: str | None, cache: Path) -> str:
     Hashes of files are remembered in `cache` by path, size and time of change, since weights are large.
     Raises CodeBlockError where the model is neither here nor reachable.
     """
-    directory = Path(path)
+    directory = store.fetch_tree(Path(path))
+    if store.is_remote(directory) and not directory.is_dir():
+        raise CodeBlockError(f"model {store.show(path)}: nothing is there; check the path")
     if not directory.is_dir():
         return _hub_commit(path, revision)
     memo = _read_memo(cache / MEMO)

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from codeblock import store
 from codeblock.errors import CodeBlockError
 from codeblock.manifest import (
     MARKER,
@@ -54,22 +55,24 @@ def temporary_beside(path: Path) -> Path:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    store.make_parent(path)
     temporary = temporary_beside(path)
     try:
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)
+        store.put(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def write_part(path: Path, rows: pa.Table) -> None:
     """Write one Parquet part whole or not at all; a retried task replaces its own earlier part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    store.make_parent(path)
     temporary = temporary_beside(path)
     try:
         pq.write_table(rows, temporary, compression="zstd")
         temporary.replace(path)
+        store.put(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -86,7 +89,7 @@ def parts_like(directory: Path, suffix: str) -> list[Path]:
     """`parts` of another kind of file."""
     home = home_of(directory)
     if home is None:
-        return sorted(directory.glob(f"part-*{suffix}"))
+        return [path for path in store.children(directory) if path.match(f"part-*{suffix}")]
     below = directory.relative_to(home)
     listed = (Path(name) for name in check(home))
     return sorted(home / name for name in listed if name.parent == below and name.match(f"part-*{suffix}"))
@@ -132,7 +135,7 @@ def part_rows(path: Path) -> int:
     """Number of rows of a part, from the marker or the Parquet footer alone."""
     home = home_of(path.parent)
     entry = None if home is None else (files_of(home) or {}).get(path.relative_to(home).as_posix())
-    return footer_rows(path) if entry is None or entry.rows is None else entry.rows
+    return footer_rows(store.fetch(path)) if entry is None or entry.rows is None else entry.rows
 
 
 def count_rows(directory: Path) -> int:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from codeblock import models, tables
+from codeblock import models, store, tables
 from codeblock.cluster import actor_pool, map_parts
 from codeblock.config import ClusterConfig, EvaluateConfig
 from codeblock.evaluate.benchmarks import Benchmark
@@ -84,7 +84,7 @@ def fill_parts(jobs: Sequence[Job], config: EvaluateConfig, cluster: ClusterConf
         {"model": job.model_path, "revision": job.revision or "", "output": str(path), "rendered": _json(chunk)}
         for job in jobs
         for path, chunk in job.chunks(config.prompt).items()
-        if not path.exists()
+        if not store.exists(path)
     ]
     map_parts(
         ReferenceScorer,
@@ -103,7 +103,7 @@ def finish(job: Job) -> dict[str, Any]:
     table = pa.Table.from_pylist([rows[task.task_id] for task in job.benchmark.tasks], REFERENCE_NLL)
     tables.write_part(job.output / FILE, table)
     for path in paths:
-        path.unlink()
+        store.remove(path)
     measured = [json.loads((part.schema.metadata or {}).get(MEASURED, b"{}")) for part in parts]
     seconds = sum(each.get("seconds", 0.0) for each in measured)
     peak = max((each.get("peak_mb", 0.0) for each in measured), default=0.0)

@@ -16,6 +16,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from codeblock import store
 from codeblock.errors import CodeBlockError
 from codeblock.home import expand_home
 
@@ -54,7 +55,7 @@ def resolve(source: str) -> Path:
     source = expand_home(source)
     match = None if Path(source).exists() else CHECKSUM.fullmatch(source)
     place, digest = (match["place"], match["digest"]) if match else (source, "")
-    path = Path(place)
+    path = store.fetch(Path(store.local_path(place)))
     if not path.exists():
         hub = HUB.fullmatch(place)
         if hub is not None:

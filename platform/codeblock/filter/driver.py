@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from codeblock import store
 from codeblock.cluster import map_parts, peak_of, pending
 from codeblock.config import ClusterConfig, FilterConfig, RatingConfig
 from codeblock.errors import CodeBlockError
@@ -39,7 +40,7 @@ def filter_pairs(
 ) -> dict[str, Any]:
     """Filter every part of `pairs` into a part of `output` of the same name, rejections beside; returns the counts."""
     work = output / "work"
-    shutil.rmtree(work, ignore_errors=True)
+    store.remove_tree(work)
     if config.decontaminate:
         write_index(references, config.decontaminate_ngram, work / "index.parquet")
     bands = bands_for(config.near_duplicates) if config.near_duplicates is not None else None
@@ -63,7 +64,7 @@ def filter_pairs(
             cpus=cluster.cpus_per_worker,
             constructor={**settings, "key": read_key(config.rating)},
         )
-    shutil.rmtree(work)
+    store.remove_tree(work)
     return {"read": count_rows(pairs), **_counts(output), "worker_peak_mb": max(peak_of(screened), peak_of(finished))}
 
 

@@ -7,13 +7,13 @@ that finds a mark knows that the part has cost other workers their lives, which 
 from __future__ import annotations
 
 import logging
-import shutil
 from collections import Counter
 from collections.abc import Iterable
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from codeblock import store
 from codeblock.cluster import map_parts, peak_of
 from codeblock.config import PrepareConfig
 from codeblock.errors import CodeBlockError
@@ -22,7 +22,7 @@ from codeblock.models import load_tokenizer
 from codeblock.prepare.guard import apart, watched
 from codeblock.prepare.render import Renderer
 from codeblock.prepare.stage import prepare_batch
-from codeblock.tables import parts, read_part, write_part
+from codeblock.tables import parts, read_part, write_part, write_text
 
 _LOG = logging.getLogger(__name__)
 ATTEMPTS = "attempts"
@@ -36,7 +36,7 @@ def prepare(
     """Prepare every part of `pairs` into a part of `output` of the same name, rejections beside; returns the counts."""
     work = partial(_prepare_part, output=output, config=config, tokenizer=tokenizer, revision=revision, max_length=max_length)
     results = map_parts(work, [{"path": str(path)} for path in parts(pairs)], what="prepare")
-    shutil.rmtree(output / ATTEMPTS, ignore_errors=True)
+    store.remove_tree(output / ATTEMPTS)
     totals = {key: sum(result[key] for result in results) for key in ("read", "kept", "tokens", "response_tokens")}
     counts = {key: _added(result[key] for result in results) for key in ("reasons", "datasets", "languages", "language_from")}
     return {**totals, **counts, "worker_peak_mb": peak_of(results)}
@@ -62,7 +62,7 @@ def _prepare_part(
     if rejected.num_rows:
         write_part(output / "rejected" / path.name, rejected)
     write_part(output / path.name, prepared)
-    mark.unlink(missing_ok=True)
+    store.remove(mark)
     tokens = sum(len(ids) for ids in prepared["input_ids"])
     return {
         "read": pairs.num_rows,
@@ -79,7 +79,7 @@ def _prepare_part(
 
 def _deaths(mark: Path) -> int:
     """How many workers have ended with this part; notes that another one has it now."""
-    deaths = len(mark.read_bytes()) if mark.exists() else 0
+    deaths = len(store.read_text(mark)) if store.exists(mark) else 0
     if deaths >= MAX_DEATHS:  # Ray itself would go on for ever
         raise CodeBlockError(
             f"{mark.name}: {deaths} workers ended while they had this part, and no grammar is at fault; "
@@ -87,8 +87,7 @@ def _deaths(mark: Path) -> int:
         )
     if deaths:
         _LOG.warning("%s: a worker ended while it had this part; its rows are now segmented in a child process", mark.name)
-    mark.parent.mkdir(parents=True, exist_ok=True)
-    mark.write_bytes(b"." * (deaths + 1))
+    write_text(mark, "." * (deaths + 1))
     return deaths
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from codeblock import store
 from codeblock.config import RankConfig
 from codeblock.draws import lottery
 from codeblock.errors import CodeBlockError
@@ -50,7 +50,7 @@ def rank_pairs(
         started = time.perf_counter()
         signals[each.name] = each.measure(pool)
         seconds[each.name] = round(time.perf_counter() - started, 3)
-    shutil.rmtree(work, ignore_errors=True)
+    store.remove_tree(work)
     lotteries = [lottery(seed, id_) for id_ in pool.ids]
     if config.combine == "mean":
         places = by_mean(list(signals.values()), lotteries)

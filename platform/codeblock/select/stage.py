@@ -8,7 +8,6 @@ in parallel.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -19,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from codeblock import store
 from codeblock.config import SelectConfig
 from codeblock.errors import CodeBlockError
 from codeblock.schema import SELECTED
@@ -126,7 +126,7 @@ def select_parts(request: Request, output: Path, tokenizer: Any = None, mapper: 
         for path, of_train, of_dev in zip(paths, train, dev, strict=True)
     ]
     written = list(mapper(partial(deliver, order), bought))
-    shutil.rmtree(order.offers)
+    store.remove_tree(order.offers)
     tokens = sum(each["tokens"] for each in written)
     findings, picked = Findings(), Picked()
     for each in written:

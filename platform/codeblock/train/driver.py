@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import tempfile
 import threading
 import warnings
@@ -21,7 +20,7 @@ import transformers
 from ray.train.torch import TorchTrainer, get_device, prepare_model
 from ray.util.queue import Queue
 
-from codeblock import models, tables
+from codeblock import models, store, tables
 from codeblock.causal import check_ids
 from codeblock.cluster import require
 from codeblock.config import ClusterConfig, TrainConfig
@@ -116,6 +115,7 @@ def _run(job: dict[str, Any], config: TrainConfig, cluster: ClusterConfig, outpu
     resources = {"CPU": cluster.cpus_per_worker}
     if cluster.gpus_per_worker:
         resources["GPU"] = cluster.gpus_per_worker
+    filesystem, place = store.arrow(Path(job["output"]))
     trainer = TorchTrainer(
         _work,
         train_loop_config=job,
@@ -126,7 +126,8 @@ def _run(job: dict[str, Any], config: TrainConfig, cluster: ClusterConfig, outpu
         ),
         run_config=ray.train.RunConfig(
             name=CHECKPOINTS,  # the name by which Ray Train finds the checkpoints of an interrupted run
-            storage_path=job["output"],
+            storage_filesystem=filesystem,
+            storage_path=place,
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
             failure_config=ray.train.FailureConfig(max_failures=config.max_failures),
             logging_config=ray.train.LoggingConfig(log_level="ERROR"),
@@ -136,7 +137,7 @@ def _run(job: dict[str, Any], config: TrainConfig, cluster: ClusterConfig, outpu
         facts: dict[str, Any] = trainer.fit().return_value
     except ray.train.TrainingFailedError as error:
         raise _readable(error) from error
-    shutil.rmtree(output / CHECKPOINTS, ignore_errors=True)
+    store.remove_tree(output / CHECKPOINTS)
     return facts
 
 
@@ -276,9 +277,10 @@ def _report(session: Session) -> None:
 
 
 def _write(session: Session, masked: MaskedLM, job: dict[str, Any], output: Path) -> None:
-    shutil.rmtree(output / MODEL, ignore_errors=True)
+    store.remove_tree(output / MODEL)
     adapter = {"save_embedding_layers": False} if session.config.mode == "lora" else {}
     masked.model.save_pretrained(output / MODEL, **adapter)
     models.load_tokenizer(job["model_path"], job["revision"]).save_pretrained(output / MODEL)
+    store.put_tree(output / MODEL)
     tables.write_part(output / HISTORY, pa.Table.from_pylist(session.history, schema=HISTORY_SCHEMA))
     tables.write_part(output / DEV, pa.Table.from_pylist(session.dev, schema=DEV_SCHEMA))

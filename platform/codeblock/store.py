@@ -1,0 +1,439 @@
+"""One way to files on this machine and to objects in a store: whole objects, a mirror on local disk, no rename.
+
+`s3://bucket/runs/x` is named in this program by the path of its mirror, SCRATCH/codeblock-stores/s3/bucket/runs/x, which says
+by itself what it mirrors: so paths travel to other machines of a cluster, and code that reads and writes files works on local
+files. What was written is then put as one object; what is read is fetched first. All functions leave plain paths as they are.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from codeblock.errors import CodeBlockError
+
+MIRRORS = "codeblock-stores"
+"""The directory of all mirrors in the scratch directory."""
+SCRATCH = "CODEBLOCK_SCRATCH"
+"""Environment variable with a directory of each node's own disk; else CODEBLOCK-USER in the directory for temporary files."""
+OWN_NAMES = {"s3a": "s3", "gcs": "gs", "abfss": "abfs"}
+WRITABLE = {"s3": "codeblock[s3]", "gs": "gcsfs", "abfs": "adlfs", "az": "adlfs"}
+"""Schemes of stores that can create an object only where it does not exist, with what pip installs for them."""
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_MIRRORED = re.compile(rf"(.*)/{MIRRORS}/([a-z0-9]+)/(.+)")
+_PROBES = 2
+
+
+@dataclass(frozen=True)
+class Remote:
+    """An object, or the prefix of several."""
+
+    scheme: str
+    key: str
+    """With the bucket before it."""
+
+    @property
+    def url(self) -> str:
+        return f"{self.scheme}://{self.key}"
+
+    @property
+    def filesystem(self) -> Any:
+        return _filesystem(self.scheme)
+
+
+# Names
+
+
+def check_scheme(text: str) -> str:
+    """The text itself. Raises ValueError where it is a URL of a scheme that is not known or not installed here."""
+    for scheme in dict.fromkeys(match[1].lower() for match in _SCHEME.finditer(text)):
+        _require(scheme, text)
+    return text
+
+
+def place(text: str | Path) -> Path:
+    """The path by which a directory or URL for files is named. Raises ValueError where nothing can be written there."""
+    match = _SCHEME.match(str(text))
+    if match is None:
+        return Path(text)
+    scheme, rest = match[1].lower(), str(text)[match.end() :].strip("/")
+    if scheme in ("file", "local"):
+        return Path("/" + rest)
+    _require(scheme, str(text))
+    scheme = OWN_NAMES.get(scheme, scheme)
+    if scheme not in WRITABLE or not rest:
+        stores = ", ".join(f"{name}://BUCKET/DIR" for name in WRITABLE)
+        raise ValueError(f"{text}: no place for files; name a directory, or one of {stores}")
+    return _scratch() / MIRRORS / scheme / rest
+
+
+def place_of(text: str) -> Path:
+    """`place` of an argument of the command line. Raises CodeBlockError."""
+    try:
+        return place(text)
+    except ValueError as error:
+        raise CodeBlockError(str(error)) from error
+
+
+def local_path(text: str) -> str:
+    """What a library that knows local files alone is given in place of a URL, once it is fetched; other texts stay."""
+    return str(place(text)) if _SCHEME.match(text) else text
+
+
+def here(path: str) -> str:
+    """The path of a mirror as this machine has it, of one that another machine may have named."""
+    remote = _remote(str(path))
+    return path if remote is None else str(_scratch() / MIRRORS / remote.scheme / remote.key)
+
+
+def show(path: str | Path) -> str:
+    """The path as the user knows it."""
+    remote = _remote(str(path))
+    return str(path) if remote is None else remote.url
+
+
+def is_remote(path: Path) -> bool:
+    """Whether the path is the mirror of something in an object store."""
+    return _remote(str(path)) is not None
+
+
+# What is there
+
+
+def exists(path: Path) -> bool:
+    """Whether there is such a file or object."""
+    remote = _remote(str(path))
+    return path.exists() if remote is None else _info(remote) is not None
+
+
+def sizes(directory: Path) -> dict[str, int]:
+    """Bytes of all files below a directory by their names with slashes; hidden ones are left out."""
+    remote = _remote(str(directory))
+    if remote is not None:
+        return {name: int(info["size"]) for name, info in _objects(remote).items()}
+    found = {}
+    for above, below, names in os.walk(directory):
+        below[:] = [name for name in below if not name.startswith(".")]
+        for name in names:
+            path = Path(above) / name
+            with suppress(FileNotFoundError):
+                if not name.startswith("."):
+                    found[path.relative_to(directory).as_posix()] = path.stat().st_size
+    return found
+
+
+def children(directory: Path) -> list[Path]:
+    """Files and directories in a directory, sorted; none where it does not exist."""
+    remote = _remote(str(directory))
+    if remote is None:
+        return sorted(directory.iterdir()) if directory.is_dir() else []
+    with _told(remote):
+        try:
+            names = remote.filesystem.ls(remote.key, detail=False, refresh=True)
+        except FileNotFoundError:
+            return []
+    return sorted(directory / name.rstrip("/").rpartition("/")[2] for name in names if name.rstrip("/") != remote.key)
+
+
+def by_age(directory: Path, pattern: str) -> list[Path]:
+    """Files below a directory that match a pattern of names, the oldest first."""
+    remote = _remote(str(directory))
+    if remote is None:
+        return sorted(directory.glob(pattern), key=lambda path: path.stat().st_mtime)
+    with _told(remote):
+        found = remote.filesystem.glob(f"{remote.key}/{pattern}", detail=True, refresh=True)
+    return [
+        directory / name.removeprefix(remote.key + "/")
+        for name, _ in sorted(found.items(), key=lambda item: str(item[1].get("LastModified")))
+    ]
+
+
+# Reading
+
+
+def fetch(path: Path, source: Path | None = None) -> Path:
+    """The path, once it holds what the store has: of a file that no longer is there, nothing. `source`: another object."""
+    remote = _remote(str(source or path))
+    if remote is None:
+        return path
+    info = _info(remote)
+    if info is None:
+        _forget(path)
+    elif not _is_current(path, info):
+        _get(remote, path, info)
+    return path
+
+
+def fetch_tree(directory: Path, but: tuple[str, ...] = ()) -> Path:
+    """`fetch` for all objects below a prefix, but those whose names end in one of `but`; others that lie there are removed."""
+    remote = _remote(str(directory))
+    if remote is None:
+        return directory
+    objects = _objects(remote)
+    for name, info in objects.items():
+        if not name.endswith(but or ("\0",)) and not _is_current(directory / name, info):
+            _get(Remote(remote.scheme, f"{remote.key}/{name}"), directory / name, info)
+    for name in _local_files(directory):
+        if name not in objects:
+            _forget(directory / name)
+    return directory
+
+
+def read_text(path: Path) -> str:
+    """The text of a file. Raises FileNotFoundError."""
+    remote = _remote(str(path))
+    if remote is None:
+        return path.read_text(encoding="utf-8")
+    with _told(remote):
+        return bytes(remote.filesystem.cat_file(remote.key)).decode()
+
+
+# Writing
+
+
+def make_parent(path: Path) -> None:
+    """Make the directory of a file; others on this machine may not look into that of all mirrors."""
+    mirrored = _MIRRORED.fullmatch(str(path))
+    if mirrored is not None:
+        scratch = Path(mirrored[1])
+        scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if scratch.stat().st_uid != os.getuid():
+            raise CodeBlockError(f"{scratch}: belongs to another user; set {SCRATCH} to a directory of your own on this disk")
+    path.parent.mkdir(parents=True, exist_ok=True)
+
+
+def put(path: Path) -> None:
+    """Put a file that was written as one object, whole or not at all."""
+    remote = _remote(str(path))
+    if remote is None:
+        return
+    with _told(remote, writes=True):
+        remote.filesystem.put_file(str(path), remote.key)
+    info = _info(remote)
+    if info is not None:
+        _tag_file(path).write_text(_tag(info), encoding="utf-8")
+
+
+def put_tree(directory: Path) -> None:
+    """Put the files below a directory that the store does not have as they are."""
+    remote = _remote(str(directory))
+    if remote is None:
+        return
+    objects = _objects(remote)
+    for name in _local_files(directory):
+        if name not in objects or not _is_current(directory / name, objects[name]):
+            put(directory / name)
+
+
+def put_if_absent(path: Path, text: str) -> bool:
+    """Create an object with one conditional request; False where there is one. Only for paths of an object store."""
+    remote = _remote(str(path))
+    assert remote is not None
+    with _told(remote, writes=True):
+        try:
+            remote.filesystem.pipe_file(remote.key, text.encode(), mode="create")
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if not any(sign in str(error) for sign in ("PreconditionFailed", "pre-conditions", "ConditionalRequestConflict")):
+                raise
+            return False
+    return True
+
+
+def put_text(path: Path, text: str) -> None:
+    """Put a text as one object. Only for paths of an object store."""
+    remote = _remote(str(path))
+    assert remote is not None
+    with _told(remote, writes=True):
+        remote.filesystem.pipe_file(remote.key, text.encode())
+
+
+def copy_tree(source: Path, target: Path) -> None:
+    """Copy all objects below a prefix within the store. Only for paths of an object store."""
+    one, other = _remote(str(source)), _remote(str(target))
+    assert one is not None
+    assert other is not None
+    with _told(one):
+        for name in _objects(one):
+            one.filesystem.cp_file(f"{one.key}/{name}", f"{other.key}/{name}")
+
+
+def remove(path: Path) -> None:
+    """Remove a file, if it is there."""
+    remote = _remote(str(path))
+    if remote is not None:
+        with _told(remote), suppress(FileNotFoundError):
+            remote.filesystem.rm_file(remote.key)
+        _tag_file(path).unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+
+
+def remove_tree(directory: Path) -> None:
+    """Remove a directory with all that is in it, as far as it is there."""
+    remote = _remote(str(directory))
+    if remote is not None and (objects := _objects(remote)):
+        with _told(remote):
+            remote.filesystem.rm([f"{remote.key}/{name}" for name in objects])
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def check_writable(directory: Path) -> None:
+    """Raise CodeBlockError where a store cannot be written, or creates an object a second time. Only for object stores."""
+    probe = directory / f".probe-{secrets.token_hex(4)}"
+    created = [put_if_absent(probe, "x") for _ in range(_PROBES)]
+    remove(probe)
+    if created != [True, False]:
+        raise CodeBlockError(
+            f"storage={show(directory.parent)}: the store takes a second conditional put (If-None-Match) of one object, so "
+            "runs could not tell who works on a step; name a store that knows it"
+        )
+
+
+def arrow(directory: Path) -> tuple[Any, str]:
+    """File system and path of a directory for libraries that write through pyarrow; None and the path for a local one."""
+    remote = _remote(str(directory))
+    if remote is None:
+        return None, str(directory)
+    from pyarrow.fs import FSSpecHandler, PyFileSystem
+
+    return PyFileSystem(FSSpecHandler(remote.filesystem)), remote.key
+
+
+# Inner things
+
+
+@lru_cache(maxsize=65536)
+def _remote(path: str) -> Remote | None:
+    match = _MIRRORED.fullmatch(path)
+    return None if match is None else Remote(match[2], match[3])
+
+
+def _require(scheme: str, text: str) -> None:
+    from fsspec.registry import known_implementations, registry
+
+    scheme = OWN_NAMES.get(scheme, scheme)
+    if scheme in registry:
+        return
+    known = known_implementations.get(scheme)
+    if known is None:
+        raise ValueError(f"{text}: unknown scheme {scheme}://; name a path, or {', '.join(f'{name}://' for name in WRITABLE)}")
+    package = str(known["class"]).partition(".")[0]
+    if importlib.util.find_spec(package) is None:
+        raise ValueError(f'{text}: {scheme}:// needs a package; pip install "{WRITABLE.get(scheme, package)}"')
+
+
+def _filesystem(scheme: str) -> Any:
+    import fsspec
+
+    try:
+        # Listings that are remembered would hide what other processes write.
+        return fsspec.filesystem(scheme, use_listings_cache=False)
+    except (ImportError, ValueError) as error:
+        package = WRITABLE.get(scheme, scheme)
+        raise CodeBlockError(f'{scheme}://: cannot be read here ({error}); pip install "{package}"') from error
+
+
+def _scratch() -> Path:
+    given = os.environ.get(SCRATCH)
+    return Path(given).absolute() if given else Path(tempfile.gettempdir()) / f"codeblock-{os.getuid()}"
+
+
+@contextmanager
+def _told(remote: Remote, writes: bool = False) -> Iterator[None]:
+    """Turn what a store's client raises into one line; an object that is not there or there already stays what it is."""
+    try:
+        yield
+    except (CodeBlockError, FileExistsError):
+        raise
+    except Exception as error:  # clients of many stores, each with errors of its own
+        if isinstance(error, FileNotFoundError) and not writes:
+            raise
+        if any(sign in str(error) for sign in ("PreconditionFailed", "pre-conditions", "ConditionalRequestConflict")):
+            raise
+        reason = (str(error).splitlines() or [""])[0][:200] or type(error).__name__
+        raise CodeBlockError(
+            f"{remote.url}: {reason.rstrip('.')}; check the name of the bucket, the credentials (AWS_ACCESS_KEY_ID and such) "
+            "and the address (AWS_ENDPOINT_URL)"
+        ) from error
+
+
+def _info(remote: Remote) -> dict[str, Any] | None:
+    with _told(remote):
+        try:
+            info = remote.filesystem.info(remote.key)
+        except FileNotFoundError:
+            return None
+    return None if info.get("type") == "directory" else dict(info)
+
+
+def _objects(remote: Remote) -> dict[str, dict[str, Any]]:
+    """Facts of all objects below a prefix, by the rest of their names; hidden ones are left out."""
+    with _told(remote):
+        try:
+            found = remote.filesystem.find(remote.key, detail=True, refresh=True)
+        except FileNotFoundError:
+            return {}
+    names = {name.removeprefix(remote.key + "/"): info for name, info in found.items() if name.startswith(remote.key + "/")}
+    return {name: info for name, info in names.items() if name and not f"/{name}".count("/.") and info["type"] != "directory"}
+
+
+def _tag(info: dict[str, Any]) -> str:
+    """What differs where an object was written again."""
+    version = next((info[name] for name in ("ETag", "etag", "md5Hash", "content_md5") if info.get(name)), None)
+    return json.dumps([info["size"], str(version or info.get("LastModified") or info.get("mtime"))])
+
+
+def _tag_file(path: Path) -> Path:
+    return path.with_name(f".{path.name}.tag")
+
+
+def _is_current(path: Path, info: dict[str, Any]) -> bool:
+    try:
+        return path.stat().st_size == info["size"] and _tag_file(path).read_text(encoding="utf-8") == _tag(info)
+    except FileNotFoundError:
+        return False
+
+
+def _get(remote: Remote, path: Path, info: dict[str, Any]) -> None:
+    """Fetch an object; of several processes of a node that need it one does."""
+    from filelock import FileLock
+
+    make_parent(path)
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        if _is_current(path, info):
+            return
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+        try:
+            with _told(remote):
+                remote.filesystem.get_file(remote.key, str(temporary))
+            temporary.replace(path)
+            _tag_file(path).write_text(_tag(info), encoding="utf-8")
+        except FileNotFoundError:  # removed since it was seen
+            _forget(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _forget(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    _tag_file(path).unlink(missing_ok=True)
+
+
+def _local_files(directory: Path) -> list[str]:
+    found = []
+    for above, below, names in os.walk(directory):
+        below[:] = [name for name in below if not name.startswith(".")]
+        found += [(Path(above) / name).relative_to(directory).as_posix() for name in names if not name.startswith(".")]
+    return sorted(found)
