@@ -140,13 +140,13 @@ def s3_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def bucket(s3_address: str) -> Iterator[str]:
+def bucket(s3_address: str) -> str:
     """URL of an empty bucket."""
     import boto3
 
     client, name = boto3.client("s3"), f"bucket-{next(_NUMBERS)}"
     client.create_bucket(Bucket=name)
-    yield f"s3://{name}"
+    return f"s3://{name}"
 
 
 _NUMBERS = itertools.count()

@@ -137,7 +137,7 @@ def test_another_object_of_the_same_size_is_told_and_a_damaged_mirror_is_fetched
     source = cache / "objects" / completed(step.directory)["at"] / part_name(0)
     store.put_text(source, "y" * mirror.stat().st_size)
     mirror.unlink()
-    with pytest.raises(CodeBlockError, match="part-000000.parquet is not the one that this step wrote"):
+    with pytest.raises(CodeBlockError, match=r"part-000000\.parquet is not the one that this step wrote"):
         read_part(mirror)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from codeblock import store
 from codeblock.errors import CodeBlockError
 from codeblock.model_config import base_of, load_config
-from codeblock.tables import write_text
+from codeblock.tables import write_here
 
 MEMO = "fingerprints.json"
 
@@ -37,7 +37,7 @@ def model_fingerprint(path: str, revision: str | None, cache: Path) -> str:
         memo |= _read_memo(cache / MEMO)
     digest = hashlib.sha256(json.dumps(hashes).encode()).hexdigest()
     if memo != known:
-        write_text(cache / MEMO, json.dumps(memo, indent=1, sort_keys=True))
+        write_here(cache / MEMO, json.dumps(memo, indent=1, sort_keys=True))
     return digest
 
 

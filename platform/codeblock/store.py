@@ -33,6 +33,8 @@ WRITABLE = {"s3": "codeblock[s3]", "gs": "gcsfs", "abfs": "adlfs", "az": "adlfs"
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _MIRRORED = re.compile(rf"(.*)/{MIRRORS}/([a-z0-9]+)/(.+)")
 _PROBES = 2
+_TAGS = ("ETag", "etag", "md5Hash", "content_md5")
+"""What stores call the tag of an object's content."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ def children(directory: Path) -> list[Path]:
     remote = _remote(str(directory))
     if remote is None:
         return sorted(directory.iterdir()) if directory.is_dir() else []
-    with _told(remote):
+    with told(remote.url):
         try:
             names = remote.filesystem.ls(remote.key, detail=False, refresh=True)
         except FileNotFoundError:
@@ -151,7 +153,7 @@ def by_age(directory: Path, pattern: str) -> list[Path]:
     remote = _remote(str(directory))
     if remote is None:
         return sorted(directory.glob(pattern), key=lambda path: path.stat().st_mtime)
-    with _told(remote):
+    with told(remote.url):
         found = remote.filesystem.glob(f"{remote.key}/{pattern}", detail=True, refresh=True)
     return [
         directory / name.removeprefix(remote.key + "/")
@@ -195,7 +197,7 @@ def read_text(path: Path) -> str:
     remote = _remote(str(path))
     if remote is None:
         return path.read_text(encoding="utf-8")
-    with _told(remote):
+    with told(remote.url):
         return bytes(remote.filesystem.cat_file(remote.key)).decode()
 
 
@@ -218,7 +220,7 @@ def put(path: Path) -> None:
     remote = _remote(str(path))
     if remote is None:
         return
-    with _told(remote, writes=True):
+    with told(remote.url, writes=True):
         remote.filesystem.put_file(str(path), remote.key)
     info = _info(remote)
     if info is not None:
@@ -240,7 +242,7 @@ def put_if_absent(path: Path, text: str) -> bool:
     """Create an object with one conditional request; False where there is one. Only for paths of an object store."""
     remote = _remote(str(path))
     assert remote is not None
-    with _told(remote, writes=True):
+    with told(remote.url, writes=True):
         try:
             remote.filesystem.pipe_file(remote.key, text.encode(), mode="create")
         except FileExistsError:
@@ -256,7 +258,7 @@ def put_text(path: Path, text: str) -> None:
     """Put a text as one object. Only for paths of an object store."""
     remote = _remote(str(path))
     assert remote is not None
-    with _told(remote, writes=True):
+    with told(remote.url, writes=True):
         remote.filesystem.pipe_file(remote.key, text.encode())
 
 
@@ -265,7 +267,7 @@ def copy_tree(source: Path, target: Path) -> None:
     one, other = _remote(str(source)), _remote(str(target))
     assert one is not None
     assert other is not None
-    with _told(one):
+    with told(one.url):
         for name in _objects(one):
             one.filesystem.cp_file(f"{one.key}/{name}", f"{other.key}/{name}")
 
@@ -274,7 +276,7 @@ def remove(path: Path) -> None:
     """Remove a file, if it is there."""
     remote = _remote(str(path))
     if remote is not None:
-        with _told(remote), suppress(FileNotFoundError):
+        with told(remote.url), suppress(FileNotFoundError):
             remote.filesystem.rm_file(remote.key)
         _tag_file(path).unlink(missing_ok=True)
     path.unlink(missing_ok=True)
@@ -284,7 +286,7 @@ def remove_tree(directory: Path) -> None:
     """Remove a directory with all that is in it, as far as it is there."""
     remote = _remote(str(directory))
     if remote is not None and (objects := _objects(remote)):
-        with _told(remote):
+        with told(remote.url):
             remote.filesystem.rm([f"{remote.key}/{name}" for name in objects])
     shutil.rmtree(directory, ignore_errors=True)
 
@@ -309,6 +311,44 @@ def arrow(directory: Path) -> tuple[Any, str]:
     from pyarrow.fs import FSSpecHandler, PyFileSystem
 
     return PyFileSystem(FSSpecHandler(remote.filesystem)), remote.key
+
+
+# What other modules need that read by themselves
+
+
+def open_url(url: str) -> tuple[Any, str]:
+    """The file system of a URL and the place there. Raises ValueError or ImportError for a scheme that there is not."""
+    import fsspec
+
+    scheme = _SCHEME.match(url)
+    listings = {"use_listings_cache": False} if scheme and OWN_NAMES.get(scheme[1], scheme[1]) in WRITABLE else {}
+    filesystem, root = fsspec.core.url_to_fs(url, **listings)
+    return filesystem, str(root)
+
+
+def version_of(filesystem: Any, place: str) -> str:
+    """What differs where a remote file was written again: the tag that its store keeps of the content, if it does."""
+    info = filesystem.info(place)
+    return _tag(info) if any(info.get(name) for name in _TAGS) else str(filesystem.ukey(place))
+
+
+@contextmanager
+def told(url: str, writes: bool = False) -> Iterator[None]:
+    """Turn what a store's client raises into one line; an object that is not there or there already stays what it is."""
+    try:
+        yield
+    except (CodeBlockError, FileExistsError):
+        raise
+    except Exception as error:  # clients of many stores, each with errors of its own
+        if "://" not in url or (isinstance(error, FileNotFoundError) and not writes):
+            raise
+        if any(sign in str(error) for sign in ("PreconditionFailed", "pre-conditions", "ConditionalRequestConflict")):
+            raise
+        reason = (str(error).splitlines() or [""])[0][:200] or type(error).__name__
+        raise CodeBlockError(
+            f"{url}: {reason.rstrip('.')}; check the name of the bucket, the credentials (AWS_ACCESS_KEY_ID and such) "
+            "and the address (AWS_ENDPOINT_URL)"
+        ) from error
 
 
 # Inner things
@@ -350,27 +390,8 @@ def _scratch() -> Path:
     return Path(given).absolute() if given else Path(tempfile.gettempdir()) / f"codeblock-{os.getuid()}"
 
 
-@contextmanager
-def _told(remote: Remote, writes: bool = False) -> Iterator[None]:
-    """Turn what a store's client raises into one line; an object that is not there or there already stays what it is."""
-    try:
-        yield
-    except (CodeBlockError, FileExistsError):
-        raise
-    except Exception as error:  # clients of many stores, each with errors of its own
-        if isinstance(error, FileNotFoundError) and not writes:
-            raise
-        if any(sign in str(error) for sign in ("PreconditionFailed", "pre-conditions", "ConditionalRequestConflict")):
-            raise
-        reason = (str(error).splitlines() or [""])[0][:200] or type(error).__name__
-        raise CodeBlockError(
-            f"{remote.url}: {reason.rstrip('.')}; check the name of the bucket, the credentials (AWS_ACCESS_KEY_ID and such) "
-            "and the address (AWS_ENDPOINT_URL)"
-        ) from error
-
-
 def _info(remote: Remote) -> dict[str, Any] | None:
-    with _told(remote):
+    with told(remote.url):
         try:
             info = remote.filesystem.info(remote.key)
         except FileNotFoundError:
@@ -380,7 +401,7 @@ def _info(remote: Remote) -> dict[str, Any] | None:
 
 def _objects(remote: Remote) -> dict[str, dict[str, Any]]:
     """Facts of all objects below a prefix, by the rest of their names; hidden ones are left out."""
-    with _told(remote):
+    with told(remote.url):
         try:
             found = remote.filesystem.find(remote.key, detail=True, refresh=True)
         except FileNotFoundError:
@@ -391,7 +412,7 @@ def _objects(remote: Remote) -> dict[str, dict[str, Any]]:
 
 def _tag(info: dict[str, Any]) -> str:
     """What differs where an object was written again."""
-    version = next((info[name] for name in ("ETag", "etag", "md5Hash", "content_md5") if info.get(name)), None)
+    version = next((info[name] for name in _TAGS if info.get(name)), None)
     return json.dumps([info["size"], str(version or info.get("LastModified") or info.get("mtime"))])
 
 
@@ -416,7 +437,7 @@ def _get(remote: Remote, path: Path, info: dict[str, Any]) -> None:
             return
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
         try:
-            with _told(remote):
+            with told(remote.url):
                 remote.filesystem.get_file(remote.key, str(temporary))
             temporary.replace(path)
             _tag_file(path).write_text(_tag(info), encoding="utf-8")

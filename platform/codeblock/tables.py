@@ -55,12 +55,17 @@ def temporary_beside(path: Path) -> Path:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
+    write_here(path, text)
+    store.put(path)
+
+
+def write_here(path: Path, text: str) -> None:
+    """`write_text` for what is of this machine alone, and is not put into an object store."""
     store.make_parent(path)
     temporary = temporary_beside(path)
     try:
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)
-        store.put(path)
     finally:
         temporary.unlink(missing_ok=True)
 

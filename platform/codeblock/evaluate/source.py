@@ -19,6 +19,7 @@ from typing import Any
 from codeblock import store
 from codeblock.errors import CodeBlockError
 from codeblock.home import expand_home
+from codeblock.manifest import check_file
 
 HUB = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)@(?P<revision>[\w./-]+)(?::(?P<file>[^:#]+))?")
 CHECKSUM = re.compile(r"(?P<place>.*)#sha256=(?P<digest>.*)")
@@ -55,7 +56,9 @@ def resolve(source: str) -> Path:
     source = expand_home(source)
     match = None if Path(source).exists() else CHECKSUM.fullmatch(source)
     place, digest = (match["place"], match["digest"]) if match else (source, "")
-    path = store.fetch(Path(store.local_path(place)))
+    path = check_file(Path(store.local_path(place)))
+    if store.is_remote(path) and not path.exists():
+        raise CodeBlockError(f"{store.show(path)}: no such object; give the path or URL of the benchmark's file")
     if not path.exists():
         hub = HUB.fullmatch(place)
         if hub is not None:
