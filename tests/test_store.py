@@ -21,6 +21,7 @@ def test_a_url_is_named_by_the_path_of_its_mirror_which_says_what_it_mirrors(mon
     assert store.here("/other/disk/codeblock-stores/s3/bucket/x") == "/disk/codeblock-stores/s3/bucket/x"
     assert (store.place("runs"), store.show("runs"), store.here("runs")) == (Path("runs"), "runs", "runs")
     assert store.place("file:///data/runs") == Path("/data/runs")
+    assert store.place(Path("s3://bucket/some/runs")) == path, "no directory of the name `s3:`"
 
 
 def test_a_config_keeps_the_url(monkeypatch):
@@ -117,6 +118,9 @@ def test_what_lies_in_the_mirror_alone_is_put_and_what_is_the_same_is_not(bucket
     (home / "b").write_text("2")
     store.put_tree(home)
     assert store.sizes(home) == {"a": 1, "b": 1}
+    (home / "b").write_text("3")  # as long as before
+    store.put_tree(home)
+    assert store.read_text(home / "b") == "3"
     assert store._info(store._remote(str(home / "a")))["LastModified"] == first
 
 

@@ -179,7 +179,8 @@ def _is_dead(note: dict[str, Any]) -> bool:
     if not note.get("node") or note["node"] != _node():
         return False
     try:
-        return abs(psutil.Process(int(note["pid"])).create_time() - float(note["started"])) > 1.0
+        process = psutil.Process(int(note["pid"]))
+        return process.status() == psutil.STATUS_ZOMBIE or abs(process.create_time() - float(note["started"])) > 1.0
     except psutil.NoSuchProcess:
         return True
     except (psutil.Error, ValueError, KeyError):

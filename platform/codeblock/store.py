@@ -31,6 +31,8 @@ OWN_NAMES = {"s3a": "s3", "gcs": "gs", "abfss": "abfs"}
 WRITABLE = {"s3": "codeblock[s3]", "gs": "gcsfs", "abfs": "adlfs", "az": "adlfs"}
 """Schemes of stores that can create an object only where it does not exist, with what pip installs for them."""
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_IN_PATH = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(?=[^/])")
+"""What pathlib makes of a scheme."""
 _MIRRORED = re.compile(rf"(.*)/{MIRRORS}/([a-z0-9]+)/(.+)")
 _PROBES = 2
 _TAGS = ("ETag", "etag", "md5Hash", "content_md5")
@@ -66,7 +68,7 @@ def check_scheme(text: str) -> str:
 
 def place(text: str | Path) -> Path:
     """The path by which a directory or URL for files is named. Raises ValueError where nothing can be written there."""
-    match = _SCHEME.match(str(text))
+    match = _SCHEME.match(str(text)) or (_IN_PATH.match(str(text)) if isinstance(text, Path) else None)
     if match is None:
         return Path(text)
     scheme, rest = match[1].lower(), str(text)[match.end() :].strip("/")
@@ -90,7 +92,7 @@ def place_of(text: str) -> Path:
 
 def local_path(text: str) -> str:
     """What a library that knows local files alone is given in place of a URL, once it is fetched; other texts stay."""
-    return str(place(text)) if _SCHEME.match(text) else text
+    return str(place_of(text)) if _SCHEME.match(text) else text
 
 
 def here(path: str) -> str:
@@ -224,7 +226,7 @@ def put(path: Path) -> None:
         remote.filesystem.put_file(str(path), remote.key)
     info = _info(remote)
     if info is not None:
-        _tag_file(path).write_text(_tag(info), encoding="utf-8")
+        _note_tag(path, info)
 
 
 def put_tree(directory: Path) -> None:
@@ -420,9 +422,15 @@ def _tag_file(path: Path) -> Path:
     return path.with_name(f".{path.name}.tag")
 
 
+def _note_tag(path: Path, info: dict[str, Any]) -> None:
+    """Note which object a file is, and since when: one that is written over is another."""
+    _tag_file(path).write_text(f"{path.stat().st_mtime_ns} {_tag(info)}")
+
+
 def _is_current(path: Path, info: dict[str, Any]) -> bool:
     try:
-        return path.stat().st_size == info["size"] and _tag_file(path).read_text(encoding="utf-8") == _tag(info)
+        facts = path.stat()
+        return facts.st_size == info["size"] and _tag_file(path).read_text() == f"{facts.st_mtime_ns} {_tag(info)}"
     except FileNotFoundError:
         return False
 
@@ -440,7 +448,7 @@ def _get(remote: Remote, path: Path, info: dict[str, Any]) -> None:
             with told(remote.url):
                 remote.filesystem.get_file(remote.key, str(temporary))
             temporary.replace(path)
-            _tag_file(path).write_text(_tag(info), encoding="utf-8")
+            _note_tag(path, info)
         except FileNotFoundError:  # removed since it was seen
             _forget(path)
         finally:
