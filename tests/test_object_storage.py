@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from codeblock import store
+from codeblock import places, store
 from codeblock.manifest import MARKER
 from codeblock.train.driver import CHECKPOINTS
 
@@ -27,7 +27,7 @@ def response(number: int) -> str:
 @pytest.fixture
 def home(bucket, small_model, tmp_path):
     """A directory with the config; all else is in the bucket."""
-    place = store.place(f"{bucket}/in")
+    place = places.place(f"{bucket}/in")
     store.make_parent(place / "x")
     rows = ({"instruction": f"Add {n} to each value.", "output": response(n)} for n in range(PAIRS))
     (place / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -56,7 +56,7 @@ def home(bucket, small_model, tmp_path):
 
 def begin(home: Path, disk: str) -> "subprocess.Popen[str]":
     environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
-    environment[store.SCRATCH] = str(home / disk)
+    environment[places.SCRATCH] = str(home / disk)
     command = [sys.executable, "-m", "codeblock", "run", "config.yaml"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     return subprocess.Popen(command, text=True, cwd=home, env=environment, start_new_session=True, **pipes)
@@ -74,7 +74,7 @@ def finish(process: "subprocess.Popen[str]") -> str:
 
 @pytest.mark.slow
 def test_a_run_in_an_object_store_goes_on_from_its_checkpoint_on_another_machine_and_is_done_once(home, bucket):
-    cache = store.place(f"{bucket}/runs/cache")
+    cache = places.place(f"{bucket}/runs/cache")
     first, deadline = begin(home, "first"), time.monotonic() + 200
     while time.monotonic() < deadline and first.poll() is None:
         of_training = [name for name in store.sizes(cache) if f"/{CHECKPOINTS}/checkpoint" in name]

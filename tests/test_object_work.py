@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from codeblock import claims, leases, object_work, store
+from codeblock import claims, leases, object_work, places, store
 from codeblock.cache import Step, check_storage
 from codeblock.errors import CodeBlockError
 from codeblock.manifest import MARKER, check_tree, completed
@@ -22,7 +22,7 @@ from codeblock.tables import count_rows, part_name, parts, read_part, read_table
 
 @pytest.fixture
 def cache(bucket):
-    return check_storage(store.place(f"{bucket}/runs"))
+    return check_storage(places.place(f"{bucket}/runs"))
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_objects_that_the_marker_does_not_tell_of_end_the_run_in_one_line(cache,
     harm(cache / "objects" / completed(step.directory)["at"] / part_name(0))
     with pytest.raises(CodeBlockError, match=told) as caught:
         parts(elsewhere(step.directory))
-    assert str(caught.value).endswith(f"remove {store.show(step.directory)} to compute it again") or damage == "added"
+    assert str(caught.value).endswith(f"remove {places.show(step.directory)} to compute it again") or damage == "added"
 
 
 def test_another_object_of_the_same_size_is_told_and_a_damaged_mirror_is_fetched_again(cache, elsewhere):
@@ -185,12 +185,12 @@ def test_one_whose_lease_was_taken_over_puts_no_marker(cache):
 WORKER = """
     import json, os, sys, time
     from pathlib import Path
-    from codeblock import leases, store
+    from codeblock import leases, places, store
     from codeblock.cache import Step
     from codeblock.tables import part_name, parts, write_part
     import pyarrow as pa
 
-    home, name, cache = Path(sys.argv[1]), sys.argv[2], store.place(sys.argv[3])
+    home, name, cache = Path(sys.argv[1]), sys.argv[2], places.place(sys.argv[3])
     leases.POLL_SECONDS = 0.1
 
     def note(what):
@@ -220,8 +220,8 @@ def start(cache, tmp_path):
     started = []
 
     def begin(name):
-        environment = {**os.environ, store.SCRATCH: str(tmp_path / name)}
-        command = [sys.executable, "-c", textwrap.dedent(WORKER), str(tmp_path), name, store.show(cache)]
+        environment = {**os.environ, places.SCRATCH: str(tmp_path / name)}
+        command = [sys.executable, "-c", textwrap.dedent(WORKER), str(tmp_path), name, places.show(cache)]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         started.append(subprocess.Popen(command, env=environment, text=True, **pipes))
         return started[-1]

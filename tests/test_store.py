@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from codeblock import store
+from codeblock import places, store
+from codeblock.cli import main
 from codeblock.config import Config
 from codeblock.config_file import dump_config, load_config
 from codeblock.errors import CodeBlockError
@@ -14,14 +15,20 @@ from codeblock.errors import CodeBlockError
 
 def test_a_url_is_named_by_the_path_of_its_mirror_which_says_what_it_mirrors(monkeypatch):
     monkeypatch.setenv("CODEBLOCK_SCRATCH", "/disk")
-    path = store.place("s3://bucket/some/runs/")
+    path = places.place("s3://bucket/some/runs/")
     assert path == Path("/disk/codeblock-stores/s3/bucket/some/runs")
-    assert store.show(path / "cache") == "s3://bucket/some/runs/cache"
-    assert store.show("/other/disk/codeblock-stores/s3/bucket/x") == "s3://bucket/x"
-    assert store.here("/other/disk/codeblock-stores/s3/bucket/x") == "/disk/codeblock-stores/s3/bucket/x"
-    assert (store.place("runs"), store.show("runs"), store.here("runs")) == (Path("runs"), "runs", "runs")
-    assert store.place("file:///data/runs") == Path("/data/runs")
-    assert store.place(Path("s3://bucket/some/runs")) == path, "no directory of the name `s3:`"
+    assert places.show(path / "cache") == "s3://bucket/some/runs/cache"
+    assert places.show("/other/disk/codeblock-stores/s3/bucket/x") == "s3://bucket/x"
+    assert places.here("/other/disk/codeblock-stores/s3/bucket/x") == "/disk/codeblock-stores/s3/bucket/x"
+    assert (places.place("runs"), places.show("runs"), places.here("runs")) == (Path("runs"), "runs", "runs")
+    assert places.place("file:///data/runs") == Path("/data/runs")
+    assert places.place(Path("s3://bucket/some/runs")) == path, "no directory of the name `s3:`"
+
+
+def test_where_a_directory_here_is_asked_for_a_url_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        main(["export", "configs/quickstart.yaml", "--out", "s3://bucket/masks"])
+    assert capsys.readouterr().err == "error: s3:/bucket/masks: a directory on this machine is needed here, not a URL\n"
 
 
 def test_a_config_keeps_the_url(monkeypatch):
@@ -59,7 +66,7 @@ def test_a_storage_where_nothing_can_be_written_is_refused_with_the_config():
 @pytest.fixture(params=["disk", "s3"])
 def home(request, tmp_path):
     """A directory, and one in an object store: what is said of one holds of the other."""
-    return tmp_path if request.param == "disk" else store.place(request.getfixturevalue("bucket") + "/home")
+    return tmp_path if request.param == "disk" else places.place(request.getfixturevalue("bucket") + "/home")
 
 
 def write(path, text):
@@ -91,7 +98,7 @@ def another_node(path: Path, tmp_path: Path) -> Path:
 
 
 def test_another_machine_fetches_what_it_lacks_what_was_written_again_and_forgets_what_is_gone(bucket, tmp_path):
-    home = store.place(f"{bucket}/model")
+    home = places.place(f"{bucket}/model")
     write(home / "config.json", "{}")
     write(home / "sub/model.safetensors", "weights")
     there = another_node(home, tmp_path)
@@ -111,30 +118,30 @@ def test_another_machine_fetches_what_it_lacks_what_was_written_again_and_forget
 
 
 def test_what_lies_in_the_mirror_alone_is_put_and_what_is_the_same_is_not(bucket):
-    home = store.place(f"{bucket}/home")
+    home = places.place(f"{bucket}/home")
     write(home / "a", "1")
     store.put_tree(home)
-    first = store._info(store._remote(str(home / "a")))["LastModified"]
+    first = store._info(places.remote_of(str(home / "a")))["LastModified"]
     (home / "b").write_text("2")
     store.put_tree(home)
     assert store.sizes(home) == {"a": 1, "b": 1}
     (home / "b").write_text("3")  # as long as before
     store.put_tree(home)
     assert store.read_text(home / "b") == "3"
-    assert store._info(store._remote(str(home / "a")))["LastModified"] == first
+    assert store._info(places.remote_of(str(home / "a")))["LastModified"] == first
 
 
 def test_an_object_is_created_once_whoever_asks(bucket):
-    path = store.place(f"{bucket}/mark")
+    path = places.place(f"{bucket}/mark")
     assert [store.put_if_absent(path, text) for text in ("first", "second")] == [True, False]
     assert store.read_text(path) == "first"
-    program = f"from codeblock import store; print(store.put_if_absent(store.place('{bucket}/new'), 'x'))"
+    program = f"from codeblock import places, store; print(store.put_if_absent(places.place('{bucket}/new'), 'x'))"
     racers = [subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) for _ in range(3)]
     assert sorted(racer.communicate()[0].strip() for racer in racers) == ["False", "False", "True"]
 
 
 def test_a_store_that_creates_an_object_twice_is_refused(bucket, monkeypatch):
-    cache = store.place(f"{bucket}/runs/cache")
+    cache = places.place(f"{bucket}/runs/cache")
     store.check_writable(cache)
     assert store.sizes(cache) == {}
     monkeypatch.setattr(store, "put_if_absent", lambda path, text: store.put_text(path, text) is None)
@@ -144,7 +151,7 @@ def test_a_store_that_creates_an_object_twice_is_refused(bucket, monkeypatch):
 
 def test_a_bucket_that_is_not_there_is_one_line(s3_address):
     with pytest.raises(CodeBlockError) as caught:
-        store.check_writable(store.place("s3://nobody-has-it/runs/cache"))
+        store.check_writable(places.place("s3://nobody-has-it/runs/cache"))
     told = str(caught.value)
     assert told.startswith("s3://nobody-has-it/runs/cache/.probe-")
     assert "The specified bucket does not exist; check the name of the bucket, the credentials" in told

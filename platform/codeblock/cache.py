@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from codeblock import store
+from codeblock import places, store
 from codeblock.claims import discard, locked, open_work, publish, unfinished
 from codeblock.console import say
 from codeblock.errors import CodeBlockError
@@ -149,7 +149,7 @@ def run_together(
 def check_storage(storage: Path) -> Path:
     """The cache directory of a storage that can be written. Raises CodeBlockError where it cannot."""
     cache = storage / "cache"
-    if store.is_remote(storage):
+    if places.is_remote(storage):
         store.check_writable(cache)
         store.make_parent(cache / "x")
         return cache.resolve()

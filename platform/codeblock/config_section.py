@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from codeblock.home import expand_home
-from codeblock.store import check_scheme, place, show
+from codeblock.places import check_scheme, place, show
 
 TINY = "tiny"
 """Where a path of pairs, model or benchmark is asked for: the embedded default of `codeblock.tiny`."""

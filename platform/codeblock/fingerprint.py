@@ -6,7 +6,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from codeblock import store
+from codeblock import places, store
 from codeblock.errors import CodeBlockError
 from codeblock.model_config import base_of, load_config
 from codeblock.tables import write_here
@@ -21,8 +21,8 @@ def model_fingerprint(path: str, revision: str | None, cache: Path) -> str:
     Raises CodeBlockError where the model is neither here nor reachable.
     """
     directory = store.fetch_tree(Path(path))
-    if store.is_remote(directory) and not directory.is_dir():
-        raise CodeBlockError(f"model {store.show(path)}: nothing is there; check the path")
+    if places.is_remote(directory) and not directory.is_dir():
+        raise CodeBlockError(f"model {places.show(path)}: nothing is there; check the path")
     if not directory.is_dir():
         return _hub_commit(path, revision)
     memo = _read_memo(cache / MEMO)

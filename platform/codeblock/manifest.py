@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
-from codeblock import store
+from codeblock import places, store
 from codeblock.errors import CodeBlockError
 
 MARKER = "_complete.json"
@@ -86,7 +86,7 @@ def home_of(path: Path) -> Path | None:
     """
     for above in [path, *path.parents][: LEVELS + 1]:
         named = STEP_NAME.fullmatch(above.name) is not None
-        if (named or not store.is_remote(above)) and store.fetch(above / MARKER).exists():
+        if (named or not places.is_remote(above)) and store.fetch(above / MARKER).exists():
             return above
         if named:
             raise CodeBlockError(f"{above.name}: not finished, or removed while it was read; run the same command again")
@@ -121,7 +121,7 @@ def check_file(path: Path) -> Path:
         if not path.exists() or path.name.startswith("part-"):
             raise CodeBlockError(f"{home.name}: {name} is no file that this step wrote; {_remedy(home)}")
         return path
-    if store.is_remote(path) and not _is_as_written(path, entry):
+    if places.is_remote(path) and not _is_as_written(path, entry):
         path.unlink(missing_ok=True)  # of an earlier result of the step
         store.fetch(path, _files_home(home) / name)
     try:
@@ -165,7 +165,7 @@ def unreadable(path: Path, error: Exception) -> CodeBlockError:
 
 def _files_home(directory: Path) -> Path:
     """Where the files of a finished directory lie in the store."""
-    return directory.parent / OBJECTS / str((completed(directory) or {}).get(AT)) if store.is_remote(directory) else directory
+    return directory.parent / OBJECTS / str((completed(directory) or {}).get(AT)) if places.is_remote(directory) else directory
 
 
 def _is_as_written(path: Path, entry: Entry) -> bool:
@@ -239,7 +239,7 @@ def _other_size(name: str, size: int, entry: Entry, directory: Path) -> str:
 
 
 def _remedy(directory: Path) -> str:
-    return f"remove {store.show(directory)} to compute it again"
+    return f"remove {places.show(directory)} to compute it again"
 
 
 _VERIFIED: set[tuple[Path, tuple[int, int, int], str]] = set()

@@ -15,7 +15,7 @@ from transformers.utils import logging
 from codeblock.errors import CodeBlockError
 from codeblock.manifest import check_tree
 from codeblock.model_errors import unloadable
-from codeblock.store import here, is_remote
+from codeblock.places import here, is_remote
 
 ADAPTER_FILE = "adapter_config.json"
 WEIGHTS = (".safetensors", ".bin")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import transformers
 
-from codeblock import store
+from codeblock import places
 from codeblock.errors import CodeBlockError
 
 CUT = 200
@@ -37,7 +37,7 @@ REMEDIES: tuple[tuple[tuple[str, ...], str, str], ...] = (
 
 def unloadable(what: str, path: str, error: BaseException) -> CodeBlockError:
     """The error for the user. `what` is loaded from `path`; messages of other libraries are cut to their first line."""
-    place = f"{what} {store.show(path)}"
+    place = f"{what} {places.show(path)}"
     if isinstance(error, CodeBlockError):
         return error
     if _is_path(path) and not Path(path).exists():

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from codeblock import store, tiny
+from codeblock import places, tiny
 from codeblock.arms import ArmPlan, Model, Round
 from codeblock.cache import Step, check_storage, run_together
 from codeblock.check_models import check_models, probe_models
@@ -125,7 +125,7 @@ def run_data(plan: Plan, until: Until) -> Comparison:
             )
     max_length = config.model.max_length or context_length(plan.model.path, plan.model.revision)
     if max_length is None:
-        name = store.show(plan.model.path)
+        name = places.show(plan.model.path)
         say(f"note: {name} tells no context length, so no pair is too long; set model.max_length where memory ends")
         max_length = NO_LIMIT
     with stage_line(plan.prepared):

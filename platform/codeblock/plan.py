@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from codeblock import store, tiny
+from codeblock import places, tiny
 from codeblock.arms import ArmPlan, Model, arm_name, plan_rounds
 from codeblock.cache import Step
 from codeblock.config import TINY, Config
@@ -198,7 +198,7 @@ def _tiny_step(config: Config, cache: Path) -> Step | None:
 def _model(path: str, revision: str | None, tiny_step: Step | None, cache: Path) -> Model:
     if path == TINY and tiny_step is not None:
         return Model(str(tiny_step.directory / "model"), None, f"tiny:{tiny_step.key}")
-    path = store.local_path(path)
+    path = places.local_path(path)
     return Model(path, revision, model_fingerprint(path, revision, cache))
 
 

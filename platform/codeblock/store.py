@@ -1,115 +1,25 @@
 """One way to files on this machine and to objects in a store: whole objects, a mirror on local disk, no rename.
 
-`s3://bucket/runs/x` is named in this program by the path of its mirror, SCRATCH/codeblock-stores/s3/bucket/runs/x, which says
-by itself what it mirrors: so paths travel to other machines of a cluster, and code that reads and writes files works on local
-files. What was written is then put as one object; what is read is fetched first. All functions leave plain paths as they are.
+Code that reads and writes files works on local ones. Where a path is the mirror of an object (places.py), what was written is
+put as one object, and what is read is fetched first; plain paths are left as they are.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
-import re
 import secrets
 import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from functools import lru_cache
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from codeblock.errors import CodeBlockError
+from codeblock.places import MIRRORED, SCRATCH, Remote, remote_of, show, told
 
-MIRRORS = "codeblock-stores"
-"""The directory of all mirrors in the scratch directory."""
-SCRATCH = "CODEBLOCK_SCRATCH"
-"""Environment variable with a directory of each node's own disk; else CODEBLOCK-USER in the directory for temporary files."""
-OWN_NAMES = {"s3a": "s3", "gcs": "gs", "abfss": "abfs"}
-WRITABLE = {"s3": "codeblock[s3]", "gs": "gcsfs", "abfs": "adlfs", "az": "adlfs"}
-"""Schemes of stores that can create an object only where it does not exist, with what pip installs for them."""
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-_IN_PATH = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(?=[^/])")
-"""What pathlib makes of a scheme."""
-_MIRRORED = re.compile(rf"(.*)/{MIRRORS}/([a-z0-9]+)/(.+)")
 _PROBES = 2
 _TAGS = ("ETag", "etag", "md5Hash", "content_md5")
 """What stores call the tag of an object's content."""
-
-
-@dataclass(frozen=True)
-class Remote:
-    """An object, or the prefix of several."""
-
-    scheme: str
-    key: str
-    """With the bucket before it."""
-
-    @property
-    def url(self) -> str:
-        return f"{self.scheme}://{self.key}"
-
-    @property
-    def filesystem(self) -> Any:
-        return _filesystem(self.scheme)
-
-
-# Names
-
-
-def check_scheme(text: str) -> str:
-    """The text itself. Raises ValueError where it is a URL of a scheme that is not known or not installed here."""
-    for scheme in dict.fromkeys(match[1].lower() for match in _SCHEME.finditer(text)):
-        _require(scheme, text)
-    return text
-
-
-def place(text: str | Path) -> Path:
-    """The path by which a directory or URL for files is named. Raises ValueError where nothing can be written there."""
-    match = _SCHEME.match(str(text)) or (_IN_PATH.match(str(text)) if isinstance(text, Path) else None)
-    if match is None:
-        return Path(text)
-    scheme, rest = match[1].lower(), str(text)[match.end() :].strip("/")
-    if scheme in ("file", "local"):
-        return Path("/" + rest)
-    _require(scheme, str(text))
-    scheme = OWN_NAMES.get(scheme, scheme)
-    if scheme not in WRITABLE or not rest:
-        stores = ", ".join(f"{name}://BUCKET/DIR" for name in WRITABLE)
-        raise ValueError(f"{text}: no place for files; name a directory, or one of {stores}")
-    return _scratch() / MIRRORS / scheme / rest
-
-
-def place_of(text: str) -> Path:
-    """`place` of an argument of the command line. Raises CodeBlockError."""
-    try:
-        return place(text)
-    except ValueError as error:
-        raise CodeBlockError(str(error)) from error
-
-
-def local_path(text: str) -> str:
-    """What a library that knows local files alone is given in place of a URL, once it is fetched; other texts stay."""
-    return str(place_of(text)) if _SCHEME.match(text) else text
-
-
-def here(path: str) -> str:
-    """The path of a mirror as this machine has it, of one that another machine may have named."""
-    remote = _remote(str(path))
-    return path if remote is None else str(_scratch() / MIRRORS / remote.scheme / remote.key)
-
-
-def show(path: str | Path) -> str:
-    """The path as the user knows it."""
-    remote = _remote(str(path))
-    return str(path) if remote is None else remote.url
-
-
-def is_remote(path: Path) -> bool:
-    """Whether the path is the mirror of something in an object store."""
-    return _remote(str(path)) is not None
 
 
 # What is there
@@ -117,13 +27,13 @@ def is_remote(path: Path) -> bool:
 
 def exists(path: Path) -> bool:
     """Whether there is such a file or object."""
-    remote = _remote(str(path))
+    remote = remote_of(str(path))
     return path.exists() if remote is None else _info(remote) is not None
 
 
 def sizes(directory: Path) -> dict[str, int]:
     """Bytes of all files below a directory by their names with slashes; hidden ones are left out."""
-    remote = _remote(str(directory))
+    remote = remote_of(str(directory))
     if remote is not None:
         return {name: int(info["size"]) for name, info in _objects(remote).items()}
     found = {}
@@ -139,7 +49,7 @@ def sizes(directory: Path) -> dict[str, int]:
 
 def children(directory: Path) -> list[Path]:
     """Files and directories in a directory, sorted; none where it does not exist."""
-    remote = _remote(str(directory))
+    remote = remote_of(str(directory))
     if remote is None:
         return sorted(directory.iterdir()) if directory.is_dir() else []
     with told(remote.url):
@@ -152,7 +62,7 @@ def children(directory: Path) -> list[Path]:
 
 def by_age(directory: Path, pattern: str) -> list[Path]:
     """Files below a directory that match a pattern of names, the oldest first."""
-    remote = _remote(str(directory))
+    remote = remote_of(str(directory))
     if remote is None:
         return sorted(directory.glob(pattern), key=lambda path: path.stat().st_mtime)
     with told(remote.url):
@@ -168,7 +78,7 @@ def by_age(directory: Path, pattern: str) -> list[Path]:
 
 def fetch(path: Path, source: Path | None = None) -> Path:
     """The path, once it holds what the store has: of a file that no longer is there, nothing. `source`: another object."""
-    remote = _remote(str(source or path))
+    remote = remote_of(str(source or path))
     if remote is None:
         return path
     info = _info(remote)
@@ -181,7 +91,7 @@ def fetch(path: Path, source: Path | None = None) -> Path:
 
 def fetch_tree(directory: Path, but: tuple[str, ...] = ()) -> Path:
     """`fetch` for all objects below a prefix, but those whose names end in one of `but`; others that lie there are removed."""
-    remote = _remote(str(directory))
+    remote = remote_of(str(directory))
     if remote is None:
         return directory
     objects = _objects(remote)
@@ -196,7 +106,7 @@ def fetch_tree(directory: Path, but: tuple[str, ...] = ()) -> Path:
 
 def read_text(path: Path) -> str:
     """The text of a file. Raises FileNotFoundError."""
-    remote = _remote(str(path))
+    remote = remote_of(str(path))
     if remote is None:
         return path.read_text(encoding="utf-8")
     with told(remote.url):
@@ -208,7 +118,7 @@ def read_text(path: Path) -> str:
 
 def make_parent(path: Path) -> None:
     """Make the directory of a file; others on this machine may not look into that of all mirrors."""
-    mirrored = _MIRRORED.fullmatch(str(path))
+    mirrored = MIRRORED.fullmatch(str(path))
     if mirrored is not None:
         scratch = Path(mirrored[1])
         scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -219,7 +129,7 @@ def make_parent(path: Path) -> None:
 
 def put(path: Path) -> None:
     """Put a file that was written as one object, whole or not at all."""
-    remote = _remote(str(path))
+    remote = remote_of(str(path))
     if remote is None:
         return
     with told(remote.url, writes=True):
@@ -231,7 +141,7 @@ def put(path: Path) -> None:
 
 def put_tree(directory: Path) -> None:
     """Put the files below a directory that the store does not have as they are."""
-    remote = _remote(str(directory))
+    remote = remote_of(str(directory))
     if remote is None:
         return
     objects = _objects(remote)
@@ -242,7 +152,7 @@ def put_tree(directory: Path) -> None:
 
 def put_if_absent(path: Path, text: str) -> bool:
     """Create an object with one conditional request; False where there is one. Only for paths of an object store."""
-    remote = _remote(str(path))
+    remote = remote_of(str(path))
     assert remote is not None
     with told(remote.url, writes=True):
         try:
@@ -258,7 +168,7 @@ def put_if_absent(path: Path, text: str) -> bool:
 
 def put_text(path: Path, text: str) -> None:
     """Put a text as one object. Only for paths of an object store."""
-    remote = _remote(str(path))
+    remote = remote_of(str(path))
     assert remote is not None
     with told(remote.url, writes=True):
         remote.filesystem.pipe_file(remote.key, text.encode())
@@ -266,7 +176,7 @@ def put_text(path: Path, text: str) -> None:
 
 def copy_tree(source: Path, target: Path) -> None:
     """Copy all objects below a prefix within the store. Only for paths of an object store."""
-    one, other = _remote(str(source)), _remote(str(target))
+    one, other = remote_of(str(source)), remote_of(str(target))
     assert one is not None
     assert other is not None
     with told(one.url):
@@ -276,7 +186,7 @@ def copy_tree(source: Path, target: Path) -> None:
 
 def remove(path: Path) -> None:
     """Remove a file, if it is there."""
-    remote = _remote(str(path))
+    remote = remote_of(str(path))
     if remote is not None:
         with told(remote.url), suppress(FileNotFoundError):
             remote.filesystem.rm_file(remote.key)
@@ -286,7 +196,7 @@ def remove(path: Path) -> None:
 
 def remove_tree(directory: Path) -> None:
     """Remove a directory with all that is in it, as far as it is there."""
-    remote = _remote(str(directory))
+    remote = remote_of(str(directory))
     if remote is not None and (objects := _objects(remote)):
         with told(remote.url):
             remote.filesystem.rm([f"{remote.key}/{name}" for name in objects])
@@ -307,7 +217,7 @@ def check_writable(directory: Path) -> None:
 
 def arrow(directory: Path) -> tuple[Any, str]:
     """File system and path of a directory for libraries that write through pyarrow; None and the path for a local one."""
-    remote = _remote(str(directory))
+    remote = remote_of(str(directory))
     if remote is None:
         return None, str(directory)
     from pyarrow.fs import FSSpecHandler, PyFileSystem
@@ -315,17 +225,7 @@ def arrow(directory: Path) -> tuple[Any, str]:
     return PyFileSystem(FSSpecHandler(remote.filesystem)), remote.key
 
 
-# What other modules need that read by themselves
-
-
-def open_url(url: str) -> tuple[Any, str]:
-    """The file system of a URL and the place there. Raises ValueError or ImportError for a scheme that there is not."""
-    import fsspec
-
-    scheme = _SCHEME.match(url)
-    listings = {"use_listings_cache": False} if scheme and OWN_NAMES.get(scheme[1], scheme[1]) in WRITABLE else {}
-    filesystem, root = fsspec.core.url_to_fs(url, **listings)
-    return filesystem, str(root)
+# Inner things
 
 
 def version_of(filesystem: Any, place: str) -> str:
@@ -334,62 +234,10 @@ def version_of(filesystem: Any, place: str) -> str:
     return _tag(info) if any(info.get(name) for name in _TAGS) else str(filesystem.ukey(place))
 
 
-@contextmanager
-def told(url: str, writes: bool = False) -> Iterator[None]:
-    """Turn what a store's client raises into one line; an object that is not there or there already stays what it is."""
-    try:
-        yield
-    except (CodeBlockError, FileExistsError):
-        raise
-    except Exception as error:  # clients of many stores, each with errors of its own
-        if "://" not in url or (isinstance(error, FileNotFoundError) and not writes):
-            raise
-        if any(sign in str(error) for sign in ("PreconditionFailed", "pre-conditions", "ConditionalRequestConflict")):
-            raise
-        reason = (str(error).splitlines() or [""])[0][:200] or type(error).__name__
-        raise CodeBlockError(
-            f"{url}: {reason.rstrip('.')}; check the name of the bucket, the credentials (AWS_ACCESS_KEY_ID and such) "
-            "and the address (AWS_ENDPOINT_URL)"
-        ) from error
-
-
-# Inner things
-
-
-@lru_cache(maxsize=65536)
-def _remote(path: str) -> Remote | None:
-    match = _MIRRORED.fullmatch(path)
-    return None if match is None else Remote(match[2], match[3])
-
-
-def _require(scheme: str, text: str) -> None:
-    from fsspec.registry import known_implementations, registry
-
-    scheme = OWN_NAMES.get(scheme, scheme)
-    if scheme in registry:
-        return
-    known = known_implementations.get(scheme)
-    if known is None:
-        raise ValueError(f"{text}: unknown scheme {scheme}://; name a path, or {', '.join(f'{name}://' for name in WRITABLE)}")
-    package = str(known["class"]).partition(".")[0]
-    if importlib.util.find_spec(package) is None:
-        raise ValueError(f'{text}: {scheme}:// needs a package; pip install "{WRITABLE.get(scheme, package)}"')
-
-
-def _filesystem(scheme: str) -> Any:
-    import fsspec
-
-    try:
-        # Listings that are remembered would hide what other processes write.
-        return fsspec.filesystem(scheme, use_listings_cache=False)
-    except (ImportError, ValueError) as error:
-        package = WRITABLE.get(scheme, scheme)
-        raise CodeBlockError(f'{scheme}://: cannot be read here ({error}); pip install "{package}"') from error
-
-
-def _scratch() -> Path:
-    given = os.environ.get(SCRATCH)
-    return Path(given).absolute() if given else Path(tempfile.gettempdir()) / f"codeblock-{os.getuid()}"
+def _tag(info: dict[str, Any]) -> str:
+    """What differs where an object was written again."""
+    version = next((info[name] for name in _TAGS if info.get(name)), None)
+    return json.dumps([info["size"], str(version or info.get("LastModified") or info.get("mtime"))])
 
 
 def _info(remote: Remote) -> dict[str, Any] | None:
@@ -410,12 +258,6 @@ def _objects(remote: Remote) -> dict[str, dict[str, Any]]:
             return {}
     names = {name.removeprefix(remote.key + "/"): info for name, info in found.items() if name.startswith(remote.key + "/")}
     return {name: info for name, info in names.items() if name and not f"/{name}".count("/.") and info["type"] != "directory"}
-
-
-def _tag(info: dict[str, Any]) -> str:
-    """What differs where an object was written again."""
-    version = next((info[name] for name in _TAGS if info.get(name)), None)
-    return json.dumps([info["size"], str(version or info.get("LastModified") or info.get("mtime"))])
 
 
 def _tag_file(path: Path) -> Path:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from codeblock import store
+from codeblock import places, store
 from codeblock.errors import CodeBlockError
 from codeblock.evaluate import source
 from codeblock.evaluate.benchmarks import load, tasks_fingerprint
@@ -153,7 +153,7 @@ def test_a_tilde_is_the_home_directory(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_a_file_in_an_object_store_is_fetched_and_one_that_is_not_there_is_one_line(bucket):
-    place = store.place(f"{bucket}/tasks.jsonl")
+    place = places.place(f"{bucket}/tasks.jsonl")
     store.put_text(place, "{}\n")
     digest = hashlib.sha256(b"{}\n").hexdigest()
     assert resolve(f"{bucket}/tasks.jsonl#sha256={digest}").read_text() == "{}\n"

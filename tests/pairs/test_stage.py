@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from codeblock import store
+from codeblock import places, store
 from codeblock.config_pairs import PairsConfig, PairsSource
 from codeblock.errors import CodeBlockError
 from codeblock.pairs.files import DataSet, data_sets, find_files, fingerprint, sources_of
@@ -258,14 +258,14 @@ def test_what_belongs_to_a_conversation_is_kept_in_the_table(tmp_path):
 
 def test_an_object_store_is_read_and_its_tags_tell_whether_a_file_was_written_again(bucket, tmp_path):
     line = '{"instruction": "Add.", "output": "```python\\nx = 1\\n```"}\n'
-    store.put_text(store.place(f"{bucket}/pairs/a.jsonl"), line)
-    store.put_text(store.place(f"{bucket}/pairs/b.jsonl"), line.replace("x = 1", "y = 2"))
+    store.put_text(places.place(f"{bucket}/pairs/a.jsonl"), line)
+    store.put_text(places.place(f"{bucket}/pairs/b.jsonl"), line.replace("x = 1", "y = 2"))
     assert read(f"{bucket}/pairs", tmp_path / "1")["kept"] == 2
     assert read(f"{bucket}/pairs/*.jsonl", tmp_path / "2")["kept"] == 2
     (first, _) = files = find_files(f"{bucket}/pairs")
     told = fingerprint(files)
     assert (fingerprint(find_files(f"{bucket}/pairs")), fingerprint(find_files(f"{bucket}/pairs/*.jsonl"))) == (told, told)
-    store.put_text(store.place(f"{bucket}/pairs/a.jsonl"), line.replace("Add.", "Sum."))
+    store.put_text(places.place(f"{bucket}/pairs/a.jsonl"), line.replace("Add.", "Sum."))
     assert fingerprint([first]) != told
     with pytest.raises(CodeBlockError, match=rf"^pairs.path={bucket}/none: no such file or directory"):
         find_files(f"{bucket}/none")

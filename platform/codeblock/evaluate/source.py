@@ -16,7 +16,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from codeblock import store
+from codeblock import places
 from codeblock.errors import CodeBlockError
 from codeblock.home import expand_home
 from codeblock.manifest import check_file
@@ -56,9 +56,9 @@ def resolve(source: str) -> Path:
     source = expand_home(source)
     match = None if Path(source).exists() else CHECKSUM.fullmatch(source)
     place, digest = (match["place"], match["digest"]) if match else (source, "")
-    path = check_file(Path(store.local_path(place)))
-    if store.is_remote(path) and not path.exists():
-        raise CodeBlockError(f"{store.show(path)}: no such object; give the path or URL of the benchmark's file")
+    path = check_file(Path(places.local_path(place)))
+    if places.is_remote(path) and not path.exists():
+        raise CodeBlockError(f"{places.show(path)}: no such object; give the path or URL of the benchmark's file")
     if not path.exists():
         hub = HUB.fullmatch(place)
         if hub is not None:

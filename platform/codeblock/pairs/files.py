@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from fsspec.implementations.local import LocalFileSystem
 
-from codeblock import store
+from codeblock import places, store
 from codeblock.config_pairs import PairsConfig, PairsSource
 from codeblock.errors import CodeBlockError
 from codeblock.pairs.saved import saved_files, without_descriptions
@@ -40,7 +40,7 @@ class InputFile:
         if "file" in _protocols(self.filesystem) or "memory" in _protocols(self.filesystem):
             with self.filesystem.open(self.path, "rb") as stream:
                 return hashlib.file_digest(stream, "sha256").hexdigest()
-        with store.told(f"{_protocols(self.filesystem)[0]}://{self.path}"):
+        with places.told(f"{_protocols(self.filesystem)[0]}://{self.path}"):
             return store.version_of(self.filesystem, self.path)
 
 
@@ -103,7 +103,7 @@ def find_files(path: str, split: str | None = None) -> list[InputFile]:
     Hugging Face dataset. Raises CodeBlockError where nothing readable is there.
     """
     filesystem, root = _place(path)
-    with store.told(path):
+    with places.told(path):
         return _found(filesystem, root, path, split)
 
 
@@ -133,7 +133,7 @@ def _place(path: str) -> tuple[Any, str]:
     if here.exists():
         return LocalFileSystem(), here.absolute().as_posix()
     try:
-        filesystem, root = store.open_url(path)
+        filesystem, root = places.open_url(path)
     except (ValueError, ImportError) as error:
         raise CodeBlockError(f"pairs.path={path}: {error}") from error
     if path.startswith("file:") and not Path(root).exists() and Path(unquote(root)).exists():

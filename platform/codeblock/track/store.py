@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from codeblock.config import TrackConfig
 from codeblock.errors import CodeBlockError
-from codeblock.store import is_remote, show
+from codeblock.places import is_remote, show
 
 FIRST_CONTACT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 """A wrong address is told at once; patience is for servers that have answered before."""
