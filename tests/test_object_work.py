@@ -16,7 +16,7 @@ import pytest
 from codeblock import claims, leases, object_work, places, store
 from codeblock.cache import Step, check_storage
 from codeblock.errors import CodeBlockError
-from codeblock.manifest import MARKER, check_tree, completed
+from codeblock.manifest import MARKER, check_tree, completed, files_of
 from codeblock.tables import count_rows, part_name, parts, read_part, read_table, write_part, write_text
 
 
@@ -335,6 +335,44 @@ def test_sweeping_removes_the_work_of_the_dead_that_nobody_can_go_on_from_alone(
         claims.sweep(cache)
         assert [key for key in left if store.sizes(left[key])] == ["resumable", "held"]
     assert count_rows(done.directory) == 100
+
+
+def test_what_became_a_result_is_not_swept_though_its_process_died_before_it_could_say_so(cache):
+    step = scored(cache)
+    step.run(lambda output: grow(output, 1))
+    own = cache / "objects" / completed(step.directory)["at"]
+    note = own.with_name(f"{own.name}.json")
+    store.put_text(note, json.dumps({"keep": False}))
+    assert claims.unfinished(step.directory) == []
+    claims.sweep(cache)
+    assert count_rows(step.directory) == 100
+    assert not store.exists(note)
+
+
+def test_what_a_dead_process_wrote_and_did_not_put_is_no_part_of_a_result(cache):
+    step = scored(cache)
+    with claims.locked(step.directory, None):
+        output = claims.open_work(step.directory, resume=True, grows=False)
+        grow(output, 1)
+        (output / "model").mkdir()
+        (output / "model" / "half").write_text("x")
+    step.run(lambda output: grow(output, 2), resume=True)
+    assert sorted(files_of(step.directory)) == [part_name(0), part_name(1)]
+
+
+def test_a_node_reads_what_it_has_put_itself_without_fetching_it(cache, elsewhere, monkeypatch):
+    step = scored(cache)
+
+    def work(output):
+        write_part(elsewhere(output) / part_name(0), table(0))  # by a worker on another node
+        return {"kept": 100}
+
+    step.run(work)
+    there, fetched = elsewhere(step.directory), []
+    get = store._get
+    monkeypatch.setattr(store, "_get", lambda remote, path, info: fetched.append(path.name) or get(remote, path, info))
+    assert read_part(there / part_name(0)).num_rows == 100
+    assert fetched == [MARKER]
 
 
 def test_an_error_of_the_work_leaves_nothing_or_what_can_be_gone_on_from(cache):

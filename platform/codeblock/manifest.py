@@ -11,6 +11,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -122,8 +123,13 @@ def check_file(path: Path) -> Path:
             raise CodeBlockError(f"{home.name}: {name} is no file that this step wrote; {_remedy(home)}")
         return path
     if places.is_remote(path) and not _is_as_written(path, entry):
-        path.unlink(missing_ok=True)  # of an earlier result of the step
-        store.fetch(path, _files_home(home) / name)
+        source = _files_home(home) / name
+        if _is_as_written(source, entry):  # this node has put it
+            store.make_parent(path)
+            with suppress(FileNotFoundError):  # another process here was faster
+                source.replace(path)
+        else:
+            store.fetch(path, source, trust=False)
     try:
         facts = path.stat()
     except FileNotFoundError:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from codeblock import store
+from codeblock.errors import CodeBlockError
 from codeblock.leases import check_held, holder_note, leased
 from codeblock.manifest import AT, MARKER, OBJECTS, completed, describe, marker_text
 
@@ -42,6 +43,7 @@ def open_work(directory: Path, *, resume: bool, grows: bool) -> Path:
         store.copy_tree(left[-1], own)
         with suppress(FileNotFoundError):
             left[-1].rename(own)
+            store.prune(own)
     own.mkdir(exist_ok=True, parents=True)
     if finished:
         store.copy_tree(finished, own)
@@ -54,12 +56,15 @@ def open_work(directory: Path, *, resume: bool, grows: bool) -> Path:
 def unfinished(directory: Path) -> list[Path]:
     """What runs that are going on or have died have made of a step, as far as it can be gone on from."""
     notes = (path for path in store.children(directory.parent / OBJECTS) if path.suffix == ".json")
-    return [path.with_suffix("") for path in notes if path.name.startswith(f"{directory.name}.")]
+    found = [path.with_suffix("") for path in notes if path.name.startswith(f"{directory.name}.")]
+    return [own for own in found if not _is_result(own)]
 
 
 def discard(own: Path) -> None:
     """Remove unfinished work; what has become a result stays."""
-    if store.exists(_note_file(own)):
+    if _is_result(own):
+        store.remove(_note_file(own))  # where its process died before it could
+    else:
         _remove(own)
 
 
@@ -98,7 +103,7 @@ def sweep(cache: Path) -> None:
         if note.suffix != ".json" or _note(note).get("keep", True):
             continue
         own = note.with_suffix("")
-        with leased(lease_of(cache / own.name.rpartition(".")[0]), None) as held:
+        with suppress(CodeBlockError), leased(lease_of(_step_of(own)), None) as held:
             if held:
                 discard(own)
 
@@ -107,6 +112,14 @@ def _all_of(directory: Path) -> set[Path]:
     """All that was ever put of a step, results too."""
     named = (path for path in store.children(directory.parent / OBJECTS) if path.name.startswith(f"{directory.name}."))
     return {path.with_suffix("") if path.suffix == ".json" else path for path in named}
+
+
+def _step_of(own: Path) -> Path:
+    return own.parent.parent / own.name.rpartition(".")[0]
+
+
+def _is_result(own: Path) -> bool:
+    return (completed(_step_of(own)) or {}).get(AT) == own.name
 
 
 def _remove(own: Path) -> None:

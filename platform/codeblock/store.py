@@ -76,11 +76,16 @@ def by_age(directory: Path, pattern: str) -> list[Path]:
 # Reading
 
 
-def fetch(path: Path, source: Path | None = None) -> Path:
-    """The path, once it holds what the store has: of a file that no longer is there, nothing. `source`: another object."""
+def fetch(path: Path, source: Path | None = None, trust: bool = True) -> Path:
+    """The path, once it holds what the store has: of a file that no longer is there, nothing.
+
+    `source`: the mirror of another object, where not the path's own is meant; `trust`: take a file that looks like it.
+    """
     remote = remote_of(str(source or path))
     if remote is None:
         return path
+    if not trust:
+        _tag_file(path).unlink(missing_ok=True)
     info = _info(remote)
     if info is None:
         _forget(path)
@@ -148,6 +153,16 @@ def put_tree(directory: Path) -> None:
     for name in _local_files(directory):
         if name not in objects or not _is_current(directory / name, objects[name]):
             put(directory / name)
+
+
+def prune(directory: Path) -> None:
+    """Remove the local files below the mirror of a prefix that the store does not have as they are."""
+    remote = remote_of(str(directory))
+    if remote is not None:
+        objects = _objects(remote)
+        for name in _local_files(directory):
+            if name not in objects or not _is_current(directory / name, objects[name]):
+                _forget(directory / name)
 
 
 def put_if_absent(path: Path, text: str) -> bool:
