@@ -55,12 +55,16 @@ def test_a_scheme_that_is_not_known_or_not_installed_is_refused_with_the_config(
     assert str(caught.value) == f"config: {key}: {told}"
 
 
-def test_a_storage_where_nothing_can_be_written_is_refused_with_the_config():
-    places = "name a directory, or one of s3://BUCKET/DIR, gs://BUCKET/DIR, abfs://BUCKET/DIR, az://BUCKET/DIR"
+def test_a_url_whose_files_cannot_be_kept_or_fetched_is_refused_with_the_config():
+    stores = "name a directory, or one of s3://BUCKET/DIR, gs://BUCKET/DIR, abfs://BUCKET/DIR, az://BUCKET/DIR"
     for url in ("http://host/runs", "memory://runs", "s3://"):
         with pytest.raises(CodeBlockError) as caught:
             load_config(None, [f"storage={url}"])
-        assert str(caught.value) == f"config: storage: {url}: no place for files; {places}"
+        assert str(caught.value) == f"config: storage: {url}: no place for files; {stores}"
+    for key in ("model.path", "score.second_model", "evaluate.benchmarks.mbpp"):
+        with pytest.raises(CodeBlockError) as caught:
+            load_config(None, [f"{key}=http://host/x"])
+        assert str(caught.value) == f"config: {key}: http://host/x: no place for files; {stores}"
 
 
 @pytest.fixture(params=["disk", "s3"])

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from codeblock.home import expand_home
-from codeblock.places import check_scheme, place, show
+from codeblock.places import check_scheme, check_stored, place, show
 
 TINY = "tiny"
 """Where a path of pairs, model or benchmark is asked for: the embedded default of `codeblock.tiny`."""
@@ -16,6 +16,8 @@ TINY = "tiny"
 
 Place = Annotated[str, AfterValidator(expand_home), AfterValidator(check_scheme)]
 """A path, URI or hub name out of a config."""
+StoredPlace = Annotated[str, AfterValidator(expand_home), AfterValidator(check_stored)]
+"""A path, the URL of one in an object store, or a hub name."""
 Directory = Annotated[Path, BeforeValidator(lambda path: place(expand_home(str(path)))), PlainSerializer(show, str)]
 """A directory, or the URL of one in an object store."""
 

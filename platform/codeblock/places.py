@@ -56,6 +56,13 @@ def check_scheme(text: str) -> str:
     return text
 
 
+def check_stored(text: str) -> str:
+    """The text itself. Raises ValueError where it is a URL, and not one of a store whose files can be fetched by name."""
+    if _SCHEME.match(text):
+        place(text)
+    return text
+
+
 def place(text: str | Path) -> Path:
     """The path by which a directory or URL for files is named. Raises ValueError where nothing can be written there."""
     match = _SCHEME.match(str(text)) or (_IN_PATH.match(str(text)) if isinstance(text, Path) else None)
