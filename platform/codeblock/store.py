@@ -10,6 +10,8 @@ import json
 import os
 import secrets
 import shutil
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from codeblock.errors import CodeBlockError
 from codeblock.places import MIRRORED, SCRATCH, Remote, remote_of, show, told
 
 _PROBES = 2
+_AT_ONCE = 8
 _TAGS = ("ETag", "etag", "md5Hash", "content_md5")
 """What stores call the tag of an object's content."""
 
@@ -100,9 +103,8 @@ def fetch_tree(directory: Path, but: tuple[str, ...] = ()) -> Path:
     if remote is None:
         return directory
     objects = _objects(remote)
-    for name, info in objects.items():
-        if not name.endswith(but or ("\0",)) and not _is_current(directory / name, info):
-            _get(Remote(remote.scheme, f"{remote.key}/{name}"), directory / name, info)
+    wanted = [name for name, info in objects.items() if not name.endswith(but) and not _is_current(directory / name, info)]
+    _at_once(lambda name: _get(Remote(remote.scheme, f"{remote.key}/{name}"), directory / name, objects[name]), wanted)
     for name in _local_files(directory):
         if name not in objects:
             _forget(directory / name)
@@ -195,8 +197,7 @@ def copy_tree(source: Path, target: Path) -> None:
     assert one is not None
     assert other is not None
     with told(one.url):
-        for name in _objects(one):
-            one.filesystem.cp_file(f"{one.key}/{name}", f"{other.key}/{name}")
+        _at_once(lambda name: one.filesystem.cp_file(f"{one.key}/{name}", f"{other.key}/{name}"), list(_objects(one)))
 
 
 def remove(path: Path) -> None:
@@ -273,6 +274,13 @@ def _objects(remote: Remote) -> dict[str, dict[str, Any]]:
             return {}
     names = {name.removeprefix(remote.key + "/"): info for name, info in found.items() if name.startswith(remote.key + "/")}
     return {name: info for name, info in names.items() if name and not f"/{name}".count("/.") and info["type"] != "directory"}
+
+
+def _at_once(work: Callable[[str], None], names: Sequence[str]) -> None:
+    """Do several requests at the same time, each of which waits for the store most of its time."""
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        for _ in threads.map(work, names):
+            pass
 
 
 def _tag_file(path: Path) -> Path:
