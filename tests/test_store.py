@@ -1,5 +1,6 @@
 """Files by path and objects by URL, through the same functions, against an S3 server on this machine."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from codeblock.cli import main
 from codeblock.config import Config
 from codeblock.config_file import dump_config, load_config
 from codeblock.errors import CodeBlockError
+from codeblock.model_config import base_of
 
 
 def test_a_url_is_named_by_the_path_of_its_mirror_which_says_what_it_mirrors(monkeypatch):
@@ -119,6 +121,13 @@ def test_another_machine_fetches_what_it_lacks_what_was_written_again_and_forget
     assert not store.fetch(there / "config.json").exists()
     store.remove_tree(home)
     assert not (store.fetch_tree(there) / "sub/model.safetensors").exists()
+
+
+def test_an_adapter_that_another_machine_trained_finds_its_base_on_this_one(bucket, tmp_path):
+    base = places.place(f"{bucket}/base")
+    adapter = {"base_model_name_or_path": str(another_node(base, tmp_path))}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(adapter))
+    assert base_of(str(tmp_path)) == (str(base), None)
 
 
 def test_what_lies_in_the_mirror_alone_is_put_and_what_is_the_same_is_not(bucket):
