@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -118,3 +120,33 @@ def make_tokenizer_dir() -> Any:
         return str(directory)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def s3_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of an S3 server on this machine; environment variables name it to every client in this and later processes."""
+    server = pytest.importorskip("moto.server").ThreadedMotoServer(port=0, verbose=False)
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.setenv(key, "test")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        patch.setenv("CODEBLOCK_SCRATCH", str(tmp_path_factory.mktemp("scratch")))
+        yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3_address: str) -> str:
+    """URL of an empty bucket."""
+    import boto3
+
+    client, name = boto3.client("s3"), f"bucket-{next(_NUMBERS)}"
+    client.create_bucket(Bucket=name)
+    return f"s3://{name}"
+
+
+_NUMBERS = itertools.count()

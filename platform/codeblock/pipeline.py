@@ -21,6 +21,7 @@ from codeblock.core.config import TINY, Config
 from codeblock.core.console import counter, lines, say, stage_line
 from codeblock.core.models.load import NO_LIMIT, context_length, load_tokenizer
 from codeblock.core.records import EvaluatedRecord, FilteredRecord, NllRecord, ScoredRecord, SelectedRecord
+from codeblock.core.storage import places
 from codeblock.core.storage.claims import sweep
 from codeblock.data.filter.contamination import BenchmarkText
 from codeblock.data.filter.driver import filter_pairs
@@ -112,7 +113,8 @@ def run_data(plan: Plan, until: Until) -> Comparison:
             comparison.filtered = cast(FilteredRecord, found)
     max_length = config.model.max_length or context_length(plan.model.path, plan.model.revision)
     if max_length is None:
-        say(f"note: {plan.model.path} tells no context length, so no pair is too long; set model.max_length where memory ends")
+        name = places.show(plan.model.path)
+        say(f"note: {name} tells no context length, so no pair is too long; set model.max_length where memory ends")
         max_length = NO_LIMIT
     with stage_line(plan.tokenized):
         comparison.tokenized = plan.tokenized.run(

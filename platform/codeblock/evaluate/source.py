@@ -18,6 +18,8 @@ from typing import Any
 
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.home import expand_home
+from codeblock.core.storage import places
+from codeblock.core.storage.manifest import check_file
 
 HUB = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)@(?P<revision>[\w./-]+)(?::(?P<file>[^:#]+))?")
 CHECKSUM = re.compile(r"(?P<place>.*)#sha256=(?P<digest>.*)")
@@ -54,7 +56,9 @@ def resolve(source: str) -> Path:
     source = expand_home(source)
     match = None if Path(source).exists() else CHECKSUM.fullmatch(source)
     place, digest = (match["place"], match["digest"]) if match else (source, "")
-    path = Path(place)
+    path = check_file(Path(places.local_path(place)))
+    if places.is_remote(path) and not path.exists():
+        raise CodeBlockError(f"{places.show(path)}: no such object; give the path or URL of the benchmark's file")
     if not path.exists():
         hub = HUB.fullmatch(place)
         if hub is not None:

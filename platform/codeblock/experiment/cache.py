@@ -23,6 +23,7 @@ from typing import Any, TypeVar, cast
 from codeblock.core.console import say
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.memory import process_peak_mb
+from codeblock.core.storage import places, store
 from codeblock.core.storage.claims import discard, locked, open_work, publish, unfinished
 from codeblock.core.storage.manifest import FORMAT, MARKER, check, check_tree, completed, files_of
 
@@ -188,8 +189,8 @@ class Step:
         grown = (completed(self.directory) or {}).get("facts", {})
         facts["wall_seconds"] = round(time.perf_counter() - started + grown.get("wall_seconds", 0.0), 2)
         facts["driver_peak_mb"] = round(process_peak_mb(), 1)
-        publish(output, self.directory, {"identity": self.identity, "facts": facts})
-        return facts
+        ours = publish(output, self.directory, {"identity": self.identity, "facts": facts})
+        return facts if ours else self.facts or facts
 
     def why(self) -> str:
         """Why this step would run: what differs from the most recent result of its stage."""
@@ -199,10 +200,11 @@ class Step:
             return f"depends on {before.label}" + (f"; {kept:,} pairs are there" if kept else "")
         if there is not None:
             return "more of the ranked pairs are needed"
-        others = [path.parent for path in self.cache.glob(f"{self.stage}-*/{MARKER}") if _identity(path.parent) is not None]
+        found = reversed(store.by_age(self.cache, f"{self.stage}-*/{MARKER}"))
+        others = [path.parent for path in found if _identity(path.parent) is not None]
         if not others:
             return "partly done" if unfinished(self.directory) else "no result yet"
-        nearest = min(others, key=lambda path: (len(self._differences(path)), -path.stat().st_mtime))
+        nearest = min(others, key=lambda path: len(self._differences(path)))  # the most recent one of equals
         return "differs in " + ", ".join(self._differences(nearest)[:3])
 
     def _differences(self, other: Path) -> list[str]:
@@ -236,6 +238,10 @@ def run_together(
 def check_storage(storage: Path) -> Path:
     """The cache directory of a storage that can be written. Raises CodeBlockError where it cannot."""
     cache = storage / "cache"
+    if places.is_remote(storage):
+        store.check_writable(cache)
+        store.make_parent(cache / "x")
+        return cache.resolve()
     probe = cache / f".probe-{secrets.token_hex(4)}"  # another process may look at the same time
     try:
         cache.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.models.config import base_of, load_config
-from codeblock.core.storage.tables import write_text
+from codeblock.core.storage import places, store
+from codeblock.core.storage.tables import write_here
 
 MEMO = "fingerprints.json"
 
@@ -19,7 +20,9 @@ def model_fingerprint(path: str, revision: str | None, cache: Path) -> str:
     Hashes of files are remembered in `cache` by path, size and time of change, since weights are large.
     Raises CodeBlockError where the model is neither here nor reachable.
     """
-    directory = Path(path)
+    directory = store.fetch_tree(Path(path))
+    if places.is_remote(directory) and not directory.is_dir():
+        raise CodeBlockError(f"model {places.show(path)}: nothing is there; check the path")
     if not directory.is_dir():
         return _hub_commit(path, revision)
     memo = _read_memo(cache / MEMO)
@@ -34,7 +37,7 @@ def model_fingerprint(path: str, revision: str | None, cache: Path) -> str:
         memo |= _read_memo(cache / MEMO)
     digest = hashlib.sha256(json.dumps(hashes).encode()).hexdigest()
     if memo != known:
-        write_text(cache / MEMO, json.dumps(memo, indent=1, sort_keys=True))
+        write_here(cache / MEMO, json.dumps(memo, indent=1, sort_keys=True))
     return digest
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from codeblock import tiny
 from codeblock.core.config import TINY, Config
 from codeblock.core.config.pairs import PairsSource
+from codeblock.core.storage import places
 from codeblock.core.storage.scores import Covered
 from codeblock.data.rank.driver import needs_model, needs_scores
 from codeblock.data.read.files import DataSet, find_files, sources_of
@@ -220,6 +221,7 @@ def _tiny_step(config: Config, cache: Path) -> Step | None:
 def _model(path: str, revision: str | None, tiny_step: Step | None, cache: Path) -> Model:
     if path == TINY and tiny_step is not None:
         return Model(str(tiny_step.directory / "model"), None, f"tiny:{tiny_step.key}")
+    path = places.local_path(path)
     return Model(path, revision, model_fingerprint(path, revision, cache))
 
 

@@ -8,7 +8,6 @@ driver may run in parallel.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -24,6 +23,7 @@ from codeblock.core.errors import CodeBlockError
 from codeblock.core.records import SelectedRecord
 from codeblock.core.schema import SELECTED
 from codeblock.core.shares import Shares
+from codeblock.core.storage import store
 from codeblock.core.storage.scores import with_scores
 from codeblock.core.storage.tables import part_rows, parts, read_part, write_part
 from codeblock.core.supervised import COLUMN, supervised
@@ -133,7 +133,7 @@ def select_parts(request: SelectRequest, output: Path, tokenizer: Any = None, ma
         for path, of_train, of_dev in zip(paths, train, dev, strict=True)
     ]
     written = list(mapper(partial(write_weights, order), taken))
-    shutil.rmtree(order.candidates)
+    store.remove_tree(order.candidates)
     tokens = sum(each["tokens"] for each in written)
     findings, picked = Findings(), Picked()
     for each in written:

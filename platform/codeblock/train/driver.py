@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import tempfile
 import threading
 import warnings
@@ -27,7 +26,7 @@ from codeblock.core.console import counter
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.models import load as models
 from codeblock.core.models.causal import check_ids
-from codeblock.core.storage import tables
+from codeblock.core.storage import store, tables
 from codeblock.train.loop import DEV_SCHEMA, HISTORY_SCHEMA, Session, plan_run
 from codeblock.train.model import MaskedLM, add_lora, checkpoint_activations, freeze_other_parts
 from codeblock.train.rows import TokenPair, read_pairs, trim_all
@@ -117,6 +116,7 @@ def _run(job: dict[str, Any], config: TrainConfig, cluster: ClusterConfig, outpu
     resources = {"CPU": cluster.cpus_per_worker}
     if cluster.gpus_per_worker:
         resources["GPU"] = cluster.gpus_per_worker
+    filesystem, dist_context = store.arrow(Path(job["output"]))
     trainer = TorchTrainer(
         _work,
         train_loop_config=job,
@@ -127,7 +127,8 @@ def _run(job: dict[str, Any], config: TrainConfig, cluster: ClusterConfig, outpu
         ),
         run_config=ray.train.RunConfig(
             name=CHECKPOINTS,  # the name by which Ray Train finds the checkpoints of an interrupted run
-            storage_path=job["output"],
+            storage_filesystem=filesystem,
+            storage_path=dist_context,
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
             failure_config=ray.train.FailureConfig(max_failures=config.max_failures),
             logging_config=ray.train.LoggingConfig(log_level="ERROR"),
@@ -137,7 +138,7 @@ def _run(job: dict[str, Any], config: TrainConfig, cluster: ClusterConfig, outpu
         facts: dict[str, Any] = trainer.fit().return_value
     except ray.train.TrainingFailedError as error:
         raise _readable(error) from error
-    shutil.rmtree(output / CHECKPOINTS, ignore_errors=True)
+    store.remove_tree(output / CHECKPOINTS)
     return facts
 
 
@@ -277,9 +278,10 @@ def _report(session: Session) -> None:
 
 
 def _write(session: Session, masked: MaskedLM, job: dict[str, Any], output: Path) -> None:
-    shutil.rmtree(output / MODEL, ignore_errors=True)
+    store.remove_tree(output / MODEL)
     adapter = {"save_embedding_layers": False} if session.config.mode == "lora" else {}
     masked.model.save_pretrained(output / MODEL, **adapter)
     models.load_tokenizer(job["model_path"], job["revision"]).save_pretrained(output / MODEL)
+    store.put_tree(output / MODEL)
     tables.write_part(output / HISTORY, pa.Table.from_pylist(session.history, schema=HISTORY_SCHEMA))
     tables.write_part(output / DEV, pa.Table.from_pylist(session.dev, schema=DEV_SCHEMA))

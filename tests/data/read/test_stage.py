@@ -11,6 +11,7 @@ import pytest
 from codeblock.core.config.pairs import PairsConfig, PairsSource
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.schema import Reason
+from codeblock.core.storage import places, store
 from codeblock.core.storage.tables import read_table
 from codeblock.data.read.files import DataSet, data_sets, find_files, fingerprint, sources_of
 from codeblock.data.read.stage import read_pairs
@@ -254,3 +255,18 @@ def test_what_belongs_to_a_conversation_is_kept_in_the_table(tmp_path):
     assert json.loads(kept["messages"][2]["tool_calls"])[0]["function"] == {"name": "add", "arguments": {}}
     assert json.loads(kept["tools"])[0]["function"]["name"] == "add"
     assert kept["response"] == "<think>\nEasy.\n</think>\n\nx = 3"
+
+
+def test_an_object_store_is_read_and_its_tags_tell_whether_a_file_was_written_again(bucket, tmp_path):
+    line = '{"instruction": "Add.", "output": "```python\\nx = 1\\n```"}\n'
+    store.put_text(places.place(f"{bucket}/pairs/a.jsonl"), line)
+    store.put_text(places.place(f"{bucket}/pairs/b.jsonl"), line.replace("x = 1", "y = 2"))
+    assert read(f"{bucket}/pairs", tmp_path / "1")["kept"] == 2
+    assert read(f"{bucket}/pairs/*.jsonl", tmp_path / "2")["kept"] == 2
+    (first, _) = files = find_files(f"{bucket}/pairs")
+    told = fingerprint(files)
+    assert (fingerprint(find_files(f"{bucket}/pairs")), fingerprint(find_files(f"{bucket}/pairs/*.jsonl"))) == (told, told)
+    store.put_text(places.place(f"{bucket}/pairs/a.jsonl"), line.replace("Add.", "Sum."))
+    assert fingerprint([first]) != told
+    with pytest.raises(CodeBlockError, match=rf"^pairs.path={bucket}/none: no such file or directory"):
+        find_files(f"{bucket}/none")

@@ -7,7 +7,6 @@ that finds a mark knows that the part has cost other workers their lives, which 
 from __future__ import annotations
 
 import logging
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cache, partial
@@ -26,7 +25,8 @@ from codeblock.core.errors import CodeBlockError
 from codeblock.core.memory import process_peak_mb
 from codeblock.core.models.load import load_tokenizer
 from codeblock.core.records import SegmentedRecord, TokenizedRecord
-from codeblock.core.storage.tables import parts, read_part, write_part
+from codeblock.core.storage import store
+from codeblock.core.storage.tables import parts, read_part, write_part, write_text
 
 _LOG = logging.getLogger(__name__)
 ATTEMPTS = "attempts"
@@ -45,7 +45,7 @@ def segment(tokenized: Path, output: Path, config: PrepareConfig) -> SegmentedRe
     """Segment every part of `tokenized` into a part of `output` of the same name, rejections beside; returns the counts."""
     work = partial(_segment_part, output=output, config=config)
     results = map_parts(work, [{"path": str(path)} for path in parts(tokenized)], what="segment")
-    shutil.rmtree(output / ATTEMPTS, ignore_errors=True)
+    store.remove_tree(output / ATTEMPTS)
     return cast(SegmentedRecord, _totals(results, ("reasons", "datasets", "languages", "language_from")))
 
 
@@ -79,7 +79,7 @@ def _segment_part(row: dict[str, Any], output: Path, config: PrepareConfig) -> d
     tokenized = read_part(path)
     segmented, rejected = segment_batch(tokenized, config, segment_all)
     counts = _written(output, path.name, tokenized.num_rows, segmented, rejected)
-    mark.unlink(missing_ok=True)
+    store.remove(mark)
     told = {"datasets": "dataset", "languages": "language", "language_from": "language_from"}
     return {**counts, **{key: dict(Counter(segmented[column].to_pylist())) for key, column in told.items()}}
 
@@ -103,7 +103,7 @@ def _written(output: Path, name: str, read: int, kept: pa.Table, rejected: pa.Ta
 
 def _deaths(mark: Path) -> int:
     """How many workers have ended with this part; notes that another one has it now."""
-    deaths = len(mark.read_bytes()) if mark.exists() else 0
+    deaths = len(store.read_text(mark)) if store.exists(mark) else 0
     if deaths >= MAX_DEATHS:  # Ray itself would go on for ever
         raise CodeBlockError(
             f"{mark.name}: {deaths} workers ended while they had this part, and no grammar is at fault; "
@@ -111,8 +111,7 @@ def _deaths(mark: Path) -> int:
         )
     if deaths:
         _LOG.warning("%s: a worker ended while it had this part; its rows are now segmented in a child process", mark.name)
-    mark.parent.mkdir(parents=True, exist_ok=True)
-    mark.write_bytes(b"." * (deaths + 1))
+    write_text(mark, "." * (deaths + 1))
     return deaths
 
 

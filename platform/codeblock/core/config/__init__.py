@@ -14,7 +14,7 @@ from pydantic import Field, field_validator, model_validator
 
 from codeblock.core.config.pairs import PairsConfig
 from codeblock.core.config.section import TINY as TINY
-from codeblock.core.config.section import Directory, Place
+from codeblock.core.config.section import Directory, Place, StoredPlace
 from codeblock.core.config.section import Section as Section
 from codeblock.core.config.section import execution as execution
 from codeblock.core.config.select import Scope as Scope
@@ -88,8 +88,8 @@ class FilterConfig(Section):
 class ModelConfig(Section):
     """The model that is trained, and scores as the reference unless `score.model` names another."""
 
-    path: Place = TINY
-    """`tiny`, a local Hugging Face directory, or a hub name."""
+    path: StoredPlace = TINY
+    """`tiny`, a Hugging Face directory here or in an object store, or a hub name."""
     revision: str | None = None
     """Revision of a hub model."""
     max_length: int | None = Field(None, ge=8)
@@ -114,11 +114,11 @@ class PrepareConfig(Section):
 class ScoreConfig(Section):
     """The reference model's pass over every pair."""
 
-    model: Place | None = None
+    model: StoredPlace | None = None
     """Reference model; empty: the one of the section `model`."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of the pass."""
-    second_model: Place | None = None
+    second_model: StoredPlace | None = None
     """A second model, for strategies that compare two (`rho1`, `token_cleaning`, `sstoken`): a directory, a hub name, or
     `arm:NAME` for the model that an earlier arm of this run trains."""
     batch_tokens: int = execution(8192, ge=1)
@@ -223,7 +223,7 @@ class TrainConfig(Section):
 class EvaluateConfig(Section):
     """Generation and grading."""
 
-    benchmarks: dict[str, Place] = {TINY: TINY}
+    benchmarks: dict[str, StoredPlace] = {TINY: TINY}
     """Benchmarks by name, each with its file, or `name@commit:file` of a hub dataset, and `#sha256=` (`tiny` needs none)."""
     limit: int | None = Field(None, ge=1)
     """Grade only the first tasks of each benchmark."""
@@ -299,7 +299,8 @@ class Config(Section):
     name: str = Field("run", pattern=r"^[A-Za-z0-9._-]+$")
     """Names the report's directory and the parent run in MLflow."""
     storage: Directory = execution(Path("runs"))
-    """Directory of caches, reports and MLflow's database (`~` is your home); on a cluster, one that all nodes share."""
+    """Directory of caches, reports and MLflow's database (`~` is your home); on a cluster one that all nodes share, or
+    `s3://BUCKET/DIR` (docs/storage.md)."""
     seed: int = 0
     """Seeds every random choice."""
     seeds: list[int] = []

@@ -8,13 +8,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.models.errors import unloadable
+from codeblock.core.storage.manifest import check_tree
+from codeblock.core.storage.places import here, is_remote
 
 ADAPTER_FILE = "adapter_config.json"
+WEIGHTS = (".safetensors", ".bin")
 
 CONTEXT_FIELDS = (
     *("max_position_embeddings", "n_positions", "max_seq_len", "n_ctx", "max_sequence_length", "max_seq_length"),
@@ -32,6 +36,7 @@ def base_of(path: str, revision: str | None = None) -> tuple[str, str | None]:
 
     An adapter's base that is no path from here is looked for beside the adapter. Raises CodeBlockError where it names none.
     """
+    _fetch_all_but_weights(path)
     file = Path(path) / ADAPTER_FILE
     if not file.is_file():
         return path, revision
@@ -43,8 +48,16 @@ def base_of(path: str, revision: str | None = None) -> tuple[str, str | None]:
     if not base:
         raise CodeBlockError(f"adapter {path}: {ADAPTER_FILE} names no base model; set base_model_name_or_path in it")
     beside = Path(path) / base
+    base = here(base)  # another machine may have trained the adapter
     found = str(beside) if not Path(base).exists() and beside.exists() else str(base)
     return found, settings.get("revision")
+
+
+@lru_cache(maxsize=256)
+def _fetch_all_but_weights(path: str) -> None:
+    """Fetch what a model in an object store says of itself, once in a process; weights are fetched where they are loaded."""
+    if is_remote(Path(path)):
+        check_tree(Path(path), but=WEIGHTS)
 
 
 def load_config(path: str, revision: str | None = None) -> Any:

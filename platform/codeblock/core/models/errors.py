@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from codeblock.core.errors import CodeBlockError
+from codeblock.core.storage import places
 
 CUT = 200
 """Characters of another library's message that are passed on."""
@@ -35,7 +36,7 @@ REMEDIES: tuple[tuple[tuple[str, ...], str, str], ...] = (
 
 def unloadable(what: str, path: str, error: BaseException) -> CodeBlockError:
     """The error for the user. `what` is loaded from `path`; messages of other libraries are cut to their first line."""
-    place = f"{what} {path}"
+    place = f"{what} {places.show(path)}"
     if isinstance(error, CodeBlockError):
         return error
     if _is_path(path) and not Path(path).exists():

@@ -14,7 +14,7 @@ from transformers.utils import logging
 
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.models.config import ADAPTER_FILE as ADAPTER_FILE
-from codeblock.core.models.config import SANE, base_of, context_of, load_config, quiet
+from codeblock.core.models.config import SANE, WEIGHTS, base_of, context_of, load_config, quiet
 from codeblock.core.models.errors import unloadable
 from codeblock.core.models.files import check_architecture, check_files
 from codeblock.core.storage.manifest import check_tree
@@ -34,8 +34,6 @@ DEFAULT_TEMPLATE = (
 
 BEGINNING = "{{ bos_token }}"
 """Stands before it where the tokenizer begins each text with its beginning-of-text token."""
-
-WEIGHTS = (".safetensors", ".bin")
 
 NO_LIMIT = sys.maxsize
 """Stands for the context of a model that knows none."""
@@ -86,6 +84,7 @@ def load_model(path: str, revision: str | None = None, dtype: str = "float32", a
     check_tree(Path(path))
     check_files(path, revision)
     base, base_revision = base_of(path, revision)
+    check_tree(Path(base))
     kwargs: dict[str, Any] = {"dtype": getattr(torch, dtype)}
     if attention is not None:
         kwargs["attn_implementation"] = attention

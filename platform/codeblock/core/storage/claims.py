@@ -4,6 +4,8 @@
     cache/.work/NAME.TOKEN      unfinished work; each holder has a token of its own, and NAME.TOKEN.json says who it is
     cache/NAME                  the result, renamed to here when it is whole
 
+In an object store the same is said with conditional puts (leases.py, object_work.py).
+
 Whoever holds the lock may take over or remove what earlier holders left, for they are dead. Their workers may live some
 seconds longer: what they still write goes to the name of their own holder, which is read no more.
 """
@@ -14,9 +16,6 @@ import json
 import os
 import secrets
 import shutil
-import socket
-import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -25,6 +24,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from codeblock.core.errors import CodeBlockError
+from codeblock.core.storage import object_work, places
+from codeblock.core.storage.leases import holder_note, holder_text, leased
 from codeblock.core.storage.manifest import GROWING, MARKER, completed, describe, files_of, footer_rows, marker_text
 from codeblock.core.storage.tables import temporary_beside, write_text
 
@@ -40,6 +41,10 @@ def locked(directory: Path, waiting: Callable[[str], None] | None) -> Iterator[b
 
     `waiting` hears of whom is waited for, at once and every TELL_SECONDS. Raises CodeBlockError on a file system without locks.
     """
+    if places.is_remote(directory):
+        with leased(object_work.lease_of(directory), waiting) as taken:
+            yield taken
+        return
     file = directory.parent / LOCKS / f"{directory.name}.lock"
     lock = FileLock(file)
     try:
@@ -74,6 +79,8 @@ def open_work(directory: Path, *, resume: bool, grows: bool) -> Path:
     With `resume` it has what an earlier holder had finished, and the parts of the result where there is one; anything else that
     was left of the step is removed.
     """
+    if places.is_remote(directory):
+        return object_work.open_work(directory, resume=resume, grows=grows)
     work = directory.parent / WORK
     work.mkdir(parents=True, exist_ok=True)
     own = work / f"{directory.name}.{secrets.token_hex(4)}"
@@ -90,30 +97,33 @@ def open_work(directory: Path, *, resume: bool, grows: bool) -> Path:
         discard(path)
     for name in files_of(directory) or {}:
         _put(directory / name, own / name)
-    note = {
-        "pid": os.getpid(),
-        "host": socket.gethostname(),
-        "since": time.strftime("%Y-%m-%d %H:%M:%S"),
-        "command": " ".join([Path(sys.argv[0]).name.replace("__main__.py", "codeblock"), *sys.argv[1:]])[:200],
-        "keep": resume or grows,
-    }
-    write_text(_note_file(own), json.dumps(note))
+    write_text(_note_file(own), json.dumps({**holder_note(), "keep": resume or grows}))
     return own
 
 
 def unfinished(directory: Path) -> list[Path]:
     """What runs that are going on or have died have made of a step."""
+    if places.is_remote(directory):
+        return object_work.unfinished(directory)
     return [path for path in (directory.parent / WORK).glob(f"{directory.name}.*") if path.is_dir()]
 
 
 def discard(own: Path) -> None:
     """Remove unfinished work, as far as it is there."""
+    if places.is_remote(own):
+        object_work.discard(own)
+        return
     shutil.rmtree(own, ignore_errors=True)
     _note_file(own).unlink(missing_ok=True)
 
 
-def publish(own: Path, directory: Path, facts: dict[str, Any]) -> None:
-    """Make finished work the result, whole: by one rename, or part by part beside those that are there, the marker last."""
+def publish(own: Path, directory: Path, facts: dict[str, Any]) -> bool:
+    """Make finished work the result, whole: by one rename, or part by part beside those that are there, the marker last.
+
+    False where another process has finished the step meanwhile, and its result counts.
+    """
+    if places.is_remote(directory):
+        return object_work.publish(own, directory, facts)
     for path in own.rglob(".*.tmp"):
         path.unlink(missing_ok=True)
     files = describe(own)
@@ -123,17 +133,21 @@ def publish(own: Path, directory: Path, facts: dict[str, Any]) -> None:
         write_text(own / MARKER, text)
         own.rename(directory)
         discard(own)
-        return
+        return True
     write_text(directory / GROWING, text)
     for name, entry in files.items():
         if before.get(name) != entry:
             _put(own / name, directory / name)
     (directory / GROWING).replace(directory / MARKER)
     discard(own)
+    return True
 
 
 def sweep(cache: Path) -> None:
     """Remove the work of dead runs that nobody will go on from; what another process has in hand stays."""
+    if places.is_remote(cache):
+        object_work.sweep(cache)
+        return
     for own in {path.with_suffix("") if path.suffix == ".json" else path for path in (cache / WORK).glob("*.*")}:
         directory = cache / own.name.rpartition(".")[0]
         with suppress(OSError, CodeBlockError), locked(directory, None) as held:
@@ -188,6 +202,4 @@ def _note(own: Path) -> dict[str, Any]:
 def _holder(directory: Path) -> str:
     """Who works on a step, as far as it has said so."""
     notes = sorted((_note(own) for own in unfinished(directory)), key=lambda note: str(note.get("since", "")))
-    if not notes or "pid" not in notes[-1]:
-        return "another process"
-    return "process {pid} on {host} ({command}, since {since})".format(**notes[-1])
+    return holder_text(notes[-1] if notes else {})

@@ -11,6 +11,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +22,7 @@ import pyarrow.parquet as pq
 import xxhash
 
 from codeblock.core.errors import CodeBlockError
+from codeblock.core.storage import places, store
 
 MARKER = "_complete.json"
 GROWING = "_growing.json"
@@ -29,6 +31,8 @@ FORMAT = 2
 """Of the marker and of the cache's directories. Raised, all steps have other names: those of before are not read."""
 STEP_NAME = re.compile(r"[a-z_]+-[0-9a-f]{16}")
 """Names of finished directories: one of these without its marker is not read."""
+OBJECTS, AT = "objects", "at"
+"""In an object store: the directory beside the steps that holds their files, and the marker's field that names a step's own."""
 LEVELS = 3
 """How far above a file its marker can be."""
 
@@ -82,9 +86,10 @@ def home_of(path: Path) -> Path | None:
     Raises CodeBlockError for a step's directory that has no marker.
     """
     for above in [path, *path.parents][: LEVELS + 1]:
-        if (above / MARKER).exists():
+        named = STEP_NAME.fullmatch(above.name) is not None
+        if (named or not places.is_remote(above)) and store.fetch(above / MARKER).exists():
             return above
-        if STEP_NAME.fullmatch(above.name):
+        if named:
             raise CodeBlockError(f"{above.name}: not finished, or removed while it was read; run the same command again")
     return None
 
@@ -110,13 +115,21 @@ def check_file(path: Path) -> Path:
     """
     home = home_of(path.parent)
     if home is None:
-        return path
+        return store.fetch(path)
     name = path.relative_to(home).as_posix()
     entry = (files_of(home) or {}).get(name) or _growing(home).get(name) or (files_of(home) or {}).get(name)
     if entry is None:
         if not path.exists() or path.name.startswith("part-"):
             raise CodeBlockError(f"{home.name}: {name} is no file that this step wrote; {_remedy(home)}")
         return path
+    if places.is_remote(path) and not _is_as_written(path, entry):
+        source = _files_home(home) / name
+        if _is_as_written(source, entry):  # this node has put it
+            store.make_parent(path)
+            with suppress(FileNotFoundError):  # another process here was faster
+                source.replace(path)
+        else:
+            store.fetch(path, source, trust=False)
     try:
         facts = path.stat()
     except FileNotFoundError:
@@ -132,6 +145,7 @@ def check_tree(directory: Path, but: tuple[str, ...] = ()) -> None:
     """`check_file` for all files that a step wrote into `directory`, but those whose names end in one of `but`."""
     home = home_of(directory)
     if home is None:
+        store.fetch_tree(directory, but)
         return
     for name in check(home):
         path = home / name
@@ -155,9 +169,23 @@ def unreadable(path: Path, error: Exception) -> CodeBlockError:
     return CodeBlockError(f"{path}: not a whole {path.suffix.lstrip('.')} file ({reason}); {remedy}")
 
 
-def _marker(path: Path) -> dict[str, Any] | None:
+def _files_home(directory: Path) -> Path:
+    """Where the files of a finished directory lie in the store."""
+    return directory.parent / OBJECTS / str((completed(directory) or {}).get(AT)) if places.is_remote(directory) else directory
+
+
+def _is_as_written(path: Path, entry: Entry) -> bool:
     try:
         facts = path.stat()
+    except FileNotFoundError:
+        return False
+    state = (facts.st_ino, facts.st_size, facts.st_mtime_ns)
+    return (path, state, entry.xxh3) in _VERIFIED or (facts.st_size == entry.bytes and _digest(path) == entry.xxh3)
+
+
+def _marker(path: Path) -> dict[str, Any] | None:
+    try:
+        facts = store.fetch(path).stat()
         return _parsed(path, (facts.st_ino, facts.st_size, facts.st_mtime_ns))
     except FileNotFoundError:
         return None
@@ -179,19 +207,17 @@ def _growing(directory: Path) -> Files:
 
 
 def _problem(directory: Path, listed: Files) -> str | None:
-    there: Files = {}
+    there = {}
+    found = store.sizes(_files_home(directory))
     for name, entry in listed.items():
-        try:
-            size = (directory / name).stat().st_size
-        except (FileNotFoundError, NotADirectoryError):
+        if name not in found:
             continue
-        if size != entry.bytes:
-            return _other_size(name, size, entry, directory)
+        if found[name] != entry.bytes:
+            return _other_size(name, found[name], entry, directory)
         there[name] = entry
     if missing := [name for name in listed if name not in there]:
         return _missing(missing, there, listed, directory)
-    parts = (path.relative_to(directory).as_posix() for path in _files(directory) if path.name.startswith("part-"))
-    extra = [name for name in parts if name not in listed]
+    extra = sorted(name for name in found if Path(name).name.startswith("part-") and name not in listed)
     if not extra or not set(extra).difference(_growing(directory)):
         return None
     return f"{extra[0]} is no part that this step wrote (it wrote {_count(listed)}); remove it, or {_remedy(directory)}"
@@ -219,7 +245,7 @@ def _other_size(name: str, size: int, entry: Entry, directory: Path) -> str:
 
 
 def _remedy(directory: Path) -> str:
-    return f"remove {directory} to compute it again"
+    return f"remove {places.show(directory)} to compute it again"
 
 
 _VERIFIED: set[tuple[Path, tuple[int, int, int], str]] = set()

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from codeblock.core.errors import CodeBlockError
+from codeblock.core.storage import store
 from codeblock.core.storage.manifest import (
     MARKER,
     check,
@@ -54,7 +55,13 @@ def temporary_beside(path: Path) -> Path:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    write_here(path, text)
+    store.put(path)
+
+
+def write_here(path: Path, text: str) -> None:
+    """`write_text` for what is of this machine alone, and is not put into an object store."""
+    store.make_parent(path)
     temporary = temporary_beside(path)
     try:
         temporary.write_text(text, encoding="utf-8")
@@ -65,11 +72,12 @@ def write_text(path: Path, text: str) -> None:
 
 def write_part(path: Path, rows: pa.Table) -> None:
     """Write one Parquet part whole or not at all; a retried task replaces its own earlier part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    store.make_parent(path)
     temporary = temporary_beside(path)
     try:
         pq.write_table(rows, temporary, compression="zstd")
         temporary.replace(path)
+        store.put(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -86,7 +94,7 @@ def parts_like(directory: Path, suffix: str) -> list[Path]:
     """`parts` of another kind of file."""
     home = home_of(directory)
     if home is None:
-        return sorted(directory.glob(f"part-*{suffix}"))
+        return [path for path in store.children(directory) if path.match(f"part-*{suffix}")]
     below = directory.relative_to(home)
     listed = (Path(name) for name in check(home))
     return sorted(home / name for name in listed if name.parent == below and name.match(f"part-*{suffix}"))
@@ -132,7 +140,7 @@ def part_rows(path: Path) -> int:
     """Number of rows of a part, from the marker or the Parquet footer alone."""
     home = home_of(path.parent)
     entry = None if home is None else (files_of(home) or {}).get(path.relative_to(home).as_posix())
-    return footer_rows(path) if entry is None or entry.rows is None else entry.rows
+    return footer_rows(store.fetch(path)) if entry is None or entry.rows is None else entry.rows
 
 
 def count_rows(directory: Path) -> int:

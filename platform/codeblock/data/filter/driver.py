@@ -21,6 +21,7 @@ from codeblock.core.config import ClusterConfig, FilterConfig, RatingConfig
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.memory import process_peak_mb
 from codeblock.core.quality import factor_to_scale
+from codeblock.core.storage import store
 from codeblock.core.storage.tables import count_rows, parts, read_part, write_part
 from codeblock.data.filter.contamination import BenchmarkText, Index, write_index
 from codeblock.data.filter.group import Groups, SignatureStore, group
@@ -39,7 +40,7 @@ def filter_pairs(
 ) -> dict[str, Any]:
     """Filter every part of `pairs` into a part of `output` of the same name, rejections beside; returns the counts."""
     work = output / "work"
-    shutil.rmtree(work, ignore_errors=True)
+    store.remove_tree(work)
     if config.decontaminate:
         write_index(references, config.decontaminate_ngram, work / "index.parquet")
     bands = bands_for(config.near_duplicates) if config.near_duplicates is not None else None
@@ -63,7 +64,7 @@ def filter_pairs(
             cpus=cluster.cpus_per_worker,
             constructor={**settings, "key": read_key(config.rating)},
         )
-    shutil.rmtree(work)
+    store.remove_tree(work)
     return {"read": count_rows(pairs), **_counts(output), "worker_peak_mb": max(peak_of(screened), peak_of(finished))}
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from codeblock.core.storage import store
 from codeblock.core.storage.tables import count_rows, part_name, parts, read_part, write_part
 
 PART_ROWS = 256
@@ -26,7 +27,8 @@ def keep(prepared: Path, ranked: Path, output: Path, pairs: int) -> dict[str, An
     rank = {path.name: read_part(path, ["rank"])["rank"].to_numpy() for path in parts(ranked)}
     total = sum(of_part.size for of_part in rank.values())
     wanted = range(-(-min(pairs, total) // PART_ROWS))
-    missing = [number for number in wanted if not (output / part_name(number)).exists()]
+    done = {path.name for path in store.children(output)}
+    missing = [number for number in wanted if part_name(number) not in done]
     for start in range(0, len(missing), WINDOW_PARTS):
         _gather(prepared, rank, output, missing[start : start + WINDOW_PARTS])
     return {"kept": count_rows(output), "pool_pairs": total}

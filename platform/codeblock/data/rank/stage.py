@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from codeblock.core.draws import lottery
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.records import RankedRecord
 from codeblock.core.schema import RANKED
+from codeblock.core.storage import store
 from codeblock.core.storage.tables import parts, read_part, write_part
 from codeblock.data.rank import rankers  # noqa: F401  registers them
 from codeblock.data.rank.order import by_mean, lexicographic
@@ -51,7 +51,7 @@ def rank_pairs(
         started = time.perf_counter()
         signals[each.name] = each.measure(pool)
         seconds[each.name] = round(time.perf_counter() - started, 3)
-    shutil.rmtree(work, ignore_errors=True)
+    store.remove_tree(work)
     lotteries = [lottery(seed, id_) for id_ in pool.ids]
     if config.combine == "mean":
         places = by_mean(list(signals.values()), lotteries)

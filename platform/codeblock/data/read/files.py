@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from codeblock.core.config.pairs import PairsConfig, PairsSource
 from codeblock.core.errors import CodeBlockError
+from codeblock.core.storage import places, store
 from codeblock.data.read.saved import saved_files, without_descriptions
 
 TABLES = (".parquet", ".arrow")
@@ -40,7 +40,8 @@ class InputFile:
         if "file" in _protocols(self.filesystem) or "memory" in _protocols(self.filesystem):
             with self.filesystem.open(self.path, "rb") as stream:
                 return hashlib.file_digest(stream, "sha256").hexdigest()
-        return str(self.filesystem.ukey(self.path))
+        with places.told(f"{_protocols(self.filesystem)[0]}://{self.path}"):
+            return store.version_of(self.filesystem, self.path)
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,11 @@ def find_files(path: str, split: str | None = None) -> list[InputFile]:
     Hugging Face dataset. Raises CodeBlockError where nothing readable is there.
     """
     filesystem, root = _place(path)
+    with places.told(path):
+        return _found(filesystem, root, path, split)
+
+
+def _found(filesystem: Any, root: str, path: str, split: str | None) -> list[InputFile]:
     if filesystem.isdir(root):
         names = saved_files(filesystem, root, split or "train", path)
         if names is not None:
@@ -127,12 +133,12 @@ def _place(path: str) -> tuple[Any, str]:
     if here.exists():
         return LocalFileSystem(), here.absolute().as_posix()
     try:
-        filesystem, root = fsspec.core.url_to_fs(path)
+        filesystem, root = places.open_url(path)
     except (ValueError, ImportError) as error:
         raise CodeBlockError(f"pairs.path={path}: {error}") from error
     if path.startswith("file:") and not Path(root).exists() and Path(unquote(root)).exists():
         root = unquote(root)
-    return filesystem, str(root)
+    return filesystem, root
 
 
 def _matching(filesystem: Any, pattern: str) -> list[str]:

@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from codeblock.core.config import TrackConfig
 from codeblock.core.errors import CodeBlockError
+from codeblock.core.storage.places import is_remote, show
 
 FIRST_CONTACT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 """A wrong address is told at once; patience is for servers that have answered before."""
@@ -33,8 +34,9 @@ TRAINING_VIEW = {"mlflow.experimentKind": "custom_model_development"}
 
 
 def tracking_uri(config: TrackConfig, storage: Path) -> str:
-    """`track.uri`, else `MLFLOW_TRACKING_URI`, else SQLite in the storage."""
-    return config.uri or os.environ.get("MLFLOW_TRACKING_URI") or sqlite_uri(storage.resolve() / "mlflow.db")
+    """`track.uri`, else `MLFLOW_TRACKING_URI`, else SQLite in the storage, or in `runs` here where that is an object store."""
+    home = storage if not is_remote(storage) else Path("runs")  # no database lives in an object store
+    return config.uri or os.environ.get("MLFLOW_TRACKING_URI") or sqlite_uri(home.resolve() / "mlflow.db")
 
 
 def sqlite_uri(path: Path) -> str:
@@ -52,9 +54,9 @@ def is_server(uri: str) -> bool:
     return uri.startswith(("http://", "https://", "databricks"))
 
 
-def artifact_root(storage: Path) -> Path:
-    """Directory of the artifacts where no server keeps them."""
-    return storage.resolve() / "mlartifacts"
+def artifact_root(storage: Path) -> str:
+    """Directory or URL of the artifacts where no server keeps them."""
+    return show(storage.resolve() / "mlartifacts")
 
 
 def sqlite_path(uri: str) -> Path | None:
@@ -104,11 +106,11 @@ def without_password(uri: str) -> str:
     return f"{scheme}{separator}{rest.rpartition('@')[2]}"
 
 
-def _experiment(client: MlflowClient, name: str, artifacts: Path | None) -> str:
+def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
     found = client.get_experiment_by_name(name)
     if found is None:
         try:
-            return str(client.create_experiment(name, artifacts.as_uri() if artifacts else None, TRAINING_VIEW))
+            return str(client.create_experiment(name, _as_uri(artifacts) if artifacts else None, TRAINING_VIEW))
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
@@ -116,6 +118,10 @@ def _experiment(client: MlflowClient, name: str, artifacts: Path | None) -> str:
     if found.lifecycle_stage != LifecycleStage.ACTIVE:
         raise CodeBlockError(f"MLflow experiment {name!r}: deleted; restore it in the UI or set track.experiment")
     return str(found.experiment_id)
+
+
+def _as_uri(place: str) -> str:
+    return place if "://" in place else Path(place).as_uri()
 
 
 def _check_writable(path: Path) -> None:

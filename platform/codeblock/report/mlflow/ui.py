@@ -6,13 +6,12 @@ import errno
 import os
 import socket
 import sys
-from pathlib import Path
 
 from codeblock.core.errors import CodeBlockError
 from codeblock.report.mlflow.store import is_server, sqlite_path, without_password
 
 
-def serve(uri: str, host: str, port: int, artifact_root: Path) -> None:
+def serve(uri: str, host: str, port: int, artifact_root: str) -> None:
     """Become `mlflow server`: this process is replaced, so Ctrl-C and signals reach the server itself.
 
     Raises CodeBlockError where a server keeps the runs already, nothing was logged yet, or the port is taken.
@@ -29,9 +28,9 @@ def serve(uri: str, host: str, port: int, artifact_root: Path) -> None:
     os.execve(sys.executable, server_command(uri, host, port, artifact_root), environment)
 
 
-def server_command(uri: str, host: str, port: int, artifact_root: Path) -> list[str]:
+def server_command(uri: str, host: str, port: int, artifact_root: str) -> list[str]:
     """The command line of the server."""
-    places = ["--backend-store-uri", uri, "--artifacts-destination", str(artifact_root)]
+    places = ["--backend-store-uri", uri, "--artifacts-destination", artifact_root]
     return [sys.executable, "-m", "mlflow", "server", *places, "--host", host, "--port", str(port), "--workers", "1"]
 
 
