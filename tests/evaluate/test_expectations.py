@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from codeblock.evaluate.expectations import Expectations
-from codeblock.sandbox.box import Sandbox, Verdict
 from codeblock.sandbox.oracles import Limits, Script, UnitTest
+from codeblock.sandbox.sandbox import Sandbox, Verdict
 
 REFERENCE = "def f(x):\n    return x + 1\n"
 LIMITS = Limits(timeout_seconds=10.0)

@@ -51,7 +51,7 @@ def test_what_no_namespace_gives_has_its_own_remedy() -> None:
 def test_a_machine_without_namespaces_is_told_all(tmp_path: Path) -> None:
     """A real one: no rights, no bubblewrap, and no user namespaces."""
     look = (
-        "import json\nfrom codeblock.sandbox.box import Sandbox\nfrom codeblock.sandbox.remedies import with_remedies\n"
+        "import json\nfrom codeblock.sandbox.sandbox import Sandbox\nfrom codeblock.sandbox.remedies import with_remedies\n"
         "with Sandbox() as sandbox: print(json.dumps(with_remedies(sandbox.missing)))"
     )
     without = ["--unshare-user", "--uid", "1234", "--gid", "1234", "--disable-userns", "--cap-drop", "ALL"]

@@ -13,10 +13,10 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any
 
-from codeblock.sandbox import wire
-from codeblock.sandbox.box import Expected, Outcome, Rehearsal, Sandbox, Verdict
+from codeblock.sandbox import codec
 from codeblock.sandbox.launch import interpreter_paths
 from codeblock.sandbox.oracles import Cases, Limits, Script, UnitTest
+from codeblock.sandbox.sandbox import Expected, Outcome, Rehearsal, Sandbox, Verdict
 
 FORMAT = 1
 """Raised where the same reference would be kept as something else."""
@@ -70,7 +70,7 @@ class Expectations:
         return outcome, known
 
     def _key(self, sandbox: Sandbox, oracle: Cases) -> str:
-        inputs = wire.dumps([list(arguments) for arguments in oracle.inputs], str)
+        inputs = codec.dumps([list(arguments) for arguments in oracle.inputs], str)
         rule = [oracle.reference, oracle.calls, oracle.compare, oracle.atol, oracle.base]
         return _digest(_machine(sandbox), [inputs, rule])
 

@@ -15,7 +15,7 @@ import types
 from collections.abc import Iterable
 from typing import Any, cast
 
-from codeblock.sandbox import wire
+from codeblock.sandbox import codec
 from codeblock.sandbox.containers import Contents, Shared, has_repeated
 from codeblock.sandbox.kinds import plain_of
 from codeblock.sandbox.known import find_known, is_error, known_error, known_name
@@ -54,7 +54,7 @@ class Objects(Home):
         self.told: set[int] = set()
         self.part_names: dict[int, list[Any]] = {}
         self.shared: Shared | None = None
-        self.reader = wire.Reader(self.imported)
+        self.reader = codec.Reader(self.imported)
 
     def dumps(self, message: list[Any], parts: Iterable[Any] = (), shared: Iterable[Any] = ()) -> str:
         """A message as text.
@@ -62,7 +62,7 @@ class Objects(Home):
         Containers of `parts` are named by their place; those of `shared`, if they occur more than once, by a number.
         """
         names = {id(part): ["part", place] for place, part in enumerate(parts)}
-        with wire.UsualIntegers():
+        with codec.UsualIntegers():
             for wide in (False, True):
                 self.told, self.part_names = set(), names
                 self.shared = Shared(shared) if shared and has_repeated(message) else None
@@ -73,8 +73,8 @@ class Objects(Home):
                         raise
         raise AssertionError("not reached")
 
-    def packer(self, *, wide: bool = True) -> wire.Packer:
-        return wire.Packer(self.export, typed=True, known=self.name_of if self.part_names or self.shared else None, wide=wide)
+    def packer(self, *, wide: bool = True) -> codec.Packer:
+        return codec.Packer(self.export, typed=True, known=self.name_of if self.part_names or self.shared else None, wide=wide)
 
     def name_of(self, value: Any) -> list[Any] | None:
         """What stands for a container that this message tells elsewhere."""

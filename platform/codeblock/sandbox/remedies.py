@@ -21,7 +21,7 @@ NAMESPACED = "grade as root, or where users may make namespaces"
 
 
 def with_remedies(missing: Sequence[str]) -> list[str]:
-    """The layers of `Walls.missing`, each with what would give it: a line each."""
+    """The layers of `Isolation.missing`, each with what would give it: a line each."""
     return [f"{layer} -> {remedy(layer)}" for layer in missing]
 
 
