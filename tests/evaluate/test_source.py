@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from codeblock import places, store
-from codeblock.errors import CodeBlockError
+from codeblock.core.errors import CodeBlockError
+from codeblock.core.storage import places, store
 from codeblock.evaluate import source
 from codeblock.evaluate.benchmarks import load, tasks_fingerprint
 from codeblock.evaluate.source import content_hash, provenance, resolve

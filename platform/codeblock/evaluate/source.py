@@ -16,10 +16,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from codeblock import places
-from codeblock.errors import CodeBlockError
-from codeblock.home import expand_home
-from codeblock.manifest import check_file
+from codeblock.core.errors import CodeBlockError
+from codeblock.core.home import expand_home
+from codeblock.core.storage import places
+from codeblock.core.storage.manifest import check_file
 
 HUB = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)@(?P<revision>[\w./-]+)(?::(?P<file>[^:#]+))?")
 CHECKSUM = re.compile(r"(?P<place>.*)#sha256=(?P<digest>.*)")

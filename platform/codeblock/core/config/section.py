@@ -1,0 +1,42 @@
+"""What all sections of the configuration are made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+
+from codeblock.core.home import expand_home
+from codeblock.core.storage.places import check_scheme, check_stored, place, show
+
+TINY = "tiny"
+"""Where a path of pairs, model or benchmark is asked for: the embedded default of `codeblock.tiny`."""
+
+
+Place = Annotated[str, AfterValidator(expand_home), AfterValidator(check_scheme)]
+"""A path, URI or hub name out of a config."""
+StoredPlace = Annotated[str, AfterValidator(expand_home), AfterValidator(check_stored)]
+"""A path, the URL of one in an object store, or a hub name."""
+Directory = Annotated[Path, BeforeValidator(lambda path: place(expand_home(str(path)))), PlainSerializer(show, str)]
+"""A directory, or the URL of one in an object store."""
+
+
+def execution(default: Any, **constraints: Any) -> Any:
+    """A field that decides how a run is carried out, not what it produces."""
+    return Field(default, json_schema_extra={"execution": True}, **constraints)
+
+
+class Section(BaseModel):
+    """Base of all sections: unknown keys are errors, values are fixed after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=())
+
+    def identity(self) -> dict[str, Any]:
+        """The fields that decide what a stage produces."""
+        fields = type(self).model_fields
+        return {
+            name: value
+            for name, value in self.model_dump(mode="json").items()
+            if not (isinstance(extra := fields[name].json_schema_extra, dict) and extra.get("execution"))
+        }
