@@ -277,19 +277,19 @@ def test_a_holder_of_this_machine_that_is_killed_frees_the_step_within_seconds(c
 
 
 def test_a_holder_elsewhere_is_left_while_its_heart_beats_and_taken_over_when_it_stops(cache, start, tmp_path, monkeypatch):
-    monkeypatch.setattr(leases, "STALE_SECONDS", 2.0)
+    monkeypatch.setattr(leases, "STALE_SECONDS", 3.0)
     monkeypatch.setattr(leases, "POLL_SECONDS", 0.1)
     first = start("elsewhere")
     appears(tmp_path / "elsewhere wrote 1")
     lease = leases.Lease(object_work.lease_of(scored(cache).directory))
     watched = time.monotonic()
-    while time.monotonic() - watched < 4.0:
+    while time.monotonic() - watched < 4.5:
         assert not lease.take()
         time.sleep(0.1)
     os.kill(first.pid, signal.SIGKILL)
     killed = time.monotonic()
     assert scored(cache).run(lambda output: grow(output, 3), resume=True)["kept"] == 300
-    assert time.monotonic() - killed > 1.0
+    assert time.monotonic() - killed > 2.0
 
 
 def test_a_lease_is_free_again_when_it_was_released_and_has_one_holder_at_a_time(cache):
