@@ -126,6 +126,37 @@ def compare(
     present_differences(_plan(config, overrides), baseline)
 
 
+@app.command(
+    epilog="Example: `codeblock sweep configs/sweep.yaml sweep.samples=40 'sweep.space.select.token_budget=[0.05, 0.15]'`"
+)
+def sweep(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Print how many trials there are and what they share, and stop.")
+    ] = False,
+) -> None:
+    """Try many points of one arm on the same data and scores, and take the best; the same command goes on where it was cut."""
+    from codeblock.config_file import load_config
+
+    loaded = load_config(config, overrides or [])
+    from codeblock.sweep.run import plan_sweep, run_sweep
+
+    planned = plan_sweep(loaded)
+    from codeblock.sweep.present import present_plan, present_sweep
+
+    if plan:
+        present_plan(planned)
+        return
+    from codeblock.sweep.track import SweepRuns
+    from codeblock.track.runs import Tracker
+
+    with SweepRuns(Tracker(loaded.track, loaded.storage), loaded) as runs:
+        status = present_sweep(run_sweep(planned, runs), runs)
+    if status:
+        raise CodeBlockError("sweep: no point was evaluated with every seed")
+
+
 @app.command(epilog="Example: `codeblock export configs/quickstart.yaml --arm codeblock --format trl --out masks`")
 def export(
     config: ConfigPath,

@@ -25,7 +25,7 @@ from codeblock.plan import Plan
 from codeblock.results import ArmResult, Comparison, arms_tables, pass_rates
 from codeblock.summary import reference_nll_of
 from codeblock.tables import read_part
-from codeblock.track.runs import Tracker, pass_metrics
+from codeblock.track.runs import Tracker, in_groups, pass_metrics
 
 TRAIN_METRICS = ("processed_tokens", "supervised_tokens", "train_seconds", "tokens_per_second", "peak_memory_mb", "pairs")
 SEND_SECONDS = 5.0
@@ -34,8 +34,8 @@ Row = Mapping[str, Any]
 
 
 @dataclass
-class _Curves:
-    """The curves of an arm: what waits to be sent, and up to which step they were."""
+class Curves:
+    """The curves of a run: what waits to be sent, and up to which step they were."""
 
     run_id: str
     waiting: list[Row] = field(default_factory=list)
@@ -67,7 +67,7 @@ class Tracked(Watch):
         self.logged_before = False
         """Whether a finished run has the same results already: then nothing is opened."""
         self._parent, self._identity = "", ""
-        self._curves: dict[str, _Curves] = {}
+        self._curves: dict[str, Curves] = {}
         self._sent_at, self._missing = 0.0, False
 
     def begin(self, plan: Plan) -> None:
@@ -101,13 +101,13 @@ class Tracked(Watch):
             pages = [samples[arm.plan.name]] if arm.plan.name in samples else []
             curves = self._of(arm.plan)
             curves.send(self.tracker, [*arm.table("history"), *arm.table("dev")])
-            metrics = {f"cost/{key}": value for key, value in comparison.costs[arm.plan.name].facts().items()}
+            metrics = {f"spent/{key}": value for key, value in comparison.costs[arm.plan.name].facts().items()}
             metrics |= nll_metrics(arm, comparison.untrained)
             if not curves.scored:
                 metrics |= _pass_metrics(arm)
             self._log_arm(arm, curves.run_id, metrics, pages)
             self.tracker.finish(curves.run_id)
-        self.tracker.log_summary(self._parent, arms_tables(comparison), report, _stage_metrics(comparison))
+        self.tracker.log_summary(self._parent, arms_tables(comparison), report, in_groups(_stage_metrics(comparison)))
         self.tracker.finish(self._parent)
         self._parent = ""
 
@@ -130,11 +130,11 @@ class Tracked(Watch):
         if error is not None:
             self.ended_by(error)
 
-    def _of(self, arm: ArmPlan) -> _Curves:
+    def _of(self, arm: ArmPlan) -> Curves:
         if arm.name not in self._curves:
             identity = f"{self._identity}:{arm.name}"
             run_id = self.tracker.start_arm(self._parent, arm.name, identity, arm.arm, arm.seed)
-            self._curves[arm.name] = _Curves(run_id)
+            self._curves[arm.name] = Curves(run_id)
         return self._curves[arm.name]
 
     def _send(self) -> None:
@@ -168,7 +168,7 @@ class Tracked(Watch):
         self.tracker.log_arm(
             run_id,
             params={"arm": arm.plan.arm, "seed": arm.plan.seed, **steps},
-            metrics=metrics,
+            metrics=in_groups(metrics),
             verdicts=verdicts,
             artifacts=artifacts,
         )
@@ -211,7 +211,7 @@ def _stage_metrics(comparison: Comparison) -> dict[str, float]:
         "score": comparison.scored,
     }
     return {
-        f"{stage}/{key}": value
+        f"stage/{stage}/{key}": value
         for stage, facts in stages.items()
         for key, value in facts.items()
         if isinstance(value, int | float)
