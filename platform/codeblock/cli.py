@@ -248,13 +248,17 @@ def ui(
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen at.")] = 5000,
 ) -> None:
-    """Open MLflow's UI over the local runs."""
+    """Open MLflow's UI over the local runs, at the view of the newest run or sweep."""
     from codeblock.config import TrackConfig
     from codeblock.track.store import artifact_root, tracking_uri
-    from codeblock.track.ui import serve
+    from codeblock.track.ui import newest_page, open_when_ready, serve
 
-    console.print(f"MLflow at http://{host}:{port} (Ctrl-C ends it)")
-    serve(tracking_uri(TrackConfig(), storage), host, port, artifact_root(storage))
+    uri = tracking_uri(TrackConfig(), storage)
+    address = f"http://{host}:{port}/{newest_page(uri)}"
+    console.print(f"MLflow at {address} (Ctrl-C ends it)", soft_wrap=True)
+    if console.is_terminal:
+        open_when_ready(address)
+    serve(uri, host, port, artifact_root(storage))
 
 
 def _run(path: Path, overrides: list[str] | None, until: Any) -> None:

@@ -19,6 +19,7 @@ from codeblock.report.picked import picked_tables
 from codeblock.report.table import arms_table
 from codeblock.results import Comparison, picked_by_arm, write_report
 from codeblock.summary import by_arm
+from codeblock.track.view import shown_at
 from codeblock.tracking import Tracked
 
 SAMPLE_PAGES = 3
@@ -54,7 +55,7 @@ def present_comparison(comparison: Comparison, tracked: Tracked) -> None:
         say(line)
     report, uri = config.storage / config.name, tracked.tracker.uri
     if tracked.logged_before:
-        say(f"report: {report}; mlflow: {uri} (the same results were logged before)")
+        say(f"report: {report}; mlflow: {shown_at(uri, tracked.view)} (the same results were logged before)")
     else:
         files = write_report(comparison, report)
         shown = [seeds[0] for seeds in by_arm(comparison.arms).values() if seeds[0].selected]
@@ -63,7 +64,7 @@ def present_comparison(comparison: Comparison, tracked: Tracked) -> None:
             write_samples(comparison.plan, name, directory, count=SAMPLE_PAGES)
         tracked.complete(comparison, files, samples)
         say(f"report: {report} ({', '.join(path.name for path in files)}, samples)")
-        say(f"mlflow: {uri}")
+        say(f"mlflow: {shown_at(uri, tracked.view)}")
     say("open it with: codeblock ui" + ("" if str(config.storage) == "runs" else f" --storage {config.storage}"))
 
 

@@ -15,13 +15,14 @@ from codeblock.console import say
 from codeblock.errors import CodeBlockError
 from codeblock.evaluate.metrics import mean_pass_at_k
 from codeblock.evaluate.result import PASS_AT
+from codeblock.pairs.files import sources_of
 from codeblock.plan import Plan
 from codeblock.sweep.choose import Parts, parts_of
 from codeblock.sweep.points import Point
 from codeblock.sweep.record import Record, place_of
 from codeblock.tables import read_part
 from codeblock.track.runs import IDENTITY_TAG, KIND_TAG, SEED_TAG, Tracker, in_groups, metric_name, pass_metrics
-from codeblock.track.view import View, bar, contour, curve, parallel, save_view, scatter
+from codeblock.track.view import View, bar, contour, curve, of_parent, parallel, save_view, scatter, view_key
 from codeblock.tracking import Curves
 
 SWEEP_TAG = "codeblock.sweep"
@@ -57,16 +58,15 @@ class SweepRuns:
         tags = {KIND_TAG: "sweep", SWEEP_TAG: self.config.name}
         self._parent = self.tracker.start_parent(self.config.name, self.config, told, tags=tags)
         self._inputs = [
-            (str(each["name"] or "pairs"), str(each["content"]), source.source.path)
-            for each, source in zip(plan.pairs.identity["input"], plan.data_sets, strict=True)
+            (str(each["name"] or "pairs"), str(each["content"]), source.path)
+            for each, source in zip(plan.pairs.identity["input"], sources_of(self.config.pairs), strict=True)
         ]
         self.save_view()
 
     def save_view(self) -> str:
         """Keep the view of this sweep; returns its address."""
-        key = f"codeblock{self._parent[:12]}"
-        view = sweep_view(self.config, self._parent)
-        self._view = save_view(self.tracker.client, self.tracker.uri, self.tracker.experiment_id, key, view)
+        tracker, view = self.tracker, sweep_view(self.config, self._parent)
+        self._view = save_view(tracker.client, tracker.uri, tracker.experiment_id, view_key(self._parent), view)
         return self._view
 
     def begins(self, point: Point, seed: int) -> None:
@@ -221,4 +221,4 @@ def sweep_view(config: Config, parent: str) -> View:
     charts += [bar(metric, f"reference nll on {name}") for metric, name in zip(nll, benchmarks, strict=True)]
     charts.append(curve(CORE, "held-out nll of core tokens"))
     columns = [*(f"metrics.`{name}`" for name in (*passed, *nll)), *(f"params.`{key}`" for key in (*keys, "seed"))]
-    return View(f"Sweep {config.name}", f"tags.`mlflow.parentRunId` = '{parent}'", first, charts, columns, group_by=POINT_TAG)
+    return View(f"Sweep {config.name}", of_parent(parent), first, charts, columns, group_by=POINT_TAG)

@@ -140,6 +140,16 @@ def runs_page(experiment: str) -> str:
     return f"#/experiments/{experiment}/runs"
 
 
+def view_key(parent: str) -> str:
+    """The key of the view of a parent run."""
+    return f"codeblock{parent[:12]}"
+
+
+def of_parent(parent: str) -> str:
+    """MLflow's filter of the runs below a parent."""
+    return f"tags.`mlflow.parentRunId` = '{parent}'"
+
+
 def newest_view(client: MlflowClient, uri: str) -> str | None:
     """The address of the view that was written last in any experiment; None where there is none."""
     with clear_errors(uri):
