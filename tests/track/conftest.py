@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.browser import chromium as chromium
 
 from codeblock.config import TrackConfig
 from codeblock.track.runs import Tracker
