@@ -94,7 +94,8 @@ class PointResult:
         for status in ("stopped", "failed"):
             these = [record for record in self.records if record.status == status]
             if these:
-                when = f" at step {', '.join(str(r.steps) for r in these)}" if status == "stopped" else ""
+                steps = [str(record.steps) for record in these if record.steps]
+                when = f" at step {', '.join(steps)}" if steps else ""
                 told.append(f"{status} {len(these)} of {len(self.records)}{when}")
         return "; ".join(told)
 

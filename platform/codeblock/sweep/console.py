@@ -89,6 +89,8 @@ def came_to(record: Record) -> str:
     if record.status == "failed":
         return f"failed twice: {record.error}"
     if record.status == "stopped":
+        if not record.steps:
+            return "not begun: another seed of the point was stopped early"
         nll = f", nll {record.looks[-1][1]:.3f}" if record.looks else ""
         return f"stopped early at step {record.steps}{nll}"
     passed = [f"pass@1 {mean_pass_at_k(list(tasks.values()), 1):.3f} on {name}" for name, tasks in record.counts.items()]

@@ -16,8 +16,8 @@ from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 from codeblock.config import StoppingConfig
 from codeblock.sweep.record import Record
 
-STEP, NLL = "training_step", "dev_core_nll"
-"""What a trial reports at a look: optimiser steps, and the nll of the held-out pairs' core tokens."""
+STEP, NLL, POINT = "training_step", "dev_core_nll", "point_key"
+"""What a trial reports at a look: optimiser steps, the nll of the held-out pairs' core tokens, and the key of its point."""
 
 
 @ray.remote(num_cpus=0)
@@ -28,17 +28,17 @@ class Board:
         self._asked: set[str] = set()
         self._ended = False
 
-    def stop(self, trial: str) -> None:
-        """Ask one trial to stop."""
-        self._asked.add(trial)
+    def stop(self, point: str) -> None:
+        """Ask the trials of a point to stop."""
+        self._asked.add(point)
 
     def end(self) -> None:
         """Ask all trials to stop, those that begin later too."""
         self._ended = True
 
-    def asked(self, trial: str) -> bool:
-        """Whether a trial is to stop."""
-        return self._ended or trial in self._asked
+    def asked(self, point: str) -> bool:
+        """Whether the trials of a point are to stop."""
+        return self._ended or point in self._asked
 
     def ended(self) -> bool:
         """Whether all are."""
@@ -50,15 +50,19 @@ class Ends:
     """What a fit asks at each look, in a worker."""
 
     board: Any
-    trial: str
+    point: str
 
     def __call__(self) -> bool:
-        """Whether the trial was asked to stop."""
-        return bool(ray.get(self.board.asked.remote(self.trial)))
+        """Whether the point was asked to stop."""
+        return bool(ray.get(self.board.asked.remote(self.point)))
 
 
 class PoliteASHA(ASHAScheduler):  # type: ignore[misc]
-    """Decides as ASHA does; the trial is asked to stop instead of being killed."""
+    """Decides as ASHA does, by points; their trials are asked to stop instead of being killed.
+
+    A point is judged by the seed that comes to a rung first, against other points. Judged by trials, every other seed of a good
+    point would be stopped, for the half that is worse than the rest goes, however small the difference.
+    """
 
     def __init__(self, board: Any, config: StoppingConfig, steps: int) -> None:
         # A trial that reaches max_t would be ended before it is evaluated, so there is none that one can reach.
@@ -71,17 +75,28 @@ class PoliteASHA(ASHAScheduler):  # type: ignore[misc]
             max_t=max(steps, config.after) + 1,
         )
         self._board = board
-        self.asked: set[str] = set()
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Ask the trial to stop where ASHA would end it."""
-        if super().on_trial_result(tune_controller, trial, result) == TrialScheduler.STOP:
-            self._board.stop.remote(trial.trial_id)
-            self.asked.add(trial.trial_id)
+        """Ask the point to stop where ASHA would end it."""
+        if STEP in result and self._judge(result[POINT], result[STEP], result[NLL]) == TrialScheduler.STOP:
+            self._board.stop.remote(result[POINT])
         return str(TrialScheduler.CONTINUE)
 
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        """Nothing more is learnt of it: the last look was judged when it came."""
+        self._trial_info.pop(trial.trial_id, None)
+
+    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
+        """It has failed."""
+        self._trial_info.pop(trial.trial_id, None)
+
     def remember(self, records: Iterable[Record]) -> None:
-        """Put the looks of trials of an earlier command into the rungs that decisions are made by."""
-        for number, record in enumerate(records):
+        """What trials of an earlier command have come to: rungs as they were, and points that stay stopped."""
+        for record in records:
             for step, nll in sorted(record.looks):
-                self._brackets[0].on_result(SimpleNamespace(trial_id=f"before-{number}"), step, -nll)
+                self._judge(record.point.key, step, nll)
+            if record.status == "stopped":
+                self._board.stop.remote(record.point.key)
+
+    def _judge(self, point: str, step: int, nll: float) -> str:
+        return str(self._brackets[0].on_result(SimpleNamespace(trial_id=point), step, -nll))

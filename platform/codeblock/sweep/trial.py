@@ -31,7 +31,7 @@ from codeblock.sweep.disk import remove_unfinished
 from codeblock.sweep.points import Point, config_of
 from codeblock.sweep.record import Record, core_nll, identity_of, place_of
 from codeblock.sweep.space import snapped
-from codeblock.sweep.stopping import NLL, STEP, Ends
+from codeblock.sweep.stopping import NLL, POINT, STEP, Ends
 from codeblock.train.loop import Stopped
 
 NUMBER = "number"
@@ -61,7 +61,6 @@ class Job:
 def run_trial(tuned: dict[str, Any], job: Job, board: Any) -> None:
     """Take one trial to its verdicts, and put what it came to into its record. Never raises: what failed is told."""
     _quiet()
-    trial = tune.get_context().get_trial_id()
     if ray.get(board.ended.remote()):
         tune.report({"skipped": True})
         return
@@ -69,7 +68,7 @@ def run_trial(tuned: dict[str, Any], job: Job, board: Any) -> None:
     point, seed = job.asked(tuned)
     started = time.monotonic()
     tune.report({"point": point.values, "seed": seed})
-    watch = _Watch(Ends(board, trial))
+    watch = _Watch(point, Ends(board, point.key))
     done = _tried(config, point, seed, watch)
     if ray.get(board.ended.remote()) and done.status != "evaluated":  # cut by the end of the sweep, not by its own merit
         tune.report({"skipped": True})
@@ -85,8 +84,9 @@ def run_trial(tuned: dict[str, Any], job: Job, board: Any) -> None:
 class _Watch(Watch):
     """Tells Tune of each look at the held-out pairs, with the rows of the curves since the one before."""
 
-    def __init__(self, ends: Ends) -> None:
+    def __init__(self, point: Point, ends: Ends) -> None:
         self.ends = ends
+        self._key = point.key
         self.rows: list[Mapping[str, Any]] = []
         self.looks: dict[int, float] = {}
         self.rest: list[Mapping[str, Any]] = []
@@ -111,7 +111,7 @@ class _Watch(Watch):
         rows, self.rows = self.rows, []
         self.looks |= found
         step = max(found)
-        tune.report({STEP: step, NLL: found[step], "rows": rows})
+        tune.report({POINT: self._key, STEP: step, NLL: found[step], "rows": rows})
 
 
 def _tried(config: Config, point: Point, seed: int, watch: _Watch) -> Record:
@@ -132,6 +132,9 @@ def _run(config: Config, point: Point, seed: int, watch: _Watch) -> Record:
     known = records.read(place_of(config, point, seed), identity)
     if known is not None:  # Optuna may ask for a point again
         return known
+    assert watch.ends is not None
+    if watch.ends():  # another seed of the point was stopped
+        return Record(point.values, seed, identity, "stopped")
     run_data(plan, "evaluate")
     before = _finished(_large(arm))
     try:
