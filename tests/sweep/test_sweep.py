@@ -41,9 +41,13 @@ sweep:
   space: {{train.learning_rate: [1.0e-2, 1.0e-9]}}
   stopping: {{after: 1}}
 """
-BESIDE = (
-    "import ray, time; ray.init(address='local', num_cpus=1, include_dashboard=False); print('up', flush=True); time.sleep(900)"
-)
+BESIDE = """
+import ray, time
+ray.init(address="local", num_cpus=1, include_dashboard=False)
+print("up", flush=True)
+time.sleep(900)
+"""
+ANSWER = "```python\ndef add_{n}(values):\n    return [v + {n} for v in values]\n```"
 
 
 def call(*arguments: object) -> int:
@@ -66,13 +70,7 @@ def second_ray() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory, small_model: Path) -> Path:
     home = tmp_path_factory.mktemp("sweep")
-    rows = [
-        {
-            "instruction": f"Add {n} to each value.",
-            "output": f"```python\ndef add_{n}(values):\n    return [v + {n} for v in values]\n```",
-        }
-        for n in range(24)
-    ]
+    rows = [{"instruction": f"Add {n} to each value.", "output": ANSWER.format(n=n)} for n in range(24)]
     (home / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     tasks = [
         {

@@ -16,7 +16,7 @@ TUNE = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # looks lack the metric of the end, and the end that of the looks
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the sweep as it ends every command; Tune would go on for minutes
-    "RAY_AIR_NEW_OUTPUT": "1",
+    "RAY_AIR_NEW_OUTPUT": "0",  # the new output says what it runs even where it is told to be quiet
 }
 """Tune reads these when it is imported."""
 for _key, _value in TUNE.items():
