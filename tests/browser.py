@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -124,12 +125,11 @@ class Tab:
         self._loop.run_until_complete(self._session.close())
 
 
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Tab]]:
-    """Opens a new tab of one browser."""
-    if CHROMIUM is None:
-        pytest.skip("no chromium on this machine")
-    profile, loop, tabs = tmp_path_factory.mktemp("chromium"), asyncio.new_event_loop(), []
+@contextmanager
+def browser(profile: Path) -> Iterator[Callable[[], Tab]]:
+    """A browser with a profile of its own; gives what opens a new tab."""
+    assert CHROMIUM is not None
+    loop, tabs = asyncio.new_event_loop(), []
     process = subprocess.Popen([CHROMIUM, *FLAGS, f"--user-data-dir={profile}"], stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     port = next(found[1] for line in process.stderr if (found := re.search(r"ws://[^:]+:(\d+)/", line)))
@@ -145,9 +145,20 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], 
         tabs.append(loop.run_until_complete(connect()))
         return tabs[-1]
 
-    yield make
-    for tab in tabs:
-        tab.close()
-    process.terminate()
-    process.wait(10)
-    loop.close()
+    try:
+        yield make
+    finally:
+        for tab in tabs:
+            tab.close()
+        process.terminate()
+        process.wait(10)
+        loop.close()
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Tab]]:
+    """Opens a new tab of one browser."""
+    if CHROMIUM is None:
+        pytest.skip("no chromium on this machine")
+    with browser(tmp_path_factory.mktemp("chromium")) as make:
+        yield make
