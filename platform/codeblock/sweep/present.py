@@ -64,13 +64,14 @@ def present_sweep(outcome: Outcome, runs: SweepRuns) -> int:
         say(f"{record.name}: {came_to(record)}")
     report = config.storage / config.name
     files = write_report(outcome, foretold, lines, report)
-    if whole and config.sweep.register_as:
+    if whole and config.sweep.register_as and not runs.logged_before:
         _register(outcome, whole[0], runs)
     address = runs.complete(_markdown(results, lines), files, _metrics(results), outcome.records)
     say(f"report: {report} ({', '.join(path.name for path in files)})")
     if whole:
         say(f"the best point again: codeblock run {report / 'best.yaml'}")
-    say(f"mlflow: {shown_at(runs.tracker.uri, address)}")
+    before = " (the same results were logged before)" if runs.logged_before else ""
+    say(f"mlflow: {shown_at(runs.tracker.uri, address)}{before}")
     say("open it with: codeblock ui" + ("" if str(config.storage) == "runs" else f" --storage {config.storage}"))
     if outcome.error is not None:
         raise CodeBlockError(f"sweep stopped: {outcome.error}")

@@ -107,7 +107,7 @@ def run_sweep(sweep: Sweep, runs: SweepRuns) -> Outcome:
     remove_dead(sweep.cache)
     for plan in sweep.plans:
         check_plan(plan)
-    runs.begin(sweep.plans[0])
+    runs.begin(sweep.plans[0], sweep.done if len(sweep.done) == sweep.trials else None)
     error = None
     with _session(sweep) as ray_runs:
         if ray_runs:
@@ -120,10 +120,20 @@ def run_sweep(sweep: Sweep, runs: SweepRuns) -> Outcome:
         if ray_runs:
             from codeblock.sweep.tuner import run_trials
 
-            with following.screen:
+            with following.screen, _told(runs):
                 error = run_trials(sweep.config, sweep.left, sweep.done, following).error
     following.clear()
     return Outcome(sweep, following.results(), error, untrained)
+
+
+@contextmanager
+def _told(runs: SweepRuns) -> Iterator[None]:
+    """Tells of an early end before Ray is shut down, which may take longer than a stopped job is given."""
+    try:
+        yield
+    except BaseException as error:
+        runs.ended_by(error)
+        raise
 
 
 class _Following:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from codeblock.sweep.points import Point
 from codeblock.sweep.record import Record, place_of
 from codeblock.tables import read_part
 from codeblock.track.runs import IDENTITY_TAG, KIND_TAG, SEED_TAG, Tracker, in_groups, metric_name, pass_metrics
+from codeblock.track.store import clear_errors
 from codeblock.track.view import View, bar, contour, curve, of_parent, parallel, save_view, scatter, view_key
 from codeblock.tracking import Curves
 
@@ -47,13 +49,23 @@ class SweepRuns:
 
     def __init__(self, tracker: Tracker, config: Config) -> None:
         self.tracker, self.config = tracker, config
+        self.logged_before = False
+        """Whether a finished run has the same results already: then nothing is opened."""
         self._parent, self._view = "", ""
         self._inputs: list[tuple[str, str, str]] = []
         self._trials: dict[tuple[Point, int], _Trial] = {}
         self._missing = False
 
-    def begin(self, plan: Plan) -> None:
-        """Open the parent run."""
+    def begin(self, plan: Plan, ended: Sequence[Record] | None) -> None:
+        """Open the parent run, unless equal results were logged before.
+
+        ended: all records of the sweep, where nothing of it is left to run.
+        """
+        before = None if ended is None else self.tracker.already_logged(results_identity(self.config, ended))
+        if before is not None:
+            self.logged_before = True
+            self._view = self._save_view(before)
+            return
         told = {"pairs": plan.pairs.key, "model": plan.model.fingerprint, "reference": plan.reference.fingerprint}
         tags = {KIND_TAG: "sweep", SWEEP_TAG: self.config.name}
         self._parent = self.tracker.start_parent(self.config.name, self.config, told, tags=tags)
@@ -61,13 +73,7 @@ class SweepRuns:
             (str(each["name"] or "pairs"), str(each["content"]), source.path)
             for each, source in zip(plan.pairs.identity["input"], sources_of(self.config.pairs), strict=True)
         ]
-        self.save_view()
-
-    def save_view(self) -> str:
-        """Keep the view of this sweep; returns its address."""
-        tracker, view = self.tracker, sweep_view(self.config, self._parent)
-        self._view = save_view(tracker.client, tracker.uri, tracker.experiment_id, view_key(self._parent), view)
-        return self._view
+        self._view = self._save_view(self._parent)
 
     def begins(self, point: Point, seed: int) -> None:
         """Open the run of a trial. Never raises."""
@@ -95,12 +101,17 @@ class SweepRuns:
 
     def complete(self, markdown: str, files: Sequence[Path], metrics: Mapping[str, float], records: Sequence[Record]) -> str:
         """Log what was missed and the report, and close the parent; returns the address of the view."""
+        if self.logged_before:
+            return self._view
         for record in records:
             trial = self._of(record.point, record.seed)
             if not trial.logged:
                 trial.record = record
                 self._log(trial)
         self._close("KILLED")
+        ended = [record for record in records if record.status != "failed"]
+        with clear_errors(self.tracker.uri):
+            self.tracker.client.set_tag(self._parent, IDENTITY_TAG, results_identity(self.config, ended))
         self.tracker.log_summary(self._parent, markdown, files, metrics)
         self.tracker.finish(self._parent)
         self._parent = ""
@@ -133,6 +144,10 @@ class SweepRuns:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if error is not None:
             self.ended_by(error)
+
+    def _save_view(self, parent: str) -> str:
+        tracker, view = self.tracker, sweep_view(self.config, parent)
+        return save_view(tracker.client, tracker.uri, tracker.experiment_id, view_key(parent), view)
 
     def _close(self, status: Any) -> None:
         for trial in self._trials.values():
@@ -184,6 +199,13 @@ class SweepRuns:
         except CodeBlockError as error:
             self._missing = True
             say(f"note: {error} (what is missing there is logged at the end)")
+
+
+def results_identity(config: Config, records: Sequence[Record]) -> str:
+    """Hash of all results of a sweep: an equal one has been logged before."""
+    told = sorted([each.identity, each.name, each.status, each.seconds] for each in records)
+    choice = [config.name, config.sweep.measure, config.sweep.choose_on]
+    return hashlib.sha256(json.dumps([choice, told], default=str).encode()).hexdigest()[:16]
 
 
 def metrics_of(record: Record, parts: Parts) -> dict[str, float]:
