@@ -87,6 +87,10 @@ def home(tmp_path_factory: pytest.TempPathFactory, small_model: Path) -> Path:
     return home
 
 
+def told(text: str) -> str:
+    return " ".join(text.split())
+
+
 def records(home: Path) -> dict[Path, dict[str, Any]]:
     return {path: json.loads(path.read_text()) for path in (home / "runs" / "swept" / "trials").glob("*/record.json")}
 
@@ -118,6 +122,14 @@ def done(home: Path, cut: dict[Path, float], ray_cluster: None) -> Path:
     """The home after the same command was run to its end."""
     assert call("sweep", home / "config.yaml") == 0
     return home
+
+
+def test_the_plan_tells_trials_shared_steps_and_the_time_of_a_trial(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("sweep", done / "config.yaml", "seeds=[0, 1, 2]", "--plan") == 0
+    said = told(capsys.readouterr().out)
+    assert "2 points (grid) x 3 seeds = 6 trials of the arm codeblock 4 have ended before, 2 would run" in said
+    assert "shared score cached" in said
+    assert "a trial has taken" in said
 
 
 def test_early_stopping_ends_two_of_four_and_leaves_no_placement_group(done: Path) -> None:
@@ -177,7 +189,7 @@ def test_best_yaml_is_the_point_that_run_finds_done(done: Path) -> None:
 def test_a_hopeless_point_among_good_ones_is_tried_twice_and_told(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
     space = ["sweep.space.train.learning_rate=[1.0e-2]", "sweep.space.select.token_budget=[0.2, 1.0e-6]"]
     assert call("sweep", done / "config.yaml", *space, "seeds=[0]", "sweep.stopping=null") == 0
-    said = " ".join(capsys.readouterr().out.split())
+    said = told(capsys.readouterr().out)
     assert "learning rate 0.01 budget 1e-06 seed 0: failed twice:" in said
     assert "none of 20 training pairs has a supervised token" in said
     assert "2 points, 1 of them evaluated with every seed" in said

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -32,6 +31,7 @@ from codeblock.sweep.points import Point, config_of
 from codeblock.sweep.record import Record, core_nll, identity_of, place_of
 from codeblock.sweep.space import snapped
 from codeblock.sweep.stopping import NLL, POINT, STEP, Ends
+from codeblock.tables import read_part, write_part
 from codeblock.train.loop import Stopped
 
 NUMBER = "number"
@@ -162,10 +162,8 @@ def _run(config: Config, point: Point, seed: int, watch: _Watch) -> Record:
         nll={name: read_reference_nll(step.directory) for name, step in arm.reference_nll.items()},
         made=sorted(_finished(_large(arm)) - before),
     )
-    place = place_of(config, point, seed)
-    place.mkdir(parents=True, exist_ok=True)
     for name, step in arm.graded.items():
-        shutil.copy2(step.directory / "verdicts.parquet", place / f"verdicts-{name}.parquet")
+        write_part(place_of(config, point, seed) / f"verdicts-{name}.parquet", read_part(step.directory / "verdicts.parquet"))
     return done
 
 
