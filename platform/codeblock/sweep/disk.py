@@ -10,6 +10,9 @@ from pathlib import Path
 from codeblock.claims import WORK, discard, locked, unfinished
 from codeblock.sweep.record import Record
 
+MODELS = "trained-"
+"""How the names of fits begin."""
+
 
 def remove(cache: Path, names: Iterable[str]) -> None:
     """Take finished steps out of the cache, whole, as far as no other process works on them."""
@@ -31,11 +34,11 @@ def remove_unfinished(cache: Path, names: Iterable[str]) -> None:
                 discard(own)
 
 
-def models_of(records: Iterable[Record]) -> list[str]:
+def models_of(records: Iterable[Record]) -> set[str]:
     """Names of the fits that trials have made."""
-    return [name for record in records for name in record.made if name.startswith("trained-")]
+    return {name for record in records for name in record.made if name.startswith(MODELS)}
 
 
-def others_of(records: Iterable[Record]) -> list[str]:
-    """Names of the other large steps that they have made: selections."""
-    return [name for record in records for name in record.made if not name.startswith("trained-")]
+def selections_of(records: Iterable[Record]) -> set[str]:
+    """Names of the selections that they have made."""
+    return {name for record in records for name in record.made if not name.startswith(MODELS)}

@@ -49,6 +49,8 @@ class Record:
     """Reference nll by benchmark and task."""
     made: list[str] = field(default_factory=list)
     """Directories of selections and models that this trial has made, below the cache."""
+    uses: list[str] = field(default_factory=list)
+    """All that it has used, others' among them."""
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Record:
@@ -89,6 +91,20 @@ def read(directory: Path, identity: str) -> Record | None:
     except (OSError, ValueError, TypeError):
         return None
     return record if record.identity == identity else None
+
+
+def before_trial(directory: Path, identity: str, there: Iterable[str]) -> set[str]:
+    """What lay in the cache before a trial began first: `there`, or what an earlier try or command has noted."""
+    note = directory / "begun.json"
+    try:
+        noted = json.loads(note.read_text(encoding="utf-8"))
+        if noted["identity"] == identity:
+            return set(noted["there"])
+    except (OSError, ValueError, KeyError):
+        pass
+    directory.mkdir(parents=True, exist_ok=True)
+    write_text(note, json.dumps({"identity": identity, "there": sorted(there)}))
+    return set(there)
 
 
 def identity_of(plan: Plan, seed: int) -> str:

@@ -170,16 +170,15 @@ class _Following:
     def clear(self) -> None:
         """At the end: of all but the best points nothing is left in the cache but what others have made."""
         self._remove_models()
-        kept = {name for result in self._kept() for each in result.records for name in each.made}
-        every = {name for each in self._records.values() for name in disk.others_of([each])}
-        disk.remove(self._sweep.cache, every - kept)
+        kept = {name for result in self._kept() for each in result.records for name in each.uses}
+        disk.remove(self._sweep.cache, disk.selections_of(self._records.values()) - kept)
 
     def _remove_models(self) -> None:
         """Models of a point that has all its seeds and is not among the best: it cannot come back, for the others only grow."""
         kept, results = {result.point for result in self._kept()}, self.results()
         over = [each for each in results if len(each.records) == len(self._sweep.seeds) and each.point not in kept]
-        held = {name for each in results if each not in over for name in disk.models_of(each.records)}
-        disk.remove(self._sweep.cache, set(disk.models_of([one for each in over for one in each.records])) - held)
+        held = {name for each in results if each not in over for record in each.records for name in record.uses}
+        disk.remove(self._sweep.cache, disk.models_of(record for each in over for record in each.records) - held)
 
     def _kept(self) -> list[PointResult]:
         return [each for each in self.results() if each.whole][: self._sweep.config.sweep.keep_models]

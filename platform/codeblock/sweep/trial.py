@@ -28,7 +28,7 @@ from codeblock.sweep import record as records
 from codeblock.sweep.choose import merit, parts_of
 from codeblock.sweep.disk import remove_unfinished
 from codeblock.sweep.points import Point, config_of
-from codeblock.sweep.record import Record, core_nll, identity_of, place_of
+from codeblock.sweep.record import Record, before_trial, core_nll, identity_of, place_of
 from codeblock.sweep.space import snapped
 from codeblock.sweep.stopping import NLL, POINT, STEP, Ends
 from codeblock.tables import read_part, write_part
@@ -136,14 +136,13 @@ def _run(config: Config, point: Point, seed: int, watch: _Watch) -> Record:
     if watch.ends():  # another seed of the point was stopped
         return Record(point.values, seed, identity, "stopped")
     run_data(plan, "evaluate")
-    before = _finished(_large(arm))
+    before = before_trial(place_of(config, point, seed), identity, _finished(_large(arm)))
     try:
         result = run_arm(plan, arm, "evaluate", watch)
     except Stopped as stopped:
-        made = _finished(_large(arm)) - before
         remove_unfinished(plan.pairs.cache, [step.directory.name for step in _large(arm)])
-        looks = sorted(watch.looks.items())
-        return Record(point.values, seed, identity, "stopped", steps=stopped.step, looks=looks, made=sorted(made))
+        done = Record(point.values, seed, identity, "stopped", steps=stopped.step, looks=sorted(watch.looks.items()))
+        return _with_steps(done, arm, before)
     one = replace(plan, arms=[arm])
     comparison = Comparison(one, arms=[result])
     measure_reference_nll(one, comparison)
@@ -160,11 +159,16 @@ def _run(config: Config, point: Point, seed: int, watch: _Watch) -> Record:
         evaluated=result.evaluated,
         counts={name: read_counts(step.directory / "verdicts.parquet") for name, step in arm.graded.items()},
         nll={name: read_reference_nll(step.directory) for name, step in arm.reference_nll.items()},
-        made=sorted(_finished(_large(arm)) - before),
     )
     for name, step in arm.graded.items():
         write_part(place_of(config, point, seed) / f"verdicts-{name}.parquet", read_part(step.directory / "verdicts.parquet"))
-    return done
+    return _with_steps(done, arm, before)
+
+
+def _with_steps(record: Record, arm: ArmPlan, before: set[str]) -> Record:
+    uses = _finished(_large(arm))
+    record.uses, record.made = sorted(uses), sorted(uses - before)
+    return record
 
 
 def _large(arm: ArmPlan) -> list[Step]:
