@@ -13,6 +13,7 @@ from codeblock.config_file import load_config
 from codeblock.errors import CodeBlockError
 from codeblock.plan import Plan, make_plan
 from codeblock.track.runs import PARENT_TAG, Tracker
+from codeblock.track.view import newest_view
 from codeblock.tracking import Tracked, identity_of
 
 
@@ -68,6 +69,13 @@ def test_the_parent_is_open_and_the_curve_is_there_while_an_arm_trains(
     assert steps(tracker, found["codeblock"], "train/loss") == [1, 2]
     assert steps(tracker, found["codeblock"], "dev_nll/core/unsupervised") == [0]
     assert "base" not in found, "an arm that has not begun has no run"
+
+
+def test_the_view_of_the_arms_is_there_from_the_first_second(tracker: Tracker, plan: Plan) -> None:
+    tracked = Tracked(tracker)
+    tracked.begin(plan)
+    assert tracked.view == newest_view(tracker.client, tracker.uri)
+    assert tracked.view.startswith(f"#/experiments/{tracker.experiment_id}/runs?viewStateShareKey=codeblock")
 
 
 def test_steps_that_a_restarted_worker_tells_again_are_logged_once(
