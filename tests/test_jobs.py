@@ -9,8 +9,8 @@ import pytest
 JOBS = sorted((Path(__file__).parents[1] / "jobs").glob("*.py"))
 
 
-def test_there_is_a_job_for_each_stage():
-    assert {job.stem for job in JOBS} == {"run", "prepare", "score", "select_items", "train", "evaluate"}
+def test_there_is_a_job_for_each_stage_and_for_sweeps():
+    assert {job.stem for job in JOBS} == {"run", "prepare", "score", "select_items", "train", "evaluate", "sweep"}
 
 
 @pytest.mark.parametrize("job", JOBS, ids=lambda job: job.stem)
