@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
+import threading
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any, Protocol
 
 TUNE = {
@@ -103,7 +106,7 @@ def run_trials(config: Config, trials: list[tuple[Point, int]], before: Sequence
     shutil.rmtree(home, ignore_errors=True)
     search = _optuna(config, before) if optuna else None
     try:
-        with _quiet_tune():
+        with _quiet_tune(), _signals(following):
             tune.Tuner(
                 trainable,
                 param_space=None if optuna else {NUMBER: tune.grid_search(list(range(len(trials))))},
@@ -127,6 +130,27 @@ def run_trials(config: Config, trials: list[tuple[Point, int]], before: Sequence
         shutil.rmtree(home, ignore_errors=True)
         ray.kill(board)
     return Found(following.records, following.error)
+
+
+@contextmanager
+def _signals(following: _Following) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the sweep between two steps of Tune: raised inside of Ray's C++ code they would abort the process."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    caught = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in caught}
+
+    def note(number: int, _: FrameType | None) -> None:
+        following.signal = number
+
+    for number in caught:
+        signal.signal(number, note)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class _Enough(Stopper):  # type: ignore[misc]
@@ -153,6 +177,8 @@ class _Following(tune.Callback):  # type: ignore[misc]
         self._follower, self._board, self._enough = follower, board, enough
         self._errors: Counter[str] = Counter()
         self._begun: dict[str, tuple[Point, int]] = {}
+        self.signal: int | None = None
+        """The signal that has come, if one has."""
         self._last: set[str] = set()
         """Trials that were running when the sweep was ended: they are waited for."""
 
