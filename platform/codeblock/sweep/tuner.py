@@ -134,7 +134,7 @@ def run_trials(config: Config, trials: list[tuple[Point, int]], before: Sequence
 
 @contextmanager
 def _signals(following: _Following) -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the sweep between two steps of Tune: raised inside of Ray's C++ code they would abort the process."""
+    """Ctrl-C and SIGTERM end the sweep between two steps of Tune: raised inside of Ray's C++ code they abort the process."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -181,6 +181,13 @@ class _Following(tune.Callback):  # type: ignore[misc]
         """The signal that has come, if one has."""
         self._last: set[str] = set()
         """Trials that were running when the sweep was ended: they are waited for."""
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """A step of Tune: it ends here where a signal has come."""
+        if self.signal == signal.SIGINT:
+            raise KeyboardInterrupt
+        if self.signal is not None:
+            raise SystemExit(128 + self.signal)
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
         """A report of a trial: its beginning, a look, or its end."""
