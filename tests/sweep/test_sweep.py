@@ -112,7 +112,7 @@ def cut(home: Path, second_ray: None) -> dict[Path, float]:
         time.sleep(0.2)
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 128 + signal.SIGTERM, (home / "log").read_text()
-    assert {run.info.status for run in runs(home)} <= {"KILLED", "FINISHED"}
+    assert "KILLED" in {run.info.status for run in runs(home)} <= {"KILLED", "FINISHED"}
     assert "Traceback" not in (home / "log").read_text()
     return {path: path.stat().st_mtime for path in records(home)}
 
@@ -191,5 +191,5 @@ def test_a_hopeless_point_among_good_ones_is_tried_twice_and_told(done: Path, ca
     assert call("sweep", done / "config.yaml", *space, "seeds=[0]", "sweep.stopping=null") == 0
     said = told(capsys.readouterr().out)
     assert "learning rate 0.01 budget 1e-06 seed 0: failed twice:" in said
-    assert "none of 20 training pairs has a supervised token" in said
+    assert "Traceback" not in said
     assert "2 points, 1 of them evaluated with every seed" in said
