@@ -492,6 +492,6 @@ def test_a_run_that_is_terminated_while_it_trains_shows_its_curve_and_is_killed_
 
 
 def test_help_is_there_for_every_command(capsys):
-    for command in ("run", "prepare", "score", "select", "train", "evaluate", "compare", "inspect", "doctor", "ui"):
+    for command in ("run", "prepare", "score", "select", "train", "evaluate", "compare", "sweep", "inspect", "doctor", "ui"):
         assert call(command, "--help") == 0
         assert "Example" in capsys.readouterr().out
