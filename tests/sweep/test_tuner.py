@@ -53,7 +53,7 @@ def test_decisions_go_on_where_an_earlier_command_was_cut(ray_cluster: None) -> 
     good = Record({"x": 1}, 0, "", "evaluated", looks=[(2, 1.0), (4, 0.9)])
     stopped = Record({"x": 2}, 0, "", "stopped", looks=[(2, 2.0)])
     asha.remember([good, stopped])
-    asha.on_trial_result(None, None, look("new", 2, 1.5))
+    asha.on_trial_result(None, None, look("new", 2, 1.6))
     assert [Ends(board, point)() for point in ("new", stopped.point.key, good.point.key)] == [True, True, False]
 
 
