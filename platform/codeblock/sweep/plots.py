@@ -20,6 +20,8 @@ from codeblock.sweep.points import STRATEGY, short_names, text
 BUDGET = "select.token_budget"
 MAP = ("select.reach_weight", "select.bridge_weight")
 COLOUR_MAP = "viridis"
+PLATE = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none"}
+"""Under the numbers of a map, which has to be read on every colour."""
 
 
 def plot_points(results: Sequence[PointResult], benchmark: str, directory: Path) -> list[Path]:
@@ -87,7 +89,7 @@ def _map(whole: Sequence[PointResult], benchmark: str, pair: Sequence[str], path
         ]
         if here:
             grid[row, column] = fmean(here)
-            axes.text(column, row, f"{grid[row, column]:.3f}\n({len(here)})", ha="center", va="center", color="white")
+            axes.text(column, row, f"{grid[row, column]:.3f}\n({len(here)})", ha="center", va="center", bbox=PLATE)
     image = axes.imshow(grid, origin="lower", cmap=COLOUR_MAP, aspect="auto")
     axes.set_xticks(range(len(columns)), [text(value) for value in columns])
     axes.set_yticks(range(len(rows)), [text(value) for value in rows])
