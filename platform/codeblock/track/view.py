@@ -22,7 +22,7 @@ from codeblock.track.store import clear_errors, is_server
 SHARED = "mlflow.sharedViewState."
 NEWEST = "codeblock.view"
 """Tag of an experiment: the address of the view that was written last, and when."""
-TRIED = ("3.16.", "3.17.")
+TRIED = ("3.17.",)
 """Versions of MLflow in which the format of views is what it is here."""
 MOST_RUNS = 500
 """Runs that MLflow draws in a chart."""
