@@ -193,3 +193,22 @@ def test_a_hopeless_point_among_good_ones_is_tried_twice_and_told(done: Path, ca
     assert "learning rate 0.01 budget 1e-06 seed 0: failed twice:" in said
     assert "Traceback" not in said
     assert "2 points, 1 of them evaluated with every seed" in said
+
+
+def test_three_equal_errors_end_the_sweep(home: Path, ray_cluster: None, capsys: pytest.CaptureFixture[str]) -> None:
+    space = ["sweep.space={select.token_budget: [1.0e-6, 2.0e-6, 3.0e-6, 4.0e-6, 5.0e-6]}", "sweep.at_once=1"]
+    assert call("sweep", home / "config.yaml", "name=errors", "seeds=[0]", "sweep.stopping=null", *space) == 1
+    said = capsys.readouterr()
+    assert "error: sweep stopped: 3 trials failed with the same error:" in told(said.err)
+    assert said.out.count("failed twice:") == 2 * 3, "as they fail, and below the table; the other two never began"
+
+
+def test_optuna_goes_on_from_what_it_knows(home: Path, ray_cluster: None, capsys: pytest.CaptureFixture[str]) -> None:
+    space = ["sweep.space={select.token_budget: {uniform: [0.1, 0.4]}}", "sweep.search=optuna", "sweep.stopping=null"]
+    command = ["sweep", home / "config.yaml", "name=suggested", "seeds=[0]", *space]
+    assert call(*command, "sweep.samples=1") == 0
+    assert call(*command, "sweep.samples=2") == 0
+    said = told(capsys.readouterr().out)
+    assert "1 points, 1 of them evaluated" in said
+    assert "2 of 2 budget" in said
+    assert "2 points, 2 of them evaluated" in said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import signal
 import threading
@@ -42,6 +43,8 @@ DRIVER_CPUS = 0.01
 """CPUs of a trial itself; its workers ask for their own."""
 SAME_ERRORS = 3
 """Trials that fail alike before the sweep stops."""
+PARTICULARS = re.compile(r"\S*/\S*|\d\S*")
+"""What may differ between errors that are the same: paths and numbers."""
 
 
 class Follower(Protocol):
@@ -215,8 +218,9 @@ class _Following(tune.Callback):  # type: ignore[misc]
         self.records.append(record)
         self._follower.ends(record, rows)
         if record.status == "failed":
-            self._errors[record.error] += 1
-            if self._errors[record.error] == SAME_ERRORS and self.error is None:
+            kind = PARTICULARS.sub("...", record.error)
+            self._errors[kind] += 1
+            if self._errors[kind] == SAME_ERRORS and self.error is None:
                 self.error = f"{SAME_ERRORS} trials failed with the same error: {record.error}"
                 self._board.end.remote()
                 self._last = {each.trial_id for each in trials if each.status == "RUNNING"}
