@@ -261,8 +261,8 @@ def test_arms_are_nested_runs_with_curves_scores_and_verdicts(finished):
         assert (run.data.tags["codeblock.arm"], run.data.tags["codeblock.seed"]) == (name, "0")
         nll, gain = run.data.metrics["reference_nll/tiny"], run.data.metrics["reference_nll_gain/tiny"]
         assert nll + gain == pytest.approx(arms["base"].data.metrics["reference_nll/tiny"])
-        assert (run.data.metrics["cost/training_tflops"] > 0) == (name != "base")
-        assert (run.data.metrics["cost/scoring_tflops"] > 0) == (name == "codeblock")
+        assert (run.data.metrics["spent/training_tflops"] > 0) == (name != "base")
+        assert (run.data.metrics["spent/scoring_tflops"] > 0) == (name == "codeblock")
     assert arms["codeblock"].data.metrics["select/supervised_share"] == pytest.approx(0.2, rel=0.05)
 
 
@@ -429,6 +429,6 @@ def test_a_run_that_is_terminated_while_it_trains_shows_its_curve_and_is_killed_
 
 
 def test_help_is_there_for_every_command(capsys):
-    for command in ("run", "prepare", "score", "select", "train", "evaluate", "compare", "inspect", "doctor", "ui"):
+    for command in ("run", "prepare", "score", "select", "train", "evaluate", "compare", "sweep", "inspect", "doctor", "ui"):
         assert call(command, "--help") == 0
         assert "Example" in capsys.readouterr().out

@@ -43,7 +43,7 @@ from codeblock.experiment.results import ArmResult, Comparison, require_pairs
 from codeblock.experiment.watch import Watch
 from codeblock.sandbox.pool import Settings, check_sandbox
 from codeblock.selection.driver import select_arm
-from codeblock.train.driver import OnRow, fit
+from codeblock.train.driver import Ends, OnRow, fit
 
 Until = Literal["prepare", "score", "select", "train", "evaluate"]
 ORDER: tuple[Until, ...] = ("prepare", "score", "select", "train", "evaluate")
@@ -57,10 +57,7 @@ def run(config: Config, until: Until = "evaluate", watch: Watch | None = None) -
     cache = check_storage(config.storage)
     sweep(cache)
     plan, watch = make_plan(config, cache), watch or Watch()
-    _check_filters(plan)
-    check_models(plan, until)
-    if until == "evaluate":
-        _check_evaluation(plan)
+    check_plan(plan, until)
     watch.begin(plan)
     with _session(plan), _told(watch):
         probe_models(plan, until)
@@ -70,8 +67,16 @@ def run(config: Config, until: Until = "evaluate", watch: Watch | None = None) -
                 comparison.arms.append(run_arm(plan, arm, until, watch))
                 watch.arm_done(comparison.arms[-1])
         if until == "evaluate":
-            _reference_nll(plan, comparison)
+            measure_reference_nll(plan, comparison)
     return comparison
+
+
+def check_plan(plan: Plan, until: Until = "evaluate") -> None:
+    """Refuse before any work what can be told from files: filters, models, sandbox, engine and benchmarks that will not do."""
+    _check_filters(plan)
+    check_models(plan, until)
+    if until == "evaluate":
+        _check_evaluation(plan)
 
 
 @contextmanager
@@ -173,7 +178,7 @@ def run_arm(plan: Plan, arm: ArmPlan, until: Until, watch: Watch) -> ArmResult:
         result.add_selected(_select(plan, arm, each))
         if until in ORDER[3:]:
             on_row = partial(watch.row, arm) if each is arm.rounds[-1] else None
-            result.add_trained(_train(plan, each, arm.seed, on_row))
+            result.add_trained(_train(plan, each, arm.seed, on_row, watch.ends))
             model = Model.trained_by(each.trained)
     if until == "evaluate":
         for name in arm.generated:
@@ -193,7 +198,7 @@ def _evaluate(plan: Plan, arm: ArmPlan, name: str, model: Model) -> EvaluatedRec
         return cast(EvaluatedRecord, {**facts, **graded.run(work)})
 
 
-def _reference_nll(plan: Plan, comparison: Comparison) -> None:
+def measure_reference_nll(plan: Plan, comparison: Comparison) -> None:
     """Measure every arm's reference nll, and the untrained model's, which several may share."""
     config = plan.config
     benchmarks = {name: load(name, plan.benchmark_path(name), config.evaluate.limit) for name in plan.untrained_nll}
@@ -238,9 +243,9 @@ def _select(plan: Plan, arm: ArmPlan, round_: Round) -> SelectedRecord:
         return round_.selected.run(partial(select_arm, request, plan.model.path, plan.model.revision))
 
 
-def _train(plan: Plan, round_: Round, seed: int, on_row: OnRow | None) -> dict[str, Any]:
+def _train(plan: Plan, round_: Round, seed: int, on_row: OnRow | None, ends: Ends | None) -> dict[str, Any]:
     config, start = plan.config, round_.start
-    work = partial(fit, round_.selected.directory, start.path, start.revision, on_row=on_row)
+    work = partial(fit, round_.selected.directory, start.path, start.revision, on_row=on_row, ends=ends)
     with stage_line(round_.trained):
         return round_.trained.run(
             lambda output: work(output, config=round_.train, cluster=config.cluster, seed=seed), resume=True

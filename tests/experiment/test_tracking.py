@@ -14,6 +14,7 @@ from codeblock.experiment.cache import check_storage
 from codeblock.experiment.plan import Plan, make_plan
 from codeblock.experiment.tracking import Tracked, identity_of
 from codeblock.report.mlflow.runs import PARENT_TAG, Tracker
+from codeblock.report.mlflow.view import newest_view
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +69,13 @@ def test_the_parent_is_open_and_the_curve_is_there_while_an_arm_trains(
     assert steps(tracker, found["codeblock"], "train/loss") == [1, 2]
     assert steps(tracker, found["codeblock"], "dev_nll/core/unsupervised") == [0]
     assert "base" not in found, "an arm that has not begun has no run"
+
+
+def test_the_view_of_the_arms_is_there_from_the_first_second(tracker: Tracker, plan: Plan) -> None:
+    tracked = Tracked(tracker)
+    tracked.begin(plan)
+    assert tracked.view == newest_view(tracker.client, tracker.uri)
+    assert tracked.view.startswith(f"#/experiments/{tracker.experiment_id}/runs?viewStateShareKey=codeblock")
 
 
 def test_steps_that_a_restarted_worker_tells_again_are_logged_once(

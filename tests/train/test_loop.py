@@ -136,6 +136,25 @@ def test_checkpoints_come_at_their_interval_and_not_after_the_last_step() -> Non
     assert at == [2, 4]
 
 
+def test_a_run_that_is_asked_to_end_does_so_at_its_next_look() -> None:
+    looks: list[int] = []
+    run = session(TrainConfig(steps=8, batch_pairs=4, dev_every=2), dev=some_pairs(2, seed=1))
+
+    def ends() -> bool:
+        looks.append(run.step)
+        return run.step >= 3
+
+    run.run(ends=ends)
+    assert (looks, run.step, run.stopped) == ([2, 4], 4, True)
+    assert run.dev[-1]["step"] == 4, "the look is taken before it asks"
+
+
+def test_nobody_is_asked_at_the_last_look() -> None:
+    run = session(TrainConfig(steps=4, batch_pairs=4, dev_every=2), dev=some_pairs(2, seed=1))
+    run.run(ends=lambda: run.step == 4)
+    assert (run.step, run.stopped) == (4, False)
+
+
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step_before_it_reaches_the_weights() -> None:
     run = session(TrainConfig(steps=9, batch_pairs=4, learning_rate=1e30, warmup_share=0.0))
     with pytest.raises(CodeBlockError, match=r"train step [23]: loss .*lower train.learning_rate"):

@@ -127,6 +127,37 @@ def compare(
     present_differences(_plan(config, overrides), baseline)
 
 
+@app.command(
+    epilog="Example: `codeblock sweep configs/sweep.yaml sweep.samples=40 'sweep.space.select.token_budget=[0.05, 0.15]'`"
+)
+def sweep(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Print how many trials there are and what they share, and stop.")
+    ] = False,
+) -> None:
+    """Try many points of one arm on the same data and scores, and take the best; the same command goes on where it was cut."""
+    from codeblock.core.config.file import load_config
+
+    loaded = load_config(config, overrides or [])
+    from codeblock.sweep.run import plan_sweep, run_sweep
+
+    planned = plan_sweep(loaded)
+    from codeblock.sweep.present import present_plan, present_sweep
+
+    if plan:
+        present_plan(planned)
+        return
+    from codeblock.report.mlflow.runs import Tracker
+    from codeblock.sweep.track import SweepRuns
+
+    with SweepRuns(Tracker(loaded.track, loaded.storage), loaded) as runs:
+        status = present_sweep(run_sweep(planned, runs), runs)
+    if status:
+        raise CodeBlockError("sweep: no point was evaluated with every seed")
+
+
 @app.command(epilog="Example: `codeblock export configs/quickstart.yaml --arm codeblock --format trl --out masks`")
 def export(
     config: ConfigPath,
@@ -220,14 +251,18 @@ def ui(
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen at.")] = 5000,
 ) -> None:
-    """Open MLflow's UI over the local runs."""
+    """Open MLflow's UI over the local runs, at the view of the newest run or sweep."""
     from codeblock.core.config import TrackConfig
     from codeblock.report.mlflow.store import artifact_root, tracking_uri
-    from codeblock.report.mlflow.ui import serve
+    from codeblock.report.mlflow.ui import newest_page, open_when_ready, serve
 
     home = place_of(storage)
-    console.print(f"MLflow at http://{host}:{port} (Ctrl-C ends it)")
-    serve(tracking_uri(TrackConfig(), home), host, port, artifact_root(home))
+    uri = tracking_uri(TrackConfig(), home)
+    address = f"http://{host}:{port}/{newest_page(uri)}"
+    console.print(f"MLflow at {address} (Ctrl-C ends it)", soft_wrap=True)
+    if console.is_terminal:
+        open_when_ready(address)
+    serve(uri, host, port, artifact_root(home))
 
 
 def _run(path: Path, overrides: list[str] | None, until: Any) -> None:

@@ -19,6 +19,7 @@ from codeblock.experiment.summary import by_arm
 from codeblock.experiment.tracking import Tracked
 from codeblock.report.differences import Differences, NllDifferences, differences_table, note
 from codeblock.report.export import HOW, export
+from codeblock.report.mlflow.view import shown_at
 from codeblock.report.picked import picked_tables
 from codeblock.report.table import arms_table
 
@@ -55,7 +56,7 @@ def present_comparison(comparison: Comparison, tracked: Tracked) -> None:
         say(line)
     report, uri = config.storage / config.name, tracked.tracker.uri
     if tracked.logged_before:
-        say(f"report: {places.show(report)}; mlflow: {uri} (the same results were logged before)")
+        say(f"report: {places.show(report)}; mlflow: {shown_at(uri, tracked.view)} (the same results were logged before)")
     else:
         files = write_report(comparison, report)
         shown = [seeds[0] for seeds in by_arm(comparison.arms).values() if seeds[0].selected]
@@ -65,7 +66,7 @@ def present_comparison(comparison: Comparison, tracked: Tracked) -> None:
         store.put_tree(report)
         tracked.complete(comparison, files, samples)
         say(f"report: {places.show(report)} ({', '.join(path.name for path in files)}, samples)")
-        say(f"mlflow: {uri}")
+        say(f"mlflow: {shown_at(uri, tracked.view)}")
     say("open it with: codeblock ui" + ("" if str(config.storage) == "runs" else f" --storage {places.show(config.storage)}"))
 
 

@@ -25,7 +25,8 @@ from codeblock.experiment.plan import Plan
 from codeblock.experiment.results import ArmResult, Comparison, arms_tables, pass_rates
 from codeblock.experiment.summary import reference_nll_of
 from codeblock.experiment.watch import Watch
-from codeblock.report.mlflow.runs import Tracker, pass_metrics
+from codeblock.report.mlflow.runs import ARM_TAG, KIND_TAG, Tracker, in_groups, metric_name, pass_metrics
+from codeblock.report.mlflow.view import View, bar, curve, of_parent, save_view, view_key
 
 TRAIN_METRICS = ("processed_tokens", "supervised_tokens", "train_seconds", "tokens_per_second", "peak_memory_mb", "pairs")
 SEND_SECONDS = 5.0
@@ -34,8 +35,8 @@ Row = Mapping[str, Any]
 
 
 @dataclass
-class _Curves:
-    """The curves of an arm: what waits to be sent, and up to which step they were."""
+class Curves:
+    """The curves of a run: what waits to be sent, and up to which step they were."""
 
     run_id: str
     waiting: list[Row] = field(default_factory=list)
@@ -67,16 +68,23 @@ class Tracked(Watch):
         self.logged_before = False
         """Whether a finished run has the same results already: then nothing is opened."""
         self._parent, self._identity = "", ""
-        self._curves: dict[str, _Curves] = {}
+        self.view = ""
+        """Address of the view of the run's arms, below the server's."""
+        self._curves: dict[str, Curves] = {}
         self._sent_at, self._missing = 0.0, False
 
     def begin(self, plan: Plan) -> None:
         """Open the parent run, unless equal results were logged before."""
         self._identity = identity_of(plan)
-        self.logged_before = self.tracker.already_logged(self._identity) is not None
-        if not self.logged_before:
+        before = self.tracker.already_logged(self._identity)
+        self.logged_before = before is not None
+        if before is not None:
+            self._save_view(plan, before)
+        else:
             fingerprints = {"pairs": plan.pairs.key, "model": plan.model.fingerprint, "reference": plan.reference.fingerprint}
-            self._parent = self.tracker.start_parent(plan.config.name, plan.config, fingerprints, self._identity)
+            tags = {KIND_TAG: "run"}
+            self._parent = self.tracker.start_parent(plan.config.name, plan.config, fingerprints, self._identity, tags)
+            self._save_view(plan, self._parent)
 
     def row(self, arm: ArmPlan, row: Row) -> None:
         """A point of an arm's curves. Never raises."""
@@ -101,13 +109,13 @@ class Tracked(Watch):
             pages = [samples[arm.plan.name]] if arm.plan.name in samples else []
             curves = self._of(arm.plan)
             curves.send(self.tracker, [*arm.table("history"), *arm.table("dev")])
-            metrics = {f"cost/{key}": value for key, value in comparison.costs[arm.plan.name].facts().items()}
+            metrics = {f"spent/{key}": value for key, value in comparison.costs[arm.plan.name].facts().items()}
             metrics |= nll_metrics(arm, comparison.untrained)
             if not curves.scored:
                 metrics |= _pass_metrics(arm)
             self._log_arm(arm, curves.run_id, metrics, pages)
             self.tracker.finish(curves.run_id)
-        self.tracker.log_summary(self._parent, arms_tables(comparison), report, _stage_metrics(comparison))
+        self.tracker.log_summary(self._parent, arms_tables(comparison), report, in_groups(_stage_metrics(comparison)))
         self.tracker.finish(self._parent)
         self._parent = ""
 
@@ -130,11 +138,15 @@ class Tracked(Watch):
         if error is not None:
             self.ended_by(error)
 
-    def _of(self, arm: ArmPlan) -> _Curves:
+    def _save_view(self, plan: Plan, parent: str) -> None:
+        tracker = self.tracker
+        self.view = save_view(tracker.client, tracker.uri, tracker.experiment_id, view_key(parent), run_view(plan, parent))
+
+    def _of(self, arm: ArmPlan) -> Curves:
         if arm.name not in self._curves:
             identity = f"{self._identity}:{arm.name}"
             run_id = self.tracker.start_arm(self._parent, arm.name, identity, arm.arm, arm.seed)
-            self._curves[arm.name] = _Curves(run_id)
+            self._curves[arm.name] = Curves(run_id)
         return self._curves[arm.name]
 
     def _send(self) -> None:
@@ -167,10 +179,25 @@ class Tracked(Watch):
         self.tracker.log_arm(
             run_id,
             params={"arm": arm.plan.arm, "seed": arm.plan.seed, **steps},
-            metrics=metrics,
+            metrics=in_groups(metrics),
             verdicts=verdicts,
             artifacts=artifacts,
         )
+
+
+def run_view(plan: Plan, parent: str) -> View:
+    """The arms of a run, seeds averaged: pass@1 as bars and with its interval, reference nll, what it took, and the curves."""
+    benchmarks = [metric_name(name) for name in plan.config.evaluate.benchmarks]
+    passed, nll = [f"pass_at_1/{name}" for name in benchmarks], [f"reference_nll/{name}" for name in benchmarks]
+    charts = [bar(metric, metric.replace("pass_at_1/", "pass@1 on ")) for metric in passed]
+    charts += [bar(metric, metric.replace("reference_nll/", "reference nll on ")) for metric in nll]
+    charts += [curve("train/loss", "training loss"), curve("dev_nll/core/unsupervised", "held-out nll, core, no loss")]
+    charts.append(bar("select/supervised_tokens", "supervised tokens"))
+    intervals = [f"metrics.`{name}{end}`" for name in passed for end in ("", "_low", "_high")]
+    columns = [*intervals, *(f"metrics.`{name}`" for name in nll), "metrics.`select/supervised_tokens`"]
+    several = any(len(plan.config.seeds_of(name)) > 1 for name in plan.config.arms)
+    group = ARM_TAG if several else None
+    return View(f"Arms of {plan.config.name}", of_parent(parent), passed[0], charts, columns, group)
 
 
 def identity_of(plan: Plan) -> str:
@@ -211,7 +238,7 @@ def _stage_metrics(comparison: Comparison) -> dict[str, float]:
         "score": comparison.scored,
     }
     return {
-        f"{stage}/{key}": value
+        f"stage/{stage}/{key}": value
         for stage, facts in stages.items()
         for key, value in facts.items()
         if isinstance(value, int | float)

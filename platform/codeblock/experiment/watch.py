@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from codeblock.experiment.arms import ArmPlan
 from codeblock.experiment.plan import Plan
 from codeblock.experiment.results import ArmResult
 
+Ends = Callable[[], bool]
+
 
 class Watch:
     """Is told how far a run is. This one does nothing with it; `tracking.Tracked` shows it in MLflow."""
+
+    ends: Ends | None = None
+    """Asked by a fit, wherever it runs, at each look at its held-out pairs: whether it is to end there (`Stopped`)."""
 
     def begin(self, plan: Plan) -> None:
         """All that can be checked before the work is checked."""

@@ -27,7 +27,7 @@ from codeblock.core.errors import CodeBlockError
 from codeblock.core.models import load as models
 from codeblock.core.models.causal import check_ids
 from codeblock.core.storage import store, tables
-from codeblock.train.loop import DEV_SCHEMA, HISTORY_SCHEMA, Session, plan_run
+from codeblock.train.loop import DEV_SCHEMA, HISTORY_SCHEMA, Session, Stopped, plan_run
 from codeblock.train.model import MaskedLM, add_lora, checkpoint_activations, freeze_other_parts
 from codeblock.train.rows import TokenPair, read_pairs, trim_all
 from codeblock.train.step import DistContext
@@ -42,6 +42,8 @@ LOOK_SECONDS = 0.5
 Row = dict[str, Any]
 OnRow = Callable[[Row], None]
 """Called in the driver for each row of the history, and of the held-out nll (those have a `token_class`), as they come."""
+Ends = Callable[[], bool]
+"""Called in a worker, where it was carried to: whether the fit is to end before its last step."""
 
 
 def fit(
@@ -54,12 +56,14 @@ def fit(
     seed: int,
     max_length: int | None = None,
     on_row: OnRow | None = None,
+    ends: Ends | None = None,
 ) -> dict[str, Any]:
     """Fine-tune a model on a selected table (`schema.SELECTED`); needs a Ray cluster (`cluster.ray_session`).
 
     Writes `model/` (weights or adapter, with the tokenizer), `history.parquet` and `dev.parquet` into `output`, which
     all nodes must share. A run that was interrupted after a checkpoint goes on from it when called again. `on_row` gets
     the rows of both tables as they come, those since a checkpoint again where workers were started anew; it must not raise.
+    `ends` is asked by the first worker at each look at the held-out pairs whether the fit is to end there.
 
     Returns counts and times: `processed_tokens` are inputs of the model without padding (a whole pair of T tokens has
     T-1), `trimmed_tokens` and `dropped_tokens` those that exact trimming and dropping saved in one pass over the
@@ -67,7 +71,7 @@ def fit(
     of the checkpoint that the last start went on from (0: nothing was interrupted).
 
     Raises CodeBlockError where the workers do not fit the cluster, no training pair has a supervised token, a pair is
-    longer than `max_length` (empty: the model's context), or a loss is not finite.
+    longer than `max_length` (empty: the model's context), or a loss is not finite; `loop.Stopped` where `ends` said so.
     """
     require("training", cluster.train_workers, cluster.cpus_per_worker, cluster.gpus_per_worker)
     pairs, saved = trim_all(read_pairs(selected, "train"))
@@ -91,14 +95,16 @@ def fit(
     }
     steps = len(plan_run(pairs, config, seed))
     with counter("train", steps) as advance, _told(advance, on_row) as told:
-        facts = _run({**job, "told": told}, config, cluster, output)
+        facts = _run({**job, "told": told, "ends": ends}, config, cluster, output)
+    if facts["stopped"]:
+        raise Stopped(facts["steps"])
     return {
         "pairs": saved.pairs,
         "dropped_pairs": saved.dropped_pairs,
         "trimmed_tokens": saved.tail_inputs,
         "dropped_tokens": saved.dropped_inputs,
         "world_size": cluster.train_workers,
-        **facts,
+        **{key: value for key, value in facts.items() if key != "stopped"},
     }
 
 
@@ -130,7 +136,8 @@ def _run(job: dict[str, Any], config: TrainConfig, cluster: ClusterConfig, outpu
             storage_filesystem=filesystem,
             storage_path=dist_context,
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
-            failure_config=ray.train.FailureConfig(max_failures=config.max_failures),
+            # Its default is to try for ever where the workers find no room.
+            failure_config=ray.train.FailureConfig(max_failures=config.max_failures, controller_failure_limit=3),
             logging_config=ray.train.LoggingConfig(log_level="ERROR"),
         ),
     )
@@ -183,8 +190,10 @@ def _work(job: dict[str, Any]) -> dict[str, Any]:
             session.load(Path(directory))
 
     resumed_from = session.step
-    session.run(on_step=_teller(session, job["told"]) if dist_context.rank == 0 else None, on_checkpoint=_report)
+    on_step = _teller(session, job["told"]) if dist_context.rank == 0 else None
+    session.run(on_step=on_step, on_checkpoint=_report, ends=job["ends"])
     facts = {
+        "stopped": session.stopped,
         "steps": session.step,
         "resumed_from_step": resumed_from,
         "supervised_tokens": sum(row["supervised_tokens"] for row in session.history),
@@ -193,7 +202,7 @@ def _work(job: dict[str, Any]) -> dict[str, Any]:
         "peak_memory_mb": session.peak_memory_mb(),
     }
     facts["tokens_per_second"] = facts["processed_tokens"] / facts["train_seconds"]
-    if dist_context.rank == 0:
+    if dist_context.rank == 0 and not session.stopped:
         _write(session, masked, job, output)
     return facts
 

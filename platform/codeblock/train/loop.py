@@ -73,6 +73,14 @@ def _may_pack(masked: Any, asked: str, on_gpu: bool) -> bool:
     return packs
 
 
+class Stopped(Exception):  # noqa: N818 - nothing went wrong
+    """A fit ended before its last step because it was asked to."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(f"stopped early after {step} steps")
+        self.step = step
+
+
 class Session:
     """One worker's training run.
 
@@ -101,6 +109,8 @@ class Session:
         self.call = GPU_CALL if on_gpu else CPU_CALL
         self._run = [seed, len(pairs), len(self.plan), config.batch_pairs, config.batch_supervised_tokens or 0]
         self.step = 0
+        self.stopped = False
+        """Whether the run ended before its last step because it was asked to."""
         self.history: list[dict[str, Any]] = []
         """Per step: step, loss, learning_rate, grad_norm, supervised_tokens, processed_tokens, seconds."""
         self.dev: list[dict[str, Any]] = []
@@ -110,8 +120,12 @@ class Session:
         self,
         on_step: Callable[[dict[str, Any]], None] | None = None,
         on_checkpoint: Callable[[Session], None] | None = None,
+        ends: Callable[[], bool] | None = None,
     ) -> None:
-        """Train to the end of the plan. `on_checkpoint` is called every `checkpoint_every` steps, not after the last."""
+        """Train to the end of the plan. `on_checkpoint` is called every `checkpoint_every` steps, not after the last.
+
+        `ends` is asked after each look at the held-out pairs, on the first worker, whether all are to end here.
+        """
         self.model.train()
         if self.step == 0:
             self._evaluate_dev()
@@ -122,6 +136,9 @@ class Session:
             done = self.step == len(self.plan)
             if done or self.step % self.config.dev_every == 0:
                 self._evaluate_dev()
+                if ends is not None and not done and self._all_end(ends):
+                    self.stopped = True
+                    return
             every = self.config.checkpoint_every
             if on_checkpoint is not None and every and not done and self.step % every == 0:
                 on_checkpoint(self)
@@ -206,6 +223,12 @@ class Session:
     def _evaluate_dev(self) -> None:
         rows = dev_nll(self.masked, self.dev_pairs, self.config.micro_batch_tokens, self.pack, self.call, self.dist_context)
         self.dev.extend({"step": self.step, **row} for row in rows)
+
+    def _all_end(self, ends: Callable[[], bool]) -> bool:
+        answer = torch.tensor(float(self.dist_context.rank == 0 and ends()), device=self.dist_context.device)
+        if self.dist_context.world > 1:
+            dist.broadcast(answer, 0)
+        return bool(answer)
 
     def _trained(self) -> dict[str, torch.Tensor]:
         return {name: weight for name, weight in self.masked.named_parameters() if weight.requires_grad}

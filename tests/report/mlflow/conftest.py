@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.browser import chromium as chromium
 
 from codeblock.core.config import TrackConfig
 from codeblock.report.mlflow.runs import Tracker

@@ -19,6 +19,8 @@ from codeblock.core.config.section import Section as Section
 from codeblock.core.config.section import execution as execution
 from codeblock.core.config.select import Scope as Scope
 from codeblock.core.config.select import SelectConfig as SelectConfig
+from codeblock.core.config.sweep import StoppingConfig as StoppingConfig
+from codeblock.core.config.sweep import SweepConfig as SweepConfig
 
 RATING_PROMPT = """Rate the quality of the answer to a programming request on a scale from 0 to 5.
 0: wrong, empty or off topic. 1: hardly usable. 2: serious faults. 3: some faults. 4: good. 5: correct, complete and clear.
@@ -322,6 +324,7 @@ class Config(Section):
     evaluate: EvaluateConfig = EvaluateConfig()
     cluster: ClusterConfig = ClusterConfig()
     track: TrackConfig = TrackConfig()
+    sweep: SweepConfig = SweepConfig()
 
     @field_validator("seeds")
     @classmethod

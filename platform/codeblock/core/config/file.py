@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin
 
@@ -31,6 +31,24 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
     values = _merge(Config().model_dump(mode="json"), _read(path) if path else {})
     for override in overrides:
         _apply(values, override)
+    return _validated(values, path)
+
+
+def with_values(config: Config, values: Mapping[str, Any]) -> Config:
+    """The config with other values at dotted keys, checked as a whole. Raises CodeBlockError as `load_config` does."""
+    changed = config.model_dump(mode="json")
+    for key, value in values.items():
+        *path, last = key.split(".")
+        place: Any = changed
+        for name in path:
+            place = place.setdefault(name, {}) if isinstance(place, dict) else None
+        if not isinstance(place, dict):
+            raise CodeBlockError(f"{key}: no key of a config; write section.key, such as train.learning_rate")
+        place[last] = value
+    return _validated(changed, None)
+
+
+def _validated(values: dict[str, Any], path: Path | None) -> Config:
     try:
         config = Config.model_validate(values)
     except ValidationError as error:

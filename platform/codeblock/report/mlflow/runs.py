@@ -10,12 +10,14 @@ import json
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
 import yaml
-from mlflow.entities import Metric, Param
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
+from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
 
 from codeblock.core.config import Config, TrackConfig
@@ -27,6 +29,13 @@ NOTE_TAG = "mlflow.note.content"
 IDENTITY_TAG = "codeblock.identity"
 ARM_TAG = "codeblock.arm"
 SEED_TAG = "codeblock.seed"
+KIND_TAG = "codeblock.kind"
+"""What a run is: a `run` or a `sweep`, an `arm` or a `trial`."""
+MODEL_ARTIFACT = "model"
+
+SYSTEM = "system/"
+MACHINE = re.compile(r"(seconds|_mb|_per_second|world_size)$")
+"""Names of figures that say more of the machine than of what was found."""
 
 METRICS_PER_CALL = 1000
 PARAMS_PER_CALL = 100
@@ -45,12 +54,14 @@ class Tracker:
         self.uri = tracking_uri(config, storage)
         self.client, self.experiment_id = connect(config, storage)
 
-    def start_parent(self, name: str, config: Config, fingerprints: Params, identity: str = "") -> str:
+    def start_parent(
+        self, name: str, config: Config, fingerprints: Params, identity: str = "", tags: Mapping[str, str] | None = None
+    ) -> str:
         """Open a run with the whole config as params and as `config.yaml`; returns its id. `finish` closes it."""
         values = config.model_dump(mode="json")
         params = {**flatten(values), **{f"fingerprint.{key}": value for key, value in fingerprints.items()}}
         with clear_errors(self.uri):
-            run_id = self._create(name, {IDENTITY_TAG: identity} if identity else {})
+            run_id = self._create(name, {**({IDENTITY_TAG: identity} if identity else {}), **(tags or {})})
             self._log_params(run_id, params)
             self.client.log_text(run_id, yaml.safe_dump(values, sort_keys=False), "config.yaml")
         return run_id
@@ -67,6 +78,31 @@ class Tracker:
         with clear_errors(self.uri):
             return self._create(arm, tags)
 
+    def start_trial(self, parent: str, name: str, tags: Mapping[str, str], params: Params) -> str:
+        """Open a child of `parent` for one trial of a sweep, with its values as params; returns its id."""
+        with clear_errors(self.uri):
+            run_id = self._create(name, {PARENT_TAG: parent, **tags})
+            self._log_params(run_id, params)
+        return run_id
+
+    def log_inputs(self, run_id: str, inputs: Sequence[tuple[str, str, str]]) -> None:
+        """Say which data sets a run was trained on: name, digest and place of each."""
+        told = [
+            DatasetInput(Dataset(name, digest[:36], "local", source), [InputTag("mlflow.data.context", "training")])
+            for name, digest, source in inputs
+        ]
+        with clear_errors(self.uri):
+            self.client.log_inputs(run_id, told)
+
+    def register(self, name: str, run_id: str, model: Path, tags: Mapping[str, str]) -> None:
+        """Put a model beside its run and into the registry, as the next version of `name`."""
+        with clear_errors(self.uri):
+            self.client.log_artifacts(run_id, str(model), MODEL_ARTIFACT)
+            with suppress(MlflowException):  # it is there already
+                self.client.create_registered_model(name)
+            source = f"{self.client.get_run(run_id).info.artifact_uri}/{MODEL_ARTIFACT}"
+            self.client.create_model_version(name, source, run_id, tags=dict(tags))
+
     def log_rows(self, run_id: str, history: Sequence[Mapping[str, Any]] = (), dev: Sequence[Mapping[str, Any]] = ()) -> None:
         """Log points of curves.
 
@@ -77,10 +113,10 @@ class Tracker:
         with clear_errors(self.uri):
             self._log_metrics(run_id, [*_history_points(history), *_dev_points(dev)])
 
-    def log_metrics(self, run_id: str, metrics: Mapping[str, float]) -> None:
-        """Log numbers without a step."""
+    def log_metrics(self, run_id: str, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Log numbers of one step, or without one."""
         with clear_errors(self.uri):
-            self._log_metrics(run_id, [(name, value, 0) for name, value in metrics.items()])
+            self._log_metrics(run_id, [(name, value, step) for name, value in metrics.items()])
 
     def log_arm(
         self,
@@ -159,6 +195,11 @@ def pass_metrics(benchmark: str, rates: Mapping[int, tuple[float, float, float]]
         name = f"pass_at_{k}/{benchmark}"
         metrics.update({name: rate, f"{name}_low": low, f"{name}_high": high})
     return metrics
+
+
+def in_groups(metrics: Mapping[str, float]) -> dict[str, float]:
+    """The metrics, those of the machine (times, memory, speed) as `system/<name>`: MLflow shows that group apart, and last."""
+    return {f"{SYSTEM}{name}" if MACHINE.search(name) else name: value for name, value in metrics.items()}
 
 
 def metric_name(name: str) -> str:

@@ -5,10 +5,28 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import subprocess
 import sys
+import webbrowser
+from contextlib import suppress
+
+from mlflow import MlflowClient
 
 from codeblock.core.errors import CodeBlockError
 from codeblock.report.mlflow.store import is_server, sqlite_path, without_password
+from codeblock.report.mlflow.view import newest_view
+
+OPEN = """
+import sys, time, urllib.request, webbrowser
+for _ in range(120):
+    try:
+        urllib.request.urlopen(sys.argv[1].partition("#")[0] + "health", timeout=2)
+        webbrowser.open(sys.argv[1])
+        break
+    except OSError:
+        time.sleep(0.5)
+"""
+"""Another process does it, for this one becomes the server."""
 
 
 def serve(uri: str, host: str, port: int, artifact_root: str) -> None:
@@ -26,6 +44,21 @@ def serve(uri: str, host: str, port: int, artifact_root: str) -> None:
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     environment.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.execve(sys.executable, server_command(uri, host, port, artifact_root), environment)
+
+
+def newest_page(uri: str) -> str:
+    """The address of the newest run's or sweep's view below that of the server; empty where there is none yet."""
+    path = sqlite_path(uri)
+    if is_server(uri) or (path is not None and not path.exists()):
+        return ""  # `serve` says why
+    return newest_view(MlflowClient(tracking_uri=uri), uri) or ""
+
+
+def open_when_ready(address: str) -> None:
+    """Show a page in the user's browser as soon as its server answers, where there is a browser to show it in."""
+    with suppress(webbrowser.Error):
+        webbrowser.get()
+        subprocess.Popen([sys.executable, "-c", OPEN, address], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def server_command(uri: str, host: str, port: int, artifact_root: str) -> list[str]:
