@@ -17,6 +17,8 @@ from rich.table import Table
 from codeblock.console import console, errors, say
 from codeblock.errors import CodeBlockError, storage_error
 from codeblock.home import expand_home
+from codeblock.jobs_client.commands import add_to
+from codeblock.jobs_client.environment import check_forwarded
 from codeblock.quiet import quiet_environment
 
 if TYPE_CHECKING:
@@ -226,6 +228,9 @@ def ui(
     serve(tracking_uri(TrackConfig(), storage), host, port, artifact_root(storage))
 
 
+add_to(app)
+
+
 def _run(path: Path, overrides: list[str] | None, until: Any) -> None:
     from codeblock.config_file import load_config
 
@@ -287,6 +292,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     quiet_environment()
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # what is open is closed in order, as after Ctrl-C
     with _one_line_errors():
+        check_forwarded()
         given = sys.argv[1:] if arguments is None else arguments
         code = app(args=[_with_home(argument) for argument in given], standalone_mode=False)
     if code == INTERRUPTED:

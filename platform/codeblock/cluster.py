@@ -6,6 +6,7 @@ request is held against the cluster before it starts, and the work items are pat
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -44,8 +45,13 @@ def ray_session(config: ClusterConfig) -> Iterator[None]:
 
 
 def runtime_env() -> dict[str, Any]:
-    """What each worker process of a session is given: quiet libraries, and the address of its own cluster."""
-    return {"env_vars": dict(QUIET), "worker_process_setup_hook": "codeblock.ray_worker.name_own_cluster"}
+    """What each worker process of a session is given: quiet libraries, and the address of its own cluster.
+
+    Without the variables that a submitted job sets itself: Ray refuses one that comes from both.
+    """
+    job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")).get("runtime_env") or {}
+    variables = {key: value for key, value in QUIET.items() if key not in job.get("env_vars", {})}
+    return {"env_vars": variables, "worker_process_setup_hook": "codeblock.ray_worker.name_own_cluster"}
 
 
 def unreachable(error: Exception) -> str:
