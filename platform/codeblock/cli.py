@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from codeblock.console import console, errors, say
+from codeblock.doctor_command import add_doctor
 from codeblock.errors import CodeBlockError, storage_error
 from codeblock.home import expand_home
 from codeblock.jobs_client.commands import add_to
@@ -170,19 +171,6 @@ def inspect(
     console.print(f"{len(files)} files; open {escape(str(directory / 'index.html'))}", soft_wrap=True)
 
 
-@app.command(epilog="Example: `codeblock doctor`")
-def doctor(storage: Annotated[Path, typer.Option(help="Directory to check.")] = Path("runs")) -> None:
-    """Check what this machine offers and what would stop a run."""
-    from codeblock.doctor import checks
-
-    found = checks(storage)
-    for check in found:
-        mark = "[green]ok[/green]  " if check.ok else "[red]FAIL[/red]"
-        console.print(f"{mark} {check.name:<15} {escape(check.detail)}", soft_wrap=True)
-    if not all(check.ok for check in found):
-        raise typer.Exit(1)
-
-
 @app.command(epilog="Example: `codeblock benchmark-env bigcodebench --out envs/bigcodebench`")
 def benchmark_env(
     benchmark: Annotated[str, typer.Argument(help="Benchmark whose solutions need packages: bigcodebench.")],
@@ -229,6 +217,7 @@ def ui(
 
 
 add_to(app)
+add_doctor(app)
 
 
 def _run(path: Path, overrides: list[str] | None, until: Any) -> None:

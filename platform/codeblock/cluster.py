@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from codeblock.capacity import LOWER, capacity
 from codeblock.config import ClusterConfig
 from codeblock.console import counter
 from codeblock.errors import CodeBlockError, storage_error
@@ -83,17 +84,12 @@ def preflight(config: ClusterConfig) -> None:
 
 
 def require(what: str, count: int, cpus: float, gpus: float) -> None:
-    """Raise CodeBlockError where `count` workers of so many CPUs and GPUs each do not fit the cluster all at once."""
-    import ray
+    """Raise CodeBlockError where `count` workers of so many CPUs and GPUs each can never run all at once.
 
-    have = ray.cluster_resources()
-    for key, each in (("CPU", cpus), ("GPU", gpus)):
-        asked, total = count * each, have.get(key, 0.0)
-        if asked > total:
-            raise CodeBlockError(
-                f"{what}: {count} x {each:g} {key} asked, the cluster has {total:g} {key}; "
-                "lower cluster.train_workers, cluster.actors, cluster.cpus_per_worker or cluster.gpus_per_worker"
-            )
+    A cluster that grows is taken at its largest; the work then waits for nodes to be started.
+    """
+    if misfit := capacity().misfit(what, count, cpus, gpus):
+        raise CodeBlockError(f"{misfit}; {LOWER}")
 
 
 def map_parts(

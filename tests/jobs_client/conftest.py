@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from codeblock.jobs_client.address import connect
-from codeblock.jobs_client.follow import Say, exit_code, follow
+from codeblock.jobs_client.follow import Lines, Say, exit_code, follow
 
 START_SECONDS = 90.0
 
@@ -39,7 +39,7 @@ class Cluster:
     def run(self, client: Any, entrypoint: str, say: Say) -> int:
         """A job of a shell command, followed to its end; its exit status."""
         id_ = client.submit_job(entrypoint=entrypoint)
-        return exit_code(follow(client, id_, self.address, say))
+        return exit_code(follow(client, id_, self.address, Lines(say)))
 
 
 def free_port() -> int:

@@ -3,6 +3,7 @@
 import os
 import pty
 import re
+import select
 import subprocess
 import sys
 import time
@@ -40,12 +41,19 @@ def test_a_config_is_submitted_followed_and_listed(cluster, client, project, tmp
 
 
 def test_a_job_without_its_secret_says_so_in_one_line(cluster, project):
-    told = cluster.codeblock(
-        "submit", "mine.yaml", "storage=/shared", "model.path=/m", "pairs.path=/p", "--env", "ABSENT", cwd=project
-    )
+    given = ["storage=/shared", "model.path=/m", "pairs.path=/p", "--env", "ABSENT"]
+    told = cluster.codeblock("submit", "mine.yaml", *given, cwd=project)
     assert told.returncode == 1
     assert "error: the cluster has no value for ABSENT, which --env forwards; set it" in told.stdout
     assert "Traceback" not in told.stdout + told.stderr
+
+
+def test_a_wrong_token_says_what_to_set(cluster, project):
+    told = cluster.codeblock("jobs", cwd=project, RAY_AUTH_TOKEN="wrong" * 8)
+    assert told.returncode == 1
+    assert "refuses the token that is set here; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN" in told.stderr
+    absent = cluster.codeblock("jobs", cwd=project, RAY_AUTH_MODE="disabled")
+    assert "asks for its token; set RAY_AUTH_MODE=token" in absent.stderr
 
 
 def test_a_dry_run_sends_nothing(project):
@@ -59,63 +67,84 @@ def test_a_dry_run_sends_nothing(project):
     assert told.stdout.endswith("nothing was sent (--dry-run)\n")
 
 
-def interrupt_and_answer(cluster, project, tmp_path, answer):
-    """Submit in a terminal, press Ctrl-C once the job is there, and type the answer; the output and the exit status."""
-    options = ["--include", "model", "--include", "pairs.jsonl"]
-    command = [sys.executable, "-m", "codeblock", "submit", "mine.yaml", f"storage={tmp_path}/runs", *options]
-    near, far = pty.openpty()
-    asked = subprocess.Popen(
-        [*command, "--address", cluster.address],
-        cwd=project,
-        env=cluster.environment,
-        stdin=far,
-        stdout=far,
-        stderr=far,
-        start_new_session=True,
-        preexec_fn=lambda: __import__("fcntl").ioctl(0, __import__("termios").TIOCSCTTY, 0),
-    )
-    os.close(far)
-    told = b""
+class Terminal:
+    """The command line in a terminal of its own, as a user has it."""
 
-    def read_until(mark):
-        nonlocal told
-        until = time.monotonic() + 90
-        while mark not in told and time.monotonic() < until:
-            told += os.read(near, 4096)
+    def __init__(self, command, **how):
+        self._near, far = pty.openpty()
+        taking_it = "import os, sys, fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+        wrapped = [sys.executable, "-c", taking_it, *command]
+        self._process = subprocess.Popen(wrapped, stdin=far, stdout=far, stderr=far, start_new_session=True, **how)
+        os.close(far)
+        self.told = ""
 
-    read_until(b"pairs  ")  # the job's first line of its own: its driver is up and MLflow's run is open
-    os.write(near, b"\x03")
-    read_until(b"[l] ")
-    os.write(near, answer + b"\n")
-    code = asked.wait(timeout=60)
-    while True:
+    def read_until(self, mark, seconds=120):
+        until = time.monotonic() + seconds
+        while mark not in self.told:
+            assert time.monotonic() < until, self.told
+            if select.select([self._near], [], [], 1)[0]:
+                self.told += self._read()
+
+    def type(self, text):
+        os.write(self._near, text.encode())
+
+    def end(self):
+        code = self._process.wait(timeout=60)
+        while more := self._read():
+            self.told += more
+        os.close(self._near)
+        return code
+
+    def _read(self):
         try:
-            told += os.read(near, 65536)
-        except OSError:
-            break
-    os.close(near)
-    return told.decode(), code
+            return os.read(self._near, 65536).decode().replace("\r", "")
+        except OSError:  # the other side has ended
+            return ""
 
 
-def test_ctrl_c_asks_and_a_stopped_job_leaves_its_mlflow_run_killed(cluster, client, project, tmp_path):
-    told, code = interrupt_and_answer(cluster, project, tmp_path, b"s")
-    assert code == 130
-    id_ = id_of(told.replace("\r", ""))
-    assert client.get_job_info(id_).status.value == "STOPPED"
-    assert f"job {id_}: STOPPED" in told
+def test_ctrl_c_leaves_the_job_or_stops_it_and_then_its_mlflow_run_is_killed(cluster, client, project, tmp_path):
+    command = [sys.executable, "-m", "codeblock"]
+    sent = ["mine.yaml", f"storage={tmp_path}/runs", "--include", "model", "--include", "pairs.jsonl"]
+    first = Terminal([*command, "submit", *sent, "--address", cluster.address], cwd=project, env=cluster.environment)
+    first.read_until("pairs  ")  # the job's first line of its own: MLflow's run is open
+    first.type("\x03")
+    first.read_until("[l] ")
+    first.type("l\n")
+    assert first.end() == 0
+    id_ = id_of(first.told)
+    assert f"`codeblock logs {id_}` follows it" in first.told
+    assert not client.get_job_info(id_).status.is_terminal()
+
+    second = Terminal([*command, "logs", id_, "--address", cluster.address], cwd=project, env=cluster.environment)
+    second.read_until("pairs  ")
+    second.type("\x03")
+    second.read_until("[l] ")
+    second.type("s\n")
+    assert second.end() == 130
+    assert f"job {id_}: STOPPED" in second.told
+    assert second.told.count("pairs                        ...") == 1
+    assert f"job {id_}: STOPPED" in cluster.codeblock("stop", id_, cwd=project).stdout
 
     import mlflow
 
     runs = mlflow.MlflowClient(f"sqlite:///{tmp_path}/runs/mlflow.db").search_runs(["1"])
-    assert runs
     assert {run.info.status for run in runs} == {"KILLED"}
 
 
-def test_ctrl_c_can_leave_the_job_and_stop_ends_it(cluster, client, project, tmp_path):
-    told, code = interrupt_and_answer(cluster, project, tmp_path, b"l")
-    assert code == 0
-    id_ = id_of(told.replace("\r", ""))
-    assert f"`codeblock logs {id_}` follows it" in told
-    assert not client.get_job_info(id_).status.is_terminal()
-    assert f"job {id_}: STOPPED" in cluster.codeblock("stop", id_, cwd=project).stdout
-    assert cluster.codeblock("logs", id_, cwd=project).returncode == 130
+def test_doctor_looks_from_the_cluster_and_each_red_line_has_its_remedy(cluster, project, tmp_path):
+    sent = ["--include", "model", "--include", "pairs.jsonl"]
+    told = cluster.codeblock("doctor", "mine.yaml", f"storage={tmp_path}/runs", "cluster.train_workers=3", *sent, cwd=project)
+    lines = dict(re.findall(r"^(?:ok  |FAIL) (\S+(?: \S+)?) +(.+)$", told.stdout, re.MULTILINE))
+    failed = re.findall(r"^FAIL (\S+) +(.+)$", told.stdout, re.MULTILINE)
+    assert failed == [
+        (
+            "resources",
+            "train: 3 x 1 CPU asked, the cluster has 1 CPU; lower cluster.train_workers, cluster.actors, "
+            "cluster.cpus_per_worker or cluster.gpus_per_worker",
+        )
+    ], told.stdout + told.stderr
+    assert told.returncode == 1
+    assert lines["same versions"] == "2 sides agree"
+    assert re.search(r"^ok   node \S+ \(\S+\) reads and writes the storage; ", told.stdout, re.MULTILINE)
+    assert "INFO" not in told.stdout
+    assert len(told.stdout.splitlines()) < 25

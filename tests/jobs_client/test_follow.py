@@ -52,7 +52,7 @@ def test_a_log_that_is_cut_off_is_taken_up_again_without_a_line_twice_or_missing
         said, notes = [], []
         cut = connect(proxy.address)
         id_ = cut.submit_job(entrypoint=count)
-        job = follow(cut, id_, proxy.address, said.append, notes.append)
+        job = follow(cut, id_, proxy.address, Lines(said.append), notes.append)
         assert proxy.cuts == 2
     assert [line for line in said if line.startswith("line ")] == [f"line {n}" for n in range(60)]
     assert said[-1] == "end"
@@ -72,7 +72,7 @@ def test_a_stopped_job_ends_in_order_and_has_a_status_of_its_own(cluster, client
 
     stopper = threading.Thread(target=stop_when_up)
     stopper.start()
-    job = follow(client, id_, cluster.address, said.append)
+    job = follow(client, id_, cluster.address, Lines(said.append))
     stopper.join()
     assert said[-2:] == ["up", "tidy"]
     assert exit_code(job) == STOPPED == 130
@@ -83,11 +83,11 @@ def test_a_stopped_job_ends_in_order_and_has_a_status_of_its_own(cluster, client
 @slow
 def test_a_job_that_never_had_a_process_fails_with_1(cluster, client):
     id_ = client.submit_job(entrypoint="true", runtime_env={"working_dir": "gcs://_ray_pkg_0123456789abcdef.zip"})
-    job = follow(client, id_, cluster.address)
+    job = follow(client, id_, cluster.address, Lines())
     assert (job.status.value, job.driver_exit_code, exit_code(job)) == ("FAILED", None, 1)
 
 
 @slow
 def test_an_unknown_job_is_one_line(cluster, client):
     with pytest.raises(CodeBlockError, match=r"^job nobody-1: there is none on here; `codeblock jobs` lists them$"):
-        follow(client, "nobody-1", "here")
+        follow(client, "nobody-1", "here", Lines())

@@ -173,11 +173,15 @@ def _send(submission: Submission, parcel: Parcel, address: str | None, where: st
 
 
 def _follow_and_exit(client: JobSubmissionClient, id_: str, where: str) -> None:
-    from codeblock.jobs_client.follow import exit_code, follow
+    from codeblock.jobs_client.follow import Lines, exit_code, follow
 
+    def note(line: str) -> None:
+        errors.print(escape(f"{id_}: {line}"), soft_wrap=True)
+
+    lines = Lines()
     while True:
         try:
-            job = follow(client, id_, where, note=lambda line: errors.print(escape(f"{id_}: {line}"), soft_wrap=True))
+            job = follow(client, id_, where, lines, note)
         except KeyboardInterrupt:
             _interrupted(client, id_, where)
             continue

@@ -39,7 +39,7 @@ def say_line(line: str) -> None:
 class Lines:
     """Text of a log that comes in pieces, some of them again, as lines that come once."""
 
-    def __init__(self, say: Say) -> None:
+    def __init__(self, say: Say = say_line) -> None:
         self._say = say
         self._seen = 0
         self._at = 0
@@ -65,14 +65,15 @@ class Lines:
         self._rest = ""
 
 
-def follow(client: JobSubmissionClient, id_: str, where: str, say: Say = say_line, note: Say = say_line) -> JobDetails:
-    """Hand each line of a job's log to `say` until the job has ended, and return what the cluster then knows of it.
+def follow(client: JobSubmissionClient, id_: str, where: str, lines: Lines, note: Say = say_line) -> JobDetails:
+    """Hand each line of a job's log to `lines` until the job has ended, and return what the cluster then knows of it.
 
-    `note` is told of what is no line of the log: that the job waits, and why; that the connection was lost. Raises
-    CodeBlockError for an unknown job, and where the cluster is out of reach for LOST_SECONDS; the job may then go on.
+    The same `lines` in another call go on where they were. `note` is told of what is no line of the log: that the job waits,
+    and why; that the connection was lost. Raises CodeBlockError for an unknown job, and where the cluster is out of reach for
+    LOST_SECONDS; the job may then go on.
     """
     details(client, id_, where)  # an unknown job is an error at once
-    return asyncio.run(_Follower(client, id_, where, Lines(say), note).run())
+    return asyncio.run(_Follower(client, id_, where, lines, note).run())
 
 
 class UnknownJobError(CodeBlockError):

@@ -6,6 +6,7 @@ are what counts, and they are counted before anything is sent.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,7 +45,7 @@ def pack(config: Path, include: Sequence[Path], scratch: Path, root: Path | None
     Raises CodeBlockError for an included path that is not there or lies outside `root`, and where one of the two directories
     is larger than MOST_MIB; that error names the largest files.
     """
-    root = (root or Path.cwd()).resolve()
+    root = root or Path.cwd()
     sources = [(path, _place(path, root)) for path in include]
     own = Path(next(iter(codeblock.__path__)))
     check_size([own])
@@ -91,7 +92,7 @@ def files_below(path: Path) -> list[Path]:
 def _place(path: Path, root: Path) -> Path:
     if not path.exists():
         raise CodeBlockError(f"--include {path}: there is no such file or directory")
-    absolute = path.resolve()
+    absolute = Path(os.path.normpath(Path.cwd() / path))  # a link in the directory is sent as what it leads to
     if not absolute.is_relative_to(root):
         raise CodeBlockError(f"--include {path}: lies outside {root}; start the command in a directory above it")
     return absolute.relative_to(root)
