@@ -148,6 +148,23 @@ def export(
     present_export(selected.directory, out, format)
 
 
+@app.command(
+    epilog="Example: `codeblock merge configs/smollm2.yaml --arm codeblock --out merged`, or `codeblock merge ADAPTER`"
+)
+def merge(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file, or the directory of an adapter.")],
+    overrides: Overrides = None,
+    arm: Annotated[str, typer.Option(help="Arm whose adapter is merged, or 'codeblock seed 1'.")] = "codeblock",
+    out: Annotated[Path, typer.Option(help="Directory to write.")] = Path("merged"),
+    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16, float16; default: as the base is stored.")] = None,
+) -> None:
+    """Write an adapter and its base model as one plain Hugging Face model; trains the arm first where that is not done yet."""
+    from codeblock.train.merge import merge as merge_adapter
+
+    stored = merge_adapter(config if config.is_dir() else _trained(config, overrides, arm), out, dtype)
+    console.print(f"{escape(str(out))}: one model in {stored}, with its tokenizer", soft_wrap=True)
+
+
 @app.command(epilog="Example: `codeblock inspect configs/quickstart.yaml --out pages --random 3`")
 def inspect(
     config: ConfigPath,
@@ -256,6 +273,17 @@ def _arm(plan: Plan, name: str) -> ArmPlan:
         others = ", ".join(each.name for each in plan.arms if each.arm == arm.arm and each is not arm)
         say(f"--arm {name}: takes {arm.name}; there are also {others}")
     return arm
+
+
+def _trained(path: Path, overrides: list[str] | None, name: str) -> Path:
+    """The directory of the model that an arm ends with."""
+    from codeblock.pipeline import model_of
+
+    plan = _plan(path, overrides)
+    arm = _arm(plan, name)
+    if arm.trained is not None and arm.trained.facts is None:
+        _run(path, overrides, "train")
+    return Path(model_of(plan, arm).path)
 
 
 def _print_plan(path: Path, overrides: list[str] | None) -> None:

@@ -34,7 +34,7 @@ VERSION = {
     "kept": 1,
     "scored": 3,
     "selected": 4,
-    "trained": 1,
+    "trained": 2,
     "generated": 1,
     "graded": 1,
     "reference_nll": 2,

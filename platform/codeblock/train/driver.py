@@ -208,10 +208,13 @@ def _quiet_worker_logs() -> None:
 def load_for_training(path: str, revision: str | None, config: TrainConfig) -> MaskedLM:
     """The model of a fit, before its first step.
 
+    Adapters are float32; under them the frozen weights are in `train.dtype`, in which each of them would be cast for every
+    product: 2 bytes a parameter in place of 6 (docs/memory.md). Weights that are trained are float32.
+
     Raises CodeBlockError for a model that cannot be loaded or trained: an adapter, quantised weights where all of them are
     trained, logits that cannot be made at chosen positions alone.
     """
-    model = models.load_model(path, revision)
+    model = models.load_model(path, revision, config.dtype if config.mode == "lora" else "float32")
     if hasattr(model, "get_base_model"):
         raise CodeBlockError(f"model {path}: is an adapter; merge it into its base model first, or train the base")
     if config.mode == "full" and getattr(model, "is_quantized", False):

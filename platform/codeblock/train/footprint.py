@@ -19,7 +19,7 @@ TRAINED = 16
 FLOAT32, BFLOAT16 = 4, 2
 CAST = 2
 """Bytes of a trained parameter under bfloat16 autocast, which keeps a copy of each matrix from forward to backward pass."""
-HIDDEN_BYTES = {"float32": 44.0, "bfloat16": 30.0}
+HIDDEN_BYTES = {"float32": 34.0, "bfloat16": 30.0}
 INNER_BYTES = {"float32": 16.0, "bfloat16": 8.0}
 """Bytes that one layer saves of a token for its backward pass: so many times the hidden and the inner size."""
 LOGIT_COPIES = 3
