@@ -30,7 +30,7 @@ def merge(adapter: Path, output: Path, dtype: str | None = None) -> str:
         raise CodeBlockError(f"model {adapter}: is no adapter, there is nothing to merge")
     if getattr(model.get_base_model(), "is_quantized", False):
         raise CodeBlockError(
-            f"model {adapter}: the weights of its base are quantised; name its unquantised weights as the base in adapter_config.json"
+            f"model {adapter}: the weights of its base are quantised; name an unquantised base in adapter_config.json"
         )
     stored = dtype or _stored_as(str(adapter))
     merged = model.merge_and_unload(safe_merge=True).to(getattr(torch, stored))
