@@ -210,6 +210,9 @@ class TrainConfig(Section):
     """Pack pairs into one row without attention across them; auto: on GPU only, where it is faster."""
     checkpoint_every: int = execution(0, ge=0)
     """Steps between two checkpoints that an interrupted run resumes from; 0: none."""
+    shard: bool = execution(False)
+    """Share weights, gradients and moments out over the workers of a fit (FSDP2), where one GPU is too small for all weights.
+    Needs `mode: full`; the losses are the same."""
     max_failures: int = execution(0, ge=0)
     """Times that a fit restarts from its last checkpoint after a worker died."""
 
@@ -217,6 +220,8 @@ class TrainConfig(Section):
     def _one_length(self) -> TrainConfig:
         if self.steps is not None and self.epochs is not None:
             raise ValueError("set train.steps or train.epochs, not both")
+        if self.shard and self.mode != "full":
+            raise ValueError("train.shard=true shares out all weights and needs train.mode=full")
         return self
 
 

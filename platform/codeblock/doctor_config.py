@@ -195,7 +195,7 @@ def _memory(config: Config, have_mib: float | None) -> str:
     shape = shape_of(config.model.path, config.model.revision, config.train)
     longest = config.model.max_length or context_length(config.model.path, config.model.revision) or 0
     tokens = max(config.train.micro_batch_tokens, longest)
-    need = footprint(shape, config.train, tokens).gib
+    need = footprint(shape, config.train, tokens, config.cluster.train_workers).gib
     told = (
         f"training takes about {need:.1f} GiB a worker ({shape.parameters / 1e9:.2f}B parameters, {config.train.mode}, "
         f"{config.train.dtype}, {tokens:,} tokens at once)"
@@ -210,7 +210,7 @@ def _memory(config: Config, have_mib: float | None) -> str:
 def _smaller(config: Config) -> str:
     ways = []
     if config.train.mode == "full":
-        ways.append("train.mode=lora")
+        ways.append("train.mode=lora" if config.train.shard else "train.mode=lora or, over several workers, train.shard=true")
     if config.train.dtype == "float32":
         ways.append("train.dtype=bfloat16")
     if not config.train.gradient_checkpointing:

@@ -17,13 +17,14 @@ from codeblock.schema import TokenClass
 from codeblock.train.batches import micro_batches
 from codeblock.train.model import MaskedLM
 from codeblock.train.rows import Pair, trim
+from codeblock.train.shard import even_out
 from codeblock.train.step import Place
 
 CLASSES = (TokenClass.TEXT, TokenClass.CODE, TokenClass.CORE, TokenClass.STOP)
 
 
 def dev_nll(
-    masked: MaskedLM, pairs: Sequence[Pair], max_inputs: int, pack: bool, call: int, place: Place
+    masked: MaskedLM, pairs: Sequence[Pair], max_inputs: int, pack: bool, call: int, place: Place, sharded: bool = False
 ) -> list[dict[str, Any]]:
     """One row per token class and supervision that occurs: `token_class`, `supervised`, `nll` (mean), `tokens`.
 
@@ -32,12 +33,16 @@ def dev_nll(
     nll_2C = torch.zeros(2 * len(TokenClass), dtype=torch.float64, device=place.device)
     tokens_2C = torch.zeros_like(nll_2C)
     mine = [pair for pair in map(_all_response_tokens, pairs[place.rank :: place.world]) if pair.supervised]
+    batches = micro_batches([trim(pair) for pair in mine], max_inputs, pack, call) if mine else []
+    if sharded and pairs:
+        batches = even_out(batches, pairs[0], place)
     training = masked.training
     masked.eval()
-    for batch in micro_batches([trim(pair) for pair in mine], max_inputs, pack, call) if mine else []:
+    for batch in batches:
         moved = batch.to(place.device)
-        group_N = moved.weights_N.long() - 1
-        nll_2C.index_add_(0, group_N, masked.nll(moved).double())
+        nll_N, real_N = masked.nll(moved).double(), moved.weights_N > 0
+        group_N = moved.weights_N[real_N].long() - 1
+        nll_2C.index_add_(0, group_N, nll_N[real_N])
         tokens_2C.index_add_(0, group_N, torch.ones_like(group_N, dtype=torch.float64))
     masked.train(training)
     if place.world > 1:

@@ -30,6 +30,7 @@ from codeblock.errors import CodeBlockError
 from codeblock.train.loop import DEV_SCHEMA, HISTORY_SCHEMA, Session, plan_run
 from codeblock.train.model import MaskedLM, add_lora, checkpoint_activations, freeze_other_parts
 from codeblock.train.rows import Pair, read_pairs, trim_all
+from codeblock.train.shard import shard, whole_weights
 from codeblock.train.step import Place
 
 MODEL = "model"
@@ -173,7 +174,10 @@ def _work(job: dict[str, Any]) -> dict[str, Any]:
     pairs, _ = trim_all(read_pairs(selected, "train"))
     masked = load_for_training(job["model_path"], job["revision"], config)
     check_ids(masked.model, [pair.input_ids_T for pair in pairs])
-    model = prepare_model(masked, parallel_strategy_kwargs={"forward_sync_buffers": False})
+    if config.shard:
+        model: Any = shard(masked.to(place.device), place)
+    else:
+        model = prepare_model(masked, parallel_strategy_kwargs={"forward_sync_buffers": False})
     session = Session(model, pairs, read_pairs(selected, "dev"), config, job["seed"], place)
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is not None:
@@ -191,8 +195,9 @@ def _work(job: dict[str, Any]) -> dict[str, Any]:
         "peak_memory_mb": session.peak_memory_mb(),
     }
     facts["tokens_per_second"] = facts["processed_tokens"] / facts["train_seconds"]
+    weights = whole_weights(masked) if config.shard else None
     if place.rank == 0:
-        _write(session, masked, job, output)
+        _write(session, masked, job, output, weights)
     return facts
 
 
@@ -269,7 +274,7 @@ def _teller(session: Session, told: Queue) -> Callable[[Row], None]:
 
 
 def _report(session: Session) -> None:
-    if session.place.rank != 0:
+    if session.place.rank != 0 and not session.config.shard:
         ray.train.report({"step": session.step})
         return
     with tempfile.TemporaryDirectory() as directory:
@@ -278,10 +283,13 @@ def _report(session: Session) -> None:
         ray.train.report({"step": session.step}, checkpoint=checkpoint)
 
 
-def _write(session: Session, masked: MaskedLM, job: dict[str, Any], output: Path) -> None:
+def _write(
+    session: Session, masked: MaskedLM, job: dict[str, Any], output: Path, weights: dict[str, torch.Tensor] | None
+) -> None:
     shutil.rmtree(output / MODEL, ignore_errors=True)
     adapter = {"save_embedding_layers": False} if session.config.mode == "lora" else {}
-    masked.model.save_pretrained(output / MODEL, **adapter)
+    whole = {} if weights is None else {"state_dict": weights}
+    masked.model.save_pretrained(output / MODEL, **adapter, **whole)
     models.load_tokenizer(job["model_path"], job["revision"]).save_pretrained(output / MODEL)
     tables.write_part(output / HISTORY, pa.Table.from_pylist(session.history, schema=HISTORY_SCHEMA))
     tables.write_part(output / DEV, pa.Table.from_pylist(session.dev, schema=DEV_SCHEMA))

@@ -61,8 +61,12 @@ class Footprint:
         return self.total / 2**30
 
 
-def footprint(shape: Shape, train: TrainConfig, tokens: int) -> Footprint:
-    """The memory of a worker whose micro-batches have at most `tokens` tokens, padding included."""
+def footprint(shape: Shape, train: TrainConfig, tokens: int, workers: int = 1) -> Footprint:
+    """The memory of a worker whose micro-batches have at most `tokens` tokens, padding included.
+
+    With `train.shard` each of the `workers` holds its part of weights, gradients and moments; the casts of the layers that are
+    gathered are counted whole, which is more than it takes.
+    """
     trained = shape.adapter_parameters if train.mode == "lora" else shape.parameters
     frozen_bytes = BFLOAT16 if train.dtype == "bfloat16" else FLOAT32
     frozen = shape.parameters * frozen_bytes if train.mode == "lora" else 0
@@ -71,9 +75,10 @@ def footprint(shape: Shape, train: TrainConfig, tokens: int) -> Footprint:
     if train.gradient_checkpointing:  # each layer's input is kept, and one layer is whole at a time
         layers = shape.layers * FLOAT32 * shape.hidden + of_token
     cast = CAST if train.dtype == "bfloat16" else 0
+    parts = workers if train.shard else 1
     return Footprint(
-        weights=frozen + FLOAT32 * trained,
-        trained=trained * (TRAINED - FLOAT32 + cast),
+        weights=frozen + FLOAT32 * trained / parts,
+        trained=trained * ((TRAINED - FLOAT32) / parts + cast),
         activations=tokens * layers,
         logits=min(CHUNK, tokens) * shape.vocabulary * FLOAT32 * LOGIT_COPIES,
     )

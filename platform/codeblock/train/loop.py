@@ -25,6 +25,7 @@ from codeblock.memory import worker_peak_mb
 from codeblock.train.batches import CPU_CALL, GPU_CALL, MicroBatch, micro_batches, plan_steps, plan_steps_by_tokens, share_of
 from codeblock.train.dev import dev_nll
 from codeblock.train.rows import Pair
+from codeblock.train.shard import even_out, load_parts, save_parts
 from codeblock.train.step import Place, make_optimizer, take_step
 
 if TYPE_CHECKING:
@@ -127,28 +128,38 @@ class Session:
                 on_checkpoint(self)
 
     def save(self, directory: Path) -> None:
-        """Write the state: trained weights, optimiser, schedule, step and the rows so far."""
+        """Write the state: trained weights, optimiser, schedule, step and the rows so far.
+
+        Of sharded weights each worker writes its own; all else is rank 0's.
+        """
+        parts = {} if self.config.shard else {"weights": self._trained(), "optimizer": self.optimizer.state_dict()}
+        if self.config.shard:
+            save_parts(self.masked, self.optimizer, directory)
         state = {
-            "weights": self._trained(),
-            "optimizer": self.optimizer.state_dict(),
+            **parts,
             "scheduler": self.scheduler.state_dict(),
             "step": self.step,
             "run": self._run,
             "history": self.history,
             "dev": self.dev,
         }
-        torch.save(state, directory / STATE)
+        if self.place.rank == 0:
+            torch.save(state, directory / STATE)
 
     def load(self, directory: Path) -> None:
         """Go on from a state written by `save` of a session with the same model, pairs, config and seed."""
         state = torch.load(directory / STATE, map_location=self.place.device, weights_only=True)
         trained = self._trained()
-        if trained.keys() != state["weights"].keys() or state["run"] != self._run:
+        other = "weights" in state and trained.keys() != state["weights"].keys()
+        if other or ("weights" in state) == self.config.shard or state["run"] != self._run:
             raise CodeBlockError(f"checkpoint {directory}: of another model or run; delete the directory of this training")
-        with torch.no_grad():
-            for name, weight in state["weights"].items():
-                trained[name].copy_(weight)
-        self.optimizer.load_state_dict(state["optimizer"])
+        if self.config.shard:
+            load_parts(self.masked, self.optimizer, directory)
+        else:
+            with torch.no_grad():
+                for name, weight in state["weights"].items():
+                    trained[name].copy_(weight)
+            self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
         self.step, self.history, self.dev = state["step"], state["history"], state["dev"]
 
@@ -201,10 +212,12 @@ class Session:
 
     def _batches(self, pairs: Sequence[Pair]) -> list[MicroBatch]:
         share = share_of(pairs, self.place.rank, self.place.world)
-        return micro_batches(share, self.config.micro_batch_tokens, self.pack, self.call)
+        batches = micro_batches(share, self.config.micro_batch_tokens, self.pack, self.call)
+        return even_out(batches, share[0], self.place) if self.config.shard else batches
 
     def _look(self) -> None:
-        rows = dev_nll(self.masked, self.dev_pairs, self.config.micro_batch_tokens, self.pack, self.call, self.place)
+        how = (self.config.micro_batch_tokens, self.pack, self.call, self.place, self.config.shard)
+        rows = dev_nll(self.masked, self.dev_pairs, *how)
         self.dev.extend({"step": self.step, **row} for row in rows)
 
     def _trained(self) -> dict[str, torch.Tensor]:
