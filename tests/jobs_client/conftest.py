@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import signal
 import socket
 import subprocess
@@ -22,6 +21,7 @@ from codeblock.jobs_client.address import connect
 from codeblock.jobs_client.follow import Lines, Say, exit_code, follow
 
 START_SECONDS = 90.0
+TOKEN = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,10 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cluster() -> Iterator[Cluster]:
     """One CPU, token authentication, and a secret in its environment; no other cluster on the machine is touched."""
-    token = secrets.token_hex(32)
-    own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token, "RAY_USAGE_STATS_ENABLED": "0"}
+    own = {name: os.environ[name] for name in TOKEN} | {"RAY_USAGE_STATS_ENABLED": "0"}
     kept = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
     path = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', '')}"
     dashboard = free_port()
@@ -84,10 +83,8 @@ def _wait_for(address: str, own: dict[str, str], head: subprocess.Popen[bytes], 
 @pytest.fixture
 def client(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A client as the commands make it."""
-    for name in [name for name in os.environ if name.startswith("RAY_")]:
-        monkeypatch.delenv(name)
-    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
-        monkeypatch.setenv(name, cluster.environment[name])
+    for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
     return connect(cluster.address)
 
 
