@@ -33,6 +33,12 @@ def config_checks(config: Config) -> list[Check]:
     ]
 
 
+def _storage(config: Config) -> str:
+    """The storage as a config file names it: a path or a URL."""
+    named: str = config.model_dump(mode="json")["storage"]
+    return named
+
+
 def _with_remedy(check: Check) -> Check:
     if check.ok or check.name != "disk":
         return check
@@ -53,11 +59,11 @@ def _of_resources(config: Config) -> list[Check]:
             from codeblock.doctor_nodes import ask_nodes
 
             check_storage(config.storage)
-            found, nodes = capacity(), ask_nodes(str(config.storage))
+            found, nodes = capacity(), ask_nodes(_storage(config))
     except CodeBlockError as error:
         return [Check("cluster", False, str(error))]
     return [
-        *(_of_node(node, str(config.storage)) for node in nodes),
+        *(_of_node(node, _storage(config)) for node in nodes),
         _try("same versions", partial(same_versions, nodes)),
         _try("resources", partial(fits, config, found)),
         _try("memory", partial(_memory, config, _nodes_memory(config, nodes))),

@@ -18,7 +18,7 @@ def check_places(config: Config, included: Sequence[Path]) -> None:
     A job starts in a directory of its own, which the cluster removes. Absolute paths and URIs are taken as the cluster's;
     a name that is no path here is a hub's.
     """
-    storage = str(config.storage)
+    storage = config.model_dump(mode="json")["storage"]
     if not _absolute(storage):
         raise CodeBlockError(
             f"storage={storage}: a job's own directory is removed with it; name one that all nodes share, "
