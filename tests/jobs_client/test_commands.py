@@ -40,9 +40,15 @@ def test_a_config_is_submitted_followed_and_listed(cluster, client, project, tmp
     assert "rows: 6 read" in again.stdout
 
 
-def test_a_job_without_its_secret_says_so_in_one_line(cluster, project):
-    given = ["storage=/shared", "model.path=/m", "pairs.path=/p", "--env", "ABSENT"]
-    told = cluster.codeblock("submit", "mine.yaml", *given, cwd=project)
+def test_a_job_that_was_left_without_its_secret_says_so_in_one_line_of_its_log(cluster, project):
+    given = ["storage=/shared", "model.path=/m", "pairs.path=/p", "--env", "ABSENT", "--detach"]
+    left = cluster.codeblock("submit", "mine.yaml", *given, cwd=project)
+    id_ = id_of(left.stdout)
+    assert (left.returncode, left.stdout.splitlines()[-1]) == (
+        0,
+        f"`codeblock logs {id_}` follows it, `codeblock stop {id_}` stops it",
+    )
+    told = cluster.codeblock("logs", id_, cwd=project)
     assert told.returncode == 1
     assert "error: the cluster has no value for ABSENT, which --env forwards; set it" in told.stdout
     assert "Traceback" not in told.stdout + told.stderr
