@@ -37,8 +37,10 @@ def doctor(
     from codeblock.config_file import load_config
 
     settings = load_config(config, overrides or [])
-    if address is not None:
-        _ask_cluster(config, settings, overrides or [], address, include or [])
+    from codeblock.jobs_client.address import told_dashboard
+
+    if dashboard := address or told_dashboard():
+        _ask_cluster(config, settings, overrides or [], dashboard, include or [])
         return
     from codeblock.doctor_config import config_checks
 

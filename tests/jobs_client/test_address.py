@@ -3,7 +3,7 @@
 import pytest
 
 from codeblock.errors import CodeBlockError
-from codeblock.jobs_client.address import address_and_why, connect
+from codeblock.jobs_client.address import address_and_why, connect, told_dashboard
 
 
 @pytest.fixture(autouse=True)
@@ -26,6 +26,14 @@ def test_a_variable_overrides_the_option_and_that_is_said(monkeypatch):
     assert found == ("http://other:8265", "http://other:8265 (RAY_ADDRESS says so and overrides --address http://head:8265)")
     monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "http://api:8265")
     assert address_and_why(None) == ("http://api:8265", "http://api:8265 (RAY_API_SERVER_ADDRESS says so)")
+
+
+def test_a_dashboard_out_of_the_environment_is_known_by_its_scheme(monkeypatch):
+    assert told_dashboard() is None
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    assert told_dashboard() is None
+    monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "http://api:8265")
+    assert told_dashboard() == "http://api:8265"
 
 
 def test_an_address_where_nothing_answers_is_one_line_with_what_to_set():

@@ -30,6 +30,11 @@ def address_and_why(given: str | None) -> tuple[str, str]:
     return LOCAL, f"{LOCAL} (neither --address nor {' nor '.join(OVERRIDING)} is set)"
 
 
+def told_dashboard() -> str | None:
+    """The dashboard that the environment names, if it names one: an address of HTTP, where nothing else can be meant."""
+    return next((found for name in OVERRIDING if (found := os.environ.get(name, "")).startswith(("http://", "https://"))), None)
+
+
 def connect(given: str | None) -> JobSubmissionClient:
     """A client of the cluster that `address_and_why` names.
 
