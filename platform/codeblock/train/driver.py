@@ -65,7 +65,8 @@ def fit(
     Returns counts and times: `processed_tokens` are inputs of the model without padding (a whole pair of T tokens has
     T-1), `trimmed_tokens` and `dropped_tokens` those that exact trimming and dropping saved in one pass over the
     pairs, `train_seconds` the time of the steps without start-up, dev and checkpoints, `resumed_from_step` the step
-    of the checkpoint that the last start went on from (0: nothing was interrupted).
+    of the checkpoint that the last start went on from (0: nothing was interrupted), `best_step` the step with the lowest
+    held-out nll of supervised tokens (None without any), whose weights are written where `train.keep` is `best`.
 
     Raises CodeBlockError where the workers do not fit the cluster, no training pair has a supervised token, a pair is
     longer than `max_length` (empty: the model's context), or a loss is not finite.
@@ -189,6 +190,7 @@ def _work(job: dict[str, Any]) -> dict[str, Any]:
     facts = {
         "steps": session.step,
         "resumed_from_step": resumed_from,
+        "best_step": session.best.step,
         "supervised_tokens": sum(row["supervised_tokens"] for row in session.history),
         "processed_tokens": sum(row["processed_tokens"] for row in session.history),
         "train_seconds": sum(row["seconds"] for row in session.history),

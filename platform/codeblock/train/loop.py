@@ -23,6 +23,7 @@ from codeblock.causal import name_of
 from codeblock.errors import CodeBlockError
 from codeblock.memory import worker_peak_mb
 from codeblock.train.batches import CPU_CALL, GPU_CALL, MicroBatch, micro_batches, plan_steps, plan_steps_by_tokens, share_of
+from codeblock.train.best import Best
 from codeblock.train.dev import dev_nll
 from codeblock.train.rows import Pair
 from codeblock.train.shard import even_out, load_parts, save_parts
@@ -106,17 +107,21 @@ class Session:
         """Per step: step, loss, learning_rate, grad_norm, supervised_tokens, processed_tokens, seconds."""
         self.dev: list[dict[str, Any]] = []
         """Per look and group: step, token_class, supervised, nll, tokens."""
+        self.best = Best(config.keep == "best")
 
     def run(
         self,
         on_step: Callable[[dict[str, Any]], None] | None = None,
         on_checkpoint: Callable[[Session], None] | None = None,
     ) -> None:
-        """Train to the end of the plan. `on_checkpoint` is called every `checkpoint_every` steps, not after the last."""
+        """Train to the end of the plan, or until the held-out nll no longer falls (`stop_after_looks`).
+
+        `on_checkpoint` is called every `checkpoint_every` steps, not after the last.
+        """
         self.model.train()
         if self.step == 0:
             self._look()
-        while self.step < len(self.plan):
+        while self.step < len(self.plan) and not self._stalled():
             row = self._take_step()
             if on_step is not None:
                 on_step(row)
@@ -126,6 +131,7 @@ class Session:
             every = self.config.checkpoint_every
             if on_checkpoint is not None and every and not done and self.step % every == 0:
                 on_checkpoint(self)
+        self.best.put_back(self._trained())
 
     def save(self, directory: Path) -> None:
         """Write the state: trained weights, optimiser, schedule, step and the rows so far.
@@ -142,6 +148,7 @@ class Session:
             "run": self._run,
             "history": self.history,
             "dev": self.dev,
+            "best": self.best.state(),
         }
         if self.place.rank == 0:
             torch.save(state, directory / STATE)
@@ -162,6 +169,7 @@ class Session:
             self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
         self.step, self.history, self.dev = state["step"], state["history"], state["dev"]
+        self.best.load(state["best"])
 
     def peak_memory_mb(self) -> float:
         """The largest peak of any worker: of the GPU's memory where there is one, else of the process."""
@@ -219,6 +227,11 @@ class Session:
         how = (self.config.micro_batch_tokens, self.pack, self.call, self.place, self.config.shard)
         rows = dev_nll(self.masked, self.dev_pairs, *how)
         self.dev.extend({"step": self.step, **row} for row in rows)
+        self.best.see(self.step, rows, self._trained())
+
+    def _stalled(self) -> bool:
+        most = self.config.stop_after_looks
+        return most is not None and self.best.looks_since >= most
 
     def _trained(self) -> dict[str, torch.Tensor]:
         return {name: weight for name, weight in self.masked.named_parameters() if weight.requires_grad}
