@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ settings.load_profile("no_deadline")
 
 for _key, _value in QUIET.items():
     os.environ.setdefault(_key, _value)
+# One token for all clusters of the session: a process reads it once, whichever cluster it asks.
+os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
 
 
 @pytest.fixture(scope="session")

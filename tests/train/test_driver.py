@@ -154,6 +154,20 @@ def test_a_killed_worker_resumes_from_the_last_checkpoint_with_the_same_losses(
 
 
 @pytest.mark.slow
+def test_a_killed_worker_of_a_sharded_fit_resumes_with_the_losses_of_one_worker(
+    selected: Path, small_model: Path, tmp_path: Path
+) -> None:
+    config = TrainConfig(steps=100, batch_pairs=8, checkpoint_every=10, max_failures=1, dev_every=1000, shard=True)
+    killer = kill_a_worker_once_a_checkpoint_is_registered(tmp_path)
+    facts = fit(selected, str(small_model), None, tmp_path, config, ClusterConfig(train_workers=2), SEED)
+    killer.join()
+    assert facts["resumed_from_step"] >= 10
+    whole = config.model_copy(update={"shard": False})
+    assert history_of(tmp_path)["loss"] == pytest.approx(losses_without_ray(selected, small_model, whole), rel=1e-3)
+    assert load_model(str(tmp_path / MODEL)).num_parameters() == load_model(str(small_model)).num_parameters()
+
+
+@pytest.mark.slow
 def test_an_interrupted_lora_fit_says_so_and_goes_on_when_called_again(
     selected: Path, small_model: Path, tmp_path: Path
 ) -> None:

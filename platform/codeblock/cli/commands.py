@@ -14,6 +14,9 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from codeblock.cli.doctor.command import add_doctor
+from codeblock.cli.jobs.commands import add_to
+from codeblock.cli.jobs.environment import check_forwarded
 from codeblock.core.console import console, errors, say
 from codeblock.core.errors import CodeBlockError, storage_error
 from codeblock.core.home import expand_home
@@ -177,6 +180,23 @@ def export(
     present_export(selected.directory, out, format)
 
 
+@app.command(
+    epilog="Example: `codeblock merge configs/smollm2.yaml --arm codeblock --out merged`, or `codeblock merge ADAPTER`"
+)
+def merge(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file, or the directory of an adapter.")],
+    overrides: Overrides = None,
+    arm: Annotated[str, typer.Option(help="Arm whose adapter is merged, or 'codeblock seed 1'.")] = "codeblock",
+    out: Annotated[Path, typer.Option(help="Directory to write.")] = Path("merged"),
+    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16, float16; default: as the base is stored.")] = None,
+) -> None:
+    """Write an adapter and its base model as one plain Hugging Face model; trains the arm first where that is not done yet."""
+    from codeblock.train.merge import merge as merge_adapter
+
+    stored = merge_adapter(config if config.is_dir() else _trained(config, overrides, arm), out, dtype)
+    console.print(f"{escape(str(out))}: one model in {stored}, with its tokenizer", soft_wrap=True)
+
+
 @app.command(epilog="Example: `codeblock inspect configs/quickstart.yaml --out pages --random 3`")
 def inspect(
     config: ConfigPath,
@@ -200,19 +220,6 @@ def inspect(
     named = [part.strip() for part in (ids or "").split(",") if part.strip()]
     files = write_samples(plan, _arm(plan, arm).name, directory, named, random, seed)
     console.print(f"{len(files)} files; open {escape(show(directory / 'index.html'))}", soft_wrap=True)
-
-
-@app.command(epilog="Example: `codeblock doctor`")
-def doctor(storage: Annotated[str, typer.Option(help="Directory to check, or s3://BUCKET/DIR.")] = "runs") -> None:
-    """Check what this machine offers and what would stop a run."""
-    from codeblock.cli.doctor.machine import checks
-
-    found = checks(place_of(storage))
-    for check in found:
-        mark = "[green]ok[/green]  " if check.ok else "[red]FAIL[/red]"
-        console.print(f"{mark} {check.name:<15} {escape(check.detail)}", soft_wrap=True)
-    if not all(check.ok for check in found):
-        raise typer.Exit(1)
 
 
 @app.command(epilog="Example: `codeblock benchmark-env bigcodebench --out envs/bigcodebench`")
@@ -265,6 +272,10 @@ def ui(
     serve(uri, host, port, artifact_root(home))
 
 
+add_to(app)
+add_doctor(app)
+
+
 def _run(path: Path, overrides: list[str] | None, until: Any) -> None:
     from codeblock.core.config.file import load_config
 
@@ -303,6 +314,17 @@ def _arm(plan: Plan, name: str) -> ArmPlan:
     return arm
 
 
+def _trained(path: Path, overrides: list[str] | None, name: str) -> Path:
+    """The directory of the model that an arm ends with."""
+    from codeblock.pipeline import model_of
+
+    plan = _plan(path, overrides)
+    arm = _arm(plan, name)
+    if arm.trained is not None and arm.trained.facts is None:
+        _run(path, overrides, "train")
+    return Path(model_of(plan, arm).path)
+
+
 def _print_plan(path: Path, overrides: list[str] | None) -> None:
     table = Table("step", "state", "why", box=None, pad_edge=False)
     stale = False
@@ -326,6 +348,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     quiet_environment()
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # what is open is closed in order, as after Ctrl-C
     with _one_line_errors():
+        check_forwarded()
         given = sys.argv[1:] if arguments is None else arguments
         code = app(args=[_with_home(argument) for argument in given], standalone_mode=False)
     if code == INTERRUPTED:

@@ -6,6 +6,7 @@ request is held against the cluster before it starts, and the work items are pat
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -16,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from codeblock.core.capacity import LOWER, capacity
 from codeblock.core.config import ClusterConfig
 from codeblock.core.console import counter
 from codeblock.core.errors import CodeBlockError, storage_error
@@ -45,8 +47,13 @@ def ray_session(config: ClusterConfig) -> Iterator[None]:
 
 
 def runtime_env() -> dict[str, Any]:
-    """What each worker process of a session is given: quiet libraries, and the address of its own cluster."""
-    return {"env_vars": dict(QUIET), "worker_process_setup_hook": "codeblock.core.ray_worker.name_own_cluster"}
+    """What each worker process of a session is given: quiet libraries, and the address of its own cluster.
+
+    Without the variables that a submitted job sets itself: Ray refuses one that comes from both.
+    """
+    job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")).get("runtime_env") or {}
+    variables = {key: value for key, value in QUIET.items() if key not in job.get("env_vars", {})}
+    return {"env_vars": variables, "worker_process_setup_hook": "codeblock.core.ray_worker.name_own_cluster"}
 
 
 def unreachable(error: Exception) -> str:
@@ -78,17 +85,12 @@ def preflight(config: ClusterConfig) -> None:
 
 
 def require(what: str, count: int, cpus: float, gpus: float) -> None:
-    """Raise CodeBlockError where `count` workers of so many CPUs and GPUs each do not fit the cluster all at once."""
-    import ray
+    """Raise CodeBlockError where `count` workers of so many CPUs and GPUs each can never run all at once.
 
-    have = ray.cluster_resources()
-    for key, each in (("CPU", cpus), ("GPU", gpus)):
-        asked, total = count * each, have.get(key, 0.0)
-        if asked > total:
-            raise CodeBlockError(
-                f"{what}: {count} x {each:g} {key} asked, the cluster has {total:g} {key}; "
-                "lower cluster.train_workers, cluster.actors, cluster.cpus_per_worker or cluster.gpus_per_worker"
-            )
+    A cluster that grows is taken at its largest; the work then waits for nodes to be started.
+    """
+    if misfit := capacity().misfit(what, count, cpus, gpus):
+        raise CodeBlockError(f"{misfit}; {LOWER}")
 
 
 def map_parts(

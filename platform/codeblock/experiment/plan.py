@@ -39,7 +39,7 @@ VERSION = {
     "kept": 2,
     "scored": 4,
     "selected": 5,
-    "trained": 1,
+    "trained": 2,
     "generated": 1,
     "graded": 1,
     "reference_nll": 2,

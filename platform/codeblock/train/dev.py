@@ -17,13 +17,20 @@ from codeblock.core.schema import TokenClass
 from codeblock.train.batches import micro_batches
 from codeblock.train.model import MaskedLM
 from codeblock.train.rows import TokenPair, trim
+from codeblock.train.shard import even_out
 from codeblock.train.step import DistContext
 
 CLASSES = (TokenClass.TEXT, TokenClass.CODE, TokenClass.CORE, TokenClass.STOP)
 
 
 def dev_nll(
-    masked: MaskedLM, pairs: Sequence[TokenPair], max_inputs: int, pack: bool, call: int, dist_context: DistContext
+    masked: MaskedLM,
+    pairs: Sequence[TokenPair],
+    max_inputs: int,
+    pack: bool,
+    call: int,
+    dist_context: DistContext,
+    sharded: bool = False,
 ) -> list[dict[str, Any]]:
     """One row per token class and supervision that occurs: `token_class`, `supervised`, `nll` (mean), `tokens`.
 
@@ -32,12 +39,16 @@ def dev_nll(
     nll_2C = torch.zeros(2 * len(TokenClass), dtype=torch.float64, device=dist_context.device)
     tokens_2C = torch.zeros_like(nll_2C)
     mine = [pair for pair in map(_all_response_tokens, pairs[dist_context.rank :: dist_context.world]) if pair.with_loss]
+    batches = micro_batches([trim(pair) for pair in mine], max_inputs, pack, call) if mine else []
+    if sharded and pairs:
+        batches = even_out(batches, pairs[0], dist_context)
     training = masked.training
     masked.eval()
-    for batch in micro_batches([trim(pair) for pair in mine], max_inputs, pack, call) if mine else []:
+    for batch in batches:
         moved = batch.to(dist_context.device)
-        group_N = moved.weights_N.long() - 1
-        nll_2C.index_add_(0, group_N, masked.nll(moved).double())
+        nll_N, real_N = masked.nll(moved).double(), moved.weights_N > 0
+        group_N = moved.weights_N[real_N].long() - 1
+        nll_2C.index_add_(0, group_N, nll_N[real_N])
         tokens_2C.index_add_(0, group_N, torch.ones_like(group_N, dtype=torch.float64))
     masked.train(training)
     if dist_context.world > 1:

@@ -30,6 +30,7 @@ from codeblock.core.storage import store, tables
 from codeblock.train.loop import DEV_SCHEMA, HISTORY_SCHEMA, Session, Stopped, plan_run
 from codeblock.train.model import MaskedLM, add_lora, checkpoint_activations, freeze_other_parts
 from codeblock.train.rows import TokenPair, read_pairs, trim_all
+from codeblock.train.shard import shard, whole_weights
 from codeblock.train.step import DistContext
 
 MODEL = "model"
@@ -68,7 +69,8 @@ def fit(
     Returns counts and times: `processed_tokens` are inputs of the model without padding (a whole pair of T tokens has
     T-1), `trimmed_tokens` and `dropped_tokens` those that exact trimming and dropping saved in one pass over the
     pairs, `train_seconds` the time of the steps without start-up, dev and checkpoints, `resumed_from_step` the step
-    of the checkpoint that the last start went on from (0: nothing was interrupted).
+    of the checkpoint that the last start went on from (0: nothing was interrupted), `best_step` the step with the lowest
+    held-out nll of supervised tokens (None without any), whose weights are written where `train.keep` is `best`.
 
     Raises CodeBlockError where the workers do not fit the cluster, no training pair has a supervised token, a pair is
     longer than `max_length` (empty: the model's context), or a loss is not finite; `loop.Stopped` where `ends` said so.
@@ -182,7 +184,10 @@ def _work(job: dict[str, Any]) -> dict[str, Any]:
     pairs, _ = trim_all(read_pairs(selected, "train"))
     masked = load_for_training(job["model_path"], job["revision"], config)
     check_ids(masked.model, [pair.input_ids_T for pair in pairs])
-    model = prepare_model(masked, parallel_strategy_kwargs={"forward_sync_buffers": False})
+    if config.shard:
+        model: Any = shard(masked.to(dist_context.device), dist_context)
+    else:
+        model = prepare_model(masked, parallel_strategy_kwargs={"forward_sync_buffers": False})
     session = Session(model, pairs, read_pairs(selected, "dev"), config, job["seed"], dist_context)
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is not None:
@@ -196,14 +201,16 @@ def _work(job: dict[str, Any]) -> dict[str, Any]:
         "stopped": session.stopped,
         "steps": session.step,
         "resumed_from_step": resumed_from,
+        "best_step": session.best.step,
         "supervised_tokens": sum(row["supervised_tokens"] for row in session.history),
         "processed_tokens": sum(row["processed_tokens"] for row in session.history),
         "train_seconds": sum(row["seconds"] for row in session.history),
         "peak_memory_mb": session.peak_memory_mb(),
     }
     facts["tokens_per_second"] = facts["processed_tokens"] / facts["train_seconds"]
+    weights = whole_weights(masked) if config.shard and not session.stopped else None
     if dist_context.rank == 0 and not session.stopped:
-        _write(session, masked, job, output)
+        _write(session, masked, job, output, weights)
     return facts
 
 
@@ -219,10 +226,13 @@ def _quiet_worker_logs() -> None:
 def load_for_training(path: str, revision: str | None, config: TrainConfig) -> MaskedLM:
     """The model of a fit, before its first step.
 
+    Adapters are float32; under them the frozen weights are in `train.dtype`, in which each of them would be cast for every
+    product: 2 bytes a parameter in place of 6 (docs/memory.md). Weights that are trained are float32.
+
     Raises CodeBlockError for a model that cannot be loaded or trained: an adapter, quantised weights where all of them are
     trained, logits that cannot be made at chosen positions alone.
     """
-    model = models.load_model(path, revision)
+    model = models.load_model(path, revision, config.dtype if config.mode == "lora" else "float32")
     if hasattr(model, "get_base_model"):
         raise CodeBlockError(f"model {path}: is an adapter; merge it into its base model first, or train the base")
     if config.mode == "full" and getattr(model, "is_quantized", False):
@@ -277,7 +287,7 @@ def _teller(session: Session, told: Queue) -> Callable[[Row], None]:
 
 
 def _report(session: Session) -> None:
-    if session.dist_context.rank != 0:
+    if session.dist_context.rank != 0 and not session.config.shard:
         ray.train.report({"step": session.step})
         return
     with tempfile.TemporaryDirectory() as directory:
@@ -286,10 +296,13 @@ def _report(session: Session) -> None:
         ray.train.report({"step": session.step}, checkpoint=checkpoint)
 
 
-def _write(session: Session, masked: MaskedLM, job: dict[str, Any], output: Path) -> None:
+def _write(
+    session: Session, masked: MaskedLM, job: dict[str, Any], output: Path, weights: dict[str, torch.Tensor] | None
+) -> None:
     store.remove_tree(output / MODEL)
     adapter = {"save_embedding_layers": False} if session.config.mode == "lora" else {}
-    masked.model.save_pretrained(output / MODEL, **adapter)
+    whole = {} if weights is None else {"state_dict": weights}
+    masked.model.save_pretrained(output / MODEL, **adapter, **whole)
     models.load_tokenizer(job["model_path"], job["revision"]).save_pretrained(output / MODEL)
     store.put_tree(output / MODEL)
     tables.write_part(output / HISTORY, pa.Table.from_pylist(session.history, schema=HISTORY_SCHEMA))

@@ -23,8 +23,10 @@ from codeblock.core.errors import CodeBlockError
 from codeblock.core.memory import worker_peak_mb
 from codeblock.core.models.causal import name_of
 from codeblock.train.batches import CPU_CALL, GPU_CALL, MicroBatch, micro_batches, plan_steps, plan_steps_by_tokens, share_of
+from codeblock.train.best import Best
 from codeblock.train.dev import dev_nll
 from codeblock.train.rows import TokenPair
+from codeblock.train.shard import even_out, load_parts, save_parts
 from codeblock.train.step import DistContext, make_optimizer, take_step
 
 if TYPE_CHECKING:
@@ -115,6 +117,7 @@ class Session:
         """Per step: step, loss, learning_rate, grad_norm, supervised_tokens, processed_tokens, seconds."""
         self.dev: list[dict[str, Any]] = []
         """Per look and group: step, token_class, supervised, nll, tokens."""
+        self.best = Best(config.keep == "best")
 
     def run(
         self,
@@ -122,14 +125,15 @@ class Session:
         on_checkpoint: Callable[[Session], None] | None = None,
         ends: Callable[[], bool] | None = None,
     ) -> None:
-        """Train to the end of the plan. `on_checkpoint` is called every `checkpoint_every` steps, not after the last.
+        """Train to the end of the plan, or until the held-out nll no longer falls (`stop_after_looks`).
 
+        `on_checkpoint` is called every `checkpoint_every` steps, not after the last.
         `ends` is asked after each look at the held-out pairs, on the first worker, whether all are to end here.
         """
         self.model.train()
         if self.step == 0:
             self._evaluate_dev()
-        while self.step < len(self.plan):
+        while self.step < len(self.plan) and not self._stalled():
             row = self._take_step()
             if on_step is not None:
                 on_step(row)
@@ -142,32 +146,45 @@ class Session:
             every = self.config.checkpoint_every
             if on_checkpoint is not None and every and not done and self.step % every == 0:
                 on_checkpoint(self)
+        self.best.put_back(self._trained())
 
     def save(self, directory: Path) -> None:
-        """Write the state: trained weights, optimiser, schedule, step and the rows so far."""
+        """Write the state: trained weights, optimiser, schedule, step and the rows so far.
+
+        Of sharded weights each worker writes its own; all else is rank 0's.
+        """
+        parts = {} if self.config.shard else {"weights": self._trained(), "optimizer": self.optimizer.state_dict()}
+        if self.config.shard:
+            save_parts(self.masked, self.optimizer, directory)
         state = {
-            "weights": self._trained(),
-            "optimizer": self.optimizer.state_dict(),
+            **parts,
             "scheduler": self.scheduler.state_dict(),
             "step": self.step,
             "run": self._run,
             "history": self.history,
             "dev": self.dev,
+            "best": self.best.state(),
         }
-        torch.save(state, directory / STATE)
+        if self.dist_context.rank == 0:
+            torch.save(state, directory / STATE)
 
     def load(self, directory: Path) -> None:
         """Go on from a state written by `save` of a session with the same model, pairs, config and seed."""
         state = torch.load(directory / STATE, map_location=self.dist_context.device, weights_only=True)
         trained = self._trained()
-        if trained.keys() != state["weights"].keys() or state["run"] != self._run:
+        other = "weights" in state and trained.keys() != state["weights"].keys()
+        if other or ("weights" in state) == self.config.shard or state["run"] != self._run:
             raise CodeBlockError(f"checkpoint {directory}: of another model or run; delete the directory of this training")
-        with torch.no_grad():
-            for name, weight in state["weights"].items():
-                trained[name].copy_(weight)
-        self.optimizer.load_state_dict(state["optimizer"])
+        if self.config.shard:
+            load_parts(self.masked, self.optimizer, directory)
+        else:
+            with torch.no_grad():
+                for name, weight in state["weights"].items():
+                    trained[name].copy_(weight)
+            self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
         self.step, self.history, self.dev = state["step"], state["history"], state["dev"]
+        self.best.load(state["best"])
 
     def peak_memory_mb(self) -> float:
         """The largest peak of any worker: of the GPU's memory where there is one, else of the process."""
@@ -218,11 +235,18 @@ class Session:
 
     def _batches(self, pairs: Sequence[TokenPair]) -> list[MicroBatch]:
         share = share_of(pairs, self.dist_context.rank, self.dist_context.world)
-        return micro_batches(share, self.config.micro_batch_tokens, self.pack, self.call)
+        batches = micro_batches(share, self.config.micro_batch_tokens, self.pack, self.call)
+        return even_out(batches, share[0], self.dist_context) if self.config.shard else batches
 
     def _evaluate_dev(self) -> None:
-        rows = dev_nll(self.masked, self.dev_pairs, self.config.micro_batch_tokens, self.pack, self.call, self.dist_context)
+        how = (self.config.micro_batch_tokens, self.pack, self.call, self.dist_context, self.config.shard)
+        rows = dev_nll(self.masked, self.dev_pairs, *how)
         self.dev.extend({"step": self.step, **row} for row in rows)
+        self.best.see(self.step, rows, self._trained())
+
+    def _stalled(self) -> bool:
+        most = self.config.stop_after_looks
+        return most is not None and self.best.looks_since >= most
 
     def _all_end(self, ends: Callable[[], bool]) -> bool:
         answer = torch.tensor(float(self.dist_context.rank == 0 and ends()), device=self.dist_context.device)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed.tensor import DTensor
 
 from codeblock.core.errors import CodeBlockError
 from codeblock.train.batches import MicroBatch
@@ -64,7 +65,7 @@ def take_step(
         dist.all_reduce(summed)
     mean = float(summed) / total_weight
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    norm = float(nn.utils.clip_grad_norm_(parameters, max_grad_norm))
+    norm = float(_whole(nn.utils.clip_grad_norm_(parameters, max_grad_norm)))
     if not (math.isfinite(mean) and math.isfinite(norm)):
         raise CodeBlockError(
             f"train step {step}: loss {mean}, gradient norm {norm}; lower train.learning_rate, or use train.dtype=float32"
@@ -73,6 +74,12 @@ def take_step(
     scheduler.step()
     optimizer.zero_grad(set_to_none=True)
     return mean, norm
+
+
+def _whole(norm: torch.Tensor) -> torch.Tensor:
+    """A norm over sharded gradients is a tensor in parts."""
+    full: torch.Tensor = norm.full_tensor() if isinstance(norm, DTensor) else norm
+    return full
 
 
 def _synchronise(model: nn.Module, last: bool) -> AbstractContextManager[Any]:

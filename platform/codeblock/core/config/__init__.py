@@ -206,12 +206,20 @@ class TrainConfig(Section):
     """Pairs held out of training, for the nll of supervised and unsupervised tokens by class."""
     dev_every: int = Field(20, ge=1)
     """Steps between two looks at the dev pairs."""
+    stop_after_looks: int | None = Field(None, ge=1)
+    """End the fit after so many looks at the dev pairs in a row without a lower nll of their supervised tokens. Empty: train
+    all steps, as a comparison of arms at equal steps needs it."""
+    keep: Literal["last", "best"] = "last"
+    """Weights that a fit ends with: after the last step, or at the lowest nll of the dev pairs' supervised tokens."""
     micro_batch_tokens: int = execution(8192, ge=1)
     """Padded tokens of one forward and backward pass of one worker."""
     pack: Literal["auto", "always", "never"] = execution("auto")
     """Pack pairs into one row without attention across them; auto: on GPU only, where it is faster."""
     checkpoint_every: int = execution(0, ge=0)
     """Steps between two checkpoints that an interrupted run resumes from; 0: none."""
+    shard: bool = execution(False)
+    """Share weights, gradients and moments out over the workers of a fit (FSDP2), where one GPU is too small for all weights.
+    Needs `mode: full`; the losses are the same."""
     max_failures: int = execution(0, ge=0)
     """Times that a fit restarts from its last checkpoint after a worker died."""
 
@@ -219,6 +227,12 @@ class TrainConfig(Section):
     def _one_length(self) -> TrainConfig:
         if self.steps is not None and self.epochs is not None:
             raise ValueError("set train.steps or train.epochs, not both")
+        if self.dev_pairs == 0 and (self.keep == "best" or self.stop_after_looks):
+            raise ValueError("train.keep=best and train.stop_after_looks need train.dev_pairs above 0")
+        if self.shard and self.keep == "best":
+            raise ValueError("train.keep=best needs train.shard=false: each worker has but a part of the weights")
+        if self.shard and self.mode != "full":
+            raise ValueError("train.shard=true shares out all weights and needs train.mode=full")
         return self
 
 

@@ -1,0 +1,129 @@
+"""The tracking server as its manifest starts it, on a PostgreSQL of the system."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from tests.cli.jobs.conftest import free_port
+from tests.infra.conftest import INFRA, documents
+
+from codeblock.core.config import TrackConfig
+
+PASSWORD = "s3cretWord"
+pytestmark = pytest.mark.slow
+
+
+def tool(name: str) -> str:
+    """A program of PostgreSQL, which Debian keeps off the path."""
+    found = [*sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}")), *filter(None, [shutil.which(name)])]
+    if not found:
+        pytest.skip(f"no {name} here; apt-get install postgresql")
+    return str(found[-1])
+
+
+def as_postgres() -> dict[str, Any]:
+    """PostgreSQL refuses to run as root."""
+    return {"user": "postgres", "group": "postgres"} if os.getuid() == 0 else {}
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[int]:
+    """The port of a PostgreSQL with MLflow's database."""
+    pytest.importorskip("psycopg")
+    port, how = free_port(), as_postgres()
+    with tempfile.TemporaryDirectory(prefix="pg") as directory:
+        if how:
+            shutil.chown(directory, "postgres", "postgres")
+        data, word = f"{directory}/data", Path(directory) / "word"
+        word.write_text(PASSWORD)
+        word.chmod(0o644)
+        settings = {"cwd": directory, "capture_output": True, "check": True, **how}
+        subprocess.run([tool("initdb"), "-D", data, "-U", "mlflow", "-A", "scram-sha-256", f"--pwfile={word}"], **settings)
+        command = [tool("postgres"), "-D", data, "-p", str(port), "-k", directory, "-c", "fsync=off"]
+        quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        server = subprocess.Popen(command, cwd=directory, **quiet, **how)
+        try:
+            ask = [tool("pg_isready"), "-h", "127.0.0.1", "-p", str(port)]
+            wait_for(lambda: subprocess.run(ask, capture_output=True).returncode == 0, 30)
+            create = [tool("createdb"), "-h", "127.0.0.1", "-p", str(port), "-U", "mlflow", "mlflow"]
+            subprocess.run(create, check=True, capture_output=True, env={**os.environ, "PGPASSWORD": PASSWORD})
+            yield port
+        finally:
+            server.terminate()
+            server.wait(timeout=30)
+
+
+def wait_for(there: Any, seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while not there():
+        assert time.monotonic() < until
+        time.sleep(0.2)
+
+
+@contextmanager
+def serving(database: int, artifacts: Path) -> Iterator[str]:
+    """The manifest's own command, with this machine's addresses in place of the cluster's."""
+    (deployment,) = (each for each in documents(INFRA / "mlflow" / "mlflow.yaml") if each["kind"] == "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    port = free_port()
+    given = {"POSTGRES_PASSWORD": PASSWORD, "ARTIFACTS": artifacts.as_uri()}
+    arguments = [re.sub(r"\$\((\w+)\)", lambda match: given[match[1]], argument) for argument in container["args"]]
+    arguments = [argument.replace("mlflow-postgres:5432", f"127.0.0.1:{database}") for argument in arguments]
+    arguments = [argument.replace("5000", str(port)) for argument in arguments]
+    environment = {each["name"]: each["value"] for each in container["env"]}
+    command = [str(Path(sys.executable).parent / container["command"][0]), *container["command"][1:], *arguments]
+    with (artifacts.parent / "server.log").open("w") as log:
+        server = subprocess.Popen(command, env={**os.environ, **environment}, stdout=log, stderr=log, start_new_session=True)
+    try:
+        address = f"http://127.0.0.1:{port}"
+        wait_for(lambda: server.poll() is not None or answers(address), 120)
+        assert server.poll() is None, (artifacts.parent / "server.log").read_text()[-2000:]
+        yield address
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+
+
+def answers(address: str) -> bool:
+    try:
+        return requests.get(f"{address}/health", timeout=5).ok
+    except requests.RequestException:
+        return False
+
+
+def test_runs_and_artifacts_are_kept_and_strange_hosts_are_turned_away(database: int, tmp_path: Path) -> None:
+    from codeblock.report.mlflow.store import connect
+
+    with serving(database, tmp_path / "artifacts") as address:
+        client, experiment = connect(TrackConfig(uri=address), tmp_path)
+        run = client.create_run(experiment).info
+        client.log_metric(run.run_id, "pass_at_1", 0.5)
+        (tmp_path / "note.txt").write_text("kept")
+        client.log_artifact(run.run_id, str(tmp_path / "note.txt"))
+        assert [file.read_text() for file in (tmp_path / "artifacts").rglob("note.txt")] == ["kept"]
+
+        port = address.rpartition(":")[2]
+        own = ("mlflow", f"mlflow:{port}", "localhost", f"mlflow.codeblock.svc.cluster.local:{port}")
+        page = f"{address}/api/2.0/mlflow/experiments/search"
+        asked = {host: requests.get(page, headers={"Host": host}, timeout=10) for host in (*own, "evil.example.com")}
+        assert {host: answer.status_code == 403 for host, answer in asked.items()} == {
+            host: host == "evil.example.com" for host in asked
+        }
+
+    import psycopg
+
+    with psycopg.connect(f"postgresql://mlflow:{PASSWORD}@127.0.0.1:{database}/mlflow") as connection:
+        rows = connection.execute("SELECT key, value FROM metrics").fetchall()
+    assert rows == [("pass_at_1", 0.5)]
