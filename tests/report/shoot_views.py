@@ -18,9 +18,9 @@ from pathlib import Path
 from mlflow import MlflowClient
 from tests.browser import browser
 
-from codeblock.config import TrackConfig
-from codeblock.track.store import tracking_uri
-from codeblock.track.view import SHARED, runs_page
+from codeblock.core.config import TrackConfig
+from codeblock.report.mlflow.store import tracking_uri
+from codeblock.report.mlflow.view import SHARED, runs_page
 
 KINDS = {"Arms of": "mlflow_run.png", "Sweep": "mlflow_sweep.png"}
 DRAW_SECONDS = 8.0

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from codeblock.config import Config
-from codeblock.config_file import load_config
-from codeblock.evaluate.metrics import Counts
+from codeblock.core.config import Config
+from codeblock.core.config.file import load_config
+from codeblock.core.metrics import Counts
 from codeblock.sweep.choose import Parts, parts_of, prediction, results_of
 from codeblock.sweep.plots import plot_points
 from codeblock.sweep.record import Record, core_nll

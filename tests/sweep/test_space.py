@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from codeblock.config import Config
-from codeblock.config_file import load_config
-from codeblock.errors import CodeBlockError
+from codeblock.core.config import Config
+from codeblock.core.config.file import load_config
+from codeblock.core.errors import CodeBlockError
 from codeblock.sweep.points import Point, best_config, config_of
 from codeblock.sweep.space import corners, distributions, points_of, snapped
 

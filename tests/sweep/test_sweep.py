@@ -17,11 +17,11 @@ import ray
 from mlflow import MlflowClient
 from ray.util import placement_group_table
 
-from codeblock.cache import check_storage
-from codeblock.cli import main
-from codeblock.config_file import load_config
-from codeblock.plan import make_plan
-from codeblock.tables import MARKER
+from codeblock.cli.commands import main
+from codeblock.core.config.file import load_config
+from codeblock.core.storage.tables import MARKER
+from codeblock.experiment.cache import check_storage
+from codeblock.experiment.plan import make_plan
 
 pytestmark = pytest.mark.slow
 

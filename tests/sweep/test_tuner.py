@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from ray.tune.schedulers import TrialScheduler
 
-from codeblock.config import Config, StoppingConfig
-from codeblock.config_file import load_config
+from codeblock.core.config import Config, StoppingConfig
+from codeblock.core.config.file import load_config
 from codeblock.sweep.record import Record
 from codeblock.sweep.stopping import NLL, POINT, STEP, Board, Ends, PoliteASHA
 from codeblock.sweep.tuner import _optuna, at_once, shared_out

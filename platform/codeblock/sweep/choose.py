@@ -13,9 +13,9 @@ from typing import Any
 
 from scipy import stats
 
-from codeblock.config import Config
-from codeblock.errors import CodeBlockError
-from codeblock.evaluate.metrics import Counts, compare_means, mean_of, mean_pass_at_k, pass_at_k_interval, pooled_counts
+from codeblock.core.config import Config
+from codeblock.core.errors import CodeBlockError
+from codeblock.core.metrics import Counts, compare_means, mean_of, mean_pass_at_k, pass_at_k_interval, pooled_counts
 from codeblock.report.table import NllScore, Score
 from codeblock.sweep.points import Point
 from codeblock.sweep.record import Record

@@ -10,8 +10,8 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from codeblock.console import console, say
-from codeblock.evaluate.metrics import mean_pass_at_k
+from codeblock.core.console import console, say
+from codeblock.core.metrics import mean_pass_at_k
 from codeblock.report.table import DASH
 from codeblock.sweep.points import Point
 from codeblock.sweep.record import Record

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from codeblock.claims import WORK, discard, locked, unfinished
+from codeblock.core.storage.claims import WORK, discard, locked, unfinished
 from codeblock.sweep.record import Record
 
 MODELS = "trained-"

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from codeblock.config import Config, SweepConfig
-from codeblock.config_file import with_values
-from codeblock.errors import CodeBlockError
+from codeblock.core.config import Config, SweepConfig
+from codeblock.core.config.file import with_values
+from codeblock.core.errors import CodeBlockError
 
 STRATEGY = "strategy"
 """The key of the arm's strategy; with `select.*` it is the arm's own, so that held-out pairs stay the same for all points."""

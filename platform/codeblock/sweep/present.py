@@ -9,10 +9,13 @@ from statistics import median
 
 from rich.markup import escape
 
-from codeblock.config_file import dump_config
-from codeblock.console import console, say
-from codeblock.errors import CodeBlockError
-from codeblock.plan import make_plan
+from codeblock.core.config.file import dump_config
+from codeblock.core.console import console, say
+from codeblock.core.errors import CodeBlockError
+from codeblock.core.storage.tables import write_text
+from codeblock.experiment.plan import make_plan
+from codeblock.report.mlflow.runs import metric_name
+from codeblock.report.mlflow.view import shown_at
 from codeblock.sweep.choose import PointResult, Prediction, parts_of, prediction
 from codeblock.sweep.console import came_to
 from codeblock.sweep.plots import plot_points
@@ -21,9 +24,6 @@ from codeblock.sweep.run import Outcome, Sweep, arm_of
 from codeblock.sweep.shared import shared_steps
 from codeblock.sweep.table import points_markdown, points_table, told
 from codeblock.sweep.track import SweepRuns
-from codeblock.tables import write_text
-from codeblock.track.runs import metric_name
-from codeblock.track.view import shown_at
 
 FAILED_SHOWN = 10
 

@@ -13,12 +13,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from codeblock.config import Config
-from codeblock.config_section import Section
-from codeblock.evaluate.metrics import Counts
-from codeblock.plan import VERSION, Plan
+from codeblock.core.config import Config
+from codeblock.core.config.section import Section
+from codeblock.core.metrics import Counts
+from codeblock.core.storage.tables import write_text
+from codeblock.experiment.plan import VERSION, Plan
 from codeblock.sweep.points import Point
-from codeblock.tables import write_text
 
 Status = Literal["evaluated", "stopped", "failed"]
 

@@ -9,17 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from codeblock.arms import ArmPlan
-from codeblock.cache import check_storage
-from codeblock.check_models import probe_models
-from codeblock.claims import sweep as remove_dead
-from codeblock.cluster import preflight, ray_session
-from codeblock.config import Config
-from codeblock.console import say
-from codeblock.errors import CodeBlockError
+from codeblock.core.cluster import preflight, ray_session
+from codeblock.core.config import Config
+from codeblock.core.console import say
+from codeblock.core.errors import CodeBlockError
+from codeblock.core.storage.claims import sweep as remove_dead
 from codeblock.evaluate.reference_nll_driver import read_reference_nll
+from codeblock.experiment.arms import ArmPlan
+from codeblock.experiment.cache import check_storage
+from codeblock.experiment.check_models import probe_models
+from codeblock.experiment.plan import Plan, make_plan
 from codeblock.pipeline import check_plan
-from codeblock.plan import Plan, make_plan
 from codeblock.sweep import disk, record
 from codeblock.sweep.choose import PointResult, parts_of, results_of
 from codeblock.sweep.console import Screen

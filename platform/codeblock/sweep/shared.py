@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from codeblock.cache import Step
-from codeblock.config import Config
-from codeblock.config_file import with_values
+from codeblock.core.config import Config
+from codeblock.core.config.file import with_values
+from codeblock.experiment.cache import Step
+from codeblock.experiment.plan import Plan, make_plan
+from codeblock.experiment.results import Comparison
 from codeblock.pipeline import measure_reference_nll, run_data
-from codeblock.plan import Plan, make_plan
-from codeblock.results import Comparison
 from codeblock.sweep.points import Point
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from codeblock.config import Config, SweepConfig
-from codeblock.config_sweep import Axis, Range
-from codeblock.errors import CodeBlockError
+from codeblock.core.config import Config, SweepConfig
+from codeblock.core.config.sweep import Axis, Range
+from codeblock.core.errors import CodeBlockError
 from codeblock.sweep.points import Point, config_of
 
 TRIES = 200

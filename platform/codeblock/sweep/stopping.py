@@ -13,7 +13,7 @@ from typing import Any
 import ray
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
-from codeblock.config import StoppingConfig
+from codeblock.core.config import StoppingConfig
 from codeblock.sweep.record import Record
 
 STEP, NLL, POINT = "training_step", "dev_core_nll", "point_key"

@@ -11,21 +11,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from codeblock.config import Config
-from codeblock.console import say
-from codeblock.errors import CodeBlockError
-from codeblock.evaluate.metrics import mean_pass_at_k
+from codeblock.core.config import Config
+from codeblock.core.console import say
+from codeblock.core.errors import CodeBlockError
+from codeblock.core.metrics import mean_pass_at_k
+from codeblock.core.storage.tables import read_part
+from codeblock.data.read.files import sources_of
 from codeblock.evaluate.result import PASS_AT
-from codeblock.pairs.files import sources_of
-from codeblock.plan import Plan
+from codeblock.experiment.plan import Plan
+from codeblock.experiment.tracking import Curves
+from codeblock.report.mlflow.runs import IDENTITY_TAG, KIND_TAG, SEED_TAG, Tracker, in_groups, metric_name, pass_metrics
+from codeblock.report.mlflow.store import clear_errors
+from codeblock.report.mlflow.view import View, bar, contour, curve, of_parent, parallel, save_view, scatter, view_key
 from codeblock.sweep.choose import Parts, parts_of
 from codeblock.sweep.points import Point
 from codeblock.sweep.record import Record, place_of
-from codeblock.tables import read_part
-from codeblock.track.runs import IDENTITY_TAG, KIND_TAG, SEED_TAG, Tracker, in_groups, metric_name, pass_metrics
-from codeblock.track.store import clear_errors
-from codeblock.track.view import View, bar, contour, curve, of_parent, parallel, save_view, scatter, view_key
-from codeblock.tracking import Curves
 
 SWEEP_TAG = "codeblock.sweep"
 POINT_TAG = "codeblock.point"

@@ -12,18 +12,19 @@ import ray
 from ray import tune
 from ray.tune.search.repeater import TRIAL_INDEX
 
-from codeblock.arms import ArmPlan
-from codeblock.cache import Step, check_storage
-from codeblock.cluster import quiet_data
-from codeblock.config import Config
-from codeblock.console import console
-from codeblock.differences import read_counts
-from codeblock.errors import CodeBlockError
+from codeblock.core.cluster import quiet_data
+from codeblock.core.config import Config
+from codeblock.core.console import console
+from codeblock.core.errors import CodeBlockError
+from codeblock.core.quiet import quiet_environment
+from codeblock.core.storage.tables import read_part, write_part
 from codeblock.evaluate.reference_nll_driver import read_reference_nll
+from codeblock.experiment.arms import ArmPlan
+from codeblock.experiment.cache import Step, check_storage
+from codeblock.experiment.differences import read_counts
+from codeblock.experiment.plan import make_plan
+from codeblock.experiment.results import ArmResult, Comparison
 from codeblock.pipeline import Watch, measure_reference_nll, run_arm, run_data
-from codeblock.plan import make_plan
-from codeblock.quiet import quiet_environment
-from codeblock.results import ArmResult, Comparison
 from codeblock.sweep import record as records
 from codeblock.sweep.choose import merit, parts_of
 from codeblock.sweep.disk import remove_unfinished
@@ -31,7 +32,6 @@ from codeblock.sweep.points import Point, config_of
 from codeblock.sweep.record import Record, before_trial, core_nll, identity_of, place_of
 from codeblock.sweep.space import snapped
 from codeblock.sweep.stopping import NLL, POINT, STEP, Ends
-from codeblock.tables import read_part, write_part
 from codeblock.train.loop import Stopped
 
 NUMBER = "number"
@@ -41,7 +41,7 @@ TRIES = 2
 
 
 @dataclass(frozen=True)
-class Job:
+class NllJob:
     """What every trial is given."""
 
     config: dict[str, Any]
@@ -58,7 +58,7 @@ class Job:
         return snapped(config.sweep, _flat(tuned)), seeds[tuned.get(TRIAL_INDEX, 0)]
 
 
-def run_trial(tuned: dict[str, Any], job: Job, board: Any) -> None:
+def run_trial(tuned: dict[str, Any], job: NllJob, board: Any) -> None:
     """Take one trial to its verdicts, and put what it came to into its record. Never raises: what failed is told."""
     _quiet()
     if ray.get(board.ended.remote()):

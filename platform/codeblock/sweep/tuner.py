@@ -30,8 +30,8 @@ import ray  # noqa: E402
 from ray import tune  # noqa: E402
 from ray.tune.stopper import Stopper  # noqa: E402
 
-from codeblock.config import ClusterConfig, Config  # noqa: E402
-from codeblock.errors import CodeBlockError  # noqa: E402
+from codeblock.core.config import ClusterConfig, Config  # noqa: E402
+from codeblock.core.errors import CodeBlockError  # noqa: E402
 from codeblock.sweep.choose import merit, parts_of  # noqa: E402
 from codeblock.sweep.points import Point  # noqa: E402
 from codeblock.sweep.record import Record  # noqa: E402
