@@ -2,7 +2,7 @@
 
 import sys
 
-from codeblock.cli import main
+from codeblock.cli.commands import main
 
 if __name__ == "__main__":
     main(["train", *sys.argv[1:]])

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from codeblock.quiet import QUIET
+from codeblock.core.quiet import QUIET
 
 settings.register_profile("no_deadline", deadline=None)  # a busy machine is no failure
 settings.load_profile("no_deadline")
@@ -27,7 +27,7 @@ def ray_cluster() -> Iterator[None]:
     """A local cluster of 2 CPUs, started once."""
     import ray
 
-    from codeblock.cluster import quiet_data, runtime_env
+    from codeblock.core.cluster import quiet_data, runtime_env
 
     ray.init(num_cpus=2, logging_level="error", runtime_env=runtime_env())
     quiet_data()
@@ -107,7 +107,7 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tokenizer(small_model: Path) -> Any:
     """The tokenizer of `small_model`, loaded as the platform loads it."""
-    from codeblock.models import load_tokenizer
+    from codeblock.core.models.load import load_tokenizer
 
     return load_tokenizer(str(small_model))
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from codeblock.config import LoraConfig
-from codeblock.config_file import load_config
-from codeblock.config_pairs import PairsSource
+from codeblock.core.config import LoraConfig
+from codeblock.core.config.file import load_config
+from codeblock.core.config.pairs import PairsSource
+from codeblock.data.read.files import data_sets, sources_of
+from codeblock.data.read.stage import read_pairs
 from codeblock.evaluate.benchmarks import BENCHMARKS
-from codeblock.pairs.files import data_sets, sources_of
-from codeblock.pairs.stage import read_pairs
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 SMOLLM2 = CONFIGS / "smollm2.yaml"

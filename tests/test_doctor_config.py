@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from codeblock.capacity import Capacity
-from codeblock.config_file import load_config
-from codeblock.doctor_config import CALLER, config_checks, fits, same_versions
-from codeblock.doctor_nodes import Node, ask_nodes, versions
-from codeblock.errors import CodeBlockError
+from codeblock.cli.doctor.config import CALLER, config_checks, fits, same_versions
+from codeblock.cli.doctor.nodes import Node, ask_nodes, versions
+from codeblock.core.capacity import Capacity
+from codeblock.core.config.file import load_config
+from codeblock.core.errors import CodeBlockError
 
 
 def node(name, **found):

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from codeblock.errors import CodeBlockError
+from codeblock.core.errors import CodeBlockError
+from codeblock.core.models.load import load_model, load_tokenizer
 from codeblock.library import iter_pairs, score_pairs
-from codeblock.models import load_model, load_tokenizer
-from codeblock.select import select
+from codeblock.selection import select
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "library.md"
 
@@ -56,5 +56,5 @@ def test_a_row_that_cannot_be_used_is_named(small_model, row, message):
 
 
 def test_it_imports_neither_ray_nor_mlflow():
-    code = "import sys, codeblock.library, codeblock.export; assert not {'ray', 'mlflow'} & sys.modules.keys()"
+    code = "import sys, codeblock.library, codeblock.report.export; assert not {'ray', 'mlflow'} & sys.modules.keys()"
     subprocess.run([sys.executable, "-c", code], check=True)

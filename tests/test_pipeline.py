@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
-from codeblock.cli import main
-from codeblock.config_file import load_config
-from codeblock.plan import make_plan
-from codeblock.schema import TokenClass
-from codeblock.select import strategies
-from codeblock.tables import MARKER, iter_rows, read_table
+from codeblock.cli.commands import main
+from codeblock.core.config.file import load_config
+from codeblock.core.schema import TokenClass
+from codeblock.core.storage.tables import MARKER, iter_rows, read_table
+from codeblock.experiment.plan import make_plan
+from codeblock.selection import strategies
 
 BAD_LINES = ['{"instruction": "Add.", "output": \n', '{"instruction": "", "output": "x = 1"}\n', '{"instruction": "Add."}\n']
 

@@ -1,6 +1,6 @@
 """`python -m codeblock` is `codeblock`."""
 
-from codeblock.cli import main
+from codeblock.cli.commands import main
 
 if __name__ == "__main__":
     main()

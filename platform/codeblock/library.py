@@ -15,16 +15,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from codeblock.causal import logit_head
-from codeblock.config import PrepareConfig
-from codeblock.errors import CodeBlockError, RowError
-from codeblock.models import context_room
-from codeblock.pairs.shapes import to_pair
-from codeblock.prepare.render import Renderer
-from codeblock.prepare.stage import prepare_batch
-from codeblock.schema import PAIRS, SCORED
-from codeblock.score.nll import token_nll
-from codeblock.select import iter_pairs
+from codeblock.annotate.prepare.render import Renderer
+from codeblock.annotate.prepare.stage import prepare_batch
+from codeblock.core.config import PrepareConfig
+from codeblock.core.errors import CodeBlockError, RowError
+from codeblock.core.models.causal import logit_head
+from codeblock.core.models.load import context_room
+from codeblock.core.models.nll import response_nll
+from codeblock.core.schema import PAIRS, SCORED
+from codeblock.data.read.shapes import to_pair
+from codeblock.selection import iter_pairs
 
 __all__ = ["iter_pairs", "score_pairs"]
 
@@ -50,7 +50,7 @@ def score_pairs(
         first = rejected.to_pylist()[0]
         raise CodeBlockError(f"{first['source']}: {first['reason']} ({first['detail']}); leave the row out")
     input_ids = [np.asarray(ids, dtype=np.int32) for ids in prepared["input_ids"].to_numpy()]
-    nll = token_nll(model, input_ids, prepared["response_start"].to_pylist(), batch_tokens)
+    nll = response_nll(model, input_ids, prepared["response_start"].to_pylist(), batch_tokens)
     return prepared.append_column("nll", pa.array(nll, SCORED.field("nll").type, from_pandas=False)).cast(SCORED)
 
 

@@ -14,32 +14,32 @@ from pathlib import Path
 from typing import Any, Literal
 
 from codeblock import tiny
-from codeblock.arms import ArmPlan, Model, Round
-from codeblock.cache import Step, check_storage, run_together
-from codeblock.check_models import check_models, probe_models
-from codeblock.claims import sweep
-from codeblock.cluster import preflight, ray_session
-from codeblock.config import TINY, Config
-from codeblock.console import counter, lines, say, stage_line
+from codeblock.annotate.prepare.driver import prepare
+from codeblock.annotate.score.driver import score
+from codeblock.core.cluster import preflight, ray_session
+from codeblock.core.config import TINY, Config
+from codeblock.core.console import counter, lines, say, stage_line
+from codeblock.core.models.load import NO_LIMIT, context_length, load_tokenizer
+from codeblock.core.storage.claims import sweep
+from codeblock.data.filter.contamination import BenchmarkText
+from codeblock.data.filter.driver import filter_pairs
+from codeblock.data.filter.rating import check_endpoint
+from codeblock.data.rank.driver import embed_pairs
+from codeblock.data.rank.keep import keep, pool_sizes
+from codeblock.data.rank.stage import rank_pairs
+from codeblock.data.read.stage import read_pairs
 from codeblock.evaluate.benchmarks import load
 from codeblock.evaluate.driver import generate, grade_answers
 from codeblock.evaluate.grading import Settings, check_sandbox
 from codeblock.evaluate.prompts import check_prompts
-from codeblock.evaluate.reference_nll_driver import Job, fill_parts, finish
+from codeblock.evaluate.reference_nll_driver import NllJob, fill_parts, finish
 from codeblock.evaluate.vllm_engine import check_vllm
-from codeblock.filter.contamination import Reference
-from codeblock.filter.driver import filter_pairs
-from codeblock.filter.rating import check_endpoint
-from codeblock.models import NO_LIMIT, context_length, load_tokenizer
-from codeblock.pairs.stage import read_pairs
-from codeblock.plan import Plan, make_plan
-from codeblock.prepare.driver import prepare
-from codeblock.rank.driver import embed_pairs
-from codeblock.rank.keep import keep, pool_sizes
-from codeblock.rank.stage import rank_pairs
-from codeblock.results import ArmResult, Comparison, require_pairs
-from codeblock.score.driver import score
-from codeblock.select.driver import select_arm
+from codeblock.experiment.arms import ArmPlan, Model, Round
+from codeblock.experiment.cache import Step, check_storage, run_together
+from codeblock.experiment.check_models import check_models, probe_models
+from codeblock.experiment.plan import Plan, make_plan
+from codeblock.experiment.results import ArmResult, Comparison, require_pairs
+from codeblock.selection.driver import select_arm
 from codeblock.train.driver import OnRow, fit
 
 Until = Literal["prepare", "score", "select", "train", "evaluate"]
@@ -215,7 +215,7 @@ def _reference_nll(plan: Plan, comparison: Comparison) -> None:
     benchmarks = {name: load(name, plan.benchmark_path(name), config.evaluate.limit) for name in plan.untrained_nll}
     models = [(plan.model, plan.untrained_nll), *((model_of(plan, arm), arm.reference_nll) for arm in plan.arms)]
     jobs = {
-        step.key: (step, partial(Job, model.path, model.revision, benchmarks[name]))
+        step.key: (step, partial(NllJob, model.path, model.revision, benchmarks[name]))
         for model, steps in models
         for name, step in steps.items()
     }
@@ -228,7 +228,7 @@ def _reference_nll(plan: Plan, comparison: Comparison) -> None:
         with lines("reference_nll"):
             fill_parts([jobs[step.key][1](output) for step, output in todo], config.evaluate, config.cluster)
 
-    def end(step: Step, job: Callable[[Path], Job], output: Path) -> dict[str, Any]:
+    def end(step: Step, job: Callable[[Path], NllJob], output: Path) -> dict[str, Any]:
         with stage_line(step):
             return finish(job(output))
 
@@ -262,10 +262,10 @@ def _train(plan: Plan, round_: Round, seed: int, on_row: OnRow | None) -> dict[s
         )
 
 
-def _references(plan: Plan) -> list[Reference]:
+def _references(plan: Plan) -> list[BenchmarkText]:
     """All tasks that pairs must not hold, whatever `evaluate.limit` says."""
     return [
-        Reference(name, task.task_id, task.prompt, task.reference)
+        BenchmarkText(name, task.task_id, task.prompt, task.reference)
         for name in plan.decontaminated
         for task in load(name, plan.benchmark_path(name)).tasks
     ]

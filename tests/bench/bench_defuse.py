@@ -27,13 +27,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from codeblock.segment.bindings import Piece
-from codeblock.segment.flow import def_use_edges
-from codeblock.segment.items import draft_items
-from codeblock.segment.languages import find_rules
-from codeblock.segment.recognise import Parsed, parse
-from codeblock.segment.segmenter import rules_of
-from codeblock.segment.tree import FlatTree, flatten
+from codeblock.segmentation.bindings import Piece
+from codeblock.segmentation.flow import def_use_edges
+from codeblock.segmentation.items import draft_items
+from codeblock.segmentation.languages import find_rules
+from codeblock.segmentation.recognise import Parsed, parse
+from codeblock.segmentation.segmenter import rules_of
+from codeblock.segmentation.tree import FlatTree, flatten
 
 
 def machine() -> str:

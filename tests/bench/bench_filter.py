@@ -16,16 +16,16 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 
-from codeblock.config import FilterConfig
-from codeblock.config_pairs import PairsConfig
+from codeblock.core.config import FilterConfig
+from codeblock.core.config.pairs import PairsConfig
+from codeblock.core.storage.tables import parts, read_part
+from codeblock.data.filter.contamination import BenchmarkText, Index, write_index
+from codeblock.data.filter.group import SignatureStore, group
+from codeblock.data.filter.minhash import PERMUTATIONS, band_hashes, bands_for
+from codeblock.data.filter.stage import screen
+from codeblock.data.read.files import data_sets
+from codeblock.data.read.stage import read_pairs
 from codeblock.evaluate.benchmarks import load
-from codeblock.filter.contamination import Index, Reference, write_index
-from codeblock.filter.group import SignatureStore, group
-from codeblock.filter.minhash import PERMUTATIONS, band_hashes, bands_for
-from codeblock.filter.stage import screen
-from codeblock.pairs.files import data_sets
-from codeblock.pairs.stage import read_pairs
-from codeblock.tables import parts, read_part
 
 THRESHOLD = 0.8
 BLOCK = 20_000
@@ -52,7 +52,7 @@ def main() -> None:
 def screening(directory: Path, path: str, benchmarks: dict[str, str]) -> None:
     """Contamination and signatures of real pairs, best of three passes."""
     tasks = [(name, task) for name, file in benchmarks.items() for task in load(name, file).tasks]
-    references = [Reference(name, task.task_id, task.prompt, task.reference) for name, task in tasks]
+    references = [BenchmarkText(name, task.task_id, task.prompt, task.reference) for name, task in tasks]
     write_index(references, 13, directory / "index.parquet")
     index = Index(directory / "index.parquet", 13)
     config = PairsConfig(path=path)

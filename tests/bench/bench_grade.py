@@ -25,8 +25,8 @@ import time
 from pathlib import Path
 
 from codeblock.evaluate import Settings, Verdict, grade, load
-from codeblock.sandbox.box import Sandbox
 from codeblock.sandbox.oracles import Limits, Script
+from codeblock.sandbox.sandbox import Sandbox
 
 HUMAN_EVAL = """
 import sys, time

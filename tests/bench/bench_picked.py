@@ -17,13 +17,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from codeblock.config import SelectConfig
-from codeblock.models import load_tokenizer
+from codeblock.core.config import SelectConfig
+from codeblock.core.models.load import load_tokenizer
+from codeblock.core.storage.tables import part_name, parts, read_part, read_table, write_part
 from codeblock.report.picked import picked_markdown
-from codeblock.select import iter_pairs
-from codeblock.select.stage import Request, select_parts
-from codeblock.select.utility import item_utility
-from codeblock.tables import part_name, parts, read_part, read_table, write_part
+from codeblock.selection import iter_pairs
+from codeblock.selection.stage import SelectRequest, select_parts
+from codeblock.selection.utility import item_utility
 
 PLAIN: dict[str, Any] = {"reach_weight": 0.0, "bridge_weight": 0.0}
 UTILITIES: dict[str, dict[str, Any]] = {
@@ -75,7 +75,7 @@ def select(scored: Path, budget: float, name: str, settings: dict[str, Any]) -> 
     with tempfile.TemporaryDirectory() as output:
         rank_in_order(scored, Path(output) / "ranked")
         config = SelectConfig(token_budget=budget, subset_ratio=1.0, **settings)
-        request = Request(scored, Path(output) / "ranked", strategy, config, config.shares, dev_pairs=0)
+        request = SelectRequest(scored, Path(output) / "ranked", strategy, config, config.shares, dev_pairs=0)
         facts = select_parts(request, Path(output) / "selected")
         return facts, read_table(Path(output) / "selected")
 

@@ -17,14 +17,14 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["RAYON_NUM_THREADS"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"
 
-from codeblock.config import PrepareConfig
-from codeblock.config_pairs import PairsConfig
-from codeblock.models import load_tokenizer
-from codeblock.pairs.files import data_sets
-from codeblock.pairs.stage import read_pairs
-from codeblock.prepare import stage
-from codeblock.prepare.render import Renderer
-from codeblock.tables import parts, read_part
+from codeblock.annotate.prepare import stage
+from codeblock.annotate.prepare.render import Renderer
+from codeblock.core.config import PrepareConfig
+from codeblock.core.config.pairs import PairsConfig
+from codeblock.core.models.load import load_tokenizer
+from codeblock.core.storage.tables import parts, read_part
+from codeblock.data.read.files import data_sets
+from codeblock.data.read.stage import read_pairs
 
 
 def main() -> None:

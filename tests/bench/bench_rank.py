@@ -19,21 +19,21 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from codeblock.config import FilterConfig, PairsConfig, PrepareConfig, RankConfig
+from codeblock.annotate.prepare.render import Renderer
+from codeblock.annotate.prepare.stage import prepare_batch
+from codeblock.core.config import FilterConfig, PairsConfig, PrepareConfig, RankConfig
+from codeblock.core.models.load import load_model, load_tokenizer
+from codeblock.core.models.nll import response_nll
+from codeblock.core.schema import SCORED
+from codeblock.core.storage.tables import part_name, parts, read_part, read_table, write_part
+from codeblock.data.filter.driver import write_twins
+from codeblock.data.filter.minhash import band_hashes, bands_for
+from codeblock.data.filter.stage import screen
+from codeblock.data.rank.registry import ranker_names
+from codeblock.data.rank.stage import rank_pairs
+from codeblock.data.read.files import find_files
+from codeblock.data.read.stage import read_pairs
 from codeblock.evaluate.grading import Settings
-from codeblock.filter.driver import write_twins
-from codeblock.filter.minhash import band_hashes, bands_for
-from codeblock.filter.stage import screen
-from codeblock.models import load_model, load_tokenizer
-from codeblock.pairs.files import find_files
-from codeblock.pairs.stage import read_pairs
-from codeblock.prepare.render import Renderer
-from codeblock.prepare.stage import prepare_batch
-from codeblock.rank.registry import ranker_names
-from codeblock.rank.stage import rank_pairs
-from codeblock.schema import SCORED
-from codeblock.score.nll import token_nll
-from codeblock.tables import part_name, parts, read_part, read_table, write_part
 from codeblock.tiny.holdout import Holdout
 from codeblock.tiny.pairs import make_pairs
 
@@ -107,7 +107,7 @@ def write_scores(home: Path, model: str, prepared: pa.Table) -> None:
     """The nll of all pairs under a model."""
     ids = [np.asarray(row, dtype=np.int32) for row in prepared["input_ids"].to_numpy()]
     started = time.perf_counter()
-    nll = token_nll(load_model(model), ids, prepared["response_start"].to_pylist(), 2048)
+    nll = response_nll(load_model(model), ids, prepared["response_start"].to_pylist(), 2048)
     print(f"scored {prepared.num_rows} pairs in {time.perf_counter() - started:.1f} s")
     column = pa.array(nll, SCORED.field("nll").type, from_pandas=False)
     write_part(home / "scored" / part_name(0), pa.table({"id": prepared["id"], "pool_nll": column}))
@@ -118,7 +118,7 @@ def _bytes() -> Any:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
-    from codeblock.models import DEFAULT_TEMPLATE
+    from codeblock.core.models.load import DEFAULT_TEMPLATE
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from codeblock.models import device, load_model, load_tokenizer
-from codeblock.score.nll import token_nll
+from codeblock.core.models.load import device, load_model, load_tokenizer
+from codeblock.core.models.nll import response_nll
 
 
 def main() -> None:
@@ -37,7 +37,7 @@ def main() -> None:
     for _ in range(3):
         plain, seconds = measure(lambda: plain_loop(model, ids, starts, arguments.batch))
         times["plain"].append(seconds)
-        ours, seconds = measure(lambda: token_nll(model, ids, starts, arguments.batch_tokens))
+        ours, seconds = measure(lambda: response_nll(model, ids, starts, arguments.batch_tokens))
         times["ours"].append(seconds)
     assert plain is not None
     assert ours is not None
@@ -85,11 +85,11 @@ def plain_loop(model: Any, ids: list[Any], starts: list[int], batch: int) -> lis
 
 def real_rows(arguments: argparse.Namespace) -> tuple[list[Any], list[int]]:
     """Rendered pairs of a file, in file order."""
-    from codeblock.errors import RowError
-    from codeblock.pairs.files import find_files
-    from codeblock.pairs.read import Row, read_rows
-    from codeblock.pairs.shapes import to_pair
-    from codeblock.prepare.render import Rendered, Renderer
+    from codeblock.annotate.prepare.render import Rendered, Renderer
+    from codeblock.core.errors import RowError
+    from codeblock.data.read.files import find_files
+    from codeblock.data.read.read import Row, read_rows
+    from codeblock.data.read.shapes import to_pair
 
     pairs = []
     for row in (row for file in find_files(arguments.pairs) for row in read_rows(file)):

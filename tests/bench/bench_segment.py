@@ -18,14 +18,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from codeblock.segment import Segmentation, find_regions, reach_and_bridge, segment, segment_response
-from codeblock.segment.core import core_nodes
-from codeblock.segment.flow import def_use_edges
-from codeblock.segment.items import draft_items
-from codeblock.segment.languages import find_rules
-from codeblock.segment.recognise import parse
-from codeblock.segment.segmenter import rules_of
-from codeblock.segment.tree import flatten, grammar_of
+from codeblock.segmentation import Segmentation, find_regions, reach_and_bridge, segment, segment_response
+from codeblock.segmentation.core import core_nodes
+from codeblock.segmentation.flow import def_use_edges
+from codeblock.segmentation.items import draft_items
+from codeblock.segmentation.languages import find_rules
+from codeblock.segmentation.recognise import parse
+from codeblock.segmentation.segmenter import rules_of
+from codeblock.segmentation.tree import flatten, grammar_of
 
 
 def machine() -> str:

@@ -1,7 +1,7 @@
 """Selection at size: re-selecting a scored table, and one ranking over many millions of items in bounded memory.
 
 python tests/bench/bench_select.py --scored runs/cache/scored-...      # rows per second of each strategy, one core
-python tests/bench/bench_select.py --items 10000000                    # synthetic shelves, made anew at each look
+python tests/bench/bench_select.py --items 10000000                    # synthetic loads, made anew at each look
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
-from codeblock.config import SelectConfig
-from codeblock.memory import process_peak_mb
-from codeblock.select.budget import spend
-from codeblock.select.shelf import Shelf, cost
-from codeblock.select.stage import Request, select_parts
+from codeblock.core.config import SelectConfig
+from codeblock.core.memory import process_peak_mb
+from codeblock.selection.budget import spend
+from codeblock.selection.candidates import Candidates, supervised_tokens
+from codeblock.selection.stage import SelectRequest, select_parts
 
-PER_SHELF = 100_000
+PER_PART = 100_000
 
 
 def main() -> None:
@@ -42,7 +42,7 @@ def real(scored: Path) -> None:
     for strategy in ("codeblock", "full", "random_tokens", "random_items"):
         with tempfile.TemporaryDirectory() as output:
             started = time.perf_counter()
-            facts = select_parts(Request(scored, strategy, SelectConfig()), Path(output))
+            facts = select_parts(SelectRequest(scored, strategy, SelectConfig()), Path(output))
             seconds = time.perf_counter() - started
         rows = facts["pool_pairs"] + facts["dev_pairs"]
         print(f"{strategy:>14}: {rows:,} rows in {seconds:.1f} s, {facts['supervised_share']:.4%} of the pool supervised")
@@ -51,27 +51,27 @@ def real(scored: Path) -> None:
 def synthetic(items: int) -> None:
     """One ranking over `items` items: time, peak memory, and how exactly the budget was spent."""
     before = process_peak_mb()
-    shelves = [partial(shelf, number) for number in range(items // PER_SHELF)]
-    asked = round(0.019 * sum(int(load().tokens_P.sum()) for load in shelves))
+    loads = [partial(candidates, number) for number in range(items // PER_PART)]
+    asked = round(0.019 * sum(int(load().tokens_P.sum()) for load in loads))
     started = time.perf_counter()
-    chosen = spend(shelves, asked, SelectConfig())
+    chosen = spend(loads, asked, SelectConfig())
     seconds = time.perf_counter() - started
-    spent = sum(cost(load(), bought, True) for load, bought in zip(shelves, chosen, strict=True))
-    print(f"{items:,} items in {len(shelves)} shelves: {seconds:.1f} s, making them anew included")
+    spent = sum(supervised_tokens(load(), taken, True) for load, taken in zip(loads, chosen, strict=True))
+    print(f"{items:,} items in {len(loads)} loads: {seconds:.1f} s, making them anew included")
     print(f"asked {asked:,} tokens, spent {spent:,} ({spent / asked:.5f})")
     print(f"peak memory {process_peak_mb():.0f} MB, {before:.0f} MB of it before the first item")
 
 
-def shelf(number: int) -> Shelf:
+def candidates(number: int) -> Candidates:
     """Items of random size and priority, a tenth of them words; eight to a pair."""
     rng = np.random.default_rng(number)
-    pair, size = np.arange(PER_SHELF) // 8, rng.integers(1, 60, PER_SHELF)
-    return Shelf(
+    pair, size = np.arange(PER_PART) // 8, rng.integers(1, 60, PER_PART)
+    return Candidates(
         pair=pair,
         size=size,
-        priority=rng.beta(1, 3, PER_SHELF),
-        tie=np.zeros(PER_SHELF),
-        text=rng.random(PER_SHELF) < 0.1,
+        priority=rng.beta(1, 3, PER_PART),
+        tie=np.zeros(PER_PART),
+        text=rng.random(PER_PART) < 0.1,
         tokens_P=np.bincount(pair, weights=size).astype(np.int64),
     )
 

@@ -29,10 +29,10 @@ from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCau
 
 from codeblock.train.batches import CPU_CALL, GPU_CALL, MicroBatch, collate, micro_batches, plan_steps
 from codeblock.train.model import MaskedLM
-from codeblock.train.rows import Pair, read_pairs, trim
-from codeblock.train.step import Place, make_optimizer, take_step
+from codeblock.train.rows import TokenPair, read_pairs, trim
+from codeblock.train.step import DistContext, make_optimizer, take_step
 
-Cut = Callable[[Sequence[Pair]], list[MicroBatch]]
+Cut = Callable[[Sequence[TokenPair]], list[MicroBatch]]
 
 
 class FullLogits(MaskedLM):
@@ -50,7 +50,7 @@ class FullLogits(MaskedLM):
 @dataclass(frozen=True)
 class Case:
     name: str
-    pairs: Sequence[Pair]
+    pairs: Sequence[TokenPair]
     wrap: Callable[[Any], MaskedLM]
     cut: Cut
 
@@ -66,7 +66,7 @@ class Result:
     peak_mb: float
 
 
-def synthetic(count: int, share: float, vocab: int, seed: int = 0) -> list[Pair]:
+def synthetic(count: int, share: float, vocab: int, seed: int = 0) -> list[TokenPair]:
     """Pairs like CodeAlpaca's (prompt about 50 tokens, response about 90, long-tailed).
 
     A `share` of them has supervised items, on about a fifth of the response: a budget of 1.9% where share is 0.1.
@@ -81,16 +81,16 @@ def synthetic(count: int, share: float, vocab: int, seed: int = 0) -> list[Pair]
             start = prompt + int(rng.integers(0, response - size + 1))
             weight_T[start : start + size] = 1
         class_T = np.where(np.arange(prompt + response) < prompt, 0, 2).astype(np.uint8)
-        pairs.append(Pair(str(number), rng.integers(1, vocab, prompt + response).astype(np.int32), class_T, weight_T))
+        pairs.append(TokenPair(str(number), rng.integers(1, vocab, prompt + response).astype(np.int32), class_T, weight_T))
     return pairs
 
 
-def full_arm(pairs: Sequence[Pair]) -> list[Pair]:
+def full_arm(pairs: Sequence[TokenPair]) -> list[TokenPair]:
     """The same pairs with a loss on every response token."""
     return [replace(pair, weight_T=(pair.token_class_T > 0).astype(np.float32)) for pair in pairs]
 
 
-def pool_with(selected: Sequence[Pair], pool: Sequence[Pair], count: int) -> list[Pair]:
+def pool_with(selected: Sequence[TokenPair], pool: Sequence[TokenPair], count: int) -> list[TokenPair]:
     """Pairs drawn from the pool with the weights that were selected for them, 0 where there are none."""
     chosen = {pair.id: pair for pair in selected}
     drawn = np.random.default_rng(0).permutation(len(pool))[:count]
@@ -101,8 +101,8 @@ def pool_with(selected: Sequence[Pair], pool: Sequence[Pair], count: int) -> lis
 def in_order(max_inputs: int) -> Cut:
     """Passes in the order of the pairs, padded to the longest."""
 
-    def cut(pairs: Sequence[Pair]) -> list[MicroBatch]:
-        passes: list[list[Pair]] = [[]]
+    def cut(pairs: Sequence[TokenPair]) -> list[MicroBatch]:
+        passes: list[list[TokenPair]] = [[]]
         for pair in pairs:
             longest = max(other.inputs for other in [*passes[-1], pair])
             if passes[-1] and longest * (len(passes[-1]) + 1) > max_inputs:
@@ -113,7 +113,7 @@ def in_order(max_inputs: int) -> Cut:
     return cut
 
 
-def cases(pairs: Sequence[Pair], options: argparse.Namespace) -> list[Case]:
+def cases(pairs: Sequence[TokenPair], options: argparse.Namespace) -> list[Case]:
     most, on_gpu = options.micro_batch_tokens, options.device == "cuda"
     whole = list(pairs)
     kept = [pair for pair in whole if pair.supervised]
@@ -126,10 +126,10 @@ def cases(pairs: Sequence[Pair], options: argparse.Namespace) -> list[Case]:
     def everything(model: Any) -> MaskedLM:
         return MaskedLM(model, options.dtype)
 
-    def bucketed(pairs: Sequence[Pair]) -> list[MicroBatch]:
+    def bucketed(pairs: Sequence[TokenPair]) -> list[MicroBatch]:
         return micro_batches(pairs, most, pack=False, call=call)
 
-    def packed(pairs: Sequence[Pair]) -> list[MicroBatch]:
+    def packed(pairs: Sequence[TokenPair]) -> list[MicroBatch]:
         return micro_batches(pairs, most, pack=True)
 
     rows = packed if on_gpu else bucketed
@@ -148,7 +148,7 @@ def cases(pairs: Sequence[Pair], options: argparse.Namespace) -> list[Case]:
 
 
 def epoch(case: Case, build: Callable[[], Any], options: argparse.Namespace) -> Result:
-    place = Place(torch.device(options.device))
+    place = DistContext(torch.device(options.device))
     masked = case.wrap(build().to(place.device)).train()
     optimizer = make_optimizer(masked, 1e-5, 0.0)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: 1.0)

@@ -83,6 +83,6 @@ def humaneval(real_data: Path) -> Benchmark:
 @pytest.fixture(scope="session")
 def loaded(model_directory: Path) -> tuple[Any, Any]:
     """(model, tokenizer)"""
-    from codeblock import models as loading
+    from codeblock.core.models import load as loading
 
     return loading.load_model(str(model_directory)), loading.load_tokenizer(str(model_directory))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.evaluate.direct import error_of
 
-from codeblock.errors import CodeBlockError
+from codeblock.core.errors import CodeBlockError
 from codeblock.evaluate.benchmarks import Benchmark, Task, load
 from codeblock.evaluate.benchmarks.humaneval import HumanEval
 from codeblock.sandbox.oracles import Script

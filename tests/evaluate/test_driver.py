@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from codeblock import models
-from codeblock.config import ClusterConfig, EvaluateConfig
-from codeblock.errors import CodeBlockError
+from codeblock.core.config import ClusterConfig, EvaluateConfig
+from codeblock.core.errors import CodeBlockError
+from codeblock.core.models import load as models
 from codeblock.evaluate import driver, grade_samples_file
 from codeblock.evaluate.answers import Answer, Request
 from codeblock.evaluate.benchmarks import Benchmark, Task
@@ -35,9 +35,9 @@ CLUSTER = ClusterConfig(actors=2, cpus_per_worker=0.5)
 RUN = """
 import sys, ray
 from pathlib import Path
-from codeblock.cluster import quiet_data
-from codeblock.quiet import QUIET
-from codeblock.config import ClusterConfig, EvaluateConfig
+from codeblock.core.cluster import quiet_data
+from codeblock.core.quiet import QUIET
+from codeblock.core.config import ClusterConfig, EvaluateConfig
 from codeblock.evaluate import load
 from codeblock.evaluate.driver import generate
 model, tasks, output, config, address = sys.argv[1:]

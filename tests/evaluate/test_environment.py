@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from codeblock.cli import main
-from codeblock.errors import CodeBlockError
+from codeblock.cli.commands import main
+from codeblock.core.errors import CodeBlockError
 from codeblock.evaluate import environment
 from codeblock.evaluate.benchmarks import load
 from codeblock.evaluate.environment import PYTHON, fetch_corpora, importable, make_environment, requirements_of

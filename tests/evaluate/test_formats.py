@@ -10,8 +10,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from codeblock.console import say
-from codeblock.errors import CodeBlockError
+from codeblock.core.console import say
+from codeblock.core.errors import CodeBlockError
 from codeblock.evaluate import GradeResult, Settings, Verdict, grade_samples_file
 from codeblock.evaluate.benchmarks import Benchmark
 from codeblock.evaluate.formats import check_output, read_samples, write_verdicts

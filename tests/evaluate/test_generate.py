@@ -220,7 +220,7 @@ def test_a_stop_text_is_seen_with_the_token_that_completes_it(tokenizer: Any, te
 def test_adapters_are_used_without_being_merged(loaded: Loaded, model_directory: Path, tmp_path: Path) -> None:
     from peft import LoraConfig, PeftModel, get_peft_model
 
-    from codeblock.models import load_model
+    from codeblock.core.models.load import load_model
 
     torch.manual_seed(0)
     lora = LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False)
@@ -238,7 +238,7 @@ def test_adapters_are_used_without_being_merged(loaded: Loaded, model_directory:
 
 def test_generation_in_bfloat16(loaded: Loaded, model_directory: Path) -> None:
     """Half precision rounds otherwise in other batches, so only the shape of the answers is held here."""
-    from codeblock.models import load_model
+    from codeblock.core.models.load import load_model
 
     model = load_model(str(model_directory), dtype="bfloat16")
     got = answers((model, loaded[1]), requests_of(loaded), 3, temperature=0.8, top_p=0.95)

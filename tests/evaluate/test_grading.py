@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from codeblock.errors import CodeBlockError
+from codeblock.core.errors import CodeBlockError
 from codeblock.evaluate import Sample, Settings, Verdict, grade, grade_samples_file
 from codeblock.evaluate.benchmarks import Benchmark
 from codeblock.evaluate.grading import Pool, check_sandbox, require_layers
-from codeblock.sandbox.box import Outcome, Sandbox
 from codeblock.sandbox.oracles import Limits, Oracle
+from codeblock.sandbox.sandbox import Outcome, Sandbox
 
 
 def right(benchmark: Benchmark, number: int) -> dict[str, str]:

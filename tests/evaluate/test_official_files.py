@@ -10,7 +10,7 @@ import pytest
 from tests.evaluate.direct import error_of
 from tests.evaluate.public import public_module
 
-from codeblock.errors import CodeBlockError
+from codeblock.core.errors import CodeBlockError
 from codeblock.evaluate.benchmarks import BENCHMARKS, Benchmark, load
 from codeblock.evaluate.benchmarks.base import rows
 from codeblock.evaluate.benchmarks.evalplus import ANSWER, REQUEST

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.sandbox.own_tasks import TASKS
 
-from codeblock.errors import CodeBlockError
+from codeblock.core.errors import CodeBlockError
 from codeblock.evaluate import Settings, grade, load
 
 

@@ -8,13 +8,13 @@ from typing import Any, ClassVar
 
 import pytest
 
-from codeblock.errors import CodeBlockError
+from codeblock.core.errors import CodeBlockError
+from codeblock.core.models.load import DEFAULT_TEMPLATE, load_tokenizer
 from codeblock.evaluate.answers import sample_seed
 from codeblock.evaluate.benchmarks import Benchmark, Task
 from codeblock.evaluate.benchmarks.base import Message
 from codeblock.evaluate.benchmarks.tiny import Tiny
 from codeblock.evaluate.prompts import check_prompts, goes_on_from_text, make_requests
-from codeblock.models import DEFAULT_TEMPLATE, load_tokenizer
 
 
 @dataclass(frozen=True)

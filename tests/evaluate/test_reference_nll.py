@@ -13,17 +13,17 @@ import peft
 import pytest
 import torch
 
-from codeblock import models
-from codeblock.config import ClusterConfig, EvaluateConfig
+from codeblock.core.config import ClusterConfig, EvaluateConfig
+from codeblock.core.metrics import mean_interval
+from codeblock.core.models import load as models
+from codeblock.core.storage.tables import read_part
 from codeblock.evaluate.benchmarks import Benchmark, load
 from codeblock.evaluate.benchmarks.bigcodebench import BigCodeBenchInstruct
 from codeblock.evaluate.benchmarks.humaneval import HumanEval
 from codeblock.evaluate.benchmarks.mbpp import Mbpp
-from codeblock.evaluate.metrics import mean_interval
 from codeblock.evaluate.prompts import PromptKind, make_prompt, make_requests
 from codeblock.evaluate.reference_nll import REFERENCE_NLL, Rendered, reference_nll, render
-from codeblock.evaluate.reference_nll_driver import Job, facts_of, fill_parts, finish, read_reference_nll
-from codeblock.tables import read_part
+from codeblock.evaluate.reference_nll_driver import NllJob, facts_of, fill_parts, finish, read_reference_nll
 
 HEAD = 'def double(x):\n    """Twice x."""\n'
 BODY = "    return 2 * x\n"
@@ -132,7 +132,7 @@ def test_facts_are_means_over_tasks_with_students_interval(loaded: tuple[Any, An
 def test_parts_become_one_table_in_the_order_of_the_tasks(
     ray_cluster: None, model_directory: Path, tiny: Benchmark, loaded: tuple[Any, Any], tmp_path: Path
 ) -> None:
-    job = Job(str(model_directory), None, tiny, tmp_path)
+    job = NllJob(str(model_directory), None, tiny, tmp_path)
     fill_parts([job], EvaluateConfig(), ClusterConfig(cpus_per_worker=0.5))
     fill_parts([job], EvaluateConfig(), ClusterConfig(actors=64))  # nothing is missing, so no actor is asked for
     facts = finish(job)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from codeblock.errors import CodeBlockError
+from codeblock.core.errors import CodeBlockError
 from codeblock.evaluate import source
 from codeblock.evaluate.benchmarks import load, tasks_fingerprint
 from codeblock.evaluate.source import content_hash, provenance, resolve

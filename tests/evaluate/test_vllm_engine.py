@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 import torch
 
-from codeblock.config import ClusterConfig, EvaluateConfig
-from codeblock.errors import CodeBlockError
+from codeblock.core.config import ClusterConfig, EvaluateConfig
+from codeblock.core.errors import CodeBlockError
 from codeblock.evaluate import driver, vllm_engine
 from codeblock.evaluate.answers import Job, Request, sample_seed, stop_token_ids
 from codeblock.evaluate.benchmarks import Benchmark
@@ -110,7 +110,7 @@ def test_several_gpus_of_an_actor_share_one_model(ray_cluster: None, model_direc
 def test_an_adapter_stays_one(ray_cluster: None, model_directory: Path, tmp_path: Path) -> None:
     from peft import LoraConfig, get_peft_model
 
-    from codeblock.models import load_model
+    from codeblock.core.models.load import load_model
 
     get_peft_model(load_model(str(model_directory)), LoraConfig(r=4, target_modules="all-linear")).save_pretrained(tmp_path)
     processor = vllm_engine.build(job(tmp_path))
@@ -128,7 +128,7 @@ def replaced_by_hf(processor: Any, model: Path) -> Any:
 
     class HfStage(StatefulStageUDF):  # type: ignore[misc]
         def __init__(self, data_column: str, expected_input_keys: list[str], model: str) -> None:
-            from codeblock import models
+            from codeblock.core.models import load as models
 
             super().__init__(data_column, expected_input_keys)
             self.model, self.tokenizer = models.load_model(model), models.load_tokenizer(model)

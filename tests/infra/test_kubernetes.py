@@ -10,7 +10,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from tests.infra.conftest import INFRA, documents
 
-from codeblock.capacity import MAXIMUM, told_maximum
+from codeblock.core.capacity import MAXIMUM, told_maximum
 
 RAY = [("RayCluster", INFRA / "kuberay" / "raycluster.yaml"), ("RayJob", INFRA / "kuberay" / "rayjob.yaml")]
 CORE = [INFRA / "namespace.yaml", *sorted((INFRA / "mlflow").glob("*.yaml")), INFRA / "kuberay" / "raycluster.yaml"]

@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 import requests
+from tests.cli.jobs.conftest import free_port
 from tests.infra.conftest import INFRA, documents
-from tests.jobs_client.conftest import free_port
 
-from codeblock.config import TrackConfig
+from codeblock.core.config import TrackConfig
 
 PASSWORD = "s3cretWord"
 pytestmark = pytest.mark.slow
@@ -104,7 +104,7 @@ def answers(address: str) -> bool:
 
 
 def test_runs_and_artifacts_are_kept_and_strange_hosts_are_turned_away(database: int, tmp_path: Path) -> None:
-    from codeblock.track.store import connect
+    from codeblock.report.mlflow.store import connect
 
     with serving(database, tmp_path / "artifacts") as address:
         client, experiment = connect(TrackConfig(uri=address), tmp_path)

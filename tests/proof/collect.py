@@ -21,11 +21,11 @@ import numpy as np
 from tests.proof.pack import SELECTION, Job
 from tests.proof.work import BASE, benchmarks_of, read_answers
 
-from codeblock import tables
-from codeblock.errors import CodeBlockError
+from codeblock.core.errors import CodeBlockError
+from codeblock.core.metrics import compare_means, pass_at_k_interval
+from codeblock.core.storage import tables
 from codeblock.evaluate import Settings, grade
 from codeblock.evaluate.driver import samples_of
-from codeblock.evaluate.metrics import compare_means, pass_at_k_interval
 
 ByTask = dict[str, float]
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 from tests.conftest import make_model, make_tokenizer
 
-from codeblock.config import Config
+from codeblock.core.config import Config
+from codeblock.core.models.load import load_model, load_tokenizer
+from codeblock.core.storage.tables import write_part
 from codeblock.library import score_pairs
-from codeblock.models import load_model, load_tokenizer
-from codeblock.select.stage import Request, select_parts
-from codeblock.tables import write_part
+from codeblock.selection.stage import SelectRequest, select_parts
 
 FUNCTION = "def {name}(a, b):\n    total = a {sign} b\n    return total\n"
 ANSWER = "Here is a function that returns it.\n\n```python\n{code}```\n"
@@ -54,7 +54,7 @@ def proof(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for arm in ("full", "codeblock"):
         for seed in (0, 1):
             places = (root / "scored", root / "ranked")
-            request = Request(*places, arm, settings, settings.shares, seed=seed, dev_pairs=1)
+            request = SelectRequest(*places, arm, settings, settings.shares, seed=seed, dev_pairs=1)
             select_parts(request, root / "selections" / f"{arm}-seed{seed}")
     (root / "tasks.jsonl").write_text("".join(json.dumps(task(number)) + "\n" for number in range(3)))
     return root

@@ -13,15 +13,15 @@ import torch
 from tests.proof.pack import Job
 from tests.proof.work import Setting, Task, answering_model, benchmarks_of
 
-from codeblock import models
+from codeblock.core.memory import worker_peak_mb
+from codeblock.core.models import load as models
 from codeblock.evaluate.generate import generate_answers
 from codeblock.evaluate.prompts import make_requests
-from codeblock.memory import worker_peak_mb
 from codeblock.train.batches import micro_batches
 from codeblock.train.loop import Session
 from codeblock.train.model import MaskedLM, add_lora
 from codeblock.train.rows import read_pairs, trim_all
-from codeblock.train.step import Place
+from codeblock.train.step import DistContext
 
 Facts = dict[str, Any]
 
@@ -75,7 +75,7 @@ def _train_some(setting: Setting, steps: int) -> Facts:
     pairs, _ = trim_all(read_pairs(setting.selections / f"{arm}-seed{seed}", "train"))
     model = models.load_model(str(setting.model))
     model = add_lora(model, config.lora) if config.mode == "lora" else model
-    session = Session(MaskedLM(model, config.dtype).to(device), pairs, [], config, seed, Place(device))
+    session = Session(MaskedLM(model, config.dtype).to(device), pairs, [], config, seed, DistContext(device))
     times: list[float] = []
     session.run(on_step=lambda _: times.append(time.time()))
     tokens = sum(row["processed_tokens"] for row in session.history[warm:])

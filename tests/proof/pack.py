@@ -24,12 +24,12 @@ import numpy as np
 import pyarrow as pa
 from tests.proof.parts import MIB, split_file
 
-from codeblock import tables
-from codeblock.config import Config, EvaluateConfig, TrainConfig
-from codeblock.config_file import load_config
-from codeblock.errors import CodeBlockError
-from codeblock.models import load_tokenizer
-from codeblock.schema import SELECTED
+from codeblock.core.config import Config, EvaluateConfig, TrainConfig
+from codeblock.core.config.file import load_config
+from codeblock.core.errors import CodeBlockError
+from codeblock.core.models.load import load_tokenizer
+from codeblock.core.schema import SELECTED
+from codeblock.core.storage import tables
 
 SELECTION = re.compile(r"(?P<arm>.+)-seed(?P<seed>\d+)")
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from codeblock.errors import CodeBlockError
+from codeblock.core.errors import CodeBlockError
 
 MANIFEST = "part.json"
 MIB = 2**20

@@ -22,14 +22,14 @@ from tests.proof.pack import Job, unpack_selections
 from tests.proof.parts import join_parts
 from tests.proof.work import Setting
 
-from codeblock.errors import CodeBlockError
+from codeblock.core.errors import CodeBlockError
 
 STARTED = time.time()
 
 
 def make_model(asked: argparse.Namespace) -> None:
     """The model's directory from its parts, with the tokenizer that was packed."""
-    from codeblock.smollm2 import convert
+    from codeblock.cli.smollm2 import convert
 
     if not (asked.to / "config.json").exists():
         convert(join_parts(asked.parts, asked.to.parent / "gguf"), asked.to)

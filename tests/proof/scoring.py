@@ -19,11 +19,12 @@ import torch
 from numpy.typing import NDArray
 from tests.proof.deliver import LARGEST
 
-from codeblock import models, tables
-from codeblock.memory import worker_peak_mb
-from codeblock.padding import batches_by_length
-from codeblock.schema import EMBEDDED
-from codeblock.score.nll import token_nll
+from codeblock.core.memory import worker_peak_mb
+from codeblock.core.models import load as models
+from codeblock.core.models.nll import response_nll
+from codeblock.core.models.padding import batches_by_length
+from codeblock.core.schema import EMBEDDED
+from codeblock.core.storage import tables
 
 EMBEDDINGS = ("response", "instruction")
 
@@ -96,14 +97,14 @@ def score_pool(
 def score(
     model: Any, input_ids: Sequence[NDArray[np.int32]], starts: Sequence[int], batch_tokens: int, layers: int
 ) -> tuple[list[NDArray[np.float32]], dict[str, NDArray[np.float16]]]:
-    """The nll [T] of each pair (`token_nll`), and its embeddings [pairs, D], from the same passes."""
+    """The nll [T] of each pair (`response_nll`), and its embeddings [pairs, D], from the same passes."""
     nll: list[NDArray[np.float32]] = [np.empty(0, dtype=np.float32)] * len(input_ids)
     embeddings = {name: np.empty((len(input_ids), model.config.hidden_size), dtype=np.float16) for name in EMBEDDINGS}
     states = States(model, layers)
     with states.caught():
         for batch in batches_by_length([ids.size for ids in input_ids], batch_tokens):
-            # The batch is in the order in which `token_nll` puts it, so its rows are the rows of the states.
-            values = token_nll(model, [input_ids[pair] for pair in batch], [starts[pair] for pair in batch], 2**62)
+            # The batch is in the order in which `response_nll` puts it, so its rows are the rows of the states.
+            values = response_nll(model, [input_ids[pair] for pair in batch], [starts[pair] for pair in batch], 2**62)
             for pair, nll_T in zip(batch, values, strict=True):
                 nll[pair] = nll_T
             lengths = torch.tensor([[starts[pair], input_ids[pair].size] for pair in batch], device=states.last.device)
@@ -127,7 +128,7 @@ def _against_float32(
     """How far the nll of evenly spread pairs is from that in float32."""
     chosen = np.linspace(0, len(input_ids) - 1, min(pairs, len(input_ids)), dtype=int)
     model = models.load_model(model_path).to(models.device())
-    exact = token_nll(model, [input_ids[pair] for pair in chosen], [starts[pair] for pair in chosen], batch_tokens)
+    exact = response_nll(model, [input_ids[pair] for pair in chosen], [starts[pair] for pair in chosen], batch_tokens)
     first, second = np.concatenate([nll[pair] for pair in chosen]), np.concatenate(exact)
     gap = np.abs(first - second)[~np.isnan(second)]
     return {

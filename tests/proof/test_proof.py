@@ -15,10 +15,10 @@ from tests.proof.proof import main
 from tests.proof.schedule import Queue, names, tasks_of
 from tests.proof.work import Setting, Task, carry_out, read_answers
 
-from codeblock.errors import CodeBlockError
-from codeblock.models import load_model
-from codeblock.score.nll import token_nll
-from codeblock.tables import read_part, read_table
+from codeblock.core.errors import CodeBlockError
+from codeblock.core.models.load import load_model
+from codeblock.core.models.nll import response_nll
+from codeblock.core.storage.tables import read_part, read_table
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ def test_the_pools_nll_is_token_nll_and_its_embedding_the_mean_state(proof, tmp_
     table, model = read_table(proof / "scored"), load_model(str(proof / "model"))
     input_ids = [np.asarray(ids, dtype=np.int32) for ids in table["input_ids"].to_pylist()]
     starts = table["response_start"].to_pylist()
-    exact = token_nll(model, input_ids, starts, 300)
+    exact = response_nll(model, input_ids, starts, 300)
     found = read_part(tmp_path / "out" / "nll-0.parquet")
     assert found["id"].to_pylist() == table["id"].to_pylist()
     for nll_T, values, start in zip(exact, found["nll"].to_pylist(), starts, strict=True):

@@ -14,7 +14,7 @@ import sys
 
 for name in {absent}:
     sys.modules[name] = None  # importing it is an ImportError, and it is not found where one looks for it
-import codeblock.smollm2
+import codeblock.cli.smollm2
 import tests.proof.measure
 import tests.proof.proof
 import tests.proof.schedule

@@ -24,18 +24,19 @@ import pyarrow.compute as pc
 import torch
 from tests.proof.pack import Job
 
-from codeblock import models, tables
-from codeblock.errors import CodeBlockError
+from codeblock.core.errors import CodeBlockError
+from codeblock.core.memory import worker_peak_mb
+from codeblock.core.models import load as models
+from codeblock.core.storage import tables
 from codeblock.evaluate.answers import Answer, Request
 from codeblock.evaluate.benchmarks import Benchmark, load
 from codeblock.evaluate.generate import generate_answers
 from codeblock.evaluate.prompts import make_requests
 from codeblock.evaluate.reference_nll import reference_nll, render
-from codeblock.memory import worker_peak_mb
 from codeblock.train.loop import DEV_SCHEMA, HISTORY_SCHEMA, Session
 from codeblock.train.model import MaskedLM, add_lora, checkpoint_activations
 from codeblock.train.rows import read_pairs, trim_all
-from codeblock.train.step import Place
+from codeblock.train.step import DistContext
 
 BASE = "base"
 TRAINED = "trained.pt"
@@ -113,7 +114,7 @@ def _train(task: Task, job: Job, setting: Setting) -> dict[str, Any]:
         model = add_lora(model, config.lora)
     masked = MaskedLM(model, config.dtype).to(device)
     dev = read_pairs(setting.selections / directory.name, "dev")
-    session = Session(masked, pairs, dev, config, task.seed, Place(device))
+    session = Session(masked, pairs, dev, config, task.seed, DistContext(device))
     started = time.perf_counter()
     session.run()
     facts = {

@@ -17,8 +17,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from codeblock.report.sample import ArmView, Fate, ItemView, Sample
-from codeblock.schema import TokenClass
+from codeblock.core.schema import TokenClass
+from codeblock.report.pages.sample import ArmView, ItemOutcome, ItemView, Sample
 
 CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync", "--disable-background-networking"]
@@ -157,15 +157,15 @@ def make_arm(name: str, items: list[ItemView], spans: list[tuple[int, int]], kep
     """An arm that supervises the tokens of the items `kept`, with the stop token."""
     owner = {at: index for index, item in enumerate(items) for low, high in item.spans for at in range(low, high)}
     owners = [owner.get(high - 1, -1) for _, high in spans]
-    fates = [
-        Fate(item.tokens, "Kept: reached.", 0.5 + i / 1000, 1.0 + i / 1000)
+    outcomes = [
+        ItemOutcome(item.tokens, "Kept: reached.", 0.5 + i / 1000, 1.0 + i / 1000)
         if i in kept
-        else Fate(0, f"Below the cut: {name} was spent.", 0.25, 0.125)
+        else ItemOutcome(0, f"Below the cut: {name} was spent.", 0.25, 0.125)
         for i, item in enumerate(items)
     ]
     if not figures.get("ranked", True):
-        fates = [replace(fate, utility=None, priority=None) for fate in fates]
-    return ArmView(name, name, "trained on", [*(float(owner in kept) for owner in owners), 1.0], fates)
+        outcomes = [replace(outcome, utility=None, priority=None) for outcome in outcomes]
+    return ArmView(name, name, "trained on", [*(float(owner in kept) for owner in owners), 1.0], outcomes)
 
 
 def make_sample(response: str, pieces: list[str], kinds: list[str], edges: list[tuple[int, int]], **changes: Any) -> Sample:

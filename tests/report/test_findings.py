@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from codeblock.evaluate.metrics import PairedComparison, PairedMeans
+from codeblock.core.metrics import PairedComparison, PairedMeans
 from codeblock.report.differences import Differences, NllDifferences
 from codeblock.report.findings import findings, summary_sentence
 

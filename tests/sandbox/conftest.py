@@ -1,4 +1,4 @@
-"""Helpers behind walls, one for each way in which a machine may build them."""
+"""Helpers behind isolation, one for each way in which a machine may build them."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ class Helper:
 @pytest.fixture(scope="session")
 def stage() -> Iterator[Path]:
     """A copy of what the helper needs, where every user may read it, and a directory for each user's scratch."""
-    directory = Path(tempfile.mkdtemp(prefix="codeblock-walls-", dir="/var/tmp"))
+    directory = Path(tempfile.mkdtemp(prefix="codeblock-isolation-", dir="/var/tmp"))
     directory.chmod(0o755)
     shutil.copytree(PACKAGE / "sandbox", directory / "platform" / "codeblock" / "sandbox")
     shutil.copy(PACKAGE / "__init__.py", directory / "platform" / "codeblock")
@@ -212,11 +212,11 @@ def stage() -> Iterator[Path]:
 def start(name: str, stage: Path) -> Iterator[Helper]:
     mode = MODES[name]
     if not sys.platform.startswith("linux"):
-        pytest.skip("the walls are made of Linux")
+        pytest.skip("the isolation are made of Linux")
     if mode.root and os.geteuid() != 0:
         pytest.skip("the tests do not run as root")
     if mode.without == EVERYTHING and os.geteuid() != 0:
-        pytest.skip("without walls a program could reach these tests")
+        pytest.skip("without isolation a program could reach these tests")
     home = Path(tempfile.mkdtemp(prefix="home-", dir=stage))
     if not mode.root and os.geteuid() == 0:
         os.chown(home, ORDINARY_USER, ORDINARY_USER)

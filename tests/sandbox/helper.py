@@ -1,6 +1,6 @@
-"""A helper as in production, without benchmarks: builds the walls, then forks, confines and runs one source after the other.
+"""A helper as in production, without benchmarks: builds the isolation, then forks, confines and runs one source after the other.
 
-Run as a script. One argument: the arguments of `build_walls` as JSON. Requests and answers are lines of JSON on the
+Run as a script. One argument: the arguments of `build_isolation` as JSON. Requests and answers are lines of JSON on the
 standard streams. What a program prints is answered (its start), but proves nothing: the tests look from outside.
 """
 
@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any, NoReturn
 
-from codeblock.sandbox.walls import Walls, build_walls
+from codeblock.sandbox.isolation import Isolation, build_isolation
 
 MAX_OUTPUT = 65536
 
@@ -24,28 +24,28 @@ def main() -> None:
     options = json.loads(sys.argv[1])
     options["visible"] = [Path(path) for path in options["visible"]]
     options["home"] = Path(options["home"])
-    walls = build_walls(**options)
-    answer({"missing": walls.missing(), "uid": os.getuid()})
+    isolation = build_isolation(**options)
+    answer({"missing": isolation.missing(), "uid": os.getuid()})
     for line in sys.stdin:
-        answer(run(walls, json.loads(line)))
+        answer(run(isolation, json.loads(line)))
 
 
 def answer(data: dict[str, Any]) -> None:
     print(json.dumps(data), flush=True)
 
 
-def run(walls: Walls, request: dict[str, Any]) -> dict[str, Any]:
+def run(isolation: Isolation, request: dict[str, Any]) -> dict[str, Any]:
     started = time.monotonic()
-    scratch = walls.new_scratch()
+    scratch = isolation.new_scratch()
     output, output_end = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(output)
-        child(walls, scratch, request, output_end)
+        child(isolation, scratch, request, output_end)
     os.close(output_end)
     printed, ended, deadline = bytearray(), 0, time.monotonic() + request["timeout"]
     total = request["total_mb"]
-    while not ended and time.monotonic() < deadline and not (total and walls.use()[0] > total):
+    while not ended and time.monotonic() < deadline and not (total and isolation.use()[0] > total):
         if output >= 0 and select.select([output], [], [], 0.001)[0]:
             piece = os.read(output, 65536)
             printed += piece[: MAX_OUTPUT - len(printed)]
@@ -55,13 +55,13 @@ def run(walls: Walls, request: dict[str, Any]) -> dict[str, Any]:
         elif output < 0:
             time.sleep(0.0005)
         ended, status = os.waitpid(pid, os.WNOHANG)
-    survivors = walls.kill_rest()
+    survivors = isolation.kill_rest()
     if output >= 0:
         os.set_blocking(output, False)
         while piece := os.read(output, 65536):
             printed += piece[: MAX_OUTPUT - len(printed)]
         os.close(output)
-    walls.clean()
+    isolation.clean()
     return {
         "status": status if ended else None,
         "survivors": survivors,
@@ -70,13 +70,13 @@ def run(walls: Walls, request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def child(walls: Walls, scratch: Path, request: dict[str, Any], output: int) -> NoReturn:
+def child(isolation: Isolation, scratch: Path, request: dict[str, Any], output: int) -> NoReturn:
     try:
         null = os.open("/dev/null", os.O_RDWR)
         for descriptor, source in ((0, null), (1, output), (2, output)):
             os.dup2(source, descriptor)
         os.closerange(3, 256)
-        walls.confine(scratch, request["timeout"], request["memory_mb"])
+        isolation.confine(scratch, request["timeout"], request["memory_mb"])
     except BaseException as error:
         os.write(1, f"not confined: {error!r}".encode())
         os._exit(99)

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from codeblock.sandbox.box import Outcome, Sandbox, Verdict
 from codeblock.sandbox.oracles import Limits, Script
+from codeblock.sandbox.sandbox import Outcome, Sandbox, Verdict
 
 LIMITS = Limits(timeout_seconds=2.0, memory_mb=256)
 TEST = Script(setup="", test="assert f([3, 1, 2]) == [1, 2, 3]\nassert f([]) == []", calls="f")

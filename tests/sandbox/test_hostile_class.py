@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from codeblock.sandbox.box import Rehearsal, Sandbox, Verdict
 from codeblock.sandbox.oracles import Limits, UnitTest
+from codeblock.sandbox.sandbox import Rehearsal, Sandbox, Verdict
 
 LIMITS = Limits(timeout_seconds=5.0, memory_mb=1024)
 RIGHT = "def f(x):\n    if not isinstance(x, list): raise ValueError('no list')\n    print('sorting')\n    return {'sorted': sorted(x), 'mean': sum(x) / max(len(x), 1)}\n"

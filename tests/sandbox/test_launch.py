@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from codeblock.errors import CodeBlockError
+from codeblock.core.errors import CodeBlockError
 from codeblock.sandbox import launch
 from codeblock.sandbox.paths import links, python_paths, scratch_base, visible_paths
 

@@ -11,7 +11,7 @@ import pytest
 from tests.sandbox.conftest import Helper, gone, processes_with
 
 from codeblock.sandbox.limits import MAX_PROCESSES
-from codeblock.sandbox.root import SCRATCH_BYTES, SCRATCH_FILES
+from codeblock.sandbox.rootfs import SCRATCH_BYTES, SCRATCH_FILES
 
 TIMEOUT = 1.0
 SLACK = 4.0

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import pytest
 from tests.sandbox.own_tasks import TASKS, Own
 
-from codeblock.sandbox.box import Outcome, Sandbox, Verdict
 from codeblock.sandbox.oracles import Limits, Script
+from codeblock.sandbox.sandbox import Outcome, Sandbox, Verdict
 
 LIMITS = Limits(timeout_seconds=5.0, memory_mb=1024)
 

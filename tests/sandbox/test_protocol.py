@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from codeblock.sandbox.box import Sandbox, Verdict
 from codeblock.sandbox.oracles import Cases, Limits, Script
+from codeblock.sandbox.sandbox import Sandbox, Verdict
 
 LIMITS = Limits(timeout_seconds=3.0, memory_mb=1024)
 TEST = Script("", "assert f([3, 1, 2]) == [1, 2, 3]\nassert f([]) == []", "f")
@@ -103,7 +103,7 @@ ANSWERS = {
     "special methods that are none": "answers({'handle': ['mine', 5, [3, 'X', [], [{'tuple': []}], '']]})",
     "an error of no class": "serve(lambda m: F if m[2] == 'global' else ['error', m[1], 'exception', '', 'x', 5, None, None])",
     "an error that passes": "serve(lambda m: F if m[2] == 'global' else ['error', m[1], 'passed', '', 'x', {'handle': ['error', None, 'builtins:ValueError', [], None, {}]}, None, None])",
-    "an exception of this package": "serve(lambda m: F if m[2] == 'global' else ['error', m[1], 'exception', '', 'x', {'handle': ['error', None, 'codeblock.sandbox.remote:LostError', [], None, {}]}, None, None])",
+    "an exception of this package": "serve(lambda m: F if m[2] == 'global' else ['error', m[1], 'exception', '', 'x', {'handle': ['error', None, 'codeblock.sandbox.proxy:LostError', [], None, {}]}, None, None])",
     "changes to what is not there": "serve(lambda m: F if m[2] == 'global' else ['value', m[1], [1, 2, 3], [[40, []]], []])",
     "changes of another type": "serve(lambda m: F if m[2] == 'global' else ['value', m[1], [1, 2, 3], [[0, {'range': [0, 10 ** 12, 1]}]], []])",
     "an integer of a million digits": "answers(json.loads('1')) if 0 else serve(lambda m: F if m[2] == 'global' else b'[\"value\", %d, 1%s, null, null]' % (m[1], b'0' * 10 ** 6))",

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from codeblock.models import context_length, load_model, load_tokenizer
+from codeblock.core.models.load import context_length, load_model, load_tokenizer
 from codeblock.tiny import SMALL, Recipe, build, identity
 from codeblock.tiny.pairs import POOR_SHARES
 

@@ -9,17 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codeblock.errors import CodeBlockError
+from codeblock.core.errors import CodeBlockError
 from codeblock.train.batches import cut_rows, micro_batches, pack_rows, plan_steps, plan_steps_by_tokens, share_of
-from codeblock.train.rows import Pair, trim
+from codeblock.train.rows import TokenPair, trim
 
 
-def make_pair(number: int, length: int, seed: int = 0) -> Pair:
+def make_pair(number: int, length: int, seed: int = 0) -> TokenPair:
     rng = np.random.default_rng([seed, number])
     weight_T = np.where(rng.random(length) < 0.3, rng.random(length) + 0.1, 0).astype(np.float32)
     weight_T[0], weight_T[-1] = 0, 1
     input_ids_T = rng.integers(1, 90, length).astype(np.int32)
-    return Pair(f"p{number}", input_ids_T, np.full(length, 3, np.uint8), weight_T)
+    return TokenPair(f"p{number}", input_ids_T, np.full(length, 3, np.uint8), weight_T)
 
 
 lengths = st.lists(st.integers(2, 60), min_size=1, max_size=30)

@@ -8,9 +8,9 @@ import pytest
 import torch
 from tests.train.test_loop import session, some_pairs
 
-from codeblock.config import TrainConfig
+from codeblock.core.config import TrainConfig
 from codeblock.train.best import Best
-from codeblock.train.rows import Pair
+from codeblock.train.rows import TokenPair
 
 OVERFIT: dict[str, Any] = {
     "steps": 40,
@@ -22,7 +22,7 @@ OVERFIT: dict[str, Any] = {
 }
 
 
-def learnable(seed: int) -> list[Pair]:
+def learnable(seed: int) -> list[TokenPair]:
     """Pairs of five words at random: which words there are is learnt, and then only these pairs by heart."""
     return [replace(pair, input_ids_T=pair.input_ids_T % 5 + 1) for pair in some_pairs(4, seed=seed)]
 

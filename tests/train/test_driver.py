@@ -17,15 +17,16 @@ import pytest
 import torch
 from ray.train import WorkerGroupError
 
-from codeblock import schema, tables
-from codeblock.config import ClusterConfig, LoraConfig, TrainConfig
-from codeblock.errors import CodeBlockError
-from codeblock.models import load_model, load_tokenizer
+from codeblock.core import schema
+from codeblock.core.config import ClusterConfig, LoraConfig, TrainConfig
+from codeblock.core.errors import CodeBlockError
+from codeblock.core.models.load import load_model, load_tokenizer
+from codeblock.core.storage import tables
 from codeblock.train.driver import CHECKPOINTS, DEV, HISTORY, MODEL, _readable, fit
 from codeblock.train.loop import DEV_SCHEMA, HISTORY_SCHEMA, Session
 from codeblock.train.model import MaskedLM, add_lora
 from codeblock.train.rows import read_pairs, trim_all
-from codeblock.train.step import Place
+from codeblock.train.step import DistContext
 
 SEED = 3
 
@@ -69,7 +70,7 @@ def losses_without_ray(selected: Path, model: Path, config: TrainConfig) -> list
     if config.mode == "lora":
         loaded = add_lora(loaded, config.lora)
     pairs, _ = trim_all(read_pairs(selected, "train"))
-    session = Session(MaskedLM(loaded, config.dtype), pairs, [], config, SEED, Place(torch.device("cpu")))
+    session = Session(MaskedLM(loaded, config.dtype), pairs, [], config, SEED, DistContext(torch.device("cpu")))
     session.run()
     return [row["loss"] for row in session.history]
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from codeblock.config import LoraConfig, TrainConfig
+from codeblock.core.config import LoraConfig, TrainConfig
 from codeblock.train import driver
 from codeblock.train.batches import MicroBatch
 from codeblock.train.footprint import CAST, FLOAT32, Footprint, footprint, shape_of

@@ -12,14 +12,14 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from codeblock.config import LoraConfig, TrainConfig
-from codeblock.errors import CodeBlockError
+from codeblock.core.config import LoraConfig, TrainConfig
+from codeblock.core.errors import CodeBlockError
 from codeblock.train.loop import Session
 from codeblock.train.model import MaskedLM, add_lora
-from codeblock.train.rows import Pair, trim_all
-from codeblock.train.step import Place, make_optimizer
+from codeblock.train.rows import TokenPair, trim_all
+from codeblock.train.step import DistContext, make_optimizer
 
-CPU = Place(torch.device("cpu"))
+CPU = DistContext(torch.device("cpu"))
 
 
 def build(dtype: torch.dtype = torch.float32, **overrides: Any) -> Any:
@@ -31,7 +31,7 @@ def build(dtype: torch.dtype = torch.float32, **overrides: Any) -> Any:
     return LlamaForCausalLM(config).to(dtype)
 
 
-def some_pairs(count: int = 23, seed: int = 0) -> list[Pair]:
+def some_pairs(count: int = 23, seed: int = 0) -> list[TokenPair]:
     rng = np.random.default_rng(seed)
     pairs = []
     for number in range(count):
@@ -40,11 +40,13 @@ def some_pairs(count: int = 23, seed: int = 0) -> list[Pair]:
         class_T[-1] = 4
         weight_T = ((rng.random(length) < 0.2) & (class_T > 0)).astype(np.float32)
         weight_T[5] = 0.5
-        pairs.append(Pair(str(number), rng.integers(1, 97, length).astype(np.int32), class_T, weight_T))
+        pairs.append(TokenPair(str(number), rng.integers(1, 97, length).astype(np.int32), class_T, weight_T))
     return pairs
 
 
-def session(config: TrainConfig, model: Any = None, pairs: Sequence[Pair] | None = None, dev: Sequence[Pair] = ()) -> Session:
+def session(
+    config: TrainConfig, model: Any = None, pairs: Sequence[TokenPair] | None = None, dev: Sequence[TokenPair] = ()
+) -> Session:
     kept, _ = trim_all(some_pairs() if pairs is None else pairs)
     return Session(MaskedLM(model or build(), config.dtype), kept, dev, config, 7, CPU)
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from codeblock.config import LoraConfig
-from codeblock.errors import CodeBlockError
-from codeblock.models import load_model, load_tokenizer
+from codeblock.core.config import LoraConfig
+from codeblock.core.errors import CodeBlockError
+from codeblock.core.models.load import load_model, load_tokenizer
 from codeblock.train.merge import merge
 from codeblock.train.model import add_lora
 

@@ -12,14 +12,14 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-from codeblock.config import LoraConfig
-from codeblock.errors import CodeBlockError
-from codeblock.models import load_model
+from codeblock.core.config import LoraConfig
+from codeblock.core.errors import CodeBlockError
+from codeblock.core.models.load import load_model
 from codeblock.train import model as model_module
 from codeblock.train.batches import micro_batches
 from codeblock.train.last_layer import sparse_last_layer
 from codeblock.train.model import MaskedLM, add_lora, checkpoint_activations
-from codeblock.train.rows import Pair, trim
+from codeblock.train.rows import TokenPair, trim
 
 SIZES = {
     "vocab_size": 97,
@@ -42,7 +42,7 @@ def build(family: str = "llama", tied: bool = False, dtype: torch.dtype = torch.
     return built.to(dtype).train()
 
 
-def some_pairs(count: int = 9, share: float = 0.15) -> list[Pair]:
+def some_pairs(count: int = 9, share: float = 0.15) -> list[TokenPair]:
     """Pairs of 5 to 60 tokens with few supervised tokens of uneven weights, and whole tails without a loss."""
     rng = np.random.default_rng(4)
     pairs = []
@@ -52,11 +52,11 @@ def some_pairs(count: int = 9, share: float = 0.15) -> list[Pair]:
         weight_T[0], weight_T[2 + length // 3 :] = 0, 0
         weight_T[1 + length // 3] = 0.7
         input_ids_T = rng.integers(1, 97, length).astype(np.int32)
-        pairs.append(Pair(str(number), input_ids_T, np.full(length, 2, np.uint8), weight_T))
+        pairs.append(TokenPair(str(number), input_ids_T, np.full(length, 2, np.uint8), weight_T))
     return pairs
 
 
-def naive_loss(model: Any, pairs: Sequence[Pair]) -> torch.Tensor:
+def naive_loss(model: Any, pairs: Sequence[TokenPair]) -> torch.Tensor:
     """Every pair alone and whole, logits everywhere, log-softmax, mask."""
     total = torch.zeros((), dtype=next(model.parameters()).dtype)
     for pair in pairs:
@@ -67,7 +67,7 @@ def naive_loss(model: Any, pairs: Sequence[Pair]) -> torch.Tensor:
     return total
 
 
-def sparse_loss(masked: MaskedLM, pairs: Sequence[Pair], max_inputs: int, pack: bool) -> torch.Tensor:
+def sparse_loss(masked: MaskedLM, pairs: Sequence[TokenPair], max_inputs: int, pack: bool) -> torch.Tensor:
     losses = [masked(batch) for batch in micro_batches([trim(pair) for pair in pairs], max_inputs, pack)]
     return torch.stack(losses).sum()
 
@@ -78,7 +78,7 @@ def gradients(model: Any, loss: torch.Tensor) -> dict[str, torch.Tensor]:
     return {name: gradient for (name, _), gradient in zip(named, computed, strict=True)}
 
 
-def assert_equal(model: Any, masked: MaskedLM, pairs: Sequence[Pair], max_inputs: int, pack: bool) -> None:
+def assert_equal(model: Any, masked: MaskedLM, pairs: Sequence[TokenPair], max_inputs: int, pack: bool) -> None:
     rtol = TOLERANCE[next(model.parameters()).dtype]
     expected = naive_loss(model, pairs)
     expected_gradients = gradients(model, expected)

@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from codeblock import schema, tables
-from codeblock.errors import CodeBlockError
+from codeblock.core import schema
+from codeblock.core.errors import CodeBlockError
+from codeblock.core.storage import tables
 from codeblock.train.rows import read_pairs, trim, trim_all
 
 

@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-from tests.jobs_client.conftest import free_port
+from tests.cli.jobs.conftest import free_port
 from transformers import AutoModelForCausalLM
 
-from codeblock.config import TrainConfig
-from codeblock.models import load_model
+from codeblock.core.config import TrainConfig
+from codeblock.core.models.load import load_model
 from codeblock.train.loop import Session
 from codeblock.train.model import MaskedLM
-from codeblock.train.rows import Pair, trim_all
+from codeblock.train.rows import TokenPair, trim_all
 from codeblock.train.shard import shard, whole_weights
-from codeblock.train.step import Place
+from codeblock.train.step import DistContext
 
 SEED = 5
 # Two passes or three a step and a worker: the workers differ in how many they have.
@@ -30,7 +30,7 @@ CONFIG = TrainConfig(
 SHARDED = CONFIG.model_copy(update={"shard": True})
 
 
-def pairs_of(count: int, seed: int) -> list[Pair]:
+def pairs_of(count: int, seed: int) -> list[TokenPair]:
     rng = np.random.default_rng(seed)
     pairs = []
     for number in range(count):
@@ -39,11 +39,11 @@ def pairs_of(count: int, seed: int) -> list[Pair]:
         weight_T[:3], weight_T[4] = 0, 1
         ids_T = rng.integers(1, 300, length).astype(np.int32)
         class_T = np.where(np.arange(length) < 3, 0, 2).astype(np.uint8)
-        pairs.append(Pair(str(number), ids_T, class_T, weight_T))
+        pairs.append(TokenPair(str(number), ids_T, class_T, weight_T))
     return pairs
 
 
-def session_of(model: str, config: TrainConfig, place: Place) -> Session:
+def session_of(model: str, config: TrainConfig, place: DistContext) -> Session:
     torch.set_num_threads(1)
     masked = MaskedLM(load_model(model), config.dtype)
     if config.shard:
@@ -57,7 +57,7 @@ def worker(rank: int, world: int, port: int, model: str, directory: str, resume:
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     dist.init_process_group("gloo", rank=rank, world_size=world)
     try:
-        session = session_of(model, SHARDED, Place(torch.device("cpu"), rank, world))
+        session = session_of(model, SHARDED, DistContext(torch.device("cpu"), rank, world))
         if resume:
             session.load(Path(directory) / "checkpoint")
         session.run(on_checkpoint=lambda now: now.save(Path(directory) / "checkpoint"))
@@ -79,7 +79,7 @@ def run(world: int, model: Path, directory: Path, resume: bool = False) -> dict[
 @pytest.fixture(scope="module")
 def alone(small_model: Path) -> Session:
     """One worker that shards nothing."""
-    session = session_of(str(small_model), CONFIG, Place(torch.device("cpu")))
+    session = session_of(str(small_model), CONFIG, DistContext(torch.device("cpu")))
     session.run()
     return session
 

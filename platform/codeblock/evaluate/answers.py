@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from codeblock.chat import chat_of
-from codeblock.config import ClusterConfig, EvaluateConfig
+from codeblock.core.config import ClusterConfig, EvaluateConfig
+from codeblock.core.rendering.chat import chat_of
 
 End = Literal["stop", "max_new_tokens", "context", "prompt_too_long"]
 

@@ -16,15 +16,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from codeblock import models, tables
-from codeblock.cluster import actor_pool, map_parts, peak_of
-from codeblock.config import ClusterConfig, EvaluateConfig
+from codeblock.core.cluster import actor_pool, map_parts, peak_of
+from codeblock.core.config import ClusterConfig, EvaluateConfig
+from codeblock.core.memory import worker_peak_mb
+from codeblock.core.models import load as models
+from codeblock.core.storage import tables
 from codeblock.evaluate.answers import Answer, Job, Request
 from codeblock.evaluate.benchmarks import Benchmark
 from codeblock.evaluate.grading import Settings, grade
 from codeblock.evaluate.prompts import make_requests
 from codeblock.evaluate.vllm_engine import generate_with_vllm
-from codeblock.memory import worker_peak_mb
 
 Key = tuple[str, int]
 """Task id and number of the sample."""

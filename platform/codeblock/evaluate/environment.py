@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from codeblock.errors import CodeBlockError
+from codeblock.core.errors import CodeBlockError
 
 REQUIREMENTS = Path(__file__).parent / "benchmarks"
 PYTHON = "3.11"

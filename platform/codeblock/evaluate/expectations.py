@@ -11,9 +11,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
 
-from codeblock.sandbox import wire
-from codeblock.sandbox.box import Expected, Outcome, Sandbox, Verdict
+from codeblock.sandbox import codec
 from codeblock.sandbox.oracles import Cases, Limits
+from codeblock.sandbox.sandbox import Expected, Outcome, Sandbox, Verdict
 
 
 class Expectations:
@@ -45,7 +45,7 @@ class Expectations:
         return outcome, replace(found, file=outputs)
 
     def _key(self, sandbox: Sandbox, oracle: Cases) -> str:
-        inputs = wire.dumps([list(arguments) for arguments in oracle.inputs], str)
+        inputs = codec.dumps([list(arguments) for arguments in oracle.inputs], str)
         rule = [oracle.reference, oracle.calls, oracle.compare, oracle.atol, oracle.base]
         machine = [platform.node(), platform.machine(), sandbox.python, platform.python_version()]
         return hashlib.sha256(json.dumps([inputs, rule, machine]).encode()).hexdigest()[:32]

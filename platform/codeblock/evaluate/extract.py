@@ -1,6 +1,6 @@
 """The solution in a chat model's answer: fenced blocks, bare code, code among prose, a function's body alone.
 
-[ours] Fences are read as in training data (`codeblock.markdown`). The solution is the longest piece of the answer that Python
+[ours] Fences are read as in training data (`codeblock.core.markdown`). The solution is the longest piece of the answer that Python
 reads and that defines what the tests call, as EvalPlus takes the longest: but no signature without a body, and no draft of a
 thought where there is something besides. It becomes a program as `codeblock.evaluate.program` says, with the imports and
 helpers that other pieces define. Whatever EvalPlus finds a solution in, a solution is found in here.
@@ -14,9 +14,7 @@ import textwrap
 import warnings
 from collections.abc import Iterator
 
-from codeblock.evaluate.program import parsed, program, solves
-from codeblock.evaluate.sanitize import defining_run, longest_code, sanitize
-from codeblock.markdown import (
+from codeblock.core.markdown import (
     LANGUAGES,
     PYTHON,
     fenced_blocks,
@@ -26,6 +24,8 @@ from codeblock.markdown import (
     tagged_blocks,
     unquote,
 )
+from codeblock.evaluate.program import parsed, program, solves
+from codeblock.evaluate.sanitize import defining_run, longest_code, sanitize
 
 SPEAKER = re.compile(r"\A\s*(?:<\|\w+\|>)?\s*(?:assistant|answer|response)\s*:[ \t]*\n?", re.IGNORECASE)
 CODE_LINE = re.compile(r"^[ \t]*(?:async def|def|class|import|from|return|@\w)\b.*", re.MULTILINE)

@@ -17,13 +17,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from codeblock.errors import CodeBlockError
+from codeblock.core.errors import CodeBlockError
+from codeblock.core.storage.tables import write_part, write_text
 from codeblock.evaluate.benchmarks import Benchmark
 from codeblock.evaluate.result import GradeResult, Sample, VerdictRow, task_names
 from codeblock.evaluate.rows import rows
-from codeblock.sandbox.box import Verdict
 from codeblock.sandbox.oracles import Cases
-from codeblock.tables import write_part, write_text
+from codeblock.sandbox.sandbox import Verdict
 
 Row = Mapping[str, Any]
 SUFFIXES = (".parquet", ".jsonl", ".json")

@@ -23,9 +23,9 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from codeblock.causal import check_ids, vocabulary_of
+from codeblock.core.models.causal import check_ids, vocabulary_of
+from codeblock.core.models.load import context_room
 from codeblock.evaluate.answers import Answer, End, Request, finish, first_stop, stop_token_ids, without_room
-from codeblock.models import context_room
 
 
 @dataclass

@@ -19,15 +19,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, TypeVar
 
-from codeblock.console import counter
-from codeblock.errors import CodeBlockError
+from codeblock.core.console import counter
+from codeblock.core.errors import CodeBlockError
 from codeblock.evaluate.benchmarks import Benchmark, Task
 from codeblock.evaluate.environment import importable
 from codeblock.evaluate.expectations import Expectations
 from codeblock.evaluate.formats import read_samples
 from codeblock.evaluate.result import GradeResult, Sample, VerdictRow, task_names
-from codeblock.sandbox.box import REFERENCE_PATIENCE, Expected, Outcome, Rehearsal, Sandbox, Verdict
 from codeblock.sandbox.oracles import Cases, Limits, UnitTest
+from codeblock.sandbox.sandbox import REFERENCE_PATIENCE, Expected, Outcome, Rehearsal, Sandbox, Verdict
 
 MOST_PATIENCE_SECONDS = 60.0
 """A reference has at most so long where the official limit is shorter."""

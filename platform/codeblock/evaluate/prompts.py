@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from codeblock.chat import chat_of
-from codeblock.errors import CodeBlockError, RowError
+from codeblock.core.errors import CodeBlockError, RowError
+from codeblock.core.models.load import is_default_template
+from codeblock.core.rendering.chat import chat_of
 from codeblock.evaluate.answers import Request, sample_seed
 from codeblock.evaluate.benchmarks import Benchmark, Task
-from codeblock.models import is_default_template
 
 PromptKind = Literal["auto", "chat", "base"]
 

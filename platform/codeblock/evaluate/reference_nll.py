@@ -16,10 +16,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from codeblock.chat import chat_of
+from codeblock.core.models.nll import response_nll
+from codeblock.core.rendering.chat import chat_of
 from codeblock.evaluate.benchmarks import Benchmark, Task
 from codeblock.evaluate.prompts import PromptKind, make_prompt
-from codeblock.score.nll import token_nll
 
 EMPTY, TOO_LONG = "empty_reference", "longer_than_context"
 
@@ -72,7 +72,7 @@ def render(tokenizer: Any, benchmark: Benchmark, task: Task, prompt: PromptKind)
 def reference_nll(model: Any, rendered: Sequence[Rendered], context: int, batch_tokens: int) -> pa.Table:
     """One row per task (schema REFERENCE_NLL), in order. `batch_tokens`: padded tokens of one forward pass."""
     counted = [each for each in rendered if each.reason(context) is None]
-    values = token_nll(model, [each.ids_T for each in counted], [each.code_start for each in counted], batch_tokens)
+    values = response_nll(model, [each.ids_T for each in counted], [each.code_start for each in counted], batch_tokens)
     nll = {each.task_id: nll_T for each, nll_T in zip(counted, values, strict=True)}
     return pa.Table.from_pylist([_row(each, nll.get(each.task_id), each.reason(context)) for each in rendered], REFERENCE_NLL)
 

@@ -17,14 +17,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from codeblock import models, tables
-from codeblock.cluster import actor_pool, map_parts
-from codeblock.config import ClusterConfig, EvaluateConfig
+from codeblock.core.cluster import actor_pool, map_parts
+from codeblock.core.config import ClusterConfig, EvaluateConfig
+from codeblock.core.memory import worker_peak_mb
+from codeblock.core.metrics import mean_interval
+from codeblock.core.models import load as models
+from codeblock.core.storage import tables
 from codeblock.evaluate.benchmarks import Benchmark
-from codeblock.evaluate.metrics import mean_interval
 from codeblock.evaluate.prompts import PromptKind
 from codeblock.evaluate.reference_nll import REFERENCE_NLL, Rendered, reference_nll, render
-from codeblock.memory import worker_peak_mb
 
 FILE = "reference_nll.parquet"
 PART_TASKS = 64
@@ -36,7 +37,7 @@ MEASURED = b"codeblock.measured"
 
 
 @dataclass(frozen=True)
-class Job:
+class NllJob:
     """One model on one benchmark."""
 
     model_path: str
@@ -75,7 +76,7 @@ class ReferenceScorer:
         return measured  # a row of Ray Data needs a column
 
 
-def fill_parts(jobs: Sequence[Job], config: EvaluateConfig, cluster: ClusterConfig) -> None:
+def fill_parts(jobs: Sequence[NllJob], config: EvaluateConfig, cluster: ClusterConfig) -> None:
     """Write the parts that the jobs lack. Needs a Ray session.
 
     Raises CodeBlockError where the actors do not fit the cluster, and for a benchmark that cannot be asked in this way.
@@ -95,7 +96,7 @@ def fill_parts(jobs: Sequence[Job], config: EvaluateConfig, cluster: ClusterConf
     )
 
 
-def finish(job: Job) -> dict[str, Any]:
+def finish(job: NllJob) -> dict[str, Any]:
     """Put the parts of a job together; the facts: means over the tasks that count, with a 95% interval, the rest by reason."""
     paths = tables.parts(job.output)
     parts = [tables.read_part(path) for path in paths]

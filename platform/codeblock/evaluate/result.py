@@ -9,9 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from codeblock.errors import CodeBlockError
-from codeblock.evaluate.metrics import mean_pass_at_k, pass_at_k_interval
-from codeblock.sandbox.box import Verdict
+from codeblock.core.errors import CodeBlockError
+from codeblock.core.metrics import mean_pass_at_k, pass_at_k_interval
+from codeblock.sandbox.sandbox import Verdict
 from codeblock.sandbox.text import clean
 
 PASS_AT = (1, 10, 100)

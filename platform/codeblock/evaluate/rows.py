@@ -11,8 +11,8 @@ from typing import Any
 
 from pyarrow import ArrowException, parquet
 
-from codeblock.errors import CodeBlockError
-from codeblock.pairs.json_values import parse_documents
+from codeblock.core.errors import CodeBlockError
+from codeblock.core.json_values import parse_documents
 
 Placed = tuple[str, dict[str, Any]]
 """A row, with its place for error messages before it."""

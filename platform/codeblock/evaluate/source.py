@@ -16,8 +16,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from codeblock.errors import CodeBlockError
-from codeblock.home import expand_home
+from codeblock.core.errors import CodeBlockError
+from codeblock.core.home import expand_home
 
 HUB = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)@(?P<revision>[\w./-]+)(?::(?P<file>[^:#]+))?")
 CHECKSUM = re.compile(r"(?P<place>.*)#sha256=(?P<digest>.*)")

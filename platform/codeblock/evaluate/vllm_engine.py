@@ -17,13 +17,13 @@ from typing import Any
 
 from rich.progress import track
 
-from codeblock.cluster import require, without_restart_warning
-from codeblock.config import ClusterConfig, EvaluateConfig
-from codeblock.console import console
-from codeblock.errors import CodeBlockError
+from codeblock.core.cluster import require, without_restart_warning
+from codeblock.core.config import ClusterConfig, EvaluateConfig
+from codeblock.core.console import console
+from codeblock.core.errors import CodeBlockError
+from codeblock.core.models.config import ADAPTER_FILE, base_of
+from codeblock.core.models.load import NO_LIMIT, context_length
 from codeblock.evaluate.answers import Answer, End, Job, Request, finish, stop_token_ids, without_room
-from codeblock.model_config import ADAPTER_FILE, base_of
-from codeblock.models import NO_LIMIT, context_length
 
 
 def check_vllm(cluster: ClusterConfig) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 DASH = "—"
 NOTE = (
-    "TFLOPs (10^12 floating-point operations) of what really went through the model, padding included; see codeblock/cost.py. "
+    "TFLOPs (10^12 floating-point operations) of what really went through the model, padding included; see codeblock/experiment/cost.py. "
     "Total: scoring, selection and training; evaluation is what knowing costs. Scores that arms share count for each that "
     "reads them. Means over seeds."
 )

@@ -10,7 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from codeblock.evaluate.metrics import PairedComparison, PairedMeans
+from codeblock.core.metrics import PairedComparison, PairedMeans
 
 DASH = "—"
 

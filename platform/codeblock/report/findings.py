@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from codeblock.evaluate.metrics import PairedComparison, PairedMeans
+from codeblock.core.metrics import PairedComparison, PairedMeans
 from codeblock.report.differences import Differences, NllDifferences
 
 LEVEL = 0.05

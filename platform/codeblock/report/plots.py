@@ -13,9 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from codeblock.core.schema import TokenClass
 from codeblock.report.picked import Counts, groups
 from codeblock.report.table import ArmRow
-from codeblock.schema import TokenClass
 
 # Okabe and Ito's palette without its yellow: told apart with any colour vision, readable on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")

@@ -1,1 +1,1 @@
-"""Running model-written code: the walls around it, and the processes that hold its answers against the tests."""
+"""Running model-written code: the isolation around it, and the processes that hold its answers against the tests."""

@@ -10,7 +10,7 @@ import ast
 import secrets
 from typing import Any
 
-from codeblock.sandbox.remote import LostError, Peer, SolutionError
+from codeblock.sandbox.proxy import LostError, Peer, SolutionError
 
 SPOILED_SECONDS = 0.5
 """Seconds of each spoiled test of a reference; and of all those together that its samples repeat."""

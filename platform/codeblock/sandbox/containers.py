@@ -9,7 +9,7 @@ import collections
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from codeblock.sandbox import wire
+from codeblock.sandbox import codec
 
 CONTAINERS: frozenset[type] = frozenset(
     {list, dict, set, bytearray, tuple, collections.deque}
@@ -32,7 +32,7 @@ class Shared:
         self.places = {id(part): place for place, part in enumerate(parts)}
         self.told: dict[int, bool] = {}
 
-    def name_of(self, value: Any, packer: wire.Packer) -> list[Any] | None:
+    def name_of(self, value: Any, packer: codec.Packer) -> list[Any] | None:
         place = self.places.get(id(value))
         if place is None:
             return None
@@ -71,7 +71,7 @@ def walk(values: Any) -> Iterator[Any]:
             continue
         seen.add(id(value))
         inner = list(value.values()) if issubclass(kind, dict) else list(value)
-        if not wire.ATOMS.issuperset(map(type, inner)):
+        if not codec.ATOMS.issuperset(map(type, inner)):
             waiting.extend(reversed(inner))
 
 

@@ -1,6 +1,6 @@
 """Starting the helper that runs model-written programs: inside bubblewrap where it works, bare otherwise.
 
-bubblewrap (https://github.com/containers/bubblewrap) builds the namespaces and the root that `walls.build_walls` builds
+bubblewrap (https://github.com/containers/bubblewrap) builds the namespaces and the root that `isolation.build_isolation` builds
 itself elsewhere. The grader's side: this needs the rest of the platform no more than the helper does.
 """
 
@@ -13,7 +13,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from codeblock.errors import CodeBlockError
+from codeblock.core.errors import CodeBlockError
 from codeblock.sandbox import paths as sandbox_paths
 from codeblock.sandbox.namespaces import NOBODY
 from codeblock.sandbox.paths import DEVICES, is_link, links, scratch_base, visible_paths
@@ -30,8 +30,8 @@ AS_USER = ("SYS_ADMIN",)
 def command(python: str, arguments: Sequence[str], visible: Sequence[Path], use_bwrap: bool | None = None) -> list[str]:
     """The command that starts the helper, `python` with these arguments.
 
-    visible: files and directories that it can read besides Python and the system. Build the walls with the same ones.
-    use_bwrap: None asks `bubblewrap_works`; pass the same answer to `build_walls(inside_bwrap=...)`.
+    visible: files and directories that it can read besides Python and the system. Build the isolation with the same ones.
+    use_bwrap: None asks `bubblewrap_works`; pass the same answer to `build_isolation(inside_bwrap=...)`.
 
     The sandbox dies with the thread that starts it: one that outlives it. Streams and environment pass through.
     Raises CodeBlockError where `python` does not run, or bubblewrap is asked for and does not work.

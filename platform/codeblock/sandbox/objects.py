@@ -14,7 +14,7 @@ import pathlib
 from collections.abc import Iterable
 from typing import Any, cast
 
-from codeblock.sandbox import wire
+from codeblock.sandbox import codec
 from codeblock.sandbox.containers import Contents, Shared, has_repeated
 from codeblock.sandbox.kinds import plain_of
 from codeblock.sandbox.known import find_known, is_error, known_error, known_name
@@ -60,7 +60,7 @@ class Objects(Home):
         Containers of `parts` are named by their place; those of `shared`, if they occur more than once, by a number.
         """
         names = {id(part): ["part", place] for place, part in enumerate(parts)}
-        with wire.usual_integers():
+        with codec.usual_integers():
             for wide in (False, True):
                 self.told, self.part_names = set(), names
                 self.shared = Shared(shared) if shared and has_repeated(message) else None
@@ -71,8 +71,8 @@ class Objects(Home):
                         raise
         raise AssertionError("not reached")
 
-    def packer(self, *, wide: bool = True) -> wire.Packer:
-        return wire.Packer(self.export, typed=True, known=self.name_of if self.part_names or self.shared else None, wide=wide)
+    def packer(self, *, wide: bool = True) -> codec.Packer:
+        return codec.Packer(self.export, typed=True, known=self.name_of if self.part_names or self.shared else None, wide=wide)
 
     def name_of(self, value: Any) -> list[Any] | None:
         """What stands for a container that this message tells elsewhere."""
@@ -169,7 +169,7 @@ class Objects(Home):
         """The values of a message. Raises ValueError, RecursionError."""
         before, self.parts = self.parts, parts
         try:
-            message = wire.loads(text, self.imported, self.heaviest())
+            message = codec.loads(text, self.imported, self.heaviest())
         finally:
             self.parts = before
         if type(message) is not list or not message or type(message[0]) is not str:

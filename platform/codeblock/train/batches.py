@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from codeblock.errors import CodeBlockError
-from codeblock.train.rows import Pair
+from codeblock.core.errors import CodeBlockError
+from codeblock.train.rows import TokenPair
 
 PACKED_ROW = 1024
 """Inputs of a packed row, or the longest pair where that is longer: attention costs grow with the row."""
@@ -105,12 +105,12 @@ def _stream(pairs: int, seed: int) -> Iterator[int]:
         yield from np.random.default_rng([seed, epoch]).permutation(pairs).tolist()
 
 
-def share_of(pairs: Sequence[Pair], rank: int, world: int) -> list[Pair]:
+def share_of(pairs: Sequence[TokenPair], rank: int, world: int) -> list[TokenPair]:
     """The pairs of one step that worker `rank` of `world` computes, balanced by length (longest first to the least loaded).
 
     A worker that would get none computes the shortest pair with weights of 0: all workers must take part in the step.
     """
-    shares: list[list[Pair]] = [[] for _ in range(world)]
+    shares: list[list[TokenPair]] = [[] for _ in range(world)]
     loads = [0] * world
     for pair in sorted(pairs, key=lambda pair: -pair.inputs):
         least = loads.index(min(loads))
@@ -122,7 +122,7 @@ def share_of(pairs: Sequence[Pair], rank: int, world: int) -> list[Pair]:
     return shares[rank]
 
 
-def micro_batches(pairs: Sequence[Pair], max_inputs: int, pack: bool, call: int = CPU_CALL) -> list[MicroBatch]:
+def micro_batches(pairs: Sequence[TokenPair], max_inputs: int, pack: bool, call: int = CPU_CALL) -> list[MicroBatch]:
     """Cut pairs into passes of at most `max_inputs` padded inputs (one pair may be longer than that).
 
     pack: several pairs a row, without attention across them; else one pair a row, rows of like length together.
@@ -139,13 +139,13 @@ def micro_batches(pairs: Sequence[Pair], max_inputs: int, pack: bool, call: int 
     return [collate(rows[start:end]) for start, end in cuts]
 
 
-def pack_rows(longest_first: Sequence[Pair], max_inputs: int) -> list[list[Pair]]:
+def pack_rows(longest_first: Sequence[TokenPair], max_inputs: int) -> list[list[TokenPair]]:
     """First-fit-decreasing: each pair goes to the first row with room."""
     total = sum(pair.inputs for pair in longest_first)
     longest = longest_first[0].inputs
     room = max(longest, min(PACKED_ROW, max_inputs))
     room = max(longest, -(-total // -(-total // room)))  # rows of equal length rather than a short last one
-    rows: list[list[Pair]] = []
+    rows: list[list[TokenPair]] = []
     free: list[int] = []
     for pair in longest_first:
         row = next((number for number, left in enumerate(free) if left >= pair.inputs), len(rows))
@@ -176,7 +176,7 @@ def cut_rows(lengths: Sequence[int], max_inputs: int, call: int) -> list[tuple[i
     return spans
 
 
-def collate(rows: Sequence[Sequence[Pair]]) -> MicroBatch:
+def collate(rows: Sequence[Sequence[TokenPair]]) -> MicroBatch:
     """Rows of pairs as tensors. The last token of a pair is only a target, so it is no input."""
     packed = any(len(row) > 1 for row in rows)
     width = max(sum(pair.inputs for pair in row) for row in rows)
@@ -208,7 +208,7 @@ def collate(rows: Sequence[Sequence[Pair]]) -> MicroBatch:
     )
 
 
-def _targets(pair: Pair) -> NDArray[np.int64]:
+def _targets(pair: TokenPair) -> NDArray[np.int64]:
     """Positions of the tokens with a loss; for a worker without pairs, one with weight 0."""
     supervised = np.flatnonzero(pair.weight_T[1:]) + 1
     return supervised if len(supervised) else np.asarray([pair.inputs])

@@ -21,17 +21,18 @@ import transformers
 from ray.train.torch import TorchTrainer, get_device, prepare_model
 from ray.util.queue import Queue
 
-from codeblock import models, tables
-from codeblock.causal import check_ids
-from codeblock.cluster import require
-from codeblock.config import ClusterConfig, TrainConfig
-from codeblock.console import counter
-from codeblock.errors import CodeBlockError
+from codeblock.core.cluster import require
+from codeblock.core.config import ClusterConfig, TrainConfig
+from codeblock.core.console import counter
+from codeblock.core.errors import CodeBlockError
+from codeblock.core.models import load as models
+from codeblock.core.models.causal import check_ids
+from codeblock.core.storage import tables
 from codeblock.train.loop import DEV_SCHEMA, HISTORY_SCHEMA, Session, plan_run
 from codeblock.train.model import MaskedLM, add_lora, checkpoint_activations, freeze_other_parts
-from codeblock.train.rows import Pair, read_pairs, trim_all
+from codeblock.train.rows import TokenPair, read_pairs, trim_all
 from codeblock.train.shard import shard, whole_weights
-from codeblock.train.step import Place
+from codeblock.train.step import DistContext
 
 MODEL = "model"
 HISTORY = "history.parquet"
@@ -104,7 +105,7 @@ def fit(
     }
 
 
-def _check_lengths(pairs: Sequence[Pair], most: int) -> None:
+def _check_lengths(pairs: Sequence[TokenPair], most: int) -> None:
     longest = max(pairs, key=lambda pair: pair.inputs)
     if longest.inputs > most:
         raise CodeBlockError(
@@ -168,7 +169,7 @@ def _work(job: dict[str, Any]) -> dict[str, Any]:
     torch.set_num_threads(job["threads"])
     torch.manual_seed(job["seed"])  # of the adapters' first values
     context = ray.train.get_context()
-    place = Place(get_device(), context.get_world_rank(), context.get_world_size())
+    dist_context = DistContext(get_device(), context.get_world_rank(), context.get_world_size())
     config = TrainConfig.model_validate(job["config"])
     selected, output = Path(job["selected"]), Path(job["output"])
 
@@ -176,17 +177,17 @@ def _work(job: dict[str, Any]) -> dict[str, Any]:
     masked = load_for_training(job["model_path"], job["revision"], config)
     check_ids(masked.model, [pair.input_ids_T for pair in pairs])
     if config.shard:
-        model: Any = shard(masked.to(place.device), place)
+        model: Any = shard(masked.to(dist_context.device), dist_context)
     else:
         model = prepare_model(masked, parallel_strategy_kwargs={"forward_sync_buffers": False})
-    session = Session(model, pairs, read_pairs(selected, "dev"), config, job["seed"], place)
+    session = Session(model, pairs, read_pairs(selected, "dev"), config, job["seed"], dist_context)
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is not None:
         with checkpoint.as_directory() as directory:
             session.load(Path(directory))
 
     resumed_from = session.step
-    session.run(on_step=_teller(session, job["told"]) if place.rank == 0 else None, on_checkpoint=_report)
+    session.run(on_step=_teller(session, job["told"]) if dist_context.rank == 0 else None, on_checkpoint=_report)
     facts = {
         "steps": session.step,
         "resumed_from_step": resumed_from,
@@ -198,7 +199,7 @@ def _work(job: dict[str, Any]) -> dict[str, Any]:
     }
     facts["tokens_per_second"] = facts["processed_tokens"] / facts["train_seconds"]
     weights = whole_weights(masked) if config.shard else None
-    if place.rank == 0:
+    if dist_context.rank == 0:
         _write(session, masked, job, output, weights)
     return facts
 

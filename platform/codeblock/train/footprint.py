@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from codeblock.train.loss import CHUNK
 
 if TYPE_CHECKING:
-    from codeblock.config import TrainConfig
+    from codeblock.core.config import TrainConfig
 
 TRAINED = 16
 """Bytes of a trained parameter: weight, gradient and AdamW's two moments in float32."""
@@ -89,7 +89,7 @@ def shape_of(path: str, revision: str | None, train: TrainConfig) -> Shape:
     import torch
     from transformers import AutoModelForCausalLM
 
-    from codeblock.model_config import load_config, quiet
+    from codeblock.core.models.config import load_config, quiet
     from codeblock.train.model import add_lora
 
     config = load_config(path, revision)

@@ -19,18 +19,18 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import nn
 
-from codeblock.causal import name_of
-from codeblock.errors import CodeBlockError
-from codeblock.memory import worker_peak_mb
+from codeblock.core.errors import CodeBlockError
+from codeblock.core.memory import worker_peak_mb
+from codeblock.core.models.causal import name_of
 from codeblock.train.batches import CPU_CALL, GPU_CALL, MicroBatch, micro_batches, plan_steps, plan_steps_by_tokens, share_of
 from codeblock.train.best import Best
 from codeblock.train.dev import dev_nll
-from codeblock.train.rows import Pair
+from codeblock.train.rows import TokenPair
 from codeblock.train.shard import even_out, load_parts, save_parts
-from codeblock.train.step import Place, make_optimizer, take_step
+from codeblock.train.step import DistContext, make_optimizer, take_step
 
 if TYPE_CHECKING:
-    from codeblock.config import TrainConfig
+    from codeblock.core.config import TrainConfig
 
 STATE = "state.pt"
 
@@ -57,7 +57,7 @@ DEV_SCHEMA = pa.schema(
 )
 
 
-def plan_run(pairs: Sequence[Pair], config: TrainConfig, seed: int) -> list[NDArray[np.int64]]:
+def plan_run(pairs: Sequence[TokenPair], config: TrainConfig, seed: int) -> list[NDArray[np.int64]]:
     """The pair numbers of every optimiser step of a run."""
     if config.batch_supervised_tokens is None:
         return plan_steps(len(pairs), config.batch_pairs, seed, config.steps, config.epochs)
@@ -78,7 +78,7 @@ def _may_pack(masked: Any, asked: str, on_gpu: bool) -> bool:
 class Session:
     """One worker's training run.
 
-    model: a `MaskedLM`, or DDP around one, on `place.device`.
+    model: a `MaskedLM`, or DDP around one, on `dist_context.device`.
     pairs: trimmed pairs with a supervised token each (`rows.trim_all`), the same on every worker.
     dev: held-out pairs, untrimmed.
     """
@@ -86,19 +86,19 @@ class Session:
     def __init__(
         self,
         model: nn.Module,
-        pairs: Sequence[Pair],
-        dev: Sequence[Pair],
+        pairs: Sequence[TokenPair],
+        dev: Sequence[TokenPair],
         config: TrainConfig,
         seed: int,
-        place: Place,
+        dist_context: DistContext,
     ) -> None:
         self.model, self.pairs, self.dev_pairs = model, pairs, dev
-        self.config, self.seed, self.place = config, seed, place
+        self.config, self.seed, self.dist_context = config, seed, place
         self.masked: Any = getattr(model, "module", model)
         self.plan = plan_run(pairs, config, seed)
         self.optimizer = make_optimizer(model, config.learning_rate, config.weight_decay)
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._rate_at)
-        on_gpu = place.device.type == "cuda"
+        on_gpu = dist_context.device.type == "cuda"
         self.pack = _may_pack(self.masked, config.pack, on_gpu)
         self.call = GPU_CALL if on_gpu else CPU_CALL
         self._run = [seed, len(pairs), len(self.plan), config.batch_pairs, config.batch_supervised_tokens or 0]
@@ -120,14 +120,14 @@ class Session:
         """
         self.model.train()
         if self.step == 0:
-            self._look()
+            self._evaluate_dev()
         while self.step < len(self.plan) and not self._stalled():
             row = self._take_step()
             if on_step is not None:
                 on_step(row)
             done = self.step == len(self.plan)
             if done or self.step % self.config.dev_every == 0:
-                self._look()
+                self._evaluate_dev()
             every = self.config.checkpoint_every
             if on_checkpoint is not None and every and not done and self.step % every == 0:
                 on_checkpoint(self)
@@ -150,12 +150,12 @@ class Session:
             "dev": self.dev,
             "best": self.best.state(),
         }
-        if self.place.rank == 0:
+        if self.dist_context.rank == 0:
             torch.save(state, directory / STATE)
 
     def load(self, directory: Path) -> None:
         """Go on from a state written by `save` of a session with the same model, pairs, config and seed."""
-        state = torch.load(directory / STATE, map_location=self.place.device, weights_only=True)
+        state = torch.load(directory / STATE, map_location=self.dist_context.device, weights_only=True)
         trained = self._trained()
         other = "weights" in state and trained.keys() != state["weights"].keys()
         if other or ("weights" in state) == self.config.shard or state["run"] != self._run:
@@ -173,8 +173,8 @@ class Session:
 
     def peak_memory_mb(self) -> float:
         """The largest peak of any worker: of the GPU's memory where there is one, else of the process."""
-        largest = torch.tensor(worker_peak_mb(), device=self.place.device)
-        if self.place.world > 1:
+        largest = torch.tensor(worker_peak_mb(), device=self.dist_context.device)
+        if self.dist_context.world > 1:
             dist.all_reduce(largest, op=dist.ReduceOp.MAX)
         return float(largest)
 
@@ -183,7 +183,7 @@ class Session:
         pairs = [self.pairs[number] for number in self.plan[self.step]]
         learning_rate = self.optimizer.param_groups[0]["lr"]
         # Dropout of a step must not depend on the steps before it, or a restored session would differ.
-        torch.manual_seed(hash((self.seed, self.step, self.place.rank)))
+        torch.manual_seed(hash((self.seed, self.step, self.dist_context.rank)))
         loss, norm = take_step(
             self.model,
             self._batches(pairs),
@@ -191,7 +191,7 @@ class Session:
             self.optimizer,
             self.scheduler,
             self.config.max_grad_norm,
-            self.place,
+            self.dist_context,
             self.step + 1,
         )
         self.step += 1
@@ -218,13 +218,13 @@ class Session:
         gone = (step - warmup) / max(1, steps - warmup)
         return 1 - gone if self.config.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * gone))
 
-    def _batches(self, pairs: Sequence[Pair]) -> list[MicroBatch]:
-        share = share_of(pairs, self.place.rank, self.place.world)
+    def _batches(self, pairs: Sequence[TokenPair]) -> list[MicroBatch]:
+        share = share_of(pairs, self.dist_context.rank, self.dist_context.world)
         batches = micro_batches(share, self.config.micro_batch_tokens, self.pack, self.call)
-        return even_out(batches, share[0], self.place) if self.config.shard else batches
+        return even_out(batches, share[0], self.dist_context) if self.config.shard else batches
 
-    def _look(self) -> None:
-        how = (self.config.micro_batch_tokens, self.pack, self.call, self.place, self.config.shard)
+    def _evaluate_dev(self) -> None:
+        how = (self.config.micro_batch_tokens, self.pack, self.call, self.dist_context, self.config.shard)
         rows = dev_nll(self.masked, self.dev_pairs, *how)
         self.dev.extend({"step": self.step, **row} for row in rows)
         self.best.see(self.step, rows, self._trained())

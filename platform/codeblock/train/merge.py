@@ -7,9 +7,9 @@ from pathlib import Path
 
 import torch
 
-from codeblock import models
-from codeblock.errors import CodeBlockError
-from codeblock.model_config import load_config
+from codeblock.core.errors import CodeBlockError
+from codeblock.core.models import load as models
+from codeblock.core.models.config import load_config
 
 DTYPES = ("float32", "bfloat16", "float16")
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from codeblock.causal import LogitHead, decoder_of, evaluation_mode, logit_head, probe_ids, tolerance
-from codeblock.errors import CodeBlockError
+from codeblock.core.errors import CodeBlockError
+from codeblock.core.models.causal import LogitHead, decoder_of, evaluation_mode, logit_head, probe_ids, tolerance
 from codeblock.train.batches import MicroBatch
 from codeblock.train.last_layer import sparse_last_layer
 from codeblock.train.loss import sparse_cross_entropy, token_nll
 
 if TYPE_CHECKING:
-    from codeblock.config import LoraConfig
+    from codeblock.core.config import LoraConfig
 
 
 SPARSE_SHARE = 0.3

@@ -15,14 +15,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from codeblock import tables
-from codeblock.errors import CodeBlockError
+from codeblock.core.errors import CodeBlockError
+from codeblock.core.storage import tables
 
 COLUMNS = ["id", "split", "input_ids", "token_class", "weight"]
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class TokenPair:
     """One rendered pair. The token at position t is predicted at t-1, so T tokens are T-1 inputs of the model."""
 
     id: str
@@ -62,16 +62,16 @@ class Trimming:
     """Inputs of the dropped pairs."""
 
 
-def trim(pair: Pair) -> Pair:
+def trim(pair: TokenPair) -> TokenPair:
     """The pair up to its last supervised token. In a causal model later tokens cannot influence its loss.
 
     The pair needs a supervised token (`pair.supervised`).
     """
     end = int(np.flatnonzero(pair.weight_T)[-1]) + 1
-    return Pair(pair.id, pair.input_ids_T[:end], pair.token_class_T[:end], pair.weight_T[:end])
+    return TokenPair(pair.id, pair.input_ids_T[:end], pair.token_class_T[:end], pair.weight_T[:end])
 
 
-def trim_all(pairs: Sequence[Pair]) -> tuple[list[Pair], Trimming]:
+def trim_all(pairs: Sequence[TokenPair]) -> tuple[list[TokenPair], Trimming]:
     """Drop the pairs without a supervised token, trim the others, and count what that saved."""
     kept = [trim(pair) for pair in pairs if pair.supervised]
     whole = sum(pair.inputs for pair in pairs if pair.supervised)
@@ -80,19 +80,19 @@ def trim_all(pairs: Sequence[Pair]) -> tuple[list[Pair], Trimming]:
     return kept, Trimming(len(kept), len(pairs) - len(kept), kept_inputs, whole - kept_inputs, dropped)
 
 
-def read_pairs(selected: Path, split: str) -> list[Pair]:
+def read_pairs(selected: Path, split: str) -> list[TokenPair]:
     """The pairs of one split ("train" or "dev") of a selected table, in row order, untrimmed.
 
     Raises CodeBlockError where a row's lists differ in length, or a weight is negative or no finite number.
     """
-    pairs: list[Pair] = []
+    pairs: list[TokenPair] = []
     for path in tables.parts(selected):
         table = tables.read_part(path, COLUMNS)
         pairs.extend(pair for pair, of in _pairs_of(table) if of == split)
     return pairs
 
 
-def _pairs_of(table: pa.Table) -> Iterator[tuple[Pair, str]]:
+def _pairs_of(table: pa.Table) -> Iterator[tuple[TokenPair, str]]:
     ids, splits = table["id"].to_pylist(), table["split"].to_pylist()
     lists = zip(_lists(table["input_ids"]), _lists(table["token_class"]), _lists(table["weight"]), strict=True)
     for id_, split, (input_ids_T, class_T, weight_T) in zip(ids, splits, lists, strict=True):
@@ -103,7 +103,7 @@ def _pairs_of(table: pa.Table) -> Iterator[tuple[Pair, str]]:
             )
         if not (np.isfinite(weight_T).all() and (weight_T >= 0).all()):
             raise CodeBlockError(f"selected pair {id_}: a weight is negative or not finite; select again")
-        yield Pair(id_, input_ids_T, class_T, weight_T), split
+        yield TokenPair(id_, input_ids_T, class_T, weight_T), split
 
 
 def _lists(column: pa.ChunkedArray) -> Iterator[NDArray[Any]]:

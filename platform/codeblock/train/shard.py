@@ -20,14 +20,14 @@ from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
-from codeblock.errors import CodeBlockError
+from codeblock.core.errors import CodeBlockError
 from codeblock.train.batches import MicroBatch, collate
 from codeblock.train.model import MaskedLM
-from codeblock.train.rows import Pair
-from codeblock.train.step import Place
+from codeblock.train.rows import TokenPair
+from codeblock.train.step import DistContext
 
 
-def shard(masked: MaskedLM, place: Place) -> MaskedLM:
+def shard(masked: MaskedLM, dist_context: DistContext) -> MaskedLM:
     """The same object, its weights shared out over all workers of the process group; each decoder layer is gathered alone.
 
     Raises CodeBlockError for a decoder whose layers are not found.
@@ -35,7 +35,7 @@ def shard(masked: MaskedLM, place: Place) -> MaskedLM:
     layers = getattr(masked.decoder, "layers", None)
     if not isinstance(layers, nn.ModuleList):
         raise CodeBlockError(f"train.shard: {type(masked.decoder).__name__} has no list of layers; set train.shard=false")
-    mesh = init_device_mesh(place.device.type, (place.world,))
+    mesh = init_device_mesh(dist_context.device.type, (dist_context.world,))
     for layer in layers:
         fully_shard(layer, mesh=mesh)
     # What the root holds (embeddings, last norm, head) stays gathered from its forward to its backward pass: the loss needs it.
@@ -45,17 +45,17 @@ def shard(masked: MaskedLM, place: Place) -> MaskedLM:
     return masked
 
 
-def even_out(batches: Sequence[MicroBatch], spare: Pair, place: Place) -> list[MicroBatch]:
+def even_out(batches: Sequence[MicroBatch], spare: TokenPair, dist_context: DistContext) -> list[MicroBatch]:
     """This worker's passes, and as many of weight 0 over `spare` behind them as another worker has more."""
-    count = torch.tensor(len(batches), device=place.device)
-    if place.world > 1:
+    count = torch.tensor(len(batches), device=dist_context.device)
+    if dist_context.world > 1:
         dist.all_reduce(count, op=dist.ReduceOp.MAX)
     return [*batches, *(weightless(spare) for _ in range(int(count) - len(batches)))]
 
 
-def weightless(pair: Pair) -> MicroBatch:
+def weightless(pair: TokenPair) -> MicroBatch:
     """A pass over the beginning of a pair with one target of weight 0."""
-    short = Pair(pair.id, pair.input_ids_T[:2], pair.token_class_T[:2], np.zeros(2, dtype=np.float32))
+    short = TokenPair(pair.id, pair.input_ids_T[:2], pair.token_class_T[:2], np.zeros(2, dtype=np.float32))
     return collate([[short]])
 
 

@@ -13,12 +13,12 @@ import torch.distributed as dist
 from torch import nn
 from torch.distributed.tensor import DTensor
 
-from codeblock.errors import CodeBlockError
+from codeblock.core.errors import CodeBlockError
 from codeblock.train.batches import MicroBatch
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class DistContext:
     """Where a worker stands."""
 
     device: torch.device
@@ -43,7 +43,7 @@ def take_step(
     optimizer: torch.optim.Optimizer,
     scheduler: Any,
     max_grad_norm: float,
-    place: Place,
+    dist_context: DistContext,
     step: int,
 ) -> tuple[float, float]:
     """Forward and backward over this worker's micro-batches, then one update; returns (loss, gradient norm).
@@ -54,14 +54,14 @@ def take_step(
     Raises CodeBlockError, before the update, where the loss or the gradient is no finite number.
     """
     # DDP averages gradients over workers; the loss is a sum over them.
-    scale = place.world / total_weight
-    summed = torch.zeros((), dtype=torch.float64, device=place.device)
+    scale = dist_context.world / total_weight
+    summed = torch.zeros((), dtype=torch.float64, device=dist_context.device)
     for number, batch in enumerate(batches):
         with _synchronise(model, number == len(batches) - 1):
-            loss = model(batch.to(place.device))
+            loss = model(batch.to(dist_context.device))
             (loss * scale).backward()
         summed += loss.detach()
-    if place.world > 1:
+    if dist_context.world > 1:
         dist.all_reduce(summed)
     mean = float(summed) / total_weight
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from codeblock.errors import CodeBlockError
+from codeblock.core.errors import CodeBlockError
 from codeblock.evaluate.benchmarks.base import Benchmark, Task
 from codeblock.evaluate.benchmarks.bigcodebench import (
     BigCodeBenchComplete,

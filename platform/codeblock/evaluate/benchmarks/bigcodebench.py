@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from codeblock.errors import CodeBlockError
+from codeblock.core.errors import CodeBlockError
 from codeblock.evaluate.benchmarks.base import Benchmark, Message, Task, text_field
 from codeblock.evaluate.benchmarks.evalplus import CHAT_STOPS, STOPS, chat
 from codeblock.evaluate.sanitize import sanitize_calibrated

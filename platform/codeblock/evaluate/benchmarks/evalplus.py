@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from codeblock.errors import CodeBlockError
+from codeblock.core.errors import CodeBlockError
 from codeblock.evaluate.benchmarks.base import Benchmark, Message, Task, list_field, text_field
 from codeblock.evaluate.sanitize import sanitize
 from codeblock.sandbox.oracles import Cases, Limits

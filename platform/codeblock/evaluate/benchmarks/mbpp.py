@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from codeblock.errors import CodeBlockError
+from codeblock.core.errors import CodeBlockError
 from codeblock.evaluate.benchmarks.base import Benchmark, Message, ReferenceAnswer, Task, list_field, text_field
 from codeblock.evaluate.extract import extract_code
 from codeblock.sandbox.oracles import Script, defined_names

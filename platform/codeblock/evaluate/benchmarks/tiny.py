@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from codeblock.errors import CodeBlockError
+from codeblock.core.errors import CodeBlockError
 from codeblock.evaluate.benchmarks.base import FENCE_CLOSE, Benchmark, Message, ReferenceAnswer, Task, text_field
 from codeblock.evaluate.extract import extract_code
 from codeblock.sandbox.oracles import Script

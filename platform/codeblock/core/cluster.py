@@ -1,0 +1,198 @@
+"""The Ray cluster: start or join it, refuse what does not fit, map work over the parts of a table.
+
+Ray Data waits for ever, without a word, where actors ask for more than the cluster has or hold every CPU. So each
+request is held against the cluster before it starts, and the work items are paths (no read task can starve).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from codeblock.core.capacity import LOWER, capacity
+from codeblock.core.config import ClusterConfig
+from codeblock.core.console import counter
+from codeblock.core.errors import CodeBlockError, storage_error
+from codeblock.core.quiet import QUIET, quiet_environment
+
+
+@contextmanager
+def ray_session(config: ClusterConfig) -> Iterator[None]:
+    """A Ray cluster for the length of the block; one that was running before goes on afterwards."""
+    quiet_environment()
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    address = config.address or os.environ.get("RAY_ADDRESS")
+    try:
+        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=True, runtime_env=runtime_env())
+    except (ConnectionError, ValueError) as error:
+        raise CodeBlockError(f"cluster.address={address}: {unreachable(error)}") from error
+    quiet_data()
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def runtime_env() -> dict[str, Any]:
+    """What each worker process of a session is given: quiet libraries, and the address of its own cluster.
+
+    Without the variables that a submitted job sets itself: Ray refuses one that comes from both.
+    """
+    job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")).get("runtime_env") or {}
+    variables = {key: value for key, value in QUIET.items() if key not in job.get("env_vars", {})}
+    return {"env_vars": variables, "worker_process_setup_hook": "codeblock.core.ray_worker.name_own_cluster"}
+
+
+def unreachable(error: Exception) -> str:
+    """Why no cluster was joined, in one line, and the remedy."""
+    reason = " ".join(str(error).split()).partition(" To fix this,")[0]
+    if "HTTP address" in reason:
+        return f"{reason} It is for `ray job submit`; name the head's own port here, HOST:6379"
+    told = f"no Ray cluster answers there ({reason}); start one with `ray start --head`"
+    if os.environ.get("RAY_AUTH_MODE") == "token":
+        return told
+    return f"{told}, or set RAY_AUTH_MODE=token where it asks for a token (RAY_AUTH_TOKEN, ~/.ray/auth_token)"
+
+
+def quiet_data() -> None:
+    """Results in order; one bar of `map_parts` in place of Ray Data's bar per operator, and no execution plans."""
+    import ray.data
+
+    context = ray.data.DataContext.get_current()
+    context.execution_options.preserve_order = True
+    context.print_on_execution_start = False
+    context.enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+
+
+def preflight(config: ClusterConfig) -> None:
+    """Refuse a config whose workers or actors can never fit, before any stage has begun."""
+    require("train", config.train_workers, config.cpus_per_worker, config.gpus_per_worker)
+    require("score and generate", config.actors, config.cpus_per_worker, config.gpus_per_worker)
+
+
+def require(what: str, count: int, cpus: float, gpus: float) -> None:
+    """Raise CodeBlockError where `count` workers of so many CPUs and GPUs each can never run all at once.
+
+    A cluster that grows is taken at its largest; the work then waits for nodes to be started.
+    """
+    if misfit := capacity().misfit(what, count, cpus, gpus):
+        raise CodeBlockError(f"{misfit}; {LOWER}")
+
+
+def map_parts(
+    work: Callable[[dict[str, Any]], dict[str, Any]] | type,
+    items: Sequence[dict[str, Any]],
+    *,
+    what: str,
+    actors: int | None = None,
+    cpus: float = 1.0,
+    gpus: float = 0.0,
+    constructor: dict[str, Any] | None = None,
+) -> list[dict[str, Any]]:
+    """Map `work` over `items` (one small dictionary each, such as the path of a part) with Ray Data; results in order.
+
+    A class runs in a fixed pool of `actors`, built once each with `constructor`; a function runs in tasks.
+    Raises CodeBlockError where the pool does not fit the cluster, and the one that `work` raises; an OSError of `work` (a
+    full disk) becomes one.
+    """
+    import ray.data
+
+    if not items:
+        return []
+    require(what, min(actors or 1, len(items)), cpus, gpus)
+    rows = ray.data.from_items(list(items), override_num_blocks=len(items))
+    if isinstance(work, type):
+        pool = ray.data.ActorPoolStrategy(size=min(actors or 1, len(items)))
+        arguments = {"work": work, "constructor": constructor or {}}
+        rows = rows.map(_TellingActor, fn_constructor_kwargs=arguments, compute=pool, num_cpus=cpus, num_gpus=gpus)
+    else:
+        rows = rows.map(partial(_telling, work), num_cpus=cpus)
+    results: list[dict[str, Any]] = []
+    with without_restart_warning(), counter(what, len(items)) as advance:
+        for result in rows.iter_rows():
+            if result.get("error"):
+                raise CodeBlockError(f"{what}: {result['error']}")
+            results.append(result)
+            advance(1)
+    return results
+
+
+def _telling(work: Callable[[dict[str, Any]], dict[str, Any]], item: dict[str, Any]) -> dict[str, Any]:
+    """The result, or what the user can mend. An error that Ray carries has lost its cause and comes with pages of traces."""
+    try:
+        return work(item)
+    except CodeBlockError as error:
+        return {"error": str(error)}
+    except OSError as error:
+        if error.errno is None:
+            raise
+        return {"error": storage_error(error)}
+
+
+class _TellingActor:
+    def __init__(self, work: type, constructor: dict[str, Any]) -> None:
+        self._error: CodeBlockError | None = None
+        try:
+            self._work = work(**constructor)
+        except CodeBlockError as error:  # a model that cannot be loaded; Ray would start the actor again and again
+            self._error = error
+
+    def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
+        return {"error": str(self._error)} if self._error else _telling(self._work, item)
+
+
+def actor_pool(config: ClusterConfig) -> dict[str, Any]:
+    """What `map_parts` is asked for where each actor holds a model."""
+    return {"actors": config.actors, "cpus": config.cpus_per_worker, "gpus": config.gpus_per_worker}
+
+
+def peak_of(results: Sequence[dict[str, Any]]) -> float:
+    """The largest `peak_mb` that a worker reported."""
+    return round(max((result["peak_mb"] for result in results), default=0.0), 1)
+
+
+@contextmanager
+def without_restart_warning() -> Iterator[None]:
+    """Keep one line off standard error: Ray warns of every actor pool of its own making as if the user could mend it.
+
+    The line is written by C++ code, so it has to be taken out of the file descriptor.
+    """
+    sys.stderr.flush()
+    real = os.dup(2)
+    source, sink = os.pipe()
+    os.dup2(sink, 2)
+    os.close(sink)
+
+    def forward() -> None:
+        with os.fdopen(source, "rb") as lines:
+            for line in lines:
+                if b"constructor arguments in the object store" not in line:
+                    os.write(real, line)
+
+    thread = threading.Thread(target=forward, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(real, 2)
+        thread.join(timeout=1.0)
+        os.close(real)
+
+
+def pending(paths: Sequence[Path], output: Path) -> list[Path]:
+    """The parts without a counterpart of the same name in `output`: what an interrupted stage still has to do."""
+    return [path for path in paths if not (output / path.name).exists()]

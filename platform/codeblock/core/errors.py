@@ -1,0 +1,26 @@
+"""The error that users are meant to see, and the one that costs a single row."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from codeblock.core.schema import Reason
+
+
+class CodeBlockError(Exception):
+    """Something the user can mend. The message is one line: the thing, the place, the remedy."""
+
+
+def storage_error(error: OSError) -> str:
+    """One line for a file that could not be written."""
+    return f"{error.strerror}: {error.filename or 'storage'}; free space there or name another storage=DIR"
+
+
+class RowError(Exception):
+    """A row that cannot be used: its reason and one line of detail. The run goes on without it."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail

@@ -1,0 +1,1 @@
+"""Models: what is taken, what is refused, and logits at chosen positions."""

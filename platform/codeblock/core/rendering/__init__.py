@@ -1,0 +1,1 @@
+"""Conversations to tokens, through a model's own chat template."""

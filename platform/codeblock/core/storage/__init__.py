@@ -1,0 +1,1 @@
+"""Stage directories: whole or not there, and computed by one process."""

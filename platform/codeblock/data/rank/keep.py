@@ -1,0 +1,65 @@
+"""The best pairs of the pool in the order of their rank: what is scored, and selected from.
+
+The rows of `prepared` are written best first, as many as the arms need, so that nothing is paid for the rest. Part k holds the
+ranks k * PART_ROWS and up: a run that needs more adds parts to those that are there.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from codeblock.core.storage.tables import count_rows, part_name, parts, read_part, write_part
+
+PART_ROWS = 256
+"""Pairs of a part: small, since a few hundred kept pairs should still be shared out among actors."""
+WINDOW_PARTS = 128
+"""Parts that are gathered in one pass over the pool: the memory that keeping takes."""
+
+
+def keep(prepared: Path, ranked: Path, output: Path, pairs: int) -> dict[str, Any]:
+    """Write at least the best `pairs` pairs into parts of `output` (schema PREPARED); parts that are there stay."""
+    rank = {path.name: read_part(path, ["rank"])["rank"].to_numpy() for path in parts(ranked)}
+    total = sum(of_part.size for of_part in rank.values())
+    wanted = range(-(-min(pairs, total) // PART_ROWS))
+    missing = [number for number in wanted if not (output / part_name(number)).exists()]
+    for start in range(0, len(missing), WINDOW_PARTS):
+        _gather(prepared, rank, output, missing[start : start + WINDOW_PARTS])
+    return {"kept": count_rows(output), "pool_pairs": total}
+
+
+def pool_sizes(pairs: Path, prepared: Path) -> dict[str, int]:
+    """The pool before and after the hard filters: usable distinct pairs, and the bytes of their responses."""
+    before, after = _responses(pairs), _responses(prepared)
+    return {
+        "pairs_before_filters": before[0],
+        "response_bytes_before_filters": before[1],
+        "response_bytes": after[1],
+    }
+
+
+def _responses(directory: Path) -> tuple[int, int]:
+    sizes = [pc.binary_length(read_part(path, ["response"])["response"]) for path in parts(directory)]
+    return sum(len(each) for each in sizes), sum(pc.sum(each).as_py() or 0 for each in sizes)
+
+
+def _gather(prepared: Path, rank: dict[str, np.ndarray[Any, Any]], output: Path, numbers: list[int]) -> None:
+    """Write the parts of these numbers."""
+    found: list[pa.Table] = []
+    ranks: list[np.ndarray[Any, Any]] = []
+    for path in parts(prepared):
+        rows = np.flatnonzero(np.isin(rank[path.name] // PART_ROWS, numbers))
+        if rows.size:
+            found.append(read_part(path).take(pa.array(rows)))
+            ranks.append(rank[path.name][rows])
+    table = pa.concat_tables(found)
+    at = np.concatenate(ranks)
+    order = np.argsort(at)
+    table, part_of_row = table.take(pa.array(order)), at[order] // PART_ROWS
+    for number in numbers:
+        rows = pc.equal(pa.array(part_of_row), number)
+        write_part(output / part_name(number), table.filter(rows).combine_chunks())

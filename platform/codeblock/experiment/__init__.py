@@ -1,0 +1,1 @@
+"""What a config asks for, which steps that takes, and what came out of them."""

@@ -1,0 +1,218 @@
+"""The steps of one arm: rounds of selecting and training, and the evaluations.
+
+Nearly every strategy has one round. `self_evolving` has several, each on its own share of the pairs: a round ranks by the
+model of the round before, and goes on training it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from codeblock.core.config import Config, SelectConfig, TrainConfig
+from codeblock.core.errors import CodeBlockError
+from codeblock.core.shares import Shares
+from codeblock.experiment.cache import Step
+from codeblock.selection import get_strategy
+from codeblock.selection.strategies import Strategy, shares_of
+
+if TYPE_CHECKING:
+    from codeblock.experiment.plan import Plan
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model by where it lies and what it is."""
+
+    path: str
+    revision: str | None
+    fingerprint: str
+
+    @classmethod
+    def trained_by(cls, step: Step) -> Model:
+        """The model that a fit writes."""
+        return cls(str(step.directory / "model"), None, f"trained:{step.key}")
+
+
+@dataclass(frozen=True)
+class ExtraColumn:
+    """A column that a second model adds to the scores."""
+
+    step: Step
+    model: Model
+
+
+@dataclass(frozen=True)
+class Round:
+    """Select and train once."""
+
+    extra: dict[str, ExtraColumn]
+    """What the strategy needs beside the reference's scores, by column."""
+    selected: Step
+    trained: Step
+    start: Model
+    """The model that is trained."""
+    train: TrainConfig
+    share: tuple[int, int]
+    """The round trains on the pairs of this share: its number, of how many."""
+
+
+@dataclass(frozen=True)
+class ArmPlan:
+    """The steps of one arm with one seed; the untrained arm has no rounds."""
+
+    arm: str
+    """Its name in the config."""
+    seed: int
+    """Of its selection, training and sampling."""
+    name: str
+    """What it is called: the arm, with its seed where there are several."""
+    strategy: str | None
+    settings: SelectConfig
+    rounds: list[Round]
+    generated: dict[str, Step]
+    """Its answers, by benchmark; empty where it is not asked for any."""
+    graded: dict[str, Step]
+    """The verdicts on them."""
+    reference_nll: dict[str, Step] = field(default_factory=dict)
+    """By benchmark; empty where the config does not ask for it."""
+
+    @property
+    def selected(self) -> Step | None:
+        """The selection of the last round."""
+        return self.rounds[-1].selected if self.rounds else None
+
+    @property
+    def trained(self) -> Step | None:
+        """The fit of the last round."""
+        return self.rounds[-1].trained if self.rounds else None
+
+    def steps(self) -> list[Step]:
+        """All steps in order."""
+        steps: list[Step] = []
+        for each in self.rounds:
+            steps += [*(column.step for column in each.extra.values()), each.selected, each.trained]
+        for name, answers in self.generated.items():
+            steps += [answers, self.graded[name]]
+        return [*steps, *self.reference_nll.values()]
+
+
+def arm_name(config: Config, arm: str, seed: int) -> str:
+    """What an arm with a seed is called."""
+    return f"{arm} seed {seed}" if len(config.seeds_of(arm)) > 1 else arm
+
+
+def selecting_arm(arms: Sequence[ArmPlan], name: str) -> ArmPlan:
+    """The arm with a selection that `name` says: "codeblock seed 1", or "codeblock", which is its first seed.
+
+    Raises CodeBlockError, with the names that there are, where it says none.
+    """
+    selecting = [arm for arm in arms if arm.rounds]
+    for arm in selecting:
+        if name in (arm.name, f"{arm.arm} seed {arm.seed}"):
+            return arm
+    for arm in selecting:
+        if name == arm.arm:
+            return arm
+    seeds: dict[str, list[str]] = {}
+    for arm in selecting:
+        seeds.setdefault(arm.arm, []).append(f"{arm.seed}")
+    there = (f"{arm} (seed {', '.join(each)})" if len(each) > 1 else arm for arm, each in seeds.items())
+    raise CodeBlockError(f"arm {name!r}: not one that selects tokens; there are {', '.join(there) or 'none'}")
+
+
+def plan_rounds(plan: Plan, arm: str, seed: int, step: Callable[..., Step], model_at: Callable[[str], Model]) -> list[Round]:
+    """The rounds of an arm. `step` makes a step of a stage, a label and an identity; `model_at` finds a model by its path.
+
+    Raises CodeBlockError where the strategy is not known or needs a second model that there is not.
+    """
+    config = plan.config
+    strategy = config.arms[arm].strategy
+    if strategy is None:
+        return []
+    rule = get_strategy(strategy)
+    if rule.rounds > 1 and config.train.mode == "lora":
+        raise CodeBlockError(f"arms.{arm}: {strategy} goes on training its model, which train.mode=lora cannot; use full")
+    second = _second_model(plan, arm, seed, model_at) if rule.needs else None
+    settings, train = config.settings_of(arm), _train_of_a_round(config.train, rule.rounds)
+    fields = sorted({"supervise_eos", "background_weight", *rule.uses})
+    shares = _asked(shares_of(rule, settings), rule)
+    name = arm_name(config, arm, seed)
+    rounds: list[Round] = []
+    start = plan.model
+    for number in range(rule.rounds):
+        label = name if rule.rounds == 1 else f"{name} {number + 1}/{rule.rounds}"
+        extra: dict[str, ExtraColumn] = {}
+        for column in sorted(rule.needs):
+            assert second is not None
+            identity = {"kept": plan.kept.key, "model": second.fingerprint, "dtype": config.score.dtype}
+            scoring = step("scored", f"score[{column}, {label}]", column=column, rows=plan.reach, **identity)
+            extra[column] = ExtraColumn(scoring, second)
+        selected = step(
+            "selected",
+            f"select[{label}]",
+            scored=plan.scored.key,
+            strategy=strategy,
+            split_seed=config.seed,
+            dev_pairs=config.train.dev_pairs,
+            dev_among=_dev_among(config.select.shares, settings.shares, rule) if config.train.dev_pairs else None,
+            shares=shares,
+            **({"seed": seed} if rule.seeded else {}),
+            **{column: needed.step.key for column, needed in extra.items()},
+            **({"share": [number, rule.rounds]} if rule.rounds > 1 else {}),
+            **{field: getattr(settings, field) for field in fields},
+        )
+        trained = step(
+            "trained",
+            f"train[{label}]",
+            selected=selected.key,
+            model=start.fingerprint,
+            seed=seed,
+            **train.identity(),
+        )
+        rounds.append(Round(extra, selected, trained, start, train, (number, rule.rounds)))
+        start = second = Model.trained_by(trained)
+    return rounds
+
+
+def _train_of_a_round(train: TrainConfig, rounds: int) -> TrainConfig:
+    """The recipe with its steps divided among the rounds; epochs are passes over a round's own pairs already."""
+    if rounds == 1 or train.steps is None:
+        return train
+    return train.model_copy(update={"steps": -(-train.steps // rounds)})
+
+
+def _asked(shares: Shares, rule: Strategy) -> dict[str, float]:
+    """What of the shares decides a selection; without a budget only which pairs are kept."""
+    kept = _kept(shares)
+    if shares.nearest and not rule.whole_pairs:  # of whole pairs it goes without saying
+        kept["inside_share"] = shares.inside_share
+    return {**kept, **({"token_budget": shares.token_budget} if rule.budgeted else {})}
+
+
+def _dev_among(held_out: Shares, own: Shares, rule: Strategy) -> float | dict[str, float]:
+    """Among which share of the pool the held-out pairs are drawn; of what, where that is not what the arm's own share is of."""
+    told = (False, False) if rule.whole_pairs else (own.of_pairs, own.nearest)
+    if (held_out.of_pairs, held_out.nearest) == told:
+        return held_out.subset_ratio
+    return {**_kept(held_out), **({"inside_share": 1.0} if held_out.nearest else {})}
+
+
+def _kept(shares: Shares) -> dict[str, float]:
+    return {"subset_pairs" if shares.of_pairs else "subset_tokens": shares.subset_ratio}
+
+
+def _second_model(plan: Plan, arm: str, seed: int, model_at: Callable[[str], Model]) -> Model:
+    """The model of `score.second_model`: one of its own, or the one that an earlier arm trains with the same seed."""
+    path = plan.config.score.second_model
+    if path is None:
+        raise CodeBlockError(f"arms.{arm}: its strategy compares two models; set score.second_model (a path, or arm:NAME)")
+    if not path.startswith("arm:"):
+        return model_at(path)
+    trained = {each.arm: each.trained for each in plan.arms if each.trained is not None and each.seed == seed}
+    step = trained.get(path.removeprefix("arm:"))
+    if step is None:
+        there = ", ".join(trained) or "none"
+        raise CodeBlockError(f"score.second_model={path}: no arm of that name is trained before {arm}; there are: {there}")
+    return Model.trained_by(step)
