@@ -22,7 +22,7 @@ from codeblock.core.console import counter, lines, say, stage_line
 from codeblock.core.models.load import NO_LIMIT, context_length, load_tokenizer
 from codeblock.core.records import EvaluatedRecord, FilteredRecord, NllRecord, ScoredRecord, SelectedRecord
 from codeblock.core.storage import places
-from codeblock.core.storage.claims import sweep
+from codeblock.core.storage.claims import remove_dead
 from codeblock.data.filter.contamination import BenchmarkText
 from codeblock.data.filter.driver import filter_pairs
 from codeblock.data.filter.rating import check_endpoint
@@ -40,10 +40,10 @@ from codeblock.experiment.cache import Step, check_storage, run_together
 from codeblock.experiment.check_models import check_models, probe_models
 from codeblock.experiment.plan import Plan, make_plan
 from codeblock.experiment.results import ArmResult, Comparison, require_pairs
-from codeblock.experiment.watch import Watch
+from codeblock.experiment.watch import Ends, Watch
 from codeblock.sandbox.pool import Settings, check_sandbox
 from codeblock.selection.driver import select_arm
-from codeblock.train.driver import Ends, OnRow, fit
+from codeblock.train.driver import OnRow, fit
 
 Until = Literal["prepare", "score", "select", "train", "evaluate"]
 ORDER: tuple[Until, ...] = ("prepare", "score", "select", "train", "evaluate")
@@ -55,7 +55,7 @@ def run(config: Config, until: Until = "evaluate", watch: Watch | None = None) -
     Raises CodeBlockError with one line for everything the user can mend.
     """
     cache = check_storage(config.storage)
-    sweep(cache)
+    remove_dead(cache)
     plan, watch = make_plan(config, cache), watch or Watch()
     check_plan(plan, until)
     watch.begin(plan)

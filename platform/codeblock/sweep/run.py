@@ -13,7 +13,7 @@ from codeblock.core.cluster import preflight, ray_session
 from codeblock.core.config import Config
 from codeblock.core.console import say
 from codeblock.core.errors import CodeBlockError
-from codeblock.core.storage.claims import sweep as remove_dead
+from codeblock.core.storage.claims import remove_dead
 from codeblock.evaluate.reference_nll_driver import read_reference_nll
 from codeblock.experiment.arms import ArmPlan
 from codeblock.experiment.cache import check_storage

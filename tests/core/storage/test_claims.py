@@ -15,7 +15,7 @@ import pytest
 
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.storage import claims
-from codeblock.core.storage.claims import locked, open_work, sweep, unfinished
+from codeblock.core.storage.claims import locked, open_work, remove_dead, unfinished
 from codeblock.core.storage.manifest import GROWING, MARKER
 from codeblock.core.storage.tables import count_rows, mark_complete, part_name, parts, read_table, write_part
 from codeblock.experiment.cache import Step, run_together
@@ -187,7 +187,7 @@ def test_what_workers_of_a_dead_holder_still_write_is_not_in_the_result(home, st
     assert step.run(work, resume=True)["kept"] == 100
     assert read_table(step.directory)["id"].to_pylist()[:2] == ["0-0", "0-1"]
     assert [path.name for path in unfinished(step.directory)] != []
-    sweep(home / "cache")
+    remove_dead(home / "cache")
     assert unfinished(step.directory) == []
     assert count_rows(step.directory) == 100
 
@@ -199,7 +199,7 @@ def test_sweeping_leaves_what_another_process_has_in_hand_and_what_can_be_gone_o
         step = scored(home, key)
         with locked(step.directory, None):
             write_part(open_work(step.directory, resume=resume, grows=False) / part_name(0), pa.table({"id": ["a"]}))
-    sweep(home / "cache")
+    remove_dead(home / "cache")
     assert [len(unfinished(scored(home, key).directory)) for key in ("x", "resumable", "not")] == [1, 1, 0]
     (home / "go on").touch()
     assert first.communicate(timeout=60)[0].split() == ["200"]

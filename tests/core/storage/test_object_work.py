@@ -332,7 +332,7 @@ def test_sweeping_removes_the_work_of_the_dead_that_nobody_can_go_on_from_alone(
     done = scored(cache, "done")
     done.run(lambda output: grow(output, 1))
     with claims.locked(scored(cache, "held").directory, None):
-        claims.sweep(cache)
+        claims.remove_dead(cache)
         assert [key for key in left if store.sizes(left[key])] == ["resumable", "held"]
     assert count_rows(done.directory) == 100
 
@@ -344,7 +344,7 @@ def test_what_became_a_result_is_not_swept_though_its_process_died_before_it_cou
     note = own.with_name(f"{own.name}.json")
     store.put_text(note, json.dumps({"keep": False}))
     assert claims.unfinished(step.directory) == []
-    claims.sweep(cache)
+    claims.remove_dead(cache)
     assert count_rows(step.directory) == 100
     assert not store.exists(note)
 

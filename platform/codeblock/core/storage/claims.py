@@ -143,10 +143,10 @@ def publish(own: Path, directory: Path, facts: dict[str, Any]) -> bool:
     return True
 
 
-def sweep(cache: Path) -> None:
+def remove_dead(cache: Path) -> None:
     """Remove the work of dead runs that nobody will go on from; what another process has in hand stays."""
     if places.is_remote(cache):
-        object_work.sweep(cache)
+        object_work.remove_dead(cache)
         return
     for own in {path.with_suffix("") if path.suffix == ".json" else path for path in (cache / WORK).glob("*.*")}:
         directory = cache / own.name.rpartition(".")[0]

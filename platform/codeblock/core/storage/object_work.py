@@ -97,8 +97,8 @@ def publish(own: Path, directory: Path, facts: dict[str, Any]) -> bool:
     return True
 
 
-def sweep(cache: Path) -> None:
-    """As `claims.sweep`."""
+def remove_dead(cache: Path) -> None:
+    """As `claims.remove_dead`."""
     for note in store.children(cache / OBJECTS):
         if note.suffix != ".json" or _note(note).get("keep", True):
             continue
