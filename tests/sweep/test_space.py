@@ -11,6 +11,7 @@ from codeblock.core.config import Config
 from codeblock.core.config.file import load_config
 from codeblock.core.errors import CodeBlockError
 from codeblock.sweep.points import Point, best_config, config_of
+from codeblock.sweep.run import plan_sweep
 from codeblock.sweep.space import corners, distributions, points_of, snapped
 
 
@@ -129,3 +130,10 @@ def test_settings_that_do_not_go_together_are_one_line(tmp_path: Path, settings:
     with pytest.raises(CodeBlockError, match=says) as caught:
         plan()
     assert "\n" not in str(caught.value)
+
+
+def test_a_storage_where_trials_cannot_be_kept_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    sweep(tmp_path, "{select.token_budget: [0.05, 0.15]}")
+    config = load_config(tmp_path / "config.yaml", ["storage=s3://bucket/runs"])
+    with pytest.raises(CodeBlockError, match="sweep: storage s3://bucket/runs is an object store"):
+        plan_sweep(config)

@@ -13,6 +13,7 @@ from codeblock.core.cluster import preflight, ray_session
 from codeblock.core.config import Config
 from codeblock.core.console import say
 from codeblock.core.errors import CodeBlockError
+from codeblock.core.storage import places
 from codeblock.core.storage.claims import remove_dead
 from codeblock.evaluate.reference_nll_driver import read_reference_nll
 from codeblock.experiment.arms import ArmPlan
@@ -76,6 +77,11 @@ def plan_sweep(config: Config) -> Sweep:
 
     Raises CodeBlockError for keys that there are not, values that cannot be, and settings that do not go together.
     """
+    if places.is_remote(config.storage):
+        raise CodeBlockError(
+            f"sweep: storage {places.show(config.storage)} is an object store, where trials cannot be kept yet; use a directory "
+            "that all nodes share"
+        )
     optuna = config.sweep.search == "optuna"
     if optuna:
         distributions(config.sweep)
