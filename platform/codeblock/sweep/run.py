@@ -79,8 +79,8 @@ def plan_sweep(config: Config) -> Sweep:
     """
     if places.is_remote(config.storage):
         raise CodeBlockError(
-            f"sweep: storage {places.show(config.storage)} is an object store, where trials cannot be kept yet; use a directory "
-            "that all nodes share"
+            f"sweep: storage {places.show(config.storage)} is an object store, where trials cannot be kept yet; use a "
+            "directory that all nodes share"
         )
     optuna = config.sweep.search == "optuna"
     if optuna:
