@@ -8,7 +8,10 @@ its arguments are described in full.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
+
+from codeblock.moved import Finder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from codeblock.segmentation import Segmentation
     from codeblock.selection import ScoredPair, Selection
     from codeblock.train.loss import Head
+
+sys.meta_path.append(Finder())  # last: it is asked for names that nothing else finds
 
 __all__ = ["grade", "score_pairs", "segment", "select", "sparse_cross_entropy"]
 
