@@ -116,7 +116,7 @@ class _Moved(ModuleType):
         return getattr(module, RENAMED.get(module.__name__.partition(".")[2], {}).get(name, name))
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
-        """`codeblock.segment` and `codeblock.select` are functions now; the import of a package of that name would hide them."""
+        """`codeblock.segment` and `codeblock.select` are functions now; importing a package of that name would hide them."""
         return getattr(self, self.__name__.rpartition(".")[2])(*arguments, **named)
 
 
