@@ -5,6 +5,8 @@ A terminal gets a bar; a file, such as a Ray job's log, a line every `LINE_SECON
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -34,7 +36,9 @@ class Stage(Protocol):
     def facts(self) -> Mapping[str, Any] | None: ...
 
 
-console = Console(highlight=False)
+LOG_WIDTH = 200
+"""Characters of a table's lines where there is no terminal, so that none is broken."""
+console = Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else LOG_WIDTH)
 errors = Console(stderr=True, highlight=False)
 
 

@@ -197,7 +197,8 @@ def run_view(plan: Plan, parent: str) -> View:
     columns = [*intervals, *(f"metrics.`{name}`" for name in nll), "metrics.`select/supervised_tokens`"]
     several = any(len(plan.config.seeds_of(name)) > 1 for name in plan.config.arms)
     group = ARM_TAG if several else None
-    return View(f"Arms of {plan.config.name}", of_parent(parent), passed[0], charts, columns, group)
+    first = passed[0] if passed else "select/supervised_tokens"
+    return View(f"Arms of {plan.config.name}", of_parent(parent), first, charts, columns, group)
 
 
 def identity_of(plan: Plan) -> str:

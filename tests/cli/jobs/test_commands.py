@@ -26,7 +26,7 @@ def test_a_config_is_submitted_followed_and_listed(cluster, client, project, tmp
     assert f"dashboard: {cluster.address}/#/jobs/{id_}" in told.stdout
     assert "rows: 6 read = 6 kept + 0 rejected + 0 filtered" in told.stdout
     assert told.stderr.endswith(f"job {id_}: SUCCEEDED\n")
-    assert list((tmp_path / "runs" / "cache").glob("prepared-*/_complete.json"))
+    assert list((tmp_path / "runs" / "cache").glob("segmented-*/_complete.json"))
 
     job = client.get_job_info(id_)
     assert job.runtime_env["env_vars"]["CLUSTER_SECRET"] == "${CLUSTER_SECRET}"
