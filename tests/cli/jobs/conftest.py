@@ -11,10 +11,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from codeblock.cli.jobs.address import connect
@@ -67,8 +69,18 @@ def cluster() -> Iterator[Cluster]:
             _wait_for(address, own, head, Path(directory) / "start.log")
             yield Cluster(address, {**kept, **own})
         finally:
-            head.send_signal(signal.SIGTERM)  # `--block` ends what it started
-            head.wait(timeout=30)
+            _end(head)
+
+
+def _end(head: subprocess.Popen[bytes]) -> None:
+    """End the head with all that it started, whether or not `--block` does so in time."""
+    started = psutil.Process(head.pid).children(recursive=True) if head.poll() is None else []
+    head.send_signal(signal.SIGTERM)
+    _, left = psutil.wait_procs([*started, psutil.Process(head.pid)], timeout=10) if started else ([], [])
+    for process in left:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    head.wait(timeout=10)
 
 
 def _wait_for(address: str, own: dict[str, str], head: subprocess.Popen[bytes], log: Path) -> None:
