@@ -180,7 +180,7 @@ def test_the_whole_way_in_processes_that_share_the_machine(proof, config, tmp_pa
     packed = tmp_path / "job"
     pack.pack_job(proof / "selections", config, str(proof / "model"), packed, ["base", "codeblock"])
     places = ["--job", packed, "--model", proof / "model", "--work", tmp_path / "work", "--out", tmp_path / "out"]
-    main([str(each) for each in ["train", *places, "--processes", 2]])
+    main([str(each) for each in ["train", *places, "--processes", 2, "--deadline-seconds", 10**6]])  # from the import on
     state = json.loads((tmp_path / "out" / "machine.json").read_text())
     assert (len(state["done"]), state["failed"], state["left"], state["left_out"]) == (7, {}, [], [])
     results = tmp_path / "results"
