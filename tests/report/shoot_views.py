@@ -43,6 +43,7 @@ def views(uri: str) -> dict[str, str]:
 
 def main(storage: Path, out: Path) -> None:
     """Start `codeblock ui` and take the pictures."""
+    out.mkdir(parents=True, exist_ok=True)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
