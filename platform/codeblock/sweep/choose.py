@@ -6,7 +6,7 @@ The best of many points on some tasks is better there than it is: choosing and r
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -15,7 +15,7 @@ from scipy import stats
 
 from codeblock.core.config import Config
 from codeblock.core.errors import CodeBlockError
-from codeblock.core.metrics import Counts, compare_means, mean_of, mean_pass_at_k, pass_at_k_interval, pooled_counts
+from codeblock.core.metrics import compare_means, mean_of, mean_pass_at_k, pass_at_k_interval, pooled_counts
 from codeblock.report.table import NllScore, Score
 from codeblock.sweep.points import Point
 from codeblock.sweep.record import Record
@@ -184,11 +184,3 @@ def prediction(results: Sequence[PointResult], benchmark: str) -> Prediction | N
         return None
     found = stats.spearmanr([pair[0] for pair in pairs], [pair[1] for pair in pairs])
     return Prediction(benchmark, len(pairs), float(found.statistic), float(found.pvalue))
-
-
-def best_names(results: Sequence[PointResult], count: int) -> Container[Point]:
-    """The points whose models are kept: the best whole ones."""
-    return {each.point for each in results[:count] if each.whole}
-
-
-__all__ = ["Counts", "Parts", "PointResult", "Prediction", "best_names", "merit", "parts_of", "prediction", "results_of"]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from tests.core.storage.processes import appears, line_with, log
 
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.storage import claims, leases, object_work, places, store
@@ -231,24 +232,6 @@ def start(cache, tmp_path):
         process.kill()
         process.wait()
         process.stdout.close()
-
-
-def appears(path, seconds=60.0):
-    deadline = time.monotonic() + seconds
-    while not path.exists():
-        assert time.monotonic() < deadline, f"{path} did not appear"
-        time.sleep(0.02)
-
-
-def line_with(process, words):
-    for line in process.stdout:
-        if words in line:
-            return line
-    raise AssertionError(f"{words!r} was not printed")
-
-
-def log(home):
-    return (home / "log").read_text().splitlines()
 
 
 def test_two_that_need_the_same_step_do_it_once_and_one_waits_for_the_other(cache, start, tmp_path):

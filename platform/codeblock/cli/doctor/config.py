@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from codeblock.cli.doctor.machine import PACKAGES, Check, checks
+from codeblock.cli.doctor.machine import PACKAGES, Check, checks, guarded
 from codeblock.cli.doctor.nodes import Node, versions
 from codeblock.core.capacity import LOWER, Capacity
 from codeblock.core.config import TINY, Config
@@ -23,12 +23,12 @@ def config_checks(config: Config) -> list[Check]:
     """All checks of a config. Where the process is a job's, or a cluster's address is set, the cluster is asked too."""
     own = [_with_remedy(check) for check in checks(config.storage) if check.name not in ("python", *PACKAGES)]
     return [
-        _try("versions", _versions),
+        guarded("versions", _versions),
         *own,
-        _try("data", partial(_data, config)),
-        _try("model", partial(_model, config)),
-        _try("benchmarks", partial(_benchmarks, config)),
-        _try("mlflow", partial(_tracking, config)),
+        guarded("data", partial(_data, config)),
+        guarded("model", partial(_model, config)),
+        guarded("benchmarks", partial(_benchmarks, config)),
+        guarded("mlflow", partial(_tracking, config)),
         *_of_resources(config),
     ]
 
@@ -48,8 +48,8 @@ def _with_remedy(check: Check) -> Check:
 def _of_resources(config: Config) -> list[Check]:
     if not (config.cluster.address or os.environ.get("RAY_ADDRESS")):
         return [
-            _try("resources", partial(fits, config, _of_machine())),
-            _try("memory", partial(_memory, config, _machine_memory())),
+            guarded("resources", partial(fits, config, _of_machine())),
+            guarded("memory", partial(_memory, config, _machine_memory())),
         ]
     from codeblock.core.cluster import ray_session
 
@@ -64,9 +64,9 @@ def _of_resources(config: Config) -> list[Check]:
         return [Check("cluster", False, str(error))]
     return [
         *(_of_node(node, _storage(config)) for node in nodes),
-        _try("same versions", partial(same_versions, nodes)),
-        _try("resources", partial(fits, config, found)),
-        _try("memory", partial(_memory, config, _nodes_memory(config, nodes))),
+        guarded("same versions", partial(same_versions, nodes)),
+        guarded("resources", partial(fits, config, found)),
+        guarded("memory", partial(_memory, config, _nodes_memory(config, nodes))),
     ]
 
 
@@ -98,13 +98,6 @@ def same_versions(nodes: Sequence[Node]) -> str:
     if differing:
         raise CodeBlockError(f"{'; '.join(differing)}; build the image and this environment from the same constraints.txt")
     return f"{len(sides)} sides agree" if len(sides) > 1 else "one node"
-
-
-def _try(name: str, find: Callable[[], str]) -> Check:
-    try:
-        return Check(name, True, find())
-    except Exception as error:  # a doctor reports whatever it finds
-        return Check(name, False, (str(error).splitlines() or [type(error).__name__])[0])
 
 
 def _versions() -> str:

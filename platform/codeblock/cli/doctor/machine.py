@@ -31,17 +31,18 @@ def checks(storage: Path) -> list[Check]:
     """All checks of this machine."""
     return [
         Check("python", True, platform.python_version()),
-        *(_guarded(name, partial(importlib.metadata.version, name)) for name in PACKAGES),
-        _guarded("machine", _machine),
-        _guarded("accelerator", _accelerator),
-        _guarded("storage", lambda: str(check_storage(storage).parent)),
+        *(guarded(name, partial(importlib.metadata.version, name)) for name in PACKAGES),
+        guarded("machine", _machine),
+        guarded("accelerator", _accelerator),
+        guarded("storage", lambda: str(check_storage(storage).parent)),
         _disk(storage),
-        _guarded("python grammar", _grammar),
-        _guarded("sandbox", _sandbox),
+        guarded("python grammar", _grammar),
+        guarded("sandbox", _sandbox),
     ]
 
 
-def _guarded(name: str, find: Callable[[], str]) -> Check:
+def guarded(name: str, find: Callable[[], str]) -> Check:
+    """What a check found; whatever it raised is its finding, in one line."""
     try:
         return Check(name, True, find())
     except Exception as error:  # a doctor reports whatever it finds

@@ -132,6 +132,11 @@ def open_url(url: str) -> tuple[Any, str]:
     return filesystem, str(root)
 
 
+def is_there_already(error: Exception) -> bool:
+    """Whether a store refused to create an object because there is one."""
+    return any(sign in str(error) for sign in ("PreconditionFailed", "pre-conditions", "ConditionalRequestConflict"))
+
+
 @contextmanager
 def told(url: str, writes: bool = False) -> Iterator[None]:
     """Turn what a store's client raises into one line; an object that is not there or there already stays what it is."""
@@ -142,7 +147,7 @@ def told(url: str, writes: bool = False) -> Iterator[None]:
     except Exception as error:  # clients of many stores, each with errors of its own
         if "://" not in url or (isinstance(error, FileNotFoundError) and not writes):
             raise
-        if any(sign in str(error) for sign in ("PreconditionFailed", "pre-conditions", "ConditionalRequestConflict")):
+        if is_there_already(error):
             raise
         reason = (str(error).splitlines() or [""])[0][:200] or type(error).__name__
         raise CodeBlockError(

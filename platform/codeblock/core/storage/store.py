@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from codeblock.core.errors import CodeBlockError
-from codeblock.core.storage.places import MIRRORED, SCRATCH, Remote, remote_of, show, told
+from codeblock.core.storage.places import MIRRORED, SCRATCH, Remote, is_there_already, remote_of, show, told
 
 _PROBES = 2
 _AT_ONCE = 8
@@ -40,13 +40,9 @@ def sizes(directory: Path) -> dict[str, int]:
     if remote is not None:
         return {name: int(info["size"]) for name, info in _objects(remote).items()}
     found = {}
-    for above, below, names in os.walk(directory):
-        below[:] = [name for name in below if not name.startswith(".")]
-        for name in names:
-            path = Path(above) / name
-            with suppress(FileNotFoundError):
-                if not name.startswith("."):
-                    found[path.relative_to(directory).as_posix()] = path.stat().st_size
+    for name in _local_files(directory):
+        with suppress(FileNotFoundError):
+            found[name] = (directory / name).stat().st_size
     return found
 
 
@@ -177,7 +173,7 @@ def put_if_absent(path: Path, text: str) -> bool:
         except FileExistsError:
             return False
         except OSError as error:
-            if not any(sign in str(error) for sign in ("PreconditionFailed", "pre-conditions", "ConditionalRequestConflict")):
+            if not is_there_already(error):
                 raise
             return False
     return True
