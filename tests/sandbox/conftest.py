@@ -203,7 +203,8 @@ def stage() -> Iterator[Path]:
     directory = Path(tempfile.mkdtemp(prefix="codeblock-isolation-", dir="/var/tmp"))
     directory.chmod(0o755)
     shutil.copytree(PACKAGE / "sandbox", directory / "platform" / "codeblock" / "sandbox")
-    shutil.copy(PACKAGE / "__init__.py", directory / "platform" / "codeblock")
+    for module in PACKAGE.glob("*.py"):
+        shutil.copy(module, directory / "platform" / "codeblock")
     shutil.copy(HELPER, directory / "helper.py")
     yield directory
     shutil.rmtree(directory)
