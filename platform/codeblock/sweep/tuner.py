@@ -69,11 +69,25 @@ class Found:
     """Why the sweep was stopped, if it was."""
 
 
+def alone(config: Config) -> bool:
+    """Whether a trial's process does all of the trial itself: where one worker is asked for, and Ray for nothing else.
+
+    Then torch is loaded once for all trials that the process gets, and no fit waits for Ray Train to start.
+    """
+    cluster, keys = config.cluster, set(config.sweep.space)
+    one = cluster.train_workers == 1 and cluster.actors == 1 and not config.train.shard and config.evaluate.engine == "hf"
+    # Where Optuna draws what decides data, trials have data stages to run, which need room in the cluster.
+    data = {key for key in keys if key.partition(".")[0] not in ("select", "train", "evaluate", "strategy")}
+    optuna = config.sweep.search == "optuna"
+    return one and not keys & {"train.shard", "evaluate.engine"} and not (optuna and data)
+
+
 def at_once(config: Config) -> int:
     """Trials at the same time: as many as the cluster has room for, or as the config says. Needs a Ray session."""
     cluster, have = config.cluster, ray.cluster_resources()
     workers = max(cluster.train_workers, cluster.actors)
-    fits = have.get("CPU", 0.0) / (workers * cluster.cpus_per_worker + DRIVER_CPUS)
+    driver = 0.0 if alone(config) else DRIVER_CPUS
+    fits = have.get("CPU", 0.0) / (workers * cluster.cpus_per_worker + driver)
     if cluster.gpus_per_worker:
         fits = min(fits, have.get("GPU", 0.0) / (workers * cluster.gpus_per_worker))
     return max(1, min(int(fits), config.sweep.at_once or int(fits)))
@@ -83,6 +97,18 @@ def shared_out(cluster: ClusterConfig, trials: int) -> ClusterConfig:
     """The cluster as one of so many trials has it: its share of the grading processes."""
     processes = cluster.grade_processes or os.cpu_count() or 1
     return cluster.model_copy(update={"grade_processes": max(1, processes // trials)})
+
+
+def _plain(config: Config, together: int) -> dict[str, Any]:
+    """The config as a trial gets it."""
+    return config.model_copy(update={"cluster": shared_out(config.cluster, together)}).model_dump(mode="json")
+
+
+def _resources(config: Config) -> dict[str, float]:
+    """What Tune keeps for the process of a trial."""
+    if not alone(config):
+        return {"cpu": DRIVER_CPUS}
+    return {"cpu": config.cluster.cpus_per_worker, "gpu": config.cluster.gpus_per_worker}
 
 
 def run_trials(config: Config, trials: list[tuple[Point, int]], before: Sequence[Record], follower: Follower) -> Found:
@@ -98,8 +124,8 @@ def run_trials(config: Config, trials: list[tuple[Point, int]], before: Sequence
         return Found([], None)
     together = at_once(config)
     board: Any = Board.remote()  # type: ignore[attr-defined]
-    job = TrialJob(config.model_copy(update={"cluster": shared_out(config.cluster, together)}).model_dump(mode="json"), trials)
-    trainable = tune.with_resources(tune.with_parameters(run_trial, job=job, board=board), {"cpu": DRIVER_CPUS})
+    job = TrialJob(_plain(config, together), trials, alone(config))
+    trainable = tune.with_resources(tune.with_parameters(run_trial, job=job, board=board), _resources(config))
     enough, scheduler = _Enough(), None
     if config.sweep.stopping is not None:
         scheduler = PoliteASHA(board, config.sweep.stopping, config.train.steps or 10**6)
