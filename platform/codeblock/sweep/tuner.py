@@ -7,12 +7,14 @@ import os
 import re
 import shutil
 import signal
+import tempfile
 import threading
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
@@ -32,6 +34,7 @@ from ray.tune.stopper import Stopper  # noqa: E402
 
 from codeblock.core.config import ClusterConfig, Config  # noqa: E402
 from codeblock.core.errors import CodeBlockError  # noqa: E402
+from codeblock.core.storage import places  # noqa: E402
 from codeblock.sweep.choose import merit, parts_of  # noqa: E402
 from codeblock.sweep.points import Point  # noqa: E402
 from codeblock.sweep.record import Record  # noqa: E402
@@ -111,6 +114,13 @@ def _resources(config: Config) -> dict[str, float]:
     return {"cpu": config.cluster.cpus_per_worker, "gpu": config.cluster.gpus_per_worker}
 
 
+def _home(config: Config) -> Path:
+    """Where Tune writes down how far it is, which nobody reads: beside the report, or on this disk where that is in a store."""
+    if places.is_remote(config.storage):
+        return Path(tempfile.mkdtemp(prefix="codeblock-tune-"))
+    return config.storage.resolve() / config.name / "tune"
+
+
 def run_trials(config: Config, trials: list[tuple[Point, int]], before: Sequence[Record], follower: Follower) -> Found:
     """Run the trials that are left, or the points that Optuna suggests. Needs a Ray session.
 
@@ -131,7 +141,7 @@ def run_trials(config: Config, trials: list[tuple[Point, int]], before: Sequence
         scheduler = PoliteASHA(board, config.sweep.stopping, config.train.steps or 10**6)
         scheduler.remember(before)
     following = _Following(follower, board, enough)
-    home = config.storage.resolve() / config.name / "tune"
+    home = _home(config)
     shutil.rmtree(home, ignore_errors=True)
     search = _optuna(config, before) if optuna else None
     try:
