@@ -52,6 +52,13 @@ def test_the_best_is_chosen_without_a_look_at_the_tasks_that_report(config: Conf
     assert best.scores["tiny"].tasks == len(REPORTED)
 
 
+def test_of_equal_points_the_same_is_the_best_whichever_ended_first(config: Config) -> None:
+    """Another command that found all of them done would take another one, whose model is gone, for the best."""
+    equal = [record(budget, seed, 3, 3) for budget in (0.1, 0.2) for seed in (0, 1)]
+    found = [results_of(records, [0, 1], config, {})[0].point.values for records in (equal, equal[::-1])]
+    assert found == [{"select.token_budget": 0.1}] * 2
+
+
 def test_a_point_is_the_mean_of_its_seeds(config: Config) -> None:
     (found,) = results_of([record(0.1, 0, 2, 4), record(0.1, 1, 4, 8)], [0, 1], config, {})
     assert found.merit == pytest.approx(3 / len(CHOOSING))

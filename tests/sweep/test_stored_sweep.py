@@ -21,12 +21,12 @@ name: swept
 storage: {bucket}/runs
 track: {{uri: "sqlite:///{home}/mlflow.db"}}
 pairs: {{path: {home}/pairs.jsonl}}
-filter: {{near_duplicates: null}}
+filter: {{near_duplicates: null, decontaminate: false}}
 model: {{path: {model}, max_length: 256}}
 select: {{token_budget: 0.2, subset_ratio: 1.0, nl_share: 0}}
 arms: {{base: {{}}, codeblock: {{strategy: codeblock}}}}
 train: {{steps: 4, batch_pairs: 4, dev_pairs: 4, dev_every: 2, checkpoint_every: 2}}
-evaluate: {{benchmarks: {{tiny: {home}/tasks.jsonl}}, max_new_tokens: 4}}
+evaluate: {{benchmarks: {{tiny: {home}/tasks.jsonl}}, max_new_tokens: 4, reference_nll: false}}
 sweep:
   space: {{train.learning_rate: [1.0e-2, 1.0e-3]}}
 """

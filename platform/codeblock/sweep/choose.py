@@ -107,13 +107,16 @@ class PointResult:
 
 
 def results_of(records: Sequence[Record], seeds: Sequence[int], config: Config, untrained: Nll) -> list[PointResult]:
-    """The points of the records, the best first; those that were not evaluated with every seed at the end."""
+    """The points of the records, the best first; those that were not evaluated with every seed at the end.
+
+    Equals come in the order of their names: in that of their ends, the same command could take another one for the best.
+    """
     parts, measure = parts_of(config), config.sweep.measure
     by_point: dict[Point, list[Record]] = {}
     for record in records:
         by_point.setdefault(record.point, []).append(record)
     found = [_result(point, each, seeds, parts, measure, untrained) for point, each in by_point.items()]
-    return sorted(found, key=lambda each: (not each.whole, -(each.merit or 0.0)))
+    return sorted(found, key=lambda each: (not each.whole, -(each.merit or 0.0), each.point.name))
 
 
 def _result(
