@@ -62,7 +62,13 @@ def main() -> None:
             alone("make", Path(directory), rows)
             found[rows] = {stage: alone(stage, Path(directory), rows) for stage in options.stages}
     print(f"\n{platform.processor() or platform.machine()}; MiB above what the imports take (seconds)")
-    print("| step | " + " | ".join(f"{rows:,} rows" for rows in found) + " | bytes a row |\n" + "| --- |" + " ---: |" * (len(found) + 1))
+    print(
+        "| step | "
+        + " | ".join(f"{rows:,} rows" for rows in found)
+        + " | bytes a row |\n"
+        + "| --- |"
+        + " ---: |" * (len(found) + 1)
+    )
     for stage in options.stages:
         cells = [f"{of[stage]['mib']:.0f} ({of[stage]['seconds']:.0f})" for of in found.values()]
         least, most = min(found), max(found)
