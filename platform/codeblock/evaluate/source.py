@@ -35,6 +35,7 @@ MBPP = {
 OFFICIAL = {
     "humaneval": {"1d49078ba3e2b196b9344535bef34a43021f038fad9561d6ee7c53450609a6a2"},
     "humanevalplus": {"42526ec0e7d5f3ee0b06d6ced98f8c8bae3d76519151bfb3d36f79010645bd7f"},
+    "humanevalx_js": {"da529500a73fcbc86bc8f6c7855c0f2c0fc7af1c4dc530e26a54bbfd17f97cef"},
     "mbpp": MBPP,
     "mbpp_all": MBPP,
     "mbppplus": {"b54e762755248ca411b523c917fa9f93c07b5ff2966bf60b3917b853926a3dad"},
@@ -43,8 +44,8 @@ OFFICIAL = {
     "bigcodebench_hard_complete": BIGCODEBENCH_HARD,
     "bigcodebench_hard_instruct": BIGCODEBENCH_HARD,
 }
-"""SHA-256 of the content of the published files: HumanEval, HumanEval+ v0.1.10, MBPP and its sanitized tasks, MBPP+ v0.2.0,
-BigCodeBench v0.1.0 and the Hard tasks of OpenCoder's mirror."""
+"""SHA-256 of the content of the published files: HumanEval, HumanEval+ v0.1.10, HumanEval-X, MBPP and its sanitized tasks,
+MBPP+ v0.2.0, BigCodeBench v0.1.0 and the Hard tasks of OpenCoder's mirror."""
 
 
 def resolve(source: str) -> Path:
