@@ -35,7 +35,7 @@ VERSION = {
     "tokenized": 1,
     "segmented": 1,
     "embedded": 1,
-    "ranked": 3,
+    "ranked": 4,
     "kept": 2,
     "scored": 4,
     "selected": 5,

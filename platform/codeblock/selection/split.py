@@ -12,8 +12,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from codeblock.core.draws import lottery
+from codeblock.core.errors import CodeBlockError
 from codeblock.core.shares import Shares
 from codeblock.core.storage.tables import read_table
+from codeblock.selection.mixture import kept_of_each
 
 TRAIN, DEV = "train", "dev"
 
@@ -43,13 +45,28 @@ class Ranked:
 
     ids: Sequence[str]
     tokens_N: NDArray[np.int64]
+    dataset_N: NDArray[np.object_] | None = None
+    """Names of the data sets, read where a budget goes by them."""
 
     @classmethod
-    def read(cls, directory: Path) -> Ranked:
+    def read(cls, directory: Path, datasets: bool = False) -> Ranked:
         """From parts with schema RANKED, in any order."""
-        table = read_table(directory, ["id", "tokens", "rank"])
+        table = read_table(directory, ["id", "tokens", "rank", *(["dataset"] if datasets else [])])
         table = table.take(pc.sort_indices(table["rank"]))
-        return cls(table["id"].to_pylist(), table["tokens"].to_numpy().astype(np.int64))
+        names = table["dataset"].to_numpy() if datasets else None
+        return cls(table["id"].to_pylist(), table["tokens"].to_numpy().astype(np.int64), names)
+
+    def kept(self, shares: Shares, among: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+        """Ranks that shares keep, among these (default: all), in order. Raises CodeBlockError for a data set without a pair."""
+        ranks = np.arange(len(self.ids)) if among is None else among
+        if not shares.mixture:
+            return ranks[: shares.kept(self.tokens_N[ranks])]
+        assert self.dataset_N is not None
+        absent = sorted({name for name, _ in shares.mixture} - set(self.dataset_N))
+        if absent:
+            known = ", ".join(sorted({str(name) for name in self.dataset_N}))
+            raise CodeBlockError(f"select.mixture.{absent[0]}: no pair is of that data set; there are {known}")
+        return ranks[kept_of_each(shares, self.tokens_N[ranks], self.dataset_N[ranks])]
 
 
 def split_pairs(
@@ -63,12 +80,10 @@ def split_pairs(
     """
     count = len(ranked.ids)
     wanted = min(dev_pairs, count // 10)
-    among = min(count, held_out.kept(ranked.tokens_N) + wanted) if wanted else 0
-    draws = {rank: lottery(seed, ranked.ids[rank]) for rank in range(among)}
+    draws = {rank: lottery(seed, ranked.ids[rank]) for rank in _held_out_among(ranked, held_out, wanted)}
     dev = set(heapq.nsmallest(wanted, draws, key=draws.__getitem__))
     pool = np.array([rank for rank in range(count) if rank not in dev], dtype=np.int64)
-    tokens_N = ranked.tokens_N[pool]
-    kept = pool[: shares.kept(tokens_N)].tolist()
+    kept = ranked.kept(shares, pool).tolist()
     reach = 1 + max([*kept, *dev], default=-1)
     number, of = part
     if of > 1:
@@ -77,7 +92,16 @@ def split_pairs(
         train=frozenset(ranked.ids[rank] for rank in kept),
         dev=frozenset(ranked.ids[rank] for rank in dev),
         pool_pairs=int(pool.size),
-        pool_tokens=int(tokens_N.sum()),
+        pool_tokens=int(ranked.tokens_N[pool].sum()),
         kept_tokens=int(ranked.tokens_N[kept].sum()),
         reach=reach,
     )
+
+
+def _held_out_among(ranked: Ranked, held_out: Shares, wanted: int) -> list[int]:
+    """Ranks that held-out pairs are drawn from: what `held_out` keeps, and the best `wanted` of the others."""
+    if not wanted:
+        return []
+    kept = ranked.kept(held_out)
+    others = np.setdiff1d(np.arange(len(ranked.ids)), kept)[:wanted]
+    return sorted([*kept.tolist(), *others.tolist()])
