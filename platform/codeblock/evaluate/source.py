@@ -11,11 +11,11 @@ not asked for again where the revision is a commit.
 from __future__ import annotations
 
 import gzip
-import hashlib
 import re
 from pathlib import Path
 from typing import Any
 
+from codeblock.core.digests import file_digest
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.home import expand_home
 from codeblock.core.storage import places
@@ -87,7 +87,7 @@ def content_hash(path: Path) -> str:
     """SHA-256 of a file, of a .gz file's content. Raises CodeBlockError where it cannot be read."""
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+            return file_digest(stream)
     except (OSError, EOFError) as error:
         raise CodeBlockError(f"{path}: not readable ({error}); give the path of the benchmark's file") from error
 
@@ -96,8 +96,7 @@ def _verify(path: Path, digest: str) -> None:
     if not re.fullmatch("[0-9a-f]{64}", digest):
         raise CodeBlockError(f"{path}#sha256={digest}: no SHA-256; it has 64 hexadecimal digits")
     try:
-        with path.open("rb") as stream:
-            found = hashlib.file_digest(stream, "sha256").hexdigest()
+        found = file_digest(path)
     except OSError as error:
         raise CodeBlockError(f"{path}: not readable ({error}); give the path of the benchmark's file") from error
     if found != digest:

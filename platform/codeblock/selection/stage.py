@@ -306,8 +306,8 @@ def _unspent(order: Order, paths: Sequence[Path], train: Sequence[Chosen], asked
     loads = [partial(_candidates_of, order, path, TRAIN) for path in paths]
     found = spent_by_dataset(loads, train, mixture, asked, settings.supervise_eos)
     return [
-        f"select.mixture, {name or 'the other data sets'}: {spent:,} of {tokens:,} tokens spent; its kept pairs hold no more that fits, "
-        "lower its share or select.inside_share"
+        f"select.mixture, {name or 'the other data sets'}: {spent:,} of {tokens:,} tokens spent; its kept pairs hold no "
+        "more that fits, lower its share or select.inside_share"
         for name, (tokens, spent) in found.items()
         if spent < tokens * (1 - TOLERANCE)
     ]
