@@ -1,11 +1,13 @@
-"""Hashes of values and of files: one way to make each. SHA-256; short ones have 64 bits, which is enough to tell steps apart."""
+"""Hashes of values and of files by SHA-256: one way to make each. Short ones have 64 bits, enough to tell steps apart."""
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import io
 import json
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 SHORT, WHOLE = 16, 64
 """Hexadecimal digits of a short digest, and of a whole one."""
@@ -21,7 +23,7 @@ def text_digest(text: str | bytes, digits: int = SHORT) -> str:
     return hashlib.sha256(text.encode() if isinstance(text, str) else text).hexdigest()[:digits]
 
 
-def file_digest(file: Path | BinaryIO) -> str:
+def file_digest(file: Path | io.BufferedReader | gzip.GzipFile | io.BytesIO) -> str:
     """The whole SHA-256 of a file's content, as published checksums give it. Raises OSError."""
     if isinstance(file, Path):
         with file.open("rb") as stream:
