@@ -261,7 +261,7 @@ def _check_filters(plan: Plan) -> None:
 
 
 def _check_evaluation(plan: Plan) -> None:
-    """Refuse before anything is trained: a machine without the walls or the engine, and a benchmark that cannot be asked."""
+    """Refuse before anything is trained: a machine without isolation or engine, and a benchmark that cannot be asked."""
     config = plan.config.evaluate
     ungraded = {name for arm in plan.arms for name, step in arm.graded.items() if step.facts is None}
     for python in {config.python_of(name) for name in ungraded}:

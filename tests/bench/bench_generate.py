@@ -2,8 +2,8 @@
 
     python tests/bench/bench_generate.py --model DIRECTORY --tasks HUMANEVAL [--limit 32] [--new 128] [--batch 16]
 
-Both get the same prompts of HumanEval, greedy, as a chat (no stop texts) and as text to go on from (with the benchmark's). Times
-are CPU seconds of the process without a GPU, which other work on the machine does not change, else wall clock.
+Both get the same prompts of HumanEval, greedy, as a chat (no stop texts) and as text to go on from (with the benchmark's).
+Times are CPU seconds of the process without a GPU, which other work on the machine does not change, else wall clock.
 """
 
 from __future__ import annotations
@@ -38,9 +38,8 @@ def main() -> None:
     model, tokenizer = load_model(arguments.model, dtype=arguments.dtype).to(device()), load_tokenizer(arguments.model)
     benchmark = load("humaneval", arguments.tasks, arguments.limit)
     name = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
-    print(
-        f"{name}, {arguments.dtype}, {torch.get_num_threads()} threads; batches of {arguments.batch}, {arguments.new} new tokens"
-    )
+    size = f"batches of {arguments.batch}, {arguments.new} new tokens"
+    print(f"{name}, {arguments.dtype}, {torch.get_num_threads()} threads; {size}")
     for kind in ("chat", "base"):
         requests = make_requests(tokenizer, benchmark, [(task, 0) for task in benchmark.tasks], kind, 0)
         compare(arguments, model, tokenizer, requests, kind)
