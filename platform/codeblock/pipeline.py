@@ -93,7 +93,7 @@ def _session(plan: Plan) -> Iterator[None]:
 def run_data(plan: Plan, until: Until) -> Comparison:
     """The stages that all arms share."""
     config, comparison = plan.config, Comparison(plan)
-    if plan.tiny is not None:
+    if plan.tiny is not None and (until == "evaluate" or plan.starts_from_tiny):
         with stage_line(plan.tiny):
             plan.tiny.run(partial(_build_tiny, config.seed))
         plan.tiny.check()

@@ -98,6 +98,12 @@ class Plan:
         return str(self._tiny_home / "benchmark.jsonl") if path == TINY else path
 
     @property
+    def starts_from_tiny(self) -> bool:
+        """Whether pairs or models are the embedded ones; else of these only the benchmark is read, and by evaluation alone."""
+        config = self.config
+        return TINY in {config.model.path, config.score.model, *(source.path for source in sources_of(config.pairs))}
+
+    @property
     def _tiny_home(self) -> Path:
         assert self.tiny is not None
         return self.tiny.directory
