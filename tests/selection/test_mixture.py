@@ -68,7 +68,7 @@ def test_each_data_set_has_its_share_of_the_kept_pairs(seed, of_pairs):
     rng = np.random.default_rng(seed)
     tokens, datasets = rng.integers(1, 50, size=60), rng.choice(NAMES, size=60)
     mixture = {"a": 0.6, "b": 0.1}
-    ranked = Ranked([str(number) for number in range(60)], tokens, datasets)
+    ranked = Ranked.of([str(number) for number in range(60)], tokens, datasets)
     shares = Shares(0.05, 0.25, 0.2, of_pairs, tuple(mixture.items()))
     wanted = set()
     for name in NAMES:
@@ -142,7 +142,7 @@ def test_what_a_data_set_cannot_spend_is_told_and_goes_to_no_other(scored, tmp_p
 def test_what_cannot_be_is_told():
     with pytest.raises(ValueError, match=r"mixture: the shares add up to 1\.2"):
         SelectConfig(mixture={"a": 0.6, "b": 0.6})
-    ranked = Ranked(["x", "y"], np.array([1, 1]), np.array(["a", "a"], dtype=object))
+    ranked = Ranked.of(["x", "y"], np.array([1, 1]), np.array(["a", "a"], dtype=object))
     with pytest.raises(CodeBlockError, match=r"select\.mixture\.b: no pair is of that data set; there are a$"):
         ranked.kept(SelectConfig(mixture={"b": 0.5}).shares)
 

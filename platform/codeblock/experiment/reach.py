@@ -28,7 +28,10 @@ class Reach:
 
     def ids(self) -> Sequence[str] | None:
         """The ids of these pairs; None until the pool is ranked."""
-        return Ranked.read(self.ranked.directory).ids[: int(self())] if self.ranked.facts is not None else None
+        if self.ranked.facts is None:
+            return None
+        ids: list[str] = Ranked.read(self.ranked.directory).ids.slice(0, int(self())).to_pylist()
+        return ids
 
     def _find(self) -> int:
         config = self.config

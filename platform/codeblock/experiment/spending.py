@@ -36,7 +36,7 @@ from codeblock.experiment.plan import Plan
 from codeblock.selection import get_strategy
 from codeblock.train.batches import CPU_CALL, GPU_CALL, micro_batches, share_of
 from codeblock.train.loop import plan_run
-from codeblock.train.rows import read_pairs, trim_all
+from codeblock.train.stored import store_pairs
 
 SCORING, SELECTION, TRAINING, EVALUATION = STAGES = ("scoring", "selection", "training", "evaluation")
 READS_NLL = frozenset({"gce_q", "aggregate", "attention_share"})
@@ -218,12 +218,12 @@ class Ledger:
         if shape is None:
             return None
         config, on_gpu = round_.train, self.plan.config.cluster.gpus_per_worker > 0
-        pairs, _ = trim_all(read_pairs(round_.selected.directory, "train"))
+        pairs, _ = store_pairs(round_.selected.directory)
         pack = config.pack == "always" or (config.pack == "auto" and on_gpu)
         how = Trained(self._adapters(shape), config.gradient_checkpointing)
         total = 0.0
-        for step in plan_run(pairs, config, seed):
-            chosen = [pairs[number] for number in step]
+        for step in plan_run(pairs.supervised_P, config, seed):
+            chosen = [pairs[number] for number in step.tolist()]
             for rank in range(facts["world_size"]):
                 share = share_of(chosen, rank, facts["world_size"])
                 for batch in micro_batches(share, config.micro_batch_tokens, pack, GPU_CALL if on_gpu else CPU_CALL):

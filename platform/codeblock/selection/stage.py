@@ -35,7 +35,7 @@ from codeblock.selection.pair import COLUMNS, NO_POOL, PoolStatistics, ScoredPai
 from codeblock.selection.picked import Picked, poor_below
 from codeblock.selection.pool import survey
 from codeblock.selection.selection import allocate, response_tokens, selected_of, settle, units_of, weights_of
-from codeblock.selection.split import DEV, TRAIN, Ranked, Split, split_pairs
+from codeblock.selection.split import DEV, ROLES, TRAIN, Ranked, Split, split_pairs
 from codeblock.selection.strategies import Strategy, get_strategy, shares_of
 
 Mapper = Callable[[Callable[[dict[str, Any]], dict[str, Any]], Sequence[dict[str, Any]]], Iterable[dict[str, Any]]]
@@ -118,11 +118,13 @@ def select_parts(request: SelectRequest, output: Path, tokenizer: Any = None, ma
     request = replace(request, settings=settings)
     split = request.split()
     paths = _parts_within(request.kept, split.reach)
-    roles = [[split.role(id_) or "" for id_ in read_part(path, ["id"])["id"].to_pylist()] for path in paths]
+    roles = _roles(split, paths)
     pool = survey(lambda: _kept(request, paths, roles), rule, settings)
     order = Order(request, output, pool, poor_below(_best_quality(paths)))
     counted = list(
-        mapper(partial(write_candidates, order), [{"path": str(path), "roles": roles[i]} for i, path in enumerate(paths)])
+        mapper(
+            partial(write_candidates, order), [{"path": str(path), "roles": roles[i].tobytes()} for i, path in enumerate(paths)]
+        )
     )
     asked = round(shares.token_budget * split.pool_tokens / request.share[1]) if rule.budgeted else None
     train = allocate(
@@ -145,7 +147,7 @@ def select_parts(request: SelectRequest, output: Path, tokenizer: Any = None, ma
         picked.merge(Picked(**json.loads(each["picked"])))
     if tokens == 0:
         raise CodeBlockError(
-            f"strategy {request.strategy}: no supervised token among {len(split.train)} pairs "
+            f"strategy {request.strategy}: no supervised token among {split.count(TRAIN)} pairs "
             f"({asked} tokens asked); raise select.token_budget or select.subset_ratio"
         )
     faulty = list(_undecodable(order, tokenizer)) if tokenizer is not None else []
@@ -156,18 +158,18 @@ def select_parts(request: SelectRequest, output: Path, tokenizer: Any = None, ma
     return {
         "pool_pairs": split.pool_pairs,
         "pool_tokens": split.pool_tokens,
-        "kept_pairs": len(split.train),
-        "below_subset_ratio": split.pool_pairs - len(split.train),
-        "dev_pairs": len(split.dev),
+        "kept_pairs": split.count(TRAIN),
+        "below_subset_ratio": split.pool_pairs - split.count(TRAIN),
+        "dev_pairs": split.count(DEV),
         "supervised_pairs": pairs,
-        "unsupervised_pairs": len(split.train) - pairs,
+        "unsupervised_pairs": split.count(TRAIN) - pairs,
         "supervised_tokens": tokens,
         "asked_tokens": asked,
         "supervised_share": tokens / split.pool_tokens,
         "asked_share": shares.token_budget / request.share[1] if asked is not None else None,
         "inside_share": tokens / split.kept_tokens,
         "asked_inside_share": shares.inside_share if asked is not None else None,
-        "subset_ratio": len(split.train) / split.pool_pairs,
+        "subset_ratio": split.count(TRAIN) / split.pool_pairs,
         "subset_tokens_share": split.kept_tokens / split.pool_tokens,
         "asked_subset_ratio": shares.subset_ratio / request.share[1],
         "subset_ratio_of": "pairs" if shares.of_pairs else "tokens",
@@ -197,7 +199,8 @@ def _undecodable(order: Order, tokenizer: Any) -> Iterator[str]:
 
 def write_candidates(order: Order, item: dict[str, Any]) -> dict[str, Any]:
     """Write the candidates of one part: its units, and the unit of each token."""
-    path, roles, request = Path(item["path"]), item["roles"], order.request
+    path, request = Path(item["path"]), order.request
+    roles = [ROLES[role] for role in item["roles"]]
     units: list[Units] = []
     plain: list[Units] = []
     kept: list[tuple[int, str, int]] = []
@@ -285,11 +288,21 @@ def write_weights(order: Order, item: dict[str, Any]) -> dict[str, Any]:
 _LOOKED_AT = ["token_class", "token_item", "token_word", "item_kind", "item_spans", "response"]
 
 
-def _kept(request: SelectRequest, paths: Sequence[Path], roles: Sequence[Sequence[str]]) -> Iterator[ScoredPair]:
+def _roles(split: Split, paths: Sequence[Path]) -> list[NDArray[np.uint8]]:
+    """Place in ROLES of each row of each part."""
+    roles: list[NDArray[np.uint8]] = []
+    start = 0
+    for path in paths:
+        roles.append(split.roles(start, read_part(path, ["id"])["id"]))
+        start += roles[-1].size
+    return roles
+
+
+def _kept(request: SelectRequest, paths: Sequence[Path], roles: Sequence[NDArray[np.uint8]]) -> Iterator[ScoredPair]:
     """The pairs that are trained on, one part in memory at a time."""
     for path, of_part in zip(paths, roles, strict=True):
         pairs = iter_pairs(_columns(request, path))
-        yield from (pair for pair, role in zip(pairs, of_part, strict=True) if role == TRAIN)
+        yield from (pair for pair, role in zip(pairs, of_part.tolist(), strict=True) if ROLES[role] == TRAIN)
 
 
 def _best_quality(paths: Sequence[Path]) -> float | None:

@@ -7,7 +7,7 @@ import os
 import tempfile
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,9 +29,9 @@ from codeblock.core.models.causal import check_ids
 from codeblock.core.storage import store, tables
 from codeblock.train.loop import DEV_SCHEMA, HISTORY_SCHEMA, Session, Stopped, plan_run
 from codeblock.train.model import MaskedLM, add_lora, checkpoint_activations, freeze_other_parts
-from codeblock.train.rows import TokenPair, read_pairs, trim_all
 from codeblock.train.shard import shard, whole_weights
 from codeblock.train.step import DistContext
+from codeblock.train.stored import Survey, store_pairs, survey
 
 MODEL = "model"
 HISTORY = "history.parquet"
@@ -76,13 +76,14 @@ def fit(
     longer than `max_length` (empty: the model's context), or a loss is not finite; `loop.Stopped` where `ends` said so.
     """
     require("training", cluster.train_workers, cluster.cpus_per_worker, cluster.gpus_per_worker)
-    pairs, saved = trim_all(read_pairs(selected, "train"))
-    if not pairs:
+    found = survey(selected)
+    saved = found.saved
+    if not saved.pairs:
         raise CodeBlockError(
             f"{selected}: none of {saved.dropped_pairs} training pairs has a supervised token; raise "
             "select.token_budget or select.subset_ratio"
         )
-    _check_lengths(pairs, max_length or models.context_length(model_path, revision) or models.NO_LIMIT)
+    _check_lengths(found, max_length or models.context_length(model_path, revision) or models.NO_LIMIT)
     output.mkdir(parents=True, exist_ok=True)
     local = Path(model_path)
     job = {
@@ -95,7 +96,7 @@ def fit(
         "threads": max(1, int(cluster.cpus_per_worker)),
         "seed": seed,
     }
-    steps = len(plan_run(pairs, config, seed))
+    steps = len(plan_run(found.supervised_P, config, seed))
     with counter("train", steps) as advance, _told(advance, on_row) as told:
         facts = _run({**job, "told": told, "ends": ends}, config, cluster, output)
     if facts["stopped"]:
@@ -110,11 +111,10 @@ def fit(
     }
 
 
-def _check_lengths(pairs: Sequence[TokenPair], most: int) -> None:
-    longest = max(pairs, key=lambda pair: pair.inputs)
-    if longest.inputs > most:
+def _check_lengths(found: Survey, most: int) -> None:
+    if found.longest > most:
         raise CodeBlockError(
-            f"selected pair {longest.id}: {longest.inputs} tokens up to its last supervised one, the model takes "
+            f"selected pair {found.longest_id}: {found.longest} tokens up to its last supervised one, the model takes "
             f"{most}; lower model.max_length and prepare again"
         )
 
@@ -181,14 +181,14 @@ def _work(job: dict[str, Any]) -> dict[str, Any]:
     config = TrainConfig.model_validate(job["config"])
     selected, output = Path(job["selected"]), Path(job["output"])
 
-    pairs, _ = trim_all(read_pairs(selected, "train"))
+    pairs, dev = store_pairs(selected)
     masked = load_for_training(job["model_path"], job["revision"], config)
-    check_ids(masked.model, [pair.input_ids_T for pair in pairs])
+    check_ids(masked.model, [[pairs.largest_id]])
     if config.shard:
         model: Any = shard(masked.to(dist_context.device), dist_context)
     else:
         model = prepare_model(masked, parallel_strategy_kwargs={"forward_sync_buffers": False})
-    session = Session(model, pairs, read_pairs(selected, "dev"), config, job["seed"], dist_context)
+    session = Session(model, pairs, dev, config, job["seed"], dist_context)
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is not None:
         with checkpoint.as_directory() as directory:

@@ -36,6 +36,20 @@ def test_values_come_in_the_order_of_the_pairs_whatever_part_they_are_in(tmp_pat
         assert table["nll"].to_pylist() == [[float(id_), float(id_) + 0.5] for id_ in ids]
 
 
+def test_places_are_those_of_a_dictionary_and_the_last_of_two_counts(tmp_path):
+    rng = np.random.default_rng(0)
+    naive = {}
+    for number in range(4):
+        ids = [str(each) for each in rng.integers(0, 60, 20)]
+        put(tmp_path, number, ids)
+        naive |= {id_: (tmp_path / part_name(number), row) for row, id_ in enumerate(ids)}
+    found = places(tmp_path)
+    assert dict(found.items()) == naive
+    assert (len(found), set(found)) == (len(naive), set(naive))
+    assert [found.get(str(each)) for each in range(80)] == [naive.get(str(each)) for each in range(80)]
+    assert (found.find([str(each) for each in range(80)]) >= 0).tolist() == [str(each) in naive for each in range(80)]
+
+
 def test_a_pair_without_scores_is_an_error_of_one_line(tmp_path):
     put(tmp_path, 0, "04")
     with pytest.raises(CodeBlockError, match="pair 7 has no scores there; run the same command again"):

@@ -52,7 +52,7 @@ def rank_pairs(
         signals[each.name] = each.measure(pool)
         seconds[each.name] = round(time.perf_counter() - started, 3)
     store.remove_tree(work)
-    lotteries = [lottery(seed, id_) for id_ in pool.ids]
+    lotteries = (lottery(seed, id_) for id_ in pool.ids())
     if config.combine == "mean":
         places = by_mean(list(signals.values()), lotteries)
     else:
@@ -60,7 +60,7 @@ def rank_pairs(
     _write(pool, output, places, signals)
     known = {name: _share_known(signal) for name, signal in signals.items()}
     return {
-        "pool_pairs": len(pool.ids),
+        "pool_pairs": int(pool.tokens.size),
         "pool_tokens": int(pool.tokens.sum()),
         "by": list(config.by),
         "combine": config.combine,
