@@ -20,6 +20,7 @@ from codeblock.experiment.arms import ArmPlan
 from codeblock.experiment.cache import check_storage
 from codeblock.experiment.check_models import probe_models
 from codeblock.experiment.plan import Plan, make_plan
+from codeblock.experiment.watch import telling
 from codeblock.pipeline import check_plan
 from codeblock.sweep import disk, record
 from codeblock.sweep.choose import PointResult, parts_of, results_of
@@ -121,20 +122,10 @@ def run_sweep(sweep: Sweep, runs: SweepRuns) -> Outcome:
         if ray_runs:
             from codeblock.sweep.tuner import run_trials
 
-            with following.screen, _told(runs):
+            with following.screen, telling(runs.ended_by):
                 error = run_trials(sweep.config, sweep.left, sweep.done, following).error
     following.clear()
     return Outcome(sweep, following.results(), error, untrained)
-
-
-@contextmanager
-def _told(runs: SweepRuns) -> Iterator[None]:
-    """Tells of an early end before Ray is shut down, which may take longer than a stopped job is given."""
-    try:
-        yield
-    except BaseException as error:
-        runs.ended_by(error)
-        raise
 
 
 class _Following:

@@ -27,9 +27,9 @@ from codeblock.core.own_process import is_worker
 from codeblock.core.storage import store
 from codeblock.train.loop import Session, Stopped, plan_run
 from codeblock.train.model import MaskedLM
-from codeblock.train.rows import TokenPair, read_pairs, trim_all
 from codeblock.train.shard import shard
 from codeblock.train.step import DistContext
+from codeblock.train.stored import Survey, survey
 from codeblock.train.worker import DEV, HISTORY, MODEL, OnRow, Row, Told, fit_here, load_for_training, train
 
 __all__ = ["CHECKPOINTS", "DEV", "HISTORY", "MODEL", "OnRow", "fit", "load_for_training"]
@@ -74,13 +74,14 @@ def fit(
     here = is_worker() and cluster.train_workers == 1 and not config.shard
     if not here:
         require("training", cluster.train_workers, cluster.cpus_per_worker, cluster.gpus_per_worker)
-    pairs, saved = trim_all(read_pairs(selected, "train"))
-    if not pairs:
+    found = survey(selected)
+    saved = found.saved
+    if not saved.pairs:
         raise CodeBlockError(
             f"{selected}: none of {saved.dropped_pairs} training pairs has a supervised token; raise "
             "select.token_budget or select.subset_ratio"
         )
-    _check_lengths(pairs, max_length or models.context_length(model_path, revision) or models.NO_LIMIT)
+    _check_lengths(found, max_length or models.context_length(model_path, revision) or models.NO_LIMIT)
     output.mkdir(parents=True, exist_ok=True)
     local = Path(model_path)
     job = {
@@ -93,7 +94,7 @@ def fit(
         "threads": max(1, int(cluster.cpus_per_worker)),
         "seed": seed,
     }
-    steps = len(plan_run(pairs, config, seed))
+    steps = len(plan_run(found.supervised_P, config, seed))
     with counter("train", steps) as advance:
         hand_on = _HandOn(advance, on_row)
         if here:
@@ -113,11 +114,10 @@ def fit(
     }
 
 
-def _check_lengths(pairs: Sequence[TokenPair], most: int) -> None:
-    longest = max(pairs, key=lambda pair: pair.inputs)
-    if longest.inputs > most:
+def _check_lengths(found: Survey, most: int) -> None:
+    if found.longest > most:
         raise CodeBlockError(
-            f"selected pair {longest.id}: {longest.inputs} tokens up to its last supervised one, the model takes "
+            f"selected pair {found.longest_id}: {found.longest} tokens up to its last supervised one, the model takes "
             f"{most}; lower model.max_length and prepare again"
         )
 

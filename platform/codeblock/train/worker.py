@@ -24,9 +24,9 @@ from codeblock.core.own_process import begin, give_back
 from codeblock.core.storage import store, tables
 from codeblock.train.loop import DEV_SCHEMA, HISTORY_SCHEMA, STATE, Session
 from codeblock.train.model import MaskedLM, add_lora, checkpoint_activations, freeze_other_parts
-from codeblock.train.rows import read_pairs, trim_all
 from codeblock.train.shard import whole_weights
 from codeblock.train.step import DistContext
+from codeblock.train.stored import store_pairs
 
 MODEL = "model"
 HISTORY = "history.parquet"
@@ -63,10 +63,10 @@ def train(
     config = TrainConfig.model_validate(job["config"])
     selected, output = Path(job["selected"]), Path(job["output"])
 
-    pairs, _ = trim_all(read_pairs(selected, "train"))
+    pairs, dev = store_pairs(selected)
     masked = load_for_training(job["model_path"], job["revision"], config)
-    check_ids(masked.model, [pair.input_ids_T for pair in pairs])
-    session = Session(wrap(masked), pairs, read_pairs(selected, "dev"), config, job["seed"], dist_context)
+    check_ids(masked.model, [[pairs.largest_id]])
+    session = Session(wrap(masked), pairs, dev, config, job["seed"], dist_context)
     if restored is not None:
         session.load(restored)
 
