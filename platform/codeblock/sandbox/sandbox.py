@@ -28,7 +28,8 @@ from typing import Any, Final
 
 from codeblock.core.errors import CodeBlockError
 from codeblock.sandbox import codec, launch
-from codeblock.sandbox.oracles import Cases, Limits, Oracle, Script, UnitTest
+from codeblock.sandbox.foreign import as_script
+from codeblock.sandbox.oracles import Cases, Command, Limits, Oracle, Script, UnitTest
 from codeblock.sandbox.process import Helper, HelperDiedError, arguments
 from codeblock.sandbox.text import MAX_REPORT, clean
 
@@ -121,6 +122,8 @@ class Sandbox:
     def run(self, code: str, oracle: Oracle, limits: Limits, known: Expected | Rehearsal | None = None) -> Outcome:
         """Hold a whole solution against an oracle. `known`: what `collect` (a must) or `rehearse` gave for its reference."""
         request: dict[str, Any] = {}
+        if isinstance(oracle, Command):
+            code, oracle = as_script(code, oracle)
         if isinstance(oracle, Cases):
             assert isinstance(known, Expected)
             request["limits"] = per_input(limits, known)
@@ -298,6 +301,7 @@ def as_request(oracle: Oracle, known: Expected | Rehearsal | None) -> dict[str, 
     if isinstance(oracle, UnitTest):
         more = {} if not isinstance(known, Rehearsal) else {"tests": known.tests, "failing": known.failing}
         return {"kind": "unittest", **asdict(oracle), **more}
+    assert isinstance(oracle, Cases)
     inputs = codec.dumps([list(arguments) for arguments in oracle.inputs], str)
     request = {"kind": "cases", "inputs": inputs, "base": oracle.base, "calls": oracle.calls}
     request.update(compare=oracle.compare, atol=oracle.atol)
