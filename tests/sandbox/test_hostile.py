@@ -96,6 +96,32 @@ def test_no_saying_passes_or_stops_the_run(sandbox: Sandbox, name: str) -> None:
     assert outcome.verdict in (Verdict.EXCEPTION, Verdict.WRONG_ANSWER, Verdict.TIMEOUT), outcome
 
 
+PATCHED = "import json, sys\nS = sys.modules['codeblock.sandbox.solution'].Solution\nbefore = S.dumps\ndef dumps(self, message, *more, **named):\n    return before(self, message, *more, **named) if message[0] == 'ready' or message[2] is not None and callable(message[2]) else lie(message)\nS.dumps = dumps\ndef f(x): return 0\n"
+"""Answers calls with what `lie` makes of the message, as text."""
+LIES = {
+    "two values in one answer": PATCHED + "lie = lambda m: '[\"value\", 1, [1, 2, 3], null, null] [7]'",
+    "blanks before an answer": PATCHED + "lie = lambda m: '  ' + json.dumps(['value', m[1], [1, 2, 3], None, None])",
+    "an answer cut short": PATCHED + "lie = lambda m: json.dumps(['value', m[1], [1, 2, 3], None, None])[:-1]",
+    "a change of an argument that is none": PATCHED + "lie = lambda m: json.dumps(['value', m[1], [1, 2, 3], [[7, [1]]], None])",
+    "a change of an argument to another type": PATCHED + "lie = lambda m: json.dumps(['value', m[1], [1, 2, 3], [[0, 7]], None])",
+    "a value that holds the place of an argument": PATCHED + "lie = lambda m: json.dumps(['value', m[1], {'handle': ['part', 9]}, None, None])",
+    "every container looks changed": "import sys\nm = sys.modules['codeblock.sandbox.containers']\nm.are_same = sys.modules['codeblock.sandbox.objects'].are_same = lambda *a: False\ndef f(x): return 0",
+    "no container is one": "import sys\nsys.modules['codeblock.sandbox.endpoints'].containers = lambda *a: []\ndef f(x):\n    x[:] = [1, 2, 3]\n    return 0",
+    "an encoder of its own": "import json.encoder\njson.encoder.c_make_encoder = None\njson.JSONEncoder.encode = lambda s, o: '[\"value\", 1, [1, 2, 3], null, null]'\ndef f(x): return 0",
+    "a list that changes later": "import threading, time\nr = [1, 2, 3]\ndef t():\n    time.sleep(0.01)\n    r[:] = [9]\ndef f(x):\n    threading.Thread(target=t).start()\n    return r",
+    "a list that equals everything": "class L(list):\n    def __eq__(s, o): return True\n    def __len__(s): return 3\ndef f(x): return L([0])",
+    "a list that holds itself": "def f(x):\n    a = []\n    a.append(a)\n    return a",
+    "the test as its value": "import gc\ndef f(x): return [o for o in gc.get_objects() if type(o) is str and 'assert f' in o]",
+    "all is killed": "import os\ntry: os.kill(-1, 9)\nexcept OSError: pass\ndef f(x): return 0",
+    "another program in its place": "import os, sys\ndef f(x): os.execv(sys.executable, [sys.executable, '-c', 'print([1, 2, 3])'])",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_no_lie_about_values_passes_or_stops_the_run(sandbox: Sandbox, name: str) -> None:
+    assert outcome_of(sandbox, LIES[name]).verdict in (Verdict.WRONG_ANSWER, Verdict.EXCEPTION)
+
+
 ERRORS = {
     "half a character": "raise ValueError('\\ud800')",
     "a text of 50 MiB": "raise ValueError('x' * (50 << 20))",
