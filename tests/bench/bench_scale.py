@@ -179,7 +179,7 @@ def do_keep(home: Path, rows: int) -> None:
 
 def do_covered(home: Path, rows: int) -> None:
     """The question whether all pairs have scores, which each run asks."""
-    assert Covered(lambda: Ranked.read(home / "ranked").ids.to_pylist())(home / "scored")
+    assert Covered(lambda: Ranked.read(home / "ranked").ids)(home / "scored")
 
 
 def do_select(home: Path, rows: int) -> None:

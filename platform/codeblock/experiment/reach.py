@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
+
+import pyarrow as pa
 
 from codeblock.core.config import Config
 from codeblock.core.storage.tables import read_table
@@ -26,12 +27,9 @@ class Reach:
             self._found = self._find()
         return math.inf if self._found is None else self._found
 
-    def ids(self) -> Sequence[str] | None:
+    def ids(self) -> pa.StringArray | None:
         """The ids of these pairs; None until the pool is ranked."""
-        if self.ranked.facts is None:
-            return None
-        ids: list[str] = Ranked.read(self.ranked.directory).ids.slice(0, int(self())).to_pylist()
-        return ids
+        return None if self.ranked.facts is None else Ranked.read(self.ranked.directory).ids.slice(0, int(self()))
 
     def _find(self) -> int:
         config = self.config
@@ -42,6 +40,6 @@ class Reach:
         return max((split_pairs(ranked, shares, *held_out).reach for shares in asked), default=0)
 
 
-def ids_of(step: Step) -> list[str] | None:
+def ids_of(step: Step) -> pa.StringArray | None:
     """Ids of all pairs that a step has written; None where it is not done."""
-    return None if step.facts is None else read_table(step.directory, ["id"])["id"].to_pylist()
+    return None if step.facts is None else read_table(step.directory, ["id"])["id"].combine_chunks()

@@ -73,12 +73,12 @@ def test_only_pairs_that_lack_scores_are_scored_and_get_parts_of_their_own(tmp_p
 
 def test_whether_all_that_is_wanted_is_there(tmp_path):
     put(tmp_path, 0, "012")
-    assert Covered(lambda: ["2", "0"])(tmp_path)
-    assert not Covered(lambda: ["2", "3"])(tmp_path)
+    assert Covered(lambda: pa.array(["2", "0"]))(tmp_path)
+    assert not Covered(lambda: pa.array(["2", "3"]))(tmp_path)
     assert not Covered(lambda: None)(tmp_path), "it is not known yet which they are"
     assert places(tmp_path).keys() == {"0", "1", "2"}
     put(tmp_path, 1, "3")
-    assert Covered(lambda: ["2", "3"])(tmp_path)
+    assert Covered(lambda: pa.array(["2", "3"]))(tmp_path)
 
 
 def scored_by(home, name, asked):
@@ -92,7 +92,7 @@ def scored_by(home, name, asked):
             put(output, int(item["name"][5:11]), ids)
         return {"kept": len(places(output))}
 
-    Step("scored", "score", {"model": "m"}, home, covers=Covered(lambda: list(asked))).run(work, resume=True)
+    Step("scored", "score", {"model": "m"}, home, covers=Covered(lambda: pa.array(list(asked)))).run(work, resume=True)
     return found
 
 

@@ -53,6 +53,11 @@ class Places(Mapping[str, tuple[Path, int]]):
         at = np.searchsorted(self.digests, asked, side="right") - 1
         return np.where((at >= 0) & (self.digests[at] == asked), at, -1)
 
+    def has_all(self, ids: pa.StringArray) -> bool:
+        """Whether all of these have scores; they become Python's strings, of 80 bytes each, a piece at a time."""
+        pieces = (ids.slice(start, _AT_ONCE).to_pylist() for start in range(0, len(ids), _AT_ONCE))
+        return all(bool((self.find(piece) >= 0).all()) for piece in pieces)
+
     def __getitem__(self, id_: str) -> tuple[Path, int]:
         at = int(self.find([id_])[0])
         if at < 0:
@@ -78,6 +83,7 @@ class Places(Mapping[str, tuple[Path, int]]):
 
 
 _DIGEST = "S16"
+_AT_ONCE = 65536
 
 
 def _digests(ids: Iterable[str]) -> NDArray[np.bytes_]:
@@ -127,12 +133,12 @@ def with_scores(table: pa.Table, scores: Mapping[str, Path]) -> pa.Table:
 class Covered:
     """Whether a directory of scores has all pairs that are asked for."""
 
-    wanted: Callable[[], Sequence[str] | None]
+    wanted: Callable[[], pa.StringArray | None]
     """Ids of the pairs; None where it is not known yet which they are."""
     _whole: bool = False
 
     def __call__(self, directory: Path) -> bool:
         if not self._whole:  # what was there once stays there
             wanted = self.wanted()
-            self._whole = wanted is not None and bool((places(directory).find(wanted) >= 0).all())
+            self._whole = wanted is not None and places(directory).has_all(wanted)
         return self._whole
