@@ -32,9 +32,10 @@ class Reach:
         return None if self.ranked.facts is None else Ranked.read(self.ranked.directory).ids.slice(0, int(self()))
 
     def _find(self) -> int:
-        config, ranked = self.config, Ranked.read(self.ranked.directory)
+        config = self.config
         trained = {name: arm.strategy for name, arm in config.arms.items() if arm.strategy is not None}
         asked = {shares_of(get_strategy(strategy), config.settings_of(name)) for name, strategy in trained.items()}
+        ranked = Ranked.read(self.ranked.directory, datasets=any(shares.mixture for shares in (*asked, config.select.shares)))
         held_out = config.select.shares, config.train.dev_pairs, config.seed
         return max((split_pairs(ranked, shares, *held_out).reach for shares in asked), default=0)
 

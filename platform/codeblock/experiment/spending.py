@@ -67,7 +67,7 @@ class ArmCost:
 
     @property
     def total_flops(self) -> float | None:
-        """Of making the model: scoring, selection and training. Evaluation is the price of knowing, and left out."""
+        """Of making the model: scoring, selection and training. Evaluation measures it, and is left out."""
         made = [self.stages[stage].flops for stage in (SCORING, SELECTION, TRAINING)]
         known = [flops for flops in made if flops is not None]
         return sum(known) if len(known) == len(made) else None
@@ -124,7 +124,7 @@ class Ledger:
 
     def _add_scoring(self, spent: Spent, arm: ArmPlan, round_: Round) -> None:
         steps = {column: (needed.step, needed.model.path) for column, needed in round_.extra.items()}
-        if reads_nll(arm) and round_ is arm.rounds[0] and self.plan.pool_scored is None:  # else the ranking has paid for them
+        if reads_nll(arm) and round_ is arm.rounds[0] and self.plan.pool_scored is None:  # else the ranking has them scored
             steps["nll"] = (self.plan.scored, self.plan.reference.path)
         for column, (step, path) in steps.items():
             if facts := step.facts:

@@ -17,6 +17,7 @@ from codeblock.core.draws import lottery
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.shares import Shares
 from codeblock.core.storage.tables import read_table
+from codeblock.selection.mixture import kept_of_each
 
 TRAIN, DEV = "train", "dev"
 ROLES = ("", TRAIN, DEV)
@@ -76,18 +77,33 @@ class Ranked:
 
     ids: pa.StringArray
     tokens_N: NDArray[np.int64]
+    dataset_N: NDArray[np.object_] | None = None
+    """Names of the data sets, read where a budget goes by them."""
 
     @classmethod
-    def of(cls, ids: Sequence[str], tokens_N: NDArray[np.int64]) -> Ranked:
+    def of(cls, ids: Sequence[str], tokens_N: NDArray[np.int64], dataset_N: NDArray[np.object_] | None = None) -> Ranked:
         """From ids in the order of their rank."""
-        return cls(pa.array(ids, pa.string()), tokens_N)
+        return cls(pa.array(ids, pa.string()), tokens_N, dataset_N)
 
     @classmethod
-    def read(cls, directory: Path) -> Ranked:
+    def read(cls, directory: Path, datasets: bool = False) -> Ranked:
         """From parts with schema RANKED, in any order."""
-        table = read_table(directory, ["id", "tokens", "rank"])
+        table = read_table(directory, ["id", "tokens", "rank", *(["dataset"] if datasets else [])])
         table = table.take(pc.sort_indices(table["rank"])).combine_chunks()
-        return cls(table["id"].combine_chunks(), table["tokens"].to_numpy().astype(np.int64))
+        names = table["dataset"].to_numpy() if datasets else None
+        return cls(table["id"].combine_chunks(), table["tokens"].to_numpy().astype(np.int64), names)
+
+    def kept(self, shares: Shares, among: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+        """Ranks that shares keep, among these (default: all), in order. Raises CodeBlockError for a data set without a pair."""
+        ranks = np.arange(len(self.ids)) if among is None else among
+        if not shares.mixture:
+            return ranks[: shares.kept(self.tokens_N[ranks])]
+        assert self.dataset_N is not None
+        absent = sorted({name for name, _ in shares.mixture} - set(self.dataset_N))
+        if absent:
+            known = ", ".join(sorted({str(name) for name in self.dataset_N}))
+            raise CodeBlockError(f"select.mixture.{absent[0]}: no pair is of that data set; there are {known}")
+        return ranks[kept_of_each(shares, self.tokens_N[ranks], self.dataset_N[ranks])]
 
     def lotteries(self, seed: int, ranks: Iterable[int]) -> Iterator[tuple[bytes, int]]:
         """The number of each of these ranks in a draw, and the rank."""
@@ -105,11 +121,10 @@ def split_pairs(
     """
     count = len(ranked.ids)
     wanted = min(dev_pairs, count // 10)
-    among = min(count, held_out.kept(ranked.tokens_N) + wanted) if wanted else 0
-    dev = np.array([rank for _, rank in heapq.nsmallest(wanted, ranked.lotteries(seed, range(among)))], dtype=np.int64)
+    among = _held_out_among(ranked, held_out, wanted)
+    dev = np.array([rank for _, rank in heapq.nsmallest(wanted, ranked.lotteries(seed, among))], dtype=np.int64)
     pool = np.delete(np.arange(count), dev)
-    tokens_N = ranked.tokens_N[pool]
-    kept = pool[: shares.kept(tokens_N)]
+    kept = ranked.kept(shares, pool)
     reach = 1 + max(int(kept.max(initial=-1)), int(dev.max(initial=-1)))
     number, of = part
     if of > 1:
@@ -121,6 +136,15 @@ def split_pairs(
         ids_R=ranked.ids.slice(0, reach),
         role_R=role_R,
         pool_pairs=int(pool.size),
-        pool_tokens=int(tokens_N.sum()),
+        pool_tokens=int(ranked.tokens_N[pool].sum()),
         kept_tokens=int(ranked.tokens_N[kept].sum()),
     )
+
+
+def _held_out_among(ranked: Ranked, held_out: Shares, wanted: int) -> list[int]:
+    """Ranks that held-out pairs are drawn from: what `held_out` keeps, and the best `wanted` of the others."""
+    if not wanted:
+        return []
+    kept = ranked.kept(held_out)
+    others = np.setdiff1d(np.arange(len(ranked.ids)), kept)[:wanted]
+    return sorted([*kept.tolist(), *others.tolist()])

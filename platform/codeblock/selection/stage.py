@@ -28,7 +28,9 @@ from codeblock.core.storage.scores import with_scores
 from codeblock.core.storage.tables import part_rows, parts, read_part, write_part
 from codeblock.core.supervised import COLUMN, supervised
 from codeblock.selection.audit import Findings, judge, undecodable
+from codeblock.selection.budget import TOLERANCE
 from codeblock.selection.candidates import Candidates, Chosen
+from codeblock.selection.mixture import spent_by_dataset
 from codeblock.selection.pair import COLUMNS, NO_POOL, PoolStatistics, ScoredPair, Units, iter_pairs
 from codeblock.selection.picked import Picked, poor_below
 from codeblock.selection.pool import survey
@@ -80,7 +82,8 @@ class SelectRequest:
 
     def split(self) -> Split:
         """Which pairs the selection is made of."""
-        return split_pairs(Ranked.read(self.ranked), self.shares, self.held_out, self.dev_pairs, self.split_seed, self.share)
+        ranked = Ranked.read(self.ranked, datasets=bool(self.shares.mixture or self.held_out.mixture))
+        return split_pairs(ranked, self.shares, self.held_out, self.dev_pairs, self.split_seed, self.share)
 
     @property
     def reranks(self) -> bool:
@@ -127,6 +130,7 @@ def select_parts(request: SelectRequest, output: Path, tokenizer: Any = None, ma
     train = allocate(
         [partial(_candidates_of, order, path, TRAIN) for path in paths], asked, settings, rule.scope or settings.scope
     )
+    unspent = _unspent(order, paths, train, asked)
     changed = _changed_by_rerank(order, paths, train, asked)
     left_out = _left_out(order, paths, train)
     dev = _allocate_dev(order, split, paths)
@@ -170,7 +174,11 @@ def select_parts(request: SelectRequest, output: Path, tokenizer: Any = None, ma
         "asked_subset_ratio": shares.subset_ratio / request.share[1],
         "subset_ratio_of": "pairs" if shares.of_pairs else "tokens",
         "kept_tokens": split.kept_tokens,
-        "warnings": [*verdict.warnings, *([ALL_BOUGHT] if left_out == 0 and asked is not None and rule.whole_items else [])],
+        "warnings": [
+            *verdict.warnings,
+            *unspent,
+            *([ALL_BOUGHT] if left_out == 0 and asked is not None and rule.whole_items else []),
+        ],
         "supervised_tokens_per_pair": verdict.distribution,
         "items": sum(each["items"] for each in counted),
         "items_with_structure": sum(each["items_with_structure"] for each in counted),
@@ -219,6 +227,9 @@ def write_candidates(order: Order, item: dict[str, Any]) -> dict[str, Any]:
         "tie": [each.tie for each in units],
         "text": [each.text for each in units],
     }
+    if request.shares.mixture:
+        names = read_part(path, ["dataset"])["dataset"].to_pylist()
+        table["dataset"] = [names[row] for row, _, _ in kept]
     if request.reranks:
         table |= {"plain_priority": [each.priority for each in plain], "plain_tie": [each.tie for each in plain]}
     columns = {name: pa.array(values, _OFFER[name.removeprefix("plain_")]) for name, values in table.items()}
@@ -229,6 +240,7 @@ def write_candidates(order: Order, item: dict[str, Any]) -> dict[str, Any]:
 _OFFER: dict[str, pa.DataType] = {
     "row": pa.int32(),
     "role": pa.string(),
+    "dataset": pa.string(),
     "tokens": pa.int32(),
     "unit_of_token": pa.list_(pa.int32()),
     "size": pa.list_(pa.int32()),
@@ -299,6 +311,21 @@ def _best_quality(paths: Sequence[Path]) -> float | None:
     return max((quality for quality in best if quality is not None), default=None)
 
 
+def _unspent(order: Order, paths: Sequence[Path], train: Sequence[Chosen], asked: int | None) -> list[str]:
+    """A line for each data set whose share of the budget its kept pairs cannot take."""
+    mixture, settings = order.request.shares.mixture, order.request.settings
+    if asked is None or not mixture:
+        return []
+    loads = [partial(_candidates_of, order, path, TRAIN) for path in paths]
+    found = spent_by_dataset(loads, train, mixture, asked, settings.supervise_eos)
+    return [
+        f"select.mixture, {name or 'the other data sets'}: {spent:,} of {tokens:,} tokens spent; its kept pairs hold no "
+        "more that fits, lower its share or select.inside_share"
+        for name, (tokens, spent) in found.items()
+        if spent < tokens * (1 - TOLERANCE)
+    ]
+
+
 def _left_out(order: Order, paths: Sequence[Path], train: Sequence[Chosen]) -> int:
     """Units of code that were not taken."""
     loads = zip((_candidates_of(order, path, TRAIN) for path in paths), train, strict=True)
@@ -328,7 +355,9 @@ def _read_candidates(order: Order, path: Path, role: str, columns: list[str]) ->
 def _candidates_of(order: Order, path: Path, role: str, ranks: Literal["", "plain_"] = "") -> Candidates:
     """The candidates of one part, of the training or the held-out pairs; with `plain_` ranked by utility alone."""
     priority, tie = f"{ranks}priority", f"{ranks}tie"
-    table = _read_candidates(order, path, role, ["tokens", "size", "text", priority, tie])
+    by_dataset = bool(order.request.shares.mixture)
+    columns = ["tokens", "size", "text", priority, tie, *(["dataset"] if by_dataset else [])]
+    table = _read_candidates(order, path, role, columns)
 
     def flat(name: str, dtype: Any) -> NDArray[Any]:
         values: NDArray[Any] = pa.compute.list_flatten(table[name]).to_numpy(zero_copy_only=False)
@@ -342,6 +371,7 @@ def _candidates_of(order: Order, path: Path, role: str, ranks: Literal["", "plai
         tie=flat(tie, np.float64),
         text=flat("text", bool),
         tokens_P=table["tokens"].to_numpy().astype(np.int64),
+        dataset_P=table["dataset"].to_numpy() if by_dataset else None,
     )
 
 

@@ -92,10 +92,12 @@ def _write(pool: RankPool, output: Path, places: np.ndarray[Any, np.dtype[np.int
     values = np.stack(list(signals.values()), axis=1)
     start = 0
     for path in parts(pool.prepared):
-        ids = read_part(path, ["id"])["id"]
+        table = read_part(path, ["id", "dataset"])
+        ids = table["id"]
         rows = slice(start, start + len(ids))
         flat = pa.array(values[rows].ravel(), pa.float32(), from_pandas=False)
         offsets = pa.array(np.arange(len(ids) + 1, dtype=np.int32) * values.shape[1])
-        columns = [ids, pa.array(pool.tokens[rows]), pa.array(places[rows]), pa.ListArray.from_arrays(offsets, flat)]
+        tokens, ranks = pa.array(pool.tokens[rows]), pa.array(places[rows])
+        columns = [ids, tokens, ranks, table["dataset"], pa.ListArray.from_arrays(offsets, flat)]
         write_part(output / path.name, pa.table(columns, schema=RANKED))
         start += len(ids)
