@@ -25,7 +25,7 @@ import pyarrow as pa
 from codeblock.core.config import RankConfig, SelectConfig, TrainConfig
 from codeblock.core.config.pairs import PairsConfig
 from codeblock.core.memory import process_peak_mb
-from codeblock.core.schema import RANKED, SCORES, SEGMENTED
+from codeblock.core.schema import RANKED, SCORES, SEGMENTED, SELECTED
 from codeblock.core.storage.scores import Covered
 from codeblock.core.storage.tables import part_name, write_part
 from codeblock.data.filter.driver import write_near_duplicates
@@ -103,6 +103,7 @@ def make(home: Path, rows: int) -> None:
         nll = pa.array(rng.gamma(1.0, 1.0, count * TOKENS).astype(np.float32))
         write_part(home / "scored" / name, pa.table([ids, listed(nll, count, TOKENS)], schema=SCORES))
         tokens, ranks = pa.array([TOKENS - PROMPT] * count, pa.int32()), pa.array(range(start, start + count), pa.int32())
+        write_part(home / "chosen" / name, chosen_part(ids, nll, count))
         signals = listed(pa.array(rng.random(count).astype(np.float32)), count, 1)
         write_part(home / "ranked" / name, pa.table([ids, tokens, ranks, signals], schema=RANKED))
 
@@ -133,6 +134,21 @@ def segmented_part() -> pa.Table:
         "language_from": "tag",
     }
     return pa.Table.from_pylist([row] * PART_ROWS, schema=SEGMENTED)
+
+
+def chosen_part(ids: pa.Array, nll: pa.Array, rows: int) -> pa.Table:
+    """A selection of the harder half of the tokens, as if by `selected`, for the steps of a fit."""
+    chosen = np.asarray(nll) > np.log(2)
+    row_of = np.arange(rows * TOKENS) % TOKENS
+    columns = {
+        "id": ids,
+        "split": pa.array(["train"] * rows),
+        "input_ids": listed(pa.array(row_of.astype(np.int32)), rows, TOKENS),
+        "token_class": listed(pa.array(np.where(row_of < PROMPT, 0, 3).astype(np.uint8)), rows, TOKENS),
+        "weight": listed(pa.array(chosen.astype(np.float32)), rows, TOKENS),
+        "selected": listed(pa.array(chosen), rows, TOKENS),
+    }
+    return pa.table(columns, schema=SELECTED)
 
 
 def listed(flat: pa.Array, rows: int, each: int) -> pa.ListArray:
@@ -192,15 +208,15 @@ def do_select(home: Path, rows: int) -> None:
 
 
 def do_survey(home: Path, rows: int) -> None:
-    """The driver of a fit: its look at the selection and the plan of one epoch. After `select`."""
-    found = survey(home / "selected")
+    """The driver of a fit: its look at the selection and the plan of one epoch."""
+    found = survey(home / "chosen")
     plan = plan_run(found.supervised_P, TrainConfig(epochs=1, batch_pairs=16), 0)
     assert sum(step.size for step in plan) == found.saved.pairs
 
 
 def do_store(home: Path, rows: int) -> None:
-    """A worker of a fit: its pairs, and the reading of an epoch's steps. After `select`."""
-    pairs, _ = store_pairs(home / "selected")
+    """A worker of a fit: its pairs, and the reading of an epoch's steps."""
+    pairs, _ = store_pairs(home / "chosen")
     for step in plan_run(pairs.supervised_P, TrainConfig(epochs=1, batch_pairs=16), 0):
         assert all(pairs[number].with_loss for number in step.tolist())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -155,20 +156,27 @@ def test_strange_hosts_are_turned_away(address: str) -> None:
 
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_quickstart_in_small_is_tracked_there(address: str, database: int, tmp_path: Path) -> None:
-    """The shipped config, with a random model in place of the one that it trains, and few pairs, steps and tasks."""
+    """The shipped config, with few pairs and a random model in place of those that it makes, few steps and one task."""
     make_model(tmp_path / "model", len(make_tokenizer(tmp_path / "model")), max_position_embeddings=2048)
+    pairs = (
+        {"instruction": f"Add {n}.", "output": f"```python\ndef add(a):\n    b = a + {n}\n    return b\n```"} for n in range(40)
+    )
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    task = {"task_id": "t", "instruction": "Add.", "entry_point": "f", "test": "assert f(1) == 1", "reference": "f = abs"}
+    (tmp_path / "tasks.jsonl").write_text(json.dumps(task) + "\n")
     small = {
         "name": "small",
         "storage": tmp_path / "runs",
         "track.uri": address,
         "track.experiment": "small",
         "model.path": tmp_path / "model",
-        "pairs.limit": 120,
+        "pairs.path": tmp_path / "pairs.jsonl",
+        "filter.near_duplicates": "null",
         "arms": "{base: {}, codeblock: {strategy: codeblock}}",
         "train.steps": 2,
         "train.batch_pairs": 4,
         "train.dev_pairs": 4,
-        "evaluate.limit": 2,
+        "evaluate.benchmarks": f"{{tiny: {tmp_path}/tasks.jsonl}}",
         "evaluate.max_new_tokens": 4,
     }
     with pytest.raises(SystemExit) as stop:
