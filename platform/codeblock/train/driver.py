@@ -19,6 +19,7 @@ import torch
 import transformers
 from ray.train.torch import TorchTrainer, get_device, prepare_model
 from ray.util.queue import Queue
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from codeblock.core.cluster import require
 from codeblock.core.config import ClusterConfig, TrainConfig
@@ -248,7 +249,9 @@ def load_for_training(path: str, revision: str | None, config: TrainConfig) -> M
 @contextmanager
 def _told(advance: Callable[..., None], on_row: OnRow | None) -> Iterator[Queue]:
     """A queue for what the workers tell, while a thread shows it and hands it on."""
-    told, ended, step = Queue(actor_options={"num_cpus": 0}), threading.Event(), 0
+    # Ray puts actors that ask for nothing on any node; on one that is lost it would take the fit with it.
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    told, ended, step = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here}), threading.Event(), 0
 
     def look() -> None:
         while not ended.wait(LOOK_SECONDS):
