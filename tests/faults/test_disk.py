@@ -30,7 +30,7 @@ def small_disk(size):
 
 
 def test_a_storage_that_is_full_is_named_and_goes_on_where_there_is_room_again(begin_in):
-    with small_disk("160k") as disk:
+    with small_disk("120k") as disk:
         run = begin_in(disk / "runs", "prepare")
         line = run.error()
         assert "No space left on device: " in line, run.told()
