@@ -17,6 +17,7 @@ from codeblock import tiny
 from codeblock.annotate.prepare.driver import segment, tokenize
 from codeblock.annotate.score.driver import score
 from codeblock.core.cluster import preflight, ray_session
+from codeblock.core.cluster_watch import watched_cluster
 from codeblock.core.config import TINY, Config
 from codeblock.core.console import counter, lines, say, stage_line
 from codeblock.core.models.load import NO_LIMIT, context_length, load_tokenizer
@@ -59,7 +60,7 @@ def run(config: Config, until: Until = "evaluate", watch: Watch | None = None) -
     plan, watch = make_plan(config, cache), watch or Watch()
     check_plan(plan, until)
     watch.begin(plan)
-    with _session(plan), telling(watch.ended_by):
+    with _session(plan), telling(watch.ended_by), watched_cluster(config.cluster):
         probe_models(plan, until)
         comparison = run_data(plan, until)
         if until in ORDER[2:]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.markup import escape
 
 from codeblock.core.console import console, say
+from codeblock.core.errors import CodeBlockError
 from codeblock.core.storage import places, store
 from codeblock.evaluate import Benchmark, Settings, grade_samples_file
 from codeblock.evaluate.formats import check_output, write_verdicts
@@ -64,7 +65,11 @@ def present_comparison(comparison: Comparison, tracked: Tracked) -> None:
         for name, directory in samples.items():
             write_samples(comparison.plan, name, directory, count=SAMPLE_PAGES)
         store.put_tree(report)
-        tracked.complete(comparison, files, samples)
+        try:
+            tracked.complete(comparison, files, samples)
+        except CodeBlockError as error:
+            later = "the same command logs them once MLflow answers, and computes nothing again"
+            raise CodeBlockError(f"{error}; the results lie in {places.show(report)}: {later}") from error
         say(f"report: {places.show(report)} ({', '.join(path.name for path in files)}, samples)")
         say(f"mlflow: {shown_at(uri, tracked.view)}")
     say("open it with: codeblock ui" + ("" if str(config.storage) == "runs" else f" --storage {places.show(config.storage)}"))

@@ -31,11 +31,17 @@ class Capacity:
     """Of all nodes, once every group is at its largest; at least what is there."""
     shapes: tuple[Mapping[str, float], ...]
     """Of each node that is there or can be started. Empty: not known."""
+    present_shapes: tuple[Mapping[str, float], ...] = ()
+    """Of each node that is there."""
 
     def told(self) -> str:
         """Such as `2 CPU, 0 GPU (can become 64 CPU, 8 GPU)`."""
         now, later = _told(self.present), _told(self.possible)
         return now if now == later else f"{now} (can become {later})"
+
+    def of_present(self) -> Capacity:
+        """The nodes that are there alone."""
+        return Capacity(self.present, self.present, self.present_shapes)
 
     def misfit(self, what: str, count: int, cpus: float, gpus: float) -> str | None:
         """Why `count` workers of so many CPUs and GPUs each can never run at once; None where they can."""
@@ -63,7 +69,7 @@ def capacity() -> Capacity:
     possible = {key: max(present.get(key, 0.0), declared[key], told.get(key, 0.0)) for key in KEYS}
     # A maximum without shapes says nothing of single nodes, so those that are there do not either.
     shapes = () if told else (*nodes, *({key: float(group.resources.get(key, 0)) for key in KEYS} for group in startable))
-    return Capacity(present, possible, shapes)
+    return Capacity(present, possible, shapes, tuple(nodes))
 
 
 def told_maximum(text: str) -> dict[str, float]:

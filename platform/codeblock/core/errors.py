@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,7 +15,8 @@ class CodeBlockError(Exception):
 
 def storage_error(error: OSError) -> str:
     """One line for a file that could not be written."""
-    return f"{error.strerror}: {error.filename or 'storage'}; free space there or name another storage=DIR"
+    said = os.strerror(error.errno) if error.errno else error.strerror  # libraries have words of their own
+    return f"{said}: {error.filename or 'storage'}; free space there or name another storage=DIR"
 
 
 class RowError(Exception):

@@ -75,6 +75,7 @@ class Tracked(Watch):
     def begin(self, plan: Plan) -> None:
         """Open the parent run, unless equal results were logged before."""
         self._identity = identity_of(plan)
+        self.tracker.close_dead()
         before = self.tracker.already_logged(self._identity)
         self.logged_before = before is not None
         if before is not None:

@@ -17,6 +17,7 @@ import ray.train
 import transformers
 from ray.train.torch import TorchTrainer, get_device, prepare_model
 from ray.util.queue import Queue
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from codeblock.core.cluster import require
 from codeblock.core.config import ClusterConfig, TrainConfig
@@ -219,7 +220,9 @@ class _HandOn:
 @contextmanager
 def _told(hand_on: Told) -> Iterator[Queue]:
     """A queue for what the workers tell, while a thread hands it on."""
-    told, ended = Queue(actor_options={"num_cpus": 0}), threading.Event()
+    # Ray puts actors that ask for nothing on any node; on one that is lost it would take the fit with it.
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    told, ended = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here}), threading.Event()
 
     def take() -> None:
         hand_on.put_nowait_batch(told.get_nowait_batch(told.qsize()))

@@ -46,6 +46,11 @@ def holder_note() -> dict[str, Any]:
     }
 
 
+def process_note() -> dict[str, Any]:
+    """`holder_note`, with what tells `is_dead` on the same machine whether this process still lives."""
+    return {**holder_note(), **_identity()}
+
+
 def holder_text(note: dict[str, Any]) -> str:
     """The note of a holder in words."""
     if "pid" not in note:
@@ -87,7 +92,7 @@ class Lease:
 
     def __init__(self, place: Path) -> None:
         self._place = place
-        self._note = {**holder_note(), **_identity(), "token": secrets.token_hex(8)}
+        self._note = {**process_note(), "token": secrets.token_hex(8)}
         self._number = 0
         self._seen: tuple[str, float] = ("", 0.0)
         self._ended = threading.Event()
@@ -154,7 +159,7 @@ class Lease:
         except ValueError:
             text, note = "damaged", {}
         self.holder = holder_text(note)
-        if note.get("beat") == -1 or _is_dead(note):
+        if note.get("beat") == -1 or is_dead(note):
             return True
         now = time.monotonic()
         if self._seen[0] != f"{newest.name} {text}":
@@ -175,7 +180,8 @@ def _node() -> str:
         return ""
 
 
-def _is_dead(note: dict[str, Any]) -> bool:
+def is_dead(note: dict[str, Any]) -> bool:
+    """Whether a `process_note` is of a process of this machine, and this container, that is no more."""
     if not note.get("node") or note["node"] != _node():
         return False
     try:

@@ -78,6 +78,10 @@ def write_part(path: Path, rows: pa.Table) -> None:
         pq.write_table(rows, temporary, compression="zstd")
         temporary.replace(path)
         store.put(path)
+    except OSError as error:
+        if error.errno is None or error.filename:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error  # pyarrow does not say where the disk is full
     finally:
         temporary.unlink(missing_ok=True)
 

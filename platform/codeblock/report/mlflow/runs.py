@@ -22,6 +22,7 @@ from mlflow.tracking.context.registry import resolve_tags
 
 from codeblock.core.config import Config, TrackConfig
 from codeblock.core.schema import TokenClass
+from codeblock.core.storage.leases import is_dead, process_note
 from codeblock.report.mlflow.store import clear_errors, connect, tracking_uri
 
 PARENT_TAG = "mlflow.parentRunId"
@@ -29,6 +30,8 @@ NOTE_TAG = "mlflow.note.content"
 IDENTITY_TAG = "codeblock.identity"
 ARM_TAG = "codeblock.arm"
 SEED_TAG = "codeblock.seed"
+PROCESS_TAG = "codeblock.process"
+"""Which process writes a run, for others to see whether it lives."""
 KIND_TAG = "codeblock.kind"
 """What a run is: a `run` or a `sweep`, an `arm` or a `trial`."""
 MODEL_ARTIFACT = "model"
@@ -61,7 +64,8 @@ class Tracker:
         values = config.model_dump(mode="json")
         params = {**flatten(values), **{f"fingerprint.{key}": value for key, value in fingerprints.items()}}
         with clear_errors(self.uri):
-            run_id = self._create(name, {**({IDENTITY_TAG: identity} if identity else {}), **(tags or {})})
+            own = {PROCESS_TAG: json.dumps(process_note()), **({IDENTITY_TAG: identity} if identity else {})}
+            run_id = self._create(name, {**own, **(tags or {})})
             self._log_params(run_id, params)
             self.client.log_text(run_id, yaml.safe_dump(values, sort_keys=False), "config.yaml")
         return run_id
@@ -157,6 +161,20 @@ class Tracker:
             if error:
                 self.client.set_tag(run_id, NOTE_TAG, error)
             self.client.set_terminated(run_id, status)
+
+    def close_dead(self) -> None:
+        """Close as KILLED, with their children, the runs whose process on this machine ended without doing so."""
+        running = "attributes.status = 'RUNNING'"
+        with clear_errors(self.uri):
+            for run in self.client.search_runs([self.experiment_id], running):
+                if not is_dead(json.loads(run.data.tags.get(PROCESS_TAG, "{}"))):
+                    continue
+                of_it = f"tags.`{PARENT_TAG}` = '{run.info.run_id}' and {running}"
+                for each in (*self.client.search_runs([self.experiment_id], of_it), run):
+                    self.client.set_terminated(each.info.run_id, "KILLED")
+                self.client.set_tag(
+                    run.info.run_id, NOTE_TAG, "**interrupted**: its process ended before it could close this run"
+                )
 
     def already_logged(self, identity: str) -> str | None:
         """Id of the finished run with this identity, the newest where there are several."""

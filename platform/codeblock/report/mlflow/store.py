@@ -92,6 +92,8 @@ def clear_errors(uri: str) -> Iterator[None]:
         yield
     except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError, ImportError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
+        if "Max retries exceeded" in reason:  # the rest are names of classes
+            reason = "no answer"
         remedy = "check track.uri or MLFLOW_TRACKING_URI"
         if is_server(uri):
             remedy += ", that `mlflow server` runs there, and MLFLOW_TRACKING_TOKEN where it asks for one"

@@ -1,0 +1,207 @@
+"""A cluster of three nodes, a config whose stages last long enough to be hit, and a scoring that was hit three times."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.faults.nodes import Nodes, wait_until
+
+from codeblock.core.storage.manifest import MARKER
+from codeblock.core.storage.tables import read_table
+from codeblock.train.driver import CHECKPOINTS
+
+PAIRS = 1000
+"""Two parts of pairs, and four of kept ones."""
+STEPS = 300
+SECONDS = 150
+"""Most that one command may take."""
+IMPATIENT = """
+import codeblock.core.cluster_watch as watch
+from codeblock.cli.commands import main
+watch.GONE_SECONDS, watch.TELL_SECONDS, watch.FULL_SECONDS, watch.LOOK_SECONDS = 5.0, 2.0, 4.0, 1.0
+main()
+"""
+"""The command line, with less time for what may come back."""
+
+
+@pytest.fixture(scope="package")
+def nodes() -> Iterator[Nodes]:
+    """A head and the nodes `one` and `two`. A test that ends a node starts it again."""
+    started = Nodes(Path(tempfile.mkdtemp(prefix="f")))
+    try:
+        started.start_head()
+        started.add("one")
+        started.add("two")
+        yield started
+    finally:
+        started.kill_all()
+        shutil.rmtree(started.directory, ignore_errors=True)
+
+
+def response(number: int) -> str:
+    code = f"def add_{number}(values):\n    total = []\n    for value in values:\n        total.append(value + {number})\n"
+    return f"Each value gets {number} more.\n\n```python\n{code}    return total\n```\n"
+
+
+@pytest.fixture(scope="package")
+def home(tmp_path_factory: pytest.TempPathFactory, small_model: Path) -> Path:
+    """A directory with pairs and a config."""
+    home = tmp_path_factory.mktemp("faults")
+    rows = ({"instruction": f"Add {n} to each value.", "output": response(n)} for n in range(PAIRS))
+    (home / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = {
+        "name": "small",
+        "pairs": {"path": str(home / "pairs.jsonl")},
+        "filter": {"near_duplicates": None, "decontaminate": False},
+        "model": {"path": str(small_model), "max_length": 256},
+        "rank": {"by": ["random"]},
+        "score": {"batch_tokens": 64},
+        "select": {"token_budget": 0.2, "subset_ratio": 1.0},
+        "arms": {"codeblock": {"strategy": "codeblock"}},
+        "train": {"steps": STEPS, "batch_pairs": 8, "dev_pairs": 4, "dev_every": 1000, "checkpoint_every": 10},
+        "evaluate": {"benchmarks": {}},
+    }
+    (home / "config.yaml").write_text(json.dumps(config))
+    return home
+
+
+@dataclass
+class Run:
+    """A command of a user, in a process of its own."""
+
+    process: subprocess.Popen[str]
+    log: Path
+    storage: Path
+
+    def end(self, seconds: float = SECONDS) -> int:
+        """Its exit status; fails where it hangs."""
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"still running after {seconds} s: {self.told()}")
+        finally:
+            self.kill()
+
+    def told(self) -> str:
+        return self.log.read_text()
+
+    def error(self) -> str:
+        """The one line that it ended with."""
+        assert self.end() == 1, self.told()
+        assert "Traceback" not in self.told(), self.told()
+        (line,) = [line for line in self.told().splitlines() if line.startswith("error: ")]
+        return line
+
+    def reaches(self, there: Callable[[], object]) -> None:
+        """Wait until the condition holds while it runs."""
+        wait_until(lambda: there() or self.process.poll() is not None, self.told())
+        assert self.process.poll() is None, self.told()
+
+    def reaches_part(self, stage: str) -> None:
+        """Wait until some part of a stage is done, and not all."""
+        self.reaches(lambda: list((self.storage / "cache" / ".work").glob(f"{stage}-*/part-*")))
+
+    def reaches_checkpoints(self, count: int) -> None:
+        """Wait until so many more checkpoints were seen: one that is there may not be registered yet."""
+        seen: set[str] = set()
+
+        def enough() -> bool:
+            found = (self.storage / "cache" / ".work").glob(f"trained-*/{CHECKPOINTS}/checkpoint_*-*")
+            seen.update(path.name for path in found)
+            return len(seen) >= count + 1
+
+        self.reaches(enough)
+
+    def kill(self) -> None:
+        """SIGKILL, to it and to what it has started."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+Begin = Callable[..., Run]
+
+
+@pytest.fixture(scope="package")
+def begin_in(home: Path, nodes: Nodes) -> Iterator[Begin]:
+    """Starts `codeblock COMMAND CONFIG storage=... [overrides]` on the cluster."""
+    begun: list[Run] = []
+
+    def start(storage: Path, command: str, *overrides: str, address: str | None = None, **environment: str) -> Run:
+        log = home / f"log{len(begun)}"
+        config = [str(home / "config.yaml"), f"storage={storage}", *overrides]
+        given = {**os.environ, "RAY_ADDRESS": address or nodes.address, **environment}
+        with log.open("w") as out:
+            process = subprocess.Popen(
+                [sys.executable, "-c", IMPATIENT, command, *config],
+                **{"stdout": out, "stderr": out, "text": True, "env": given, "start_new_session": True},
+            )
+        begun.append(Run(process, log, storage))
+        return begun[-1]
+
+    yield start
+    for run in begun:
+        run.kill()
+
+
+@pytest.fixture(scope="package")
+def hit(begin_in: Begin, nodes: Nodes, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """`codeblock score`, ended: a data task, a scoring actor and a whole node were killed while it ran."""
+    run = begin_in(tmp_path_factory.mktemp("hit") / "runs", "score", "cluster.actors=2")
+    run.reaches(lambda: tasks_of(nodes))
+    for task in tasks_of(nodes):
+        with suppress(Exception):
+            task.kill()
+    run.reaches_part("scored")
+    # Halted, each has a part in hand for sure.
+    first, second = actors = nodes.workers("ray::MapWorker")
+    for actor in actors:
+        actor.suspend()
+    lost = nodes.node_of(second)
+    first.kill()
+    nodes.kill(lost)
+    run.end()
+    nodes.add(lost)
+    return run
+
+
+def tasks_of(nodes: Nodes) -> list[Any]:
+    """The processes of Ray Data's tasks that run now."""
+    return [process for process in nodes.workers("ray::Map") if "MapWorker" not in process.cmdline()[0]]
+
+
+@pytest.fixture
+def storage(hit: Run, tmp_path: Path) -> Path:
+    """A copy of the storage where all pairs are scored."""
+    assert hit.process.returncode == 0, hit.told()
+    shutil.copytree(hit.storage, tmp_path / "runs")
+    return tmp_path / "runs"
+
+
+def step_of(storage: Path, stage: str) -> Path:
+    (found,) = (path.parent for path in (storage / "cache").glob(f"{stage}-*/{MARKER}"))
+    return found
+
+
+def facts_of(storage: Path, stage: str) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads((step_of(storage, stage) / MARKER).read_text())["facts"]
+    return facts
+
+
+def rows_of(storage: Path, stage: str) -> dict[str, dict[str, Any]]:
+    """The rows of a stage by their ids."""
+    rows = read_table(step_of(storage, stage)).to_pylist()
+    assert len({row["id"] for row in rows}) == len(rows)
+    return {row["id"]: row for row in rows}

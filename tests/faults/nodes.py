@@ -1,0 +1,99 @@
+"""A cluster of several nodes on one machine, each a `ray start` of its own, which tests may kill."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+START_SECONDS = 90.0
+HEALTH = {"RAY_health_check_initial_delay_ms": "1000", "RAY_health_check_period_ms": "500"}
+"""A node that is gone is noticed within seconds."""
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+@dataclass
+class Nodes:
+    """A head that lends no CPU, where the driver is, and nodes of one CPU each."""
+
+    directory: Path
+    """Of Ray's sessions and of the logs of `ray start`; a short path, for sockets lie there."""
+    address: str = ""
+    started: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    """The `ray start` of each node by its name, `head` among them."""
+
+    def start_head(self, **environment: str) -> None:
+        port = free_port()
+        ports = [f"--{name}={free_port()}" for name in ("ray-client-server-port", "dashboard-agent-listen-port")]
+        asked = ["--head", f"--port={port}", "--num-cpus=0", f"--dashboard-port={free_port()}", *ports]
+        asked.append(f"--temp-dir={self.directory}")
+        self._start("head", asked, environment)
+        self.address = f"127.0.0.1:{port}"
+        self._wait_for("head")
+
+    def add(self, name: str, cpus: int = 1) -> None:
+        """Start a node and wait until it is one of the cluster."""
+        agent = f"--dashboard-agent-listen-port={free_port()}"
+        self._start(name, [f"--address={self.address}", f"--num-cpus={cpus}", f'--resources={{"{name}": 1}}', agent], {})
+        self._wait_for(name)
+
+    def kill(self, name: str) -> None:
+        """End a node as a machine that goes down does: all of its processes at once, none of them asked."""
+        top = self.started.pop(name)
+        processes = [psutil.Process(top.pid), *psutil.Process(top.pid).children(recursive=True)]
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        top.wait()
+        psutil.wait_procs(processes, timeout=10)
+
+    def kill_all(self) -> None:
+        for name in sorted(self.started, key=lambda name: name == "head"):
+            self.kill(name)
+
+    def node_of(self, process: psutil.Process) -> str:
+        """The name of the node that a worker process is on."""
+        above = {each.pid for each in process.parents()}
+        return next(name for name, top in self.started.items() if top.pid in above)
+
+    def workers(self, title: str) -> list[psutil.Process]:
+        """The worker processes whose title, such as `ray::MapWorker(...)`, begins so."""
+        found = []
+        for top in self.started.values():
+            for process in psutil.Process(top.pid).children(recursive=True):
+                with suppress(psutil.Error):
+                    if " ".join(process.cmdline()).startswith(title):
+                        found.append(process)
+        return found
+
+    def _start(self, name: str, asked: list[str], environment: dict[str, str]) -> None:
+        command = [str(Path(sys.executable).parent / "ray"), "start", "--block", *asked]
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("RAY_") or key.startswith("RAY_AUTH")}
+        given = {**kept, **HEALTH, "RAY_USAGE_STATS_ENABLED": "0", **environment}
+        with (self.directory / f"{name}.log").open("w") as log:
+            self.started[name] = subprocess.Popen(command, env=given, stdout=log, stderr=log, start_new_session=True)
+
+    def _wait_for(self, name: str) -> None:
+        log = self.directory / f"{name}.log"
+        wait_until(lambda: "Ray runtime started" in log.read_text(), f"node {name}: {log.read_text()}", START_SECONDS)
+
+
+def wait_until(there: Callable[[], object], what: str, seconds: float = 90.0, pause: float = 0.02) -> None:
+    """Wait for a condition; an AssertionError with `what` where it does not come."""
+    until = time.monotonic() + seconds
+    while not there():
+        assert time.monotonic() < until, what
+        time.sleep(pause)
