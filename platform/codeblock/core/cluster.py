@@ -68,7 +68,7 @@ def unreachable(error: Exception) -> str:
 
 
 def quiet_data() -> None:
-    """Results in order; one bar of `map_parts` in place of Ray Data's bar per operator, and no execution plans."""
+    """Results in order; one bar a stage in place of Ray Data's bar per operator, and no execution plans."""
     import ray.data
 
     context = ray.data.DataContext.get_current()
