@@ -1,6 +1,6 @@
 """Rows per second, memory of the driver and time to resume of the stages that run over a cluster, each in a process of its own.
 
-    python tests/bench/bench_ray_data.py prepare|score --pairs PATH --model DIRECTORY [--rows N] [--actors 2] [--package DIRECTORY]
+    python tests/bench/bench_ray_data.py prepare|score --pairs PATH --model DIRECTORY [--rows N] [--package DIRECTORY]
 
 `--package` names the `platform` directory of another version (given several times, they are measured in turns).
 """
@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,11 +79,12 @@ def measure(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
             todo["tokenize"] = (pairs, lambda output: tokenize(pairs, output, arguments.model, None, 1024))
             todo["segment"] = (out / "tokenize", lambda output: segment(out / "tokenize", output, PrepareConfig()))
         for name, (source, run) in todo.items():
-            rows, seconds = count_rows(source), timed(lambda: run(out / name))
+            work = partial(run, out / name)
+            rows, seconds = count_rows(source), timed(work)
             for path in parts(out / name)[::2]:
                 path.unlink()
             found[name] = {"rows": rows, "seconds": seconds, "rows_per_s": round(rows / seconds, 1)}
-            found[name]["resume_half_s"] = timed(lambda: run(out / name))
+            found[name]["resume_half_s"] = timed(work)
     return {**found, "driver_peak_mb": round(process_peak_mb())}
 
 

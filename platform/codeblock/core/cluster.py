@@ -155,11 +155,6 @@ class _TellingActor:
         return {"error": str(self._error)} if self._error else _telling(self._work, item)
 
 
-def actor_pool(config: ClusterConfig) -> dict[str, Any]:
-    """What `map_parts` is asked for where each actor holds a model."""
-    return {"actors": config.actors, "cpus": config.cpus_per_worker, "gpus": config.gpus_per_worker}
-
-
 def peak_of(results: Sequence[dict[str, Any]]) -> float:
     """The largest `peak_mb` that a worker reported."""
     return round(max((result["peak_mb"] for result in results), default=0.0), 1)

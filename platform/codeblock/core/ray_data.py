@@ -37,8 +37,8 @@ AT_ONCE = 2
 Facts = dict[str, Any]
 Transform = Callable[[pa.Table, str], tuple[pa.Table, Mapping[str, float]]]
 """From the rows of a part and its name to other rows (some, where there were some) and numbers of the part."""
-Write = Callable[[pa.Table, str], Facts]
-"""Writes the rows of a part, by its name; what is to be said of it."""
+Write = Callable[[pa.Table, str, Facts], Facts]
+"""Writes the rows of a part, by its name and the numbers of its transform; what more is to be said of it."""
 
 
 @dataclass(frozen=True)
@@ -73,24 +73,25 @@ class Actors:
 class Rows:
     """The input of a pipeline."""
 
-    dataset: Dataset | None
-    """None where there are no parts: Ray Data would make a block without columns."""
     parts: int
+    dataset: Callable[[float, int | None], Dataset]
+    """By the CPUs of a task that reads, and how many of these run at a time."""
 
 
 def read_parts(parts: Sequence[Part], columns: list[str] | None = None) -> Rows:
-    """The rows of these parts, a block each, in this order. A part without rows has no block that Ray Data would map."""
-    if not parts:
-        return Rows(None, 0)
-    return Rows(
-        read_datasource(Parts(parts, columns), override_num_blocks=len(parts), concurrency=AT_ONCE, num_cpus=0), len(parts)
-    )
+    """The rows of these parts, a block each, in this order. Each must have some: Ray Data maps no block without."""
+
+    def dataset(cpus: float, at_once: int | None) -> Dataset:
+        # With as many blocks as tasks Ray Data does not cut what they read.
+        source = Parts(parts, columns)
+        return read_datasource(source, override_num_blocks=len(parts), num_cpus=cpus, concurrency=at_once)
+
+    return Rows(len(parts), dataset)
 
 
 def tables_as_parts(tables: Mapping[str, pa.Table]) -> Rows:
     """Tables of the driver by the names of the parts that they become, a block each."""
-    blocks = [_labelled(table, name) for name, table in tables.items()]
-    return Rows(from_arrow(blocks) if blocks else None, len(blocks))
+    return Rows(len(tables), lambda *_: from_arrow([_labelled(table, name) for name, table in tables.items()]))
 
 
 def run_parts(what: str, rows: Rows, transform: Transform | type, write: Write, actors: Actors | None = None) -> list[Facts]:
@@ -100,23 +101,25 @@ def run_parts(what: str, rows: Rows, transform: Transform | type, write: Write, 
     write. Raises CodeBlockError where the pool does not fit the cluster, and the one that a part raises; an OSError (a full
     disk) becomes one.
     """
-    if rows.dataset is None:
+    if not rows.parts:
         return []
-    rows.dataset.context.target_max_block_size = None  # no part is cut in two, however large it is
     if isinstance(transform, type):
         if actors is None:
             raise TypeError(f"{what}: a class needs actors")
-        mapped, cpus = _map_by_actors(what, rows, transform, actors), 0.0
+        cpus, at_once = 0.0, AT_ONCE
+        mapped = _map_by_actors(what, rows, transform, actors)
     else:
-        mapped, cpus = _map(rows.dataset, _named(partial(_transform, transform), what.capitalize()), num_cpus=1), 1.0
-    written = _map(
-        mapped,
-        _named(partial(_write, write), "WriteParts"),
-        num_cpus=cpus,
-        compute=TaskPoolStrategy(AT_ONCE if not cpus else None),
-    )
+        cpus, at_once = 1.0, None
+        mapped = _map(_uncut(rows.dataset(cpus, at_once)), _named(partial(_transform, transform), what), num_cpus=cpus)
+    written = _map(mapped, _named(partial(_write, write), "write"), num_cpus=cpus, compute=TaskPoolStrategy(at_once))
     written.set_name(what.replace(" ", "_"))
     return _collect(written, what, rows.parts)
+
+
+def _uncut(rows: Dataset) -> Dataset:
+    """The same, with no part cut in two however large it is."""
+    rows.context.target_max_block_size = None
+    return rows
 
 
 def _map_by_actors(what: str, rows: Rows, transform: type, actors: Actors) -> Dataset:
@@ -124,7 +127,8 @@ def _map_by_actors(what: str, rows: Rows, transform: type, actors: Actors) -> Da
     require(what, pool.max_size, cluster.cpus_per_worker, cluster.gpus_per_worker)
     arguments = {"work": transform, "constructor": dict(actors.constructor), "cpus": cluster.cpus_per_worker}
     how = {"num_cpus": cluster.cpus_per_worker, "num_gpus": cluster.gpus_per_worker}
-    return _map(rows.dataset, _actor(transform), compute=pool, fn_constructor_kwargs=arguments, **how)
+    source = _uncut(rows.dataset(0.0, AT_ONCE))
+    return _map(source, _actor(transform), compute=pool, fn_constructor_kwargs=arguments, **how)
 
 
 def part_writer(output: Path) -> Write:
@@ -213,12 +217,12 @@ def _write(write: Write, table: pa.Table) -> pa.Table:
 
     def row() -> pa.Table:
         rows, part, facts = _unlabelled(table)
-        return pa.Table.from_pylist([{"part": part, **facts, **write(rows, part)}])
+        return pa.Table.from_pylist([{"part": part, **facts, **write(rows, part, facts)}])
 
     return _telling(row)
 
 
-def _write_below(output: Path, table: pa.Table, part: str) -> Facts:
+def _write_below(output: Path, table: pa.Table, part: str, facts: Facts) -> Facts:  # noqa: ARG001
     write_part(output / part, table)
     return {}
 

@@ -27,6 +27,7 @@ from codeblock.core.errors import CodeBlockError
 from codeblock.core.models import load as models
 from codeblock.core.models.causal import check_ids
 from codeblock.core.storage import store, tables
+from codeblock.core.threads import use_threads
 from codeblock.train.loop import DEV_SCHEMA, HISTORY_SCHEMA, Session, Stopped, plan_run
 from codeblock.train.model import MaskedLM, add_lora, checkpoint_activations, freeze_other_parts
 from codeblock.train.rows import TokenPair, read_pairs, trim_all
@@ -92,7 +93,7 @@ def fit(
         "revision": revision,
         "output": str(output.absolute()),
         "config": config.model_dump(mode="json"),
-        "threads": max(1, int(cluster.cpus_per_worker)),
+        "cpus": cluster.cpus_per_worker,
         "seed": seed,
     }
     steps = len(plan_run(pairs, config, seed))
@@ -174,7 +175,7 @@ def _readable(error: Exception) -> CodeBlockError:
 def _work(job: dict[str, Any]) -> dict[str, Any]:
     """What each worker runs."""
     _quiet_worker_logs()
-    torch.set_num_threads(job["threads"])
+    use_threads(job["cpus"])
     torch.manual_seed(job["seed"])  # of the adapters' first values
     context = ray.train.get_context()
     dist_context = DistContext(get_device(), context.get_world_rank(), context.get_world_size())

@@ -103,7 +103,7 @@ def test_a_part_that_goes_on_ending_its_workers_ends_the_run(tmp_path, tokenizer
     work = partial(driver._segment_part, tokenized, mark.name, tmp_path / "out", PrepareConfig())
     mark.write_bytes(b"." * (driver.MAX_DEATHS - 1))
     rows, _ = work()
-    assert driver._write(rows, mark.name, tmp_path / "out", SEGMENTED)["kept"] == 1
+    assert driver._write(rows, mark.name, {}, tmp_path / "out", SEGMENTED)["kept"] == 1
     assert not mark.exists()
     mark.write_bytes(b"." * driver.MAX_DEATHS)
     with pytest.raises(CodeBlockError, match=r"^part-000000.parquet: 5 workers ended while they had this part"):

@@ -10,6 +10,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable
 from functools import cache, partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
@@ -70,11 +71,19 @@ def _run(what: str, source: Path, output: Path, work: Transform, write: Write) -
     return {**totals, **{name: _added(part[name] for part in counted) for name in names}, "worker_peak_mb": peak_of(results)}
 
 
-def _added(counts: Iterable[dict[str, int | None]]) -> dict[str, int]:
-    """Counts of all parts together, the most frequent first (Arrow fills what a part lacks with nulls)."""
+Tally = list[dict[str, Any]]
+"""How often each `value` is found: a row of Arrow has no mapping with keys of its own."""
+
+
+def _tally(column: pa.ChunkedArray) -> Tally:
+    return [{"value": value, "count": count} for value, count in Counter(column.to_pylist()).items()]
+
+
+def _added(tallies: Iterable[Tally]) -> dict[str, int]:
+    """Tallies of all parts together, the most frequent first."""
     total: Counter[str] = Counter()
-    for each in counts:
-        total.update({key: count for key, count in each.items() if count})
+    for entry in chain.from_iterable(tallies):
+        total[entry["value"]] += entry["count"]
     return dict(total.most_common())
 
 
@@ -92,7 +101,7 @@ def _joined(kept: pa.Table, rejected: pa.Table) -> Outcome:
     return pa.concat_tables([kept, rejected], promote_options="default"), {"peak_mb": process_peak_mb()}
 
 
-def _write(rows: pa.Table, part: str, output: Path, schema: pa.Schema) -> Facts:
+def _write(rows: pa.Table, part: str, facts: Facts, output: Path, schema: pa.Schema) -> Facts:  # noqa: ARG001
     """Write the rows that are kept and, before them, those that are not; the counts of the part."""
     count = rows["reason"].null_count
     kept, rejected = rows.slice(0, count).select(schema.names), rows.slice(count).select(REJECTED.names)
@@ -110,15 +119,15 @@ def _rejected(output: Path, name: str) -> pa.Table:
 
 def _counts(read: int, kept: pa.Table, rejected: pa.Table) -> Facts:
     tokens = pc.sum(pc.list_value_length(kept["input_ids"])).as_py() or 0
-    by_value = {name: column for name, column in VALUES.items() if column in kept.column_names}
+    by_value = {name: column for name, column in VALUES.items() if "language" in kept.column_names}
     return {
         "read": read,
         "kept": kept.num_rows,
         "tokens": tokens,
         "response_tokens": tokens - (pc.sum(kept["response_start"]).as_py() or 0),
         "response_bytes": pc.sum(pc.binary_length(kept["response"])).as_py() or 0,
-        "reasons": dict(Counter(rejected["reason"].to_pylist())),
-        **{name: dict(Counter(kept[column].to_pylist())) for name, column in by_value.items()},
+        "reasons": _tally(rejected["reason"]),
+        **{name: _tally(kept[column]) for name, column in by_value.items()},
     }
 
 
