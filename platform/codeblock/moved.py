@@ -8,10 +8,12 @@ from __future__ import annotations
 import importlib
 import warnings
 from collections.abc import Sequence
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:  # it brings `tempfile` and `random`, which make every fork of the sandbox's helper slower
+    from importlib.abc import Loader
 
 ROOT = __name__.partition(".")[0]
 MOVED = {
@@ -120,11 +122,11 @@ class _Moved(ModuleType):
         return getattr(self, self.__name__.rpartition(".")[2])(*arguments, **named)
 
 
-class Finder(MetaPathFinder, Loader):
+class Finder:
     """Finds modules by their old names, where nothing else does."""
 
     def find_spec(self, name: str, *_: Sequence[str] | ModuleType | None) -> ModuleSpec | None:
-        return ModuleSpec(name, self, is_package=True) if new_name(name) else None
+        return ModuleSpec(name, cast("Loader", self), is_package=True) if new_name(name) else None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         return _Moved(spec.name)

@@ -40,7 +40,7 @@ from codeblock.experiment.cache import Step, check_storage, run_together
 from codeblock.experiment.check_models import check_models, probe_models
 from codeblock.experiment.plan import Plan, make_plan
 from codeblock.experiment.results import ArmResult, Comparison, require_pairs
-from codeblock.experiment.watch import Ends, Watch
+from codeblock.experiment.watch import Ends, Watch, telling
 from codeblock.sandbox.pool import Settings, check_sandbox
 from codeblock.selection.driver import select_arm
 from codeblock.train.driver import OnRow, fit
@@ -59,7 +59,7 @@ def run(config: Config, until: Until = "evaluate", watch: Watch | None = None) -
     plan, watch = make_plan(config, cache), watch or Watch()
     check_plan(plan, until)
     watch.begin(plan)
-    with _session(plan), _told(watch):
+    with _session(plan), telling(watch.ended_by):
         probe_models(plan, until)
         comparison = run_data(plan, until)
         if until in ORDER[2:]:
@@ -90,20 +90,10 @@ def _session(plan: Plan) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def _told(watch: Watch) -> Iterator[None]:
-    """Tells of an early end before Ray is shut down, which may take longer than a stopped job is given."""
-    try:
-        yield
-    except BaseException as error:
-        watch.ended_by(error)
-        raise
-
-
 def run_data(plan: Plan, until: Until) -> Comparison:
     """The stages that all arms share."""
     config, comparison = plan.config, Comparison(plan)
-    if plan.tiny is not None:
+    if plan.tiny is not None and (until == "evaluate" or plan.starts_from_tiny):
         with stage_line(plan.tiny):
             plan.tiny.run(partial(_build_tiny, config.seed))
         plan.tiny.check()
@@ -274,7 +264,7 @@ def _check_filters(plan: Plan) -> None:
 
 
 def _check_evaluation(plan: Plan) -> None:
-    """Refuse before anything is trained: a machine without the walls or the engine, and a benchmark that cannot be asked."""
+    """Refuse before anything is trained: a machine without isolation or engine, and a benchmark that cannot be asked."""
     config = plan.config.evaluate
     ungraded = {name for arm in plan.arms for name, step in arm.graded.items() if step.facts is None}
     for python in {config.python_of(name) for name in ungraded}:

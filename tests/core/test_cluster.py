@@ -7,6 +7,7 @@ import pytest
 
 from codeblock.core.cluster import map_parts, unreachable
 from codeblock.core.errors import CodeBlockError
+from codeblock.core.own_process import as_worker, is_worker
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -42,6 +43,20 @@ def test_results_come_in_the_order_of_the_items():
 def test_an_actor_is_built_with_its_arguments():
     results = map_parts(Adder, [{"value": n} for n in range(3)], what="add", actors=1, constructor={"amount": 10})
     assert results == [{"value": 10}, {"value": 11}, {"value": 12}]
+
+
+def test_a_process_that_is_a_worker_does_the_work_itself():
+    def process(item):
+        return {"value": item["value"], "process": os.getpid()}
+
+    with as_worker():
+        found = map_parts(process, [{"value": n} for n in range(3)], what="ask")
+        added = map_parts(Adder, [{"value": 1}], what="add", actors=5, constructor={"amount": 10})
+        with pytest.raises(CodeBlockError, match=r"^read: part 1: unreadable; write it again$"):
+            map_parts(refuse, [{"value": n} for n in range(2)], what="read")
+    assert found == [{"value": n, "process": os.getpid()} for n in range(3)]
+    assert added == [{"value": 11}]
+    assert not is_worker()
 
 
 def address(item):

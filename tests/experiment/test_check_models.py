@@ -146,3 +146,4 @@ def test_scaled_logits_are_scored_and_trained_on(home: Path) -> None:
         expected = torch.nn.functional.cross_entropy(logits_TV[start - 1 : -1], ids_T[start:], reduction="none")
         np.testing.assert_allclose(row["nll"][start:], expected.numpy(), rtol=1e-4, atol=1e-4)
     assert next(arm for arm in plan.arms if arm.rounds).trained.facts["steps"] == 1  # type: ignore[union-attr, index]
+    assert not list((home / "runs").glob("cache/tiny-*"))  # the embedded benchmark is for evaluation alone

@@ -1,4 +1,4 @@
-"""The tracking server as its manifest starts it, on a PostgreSQL of the system."""
+"""The tracking server as its manifest starts it, on a PostgreSQL of the system and an S3 server on this machine."""
 
 from __future__ import annotations
 
@@ -14,14 +14,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 import requests
 from tests.cli.jobs.conftest import free_port
+from tests.conftest import make_model, make_tokenizer
 from tests.infra.conftest import INFRA, documents
 
+from codeblock.cli.commands import main
 from codeblock.core.config import TrackConfig
 
-PASSWORD = "s3cretWord"
+PASSWORD, BUCKET = "s3cretWord", "codeblock-tracking"
+CONFIGS = INFRA.parent / "configs"
 pytestmark = pytest.mark.slow
 
 
@@ -73,23 +77,23 @@ def wait_for(there: Any, seconds: float) -> None:
 
 
 @contextmanager
-def serving(database: int, artifacts: Path) -> Iterator[str]:
+def serving(database: int, artifacts: str, log_file: Path) -> Iterator[str]:
     """The manifest's own command, with this machine's addresses in place of the cluster's."""
     (deployment,) = (each for each in documents(INFRA / "mlflow" / "mlflow.yaml") if each["kind"] == "Deployment")
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     port = free_port()
-    given = {"POSTGRES_PASSWORD": PASSWORD, "ARTIFACTS": artifacts.as_uri()}
+    given = {"POSTGRES_PASSWORD": PASSWORD, "ARTIFACTS": artifacts}
     arguments = [re.sub(r"\$\((\w+)\)", lambda match: given[match[1]], argument) for argument in container["args"]]
     arguments = [argument.replace("mlflow-postgres:5432", f"127.0.0.1:{database}") for argument in arguments]
     arguments = [argument.replace("5000", str(port)) for argument in arguments]
     environment = {each["name"]: each["value"] for each in container["env"]}
     command = [str(Path(sys.executable).parent / container["command"][0]), *container["command"][1:], *arguments]
-    with (artifacts.parent / "server.log").open("w") as log:
+    with log_file.open("w") as log:
         server = subprocess.Popen(command, env={**os.environ, **environment}, stdout=log, stderr=log, start_new_session=True)
     try:
         address = f"http://127.0.0.1:{port}"
         wait_for(lambda: server.poll() is not None or answers(address), 120)
-        assert server.poll() is None, (artifacts.parent / "server.log").read_text()[-2000:]
+        assert server.poll() is None, log_file.read_text()[-2000:]
         yield address
     finally:
         server.terminate()
@@ -103,27 +107,78 @@ def answers(address: str) -> bool:
         return False
 
 
-def test_runs_and_artifacts_are_kept_and_strange_hosts_are_turned_away(database: int, tmp_path: Path) -> None:
-    from codeblock.report.mlflow.store import connect
+@pytest.fixture(scope="module")
+def address(database: int, s3_address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server whose runs are in PostgreSQL and whose artifacts are objects below ARTIFACTS."""
+    boto3.client("s3").create_bucket(Bucket=BUCKET)
+    with serving(database, f"s3://{BUCKET}/mlartifacts", tmp_path_factory.mktemp("server") / "log") as address:
+        yield address
 
-    with serving(database, tmp_path / "artifacts") as address:
-        client, experiment = connect(TrackConfig(uri=address), tmp_path)
-        run = client.create_run(experiment).info
-        client.log_metric(run.run_id, "pass_at_1", 0.5)
-        (tmp_path / "note.txt").write_text("kept")
-        client.log_artifact(run.run_id, str(tmp_path / "note.txt"))
-        assert [file.read_text() for file in (tmp_path / "artifacts").rglob("note.txt")] == ["kept"]
 
-        port = address.rpartition(":")[2]
-        own = ("mlflow", f"mlflow:{port}", "localhost", f"mlflow.codeblock.svc.cluster.local:{port}")
-        page = f"{address}/api/2.0/mlflow/experiments/search"
-        asked = {host: requests.get(page, headers={"Host": host}, timeout=10) for host in (*own, "evil.example.com")}
-        assert {host: answer.status_code == 403 for host, answer in asked.items()} == {
-            host: host == "evil.example.com" for host in asked
-        }
+def objects() -> dict[str, bytes]:
+    """What lies below the place for artifacts, by key."""
+    client = boto3.client("s3")
+    keys = [each["Key"] for each in client.list_objects_v2(Bucket=BUCKET).get("Contents", [])]
+    return {key: client.get_object(Bucket=BUCKET, Key=key)["Body"].read() for key in keys}
 
+
+def rows(database: int, query: str) -> list[Any]:
     import psycopg
 
     with psycopg.connect(f"postgresql://mlflow:{PASSWORD}@127.0.0.1:{database}/mlflow") as connection:
-        rows = connection.execute("SELECT key, value FROM metrics").fetchall()
-    assert rows == [("pass_at_1", 0.5)]
+        return connection.execute(query).fetchall()
+
+
+def test_runs_are_rows_of_the_database_and_artifacts_objects_of_the_store(address: str, database: int, tmp_path: Path) -> None:
+    from codeblock.report.mlflow.store import connect
+
+    client, experiment = connect(TrackConfig(uri=address, experiment="plain"), tmp_path)
+    run = client.create_run(experiment).info
+    client.log_metric(run.run_id, "pass_at_1", 0.5)
+    (tmp_path / "note.txt").write_text("kept")
+    client.log_artifact(run.run_id, str(tmp_path / "note.txt"))
+    assert {key: content for key, content in objects().items() if run.run_id in key} == {
+        f"mlartifacts/{experiment}/{run.run_id}/artifacts/note.txt": b"kept"
+    }
+    assert rows(database, f"SELECT key, value FROM metrics WHERE run_uuid = '{run.run_id}'") == [("pass_at_1", 0.5)]
+
+
+def test_strange_hosts_are_turned_away(address: str) -> None:
+    port = address.rpartition(":")[2]
+    own = ("mlflow", f"mlflow:{port}", "localhost", f"mlflow.codeblock.svc.cluster.local:{port}")
+    page = f"{address}/api/2.0/mlflow/experiments/search"
+    asked = {host: requests.get(page, headers={"Host": host}, timeout=10) for host in (*own, "evil.example.com")}
+    assert {host: answer.status_code == 403 for host, answer in asked.items()} == {
+        host: host == "evil.example.com" for host in asked
+    }
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_quickstart_in_small_is_tracked_there(address: str, database: int, tmp_path: Path) -> None:
+    """The shipped config, with a random model in place of the one that it trains, and few pairs, steps and tasks."""
+    make_model(tmp_path / "model", len(make_tokenizer(tmp_path / "model")), max_position_embeddings=2048)
+    small = {
+        "name": "small",
+        "storage": tmp_path / "runs",
+        "track.uri": address,
+        "track.experiment": "small",
+        "model.path": tmp_path / "model",
+        "pairs.limit": 120,
+        "arms": "{base: {}, codeblock: {strategy: codeblock}}",
+        "train.steps": 2,
+        "train.batch_pairs": 4,
+        "train.dev_pairs": 4,
+        "evaluate.limit": 2,
+        "evaluate.max_new_tokens": 4,
+    }
+    with pytest.raises(SystemExit) as stop:
+        main(["run", str(CONFIGS / "quickstart.yaml"), *(f"{key}={value}" for key, value in small.items())])
+    assert not stop.value.code
+
+    of_experiment = "FROM runs r JOIN experiments e USING (experiment_id) WHERE e.name = 'small'"
+    names = rows(database, f"SELECT r.name, r.status {of_experiment}")
+    assert {"base", "codeblock"} <= {name.partition(" ")[0] for name, _ in names}, names
+    assert {status for _, status in names} == {"FINISHED"}
+    arms = [content for key, content in objects().items() if key.endswith("/arms.md")]
+    assert len(arms) == 1
+    assert arms[0] == (tmp_path / "runs" / "small" / "arms.md").read_bytes()

@@ -1,4 +1,4 @@
-"""The figure of worth against price: what stands in which panel."""
+"""The figure of worth against cost: what stands in which panel."""
 
 from __future__ import annotations
 

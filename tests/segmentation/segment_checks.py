@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import textwrap
+from pathlib import Path
 
 from codeblock.segmentation import Item, Segmentation
 from codeblock.segmentation.languages import find_rules
 from codeblock.segmentation.recognise import parse
+
+SAMPLES = {
+    rules.name: path.read_text(encoding="utf-8")
+    for path in sorted((Path(__file__).parent / "samples").iterdir())
+    if (rules := find_rules(path.suffix[1:])) is not None
+}
+LANGUAGES = sorted(SAMPLES)
 
 ODD = [
     "\r\n",

@@ -114,7 +114,7 @@ def test_words_take_at_most_their_share_and_leave_the_rest_to_code():
     assert taken(few_words, 20, SelectConfig(nl_share=0.5, supervise_eos=False)).sum() == 20
 
 
-def test_words_are_bought_only_beside_selected_code():
+def test_words_are_taken_only_beside_selected_code():
     candidates = Candidates(
         pair=np.array([0, 1]),
         size=np.array([4, 1]),

@@ -181,7 +181,7 @@ RANKED = SelectConfig(token_budget=0.1, rank_stop=True)
 
 
 @pytest.mark.parametrize("strategy", [name for name in BUDGETED if get_strategy(name).scope != "response"])
-def test_a_ranked_stop_token_is_bought_or_not_like_any_other(pairs, strategy):
+def test_a_ranked_stop_token_is_taken_or_not_like_any_other(pairs, strategy):
     selection = select(pairs, strategy, RANKED)
     assert abs(selection.supervised_tokens - selection.asked_tokens) <= 0.02 * selection.asked_tokens
     some = [weight for weight in selection.weights if weight.any()]

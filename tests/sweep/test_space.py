@@ -103,7 +103,6 @@ def test_optuna_gets_the_space_and_its_suggestions_become_points(tmp_path: Path)
     ],
 )
 def test_a_mistake_in_the_space_is_one_line(tmp_path: Path, space: str, says: str) -> None:
-    from codeblock.sweep.run import plan_sweep
 
     with pytest.raises(CodeBlockError, match=says) as caught:
         plan_sweep(sweep(tmp_path, space).model_copy(update={"storage": tmp_path / "runs"}))
@@ -121,7 +120,6 @@ def test_a_mistake_in_the_space_is_one_line(tmp_path: Path, space: str, says: st
     ],
 )
 def test_settings_that_do_not_go_together_are_one_line(tmp_path: Path, settings: dict[str, Any], says: str) -> None:
-    from codeblock.sweep.run import plan_sweep
 
     def plan() -> None:
         config = sweep(tmp_path, "{select.gce_q: [0, 0.7]}", **settings)
@@ -130,10 +128,3 @@ def test_settings_that_do_not_go_together_are_one_line(tmp_path: Path, settings:
     with pytest.raises(CodeBlockError, match=says) as caught:
         plan()
     assert "\n" not in str(caught.value)
-
-
-def test_a_storage_where_trials_cannot_be_kept_is_refused_before_anything_starts(tmp_path: Path) -> None:
-    sweep(tmp_path, "{select.token_budget: [0.05, 0.15]}")
-    config = load_config(tmp_path / "config.yaml", ["storage=s3://bucket/runs"])
-    with pytest.raises(CodeBlockError, match="sweep: storage s3://bucket/runs is an object store"):
-        plan_sweep(config)

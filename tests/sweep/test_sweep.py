@@ -16,8 +16,8 @@ import pytest
 import ray
 from mlflow import MlflowClient
 from ray.util import placement_group_table
+from tests.sweep.small import call, told, write_data
 
-from codeblock.cli.commands import main
 from codeblock.core.config.file import load_config
 from codeblock.core.storage.tables import MARKER
 from codeblock.experiment.cache import check_storage
@@ -47,13 +47,6 @@ ray.init(address="local", num_cpus=1, include_dashboard=False)
 print("up", flush=True)
 time.sleep(900)
 """
-ANSWER = "```python\ndef add_{n}(values):\n    return [v + {n} for v in values]\n```"
-
-
-def call(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as stop:
-        main([str(argument) for argument in arguments])
-    return int(stop.value.code or 0)
 
 
 @pytest.fixture(scope="module")
@@ -70,25 +63,9 @@ def second_ray() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory, small_model: Path) -> Path:
     home = tmp_path_factory.mktemp("sweep")
-    rows = [{"instruction": f"Add {n} to each value.", "output": ANSWER.format(n=n)} for n in range(24)]
-    (home / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    tasks = [
-        {
-            "task_id": f"t{n}",
-            "instruction": f"Write add_{n}.",
-            "entry_point": f"add_{n}",
-            "test": f"assert add_{n}([1]) == [{n + 1}]",
-            "reference": f"def add_{n}(values):\n    return [value + {n} for value in values]\n",
-        }
-        for n in range(6)
-    ]
-    (home / "tasks.jsonl").write_text("".join(json.dumps(task) + "\n" for task in tasks))
+    write_data(home)
     (home / "config.yaml").write_text(CONFIG.format(home=home, model=small_model))
     return home
-
-
-def told(text: str) -> str:
-    return " ".join(text.split())
 
 
 def records(home: Path) -> dict[Path, dict[str, Any]]:
@@ -120,7 +97,7 @@ def cut(home: Path, second_ray: None) -> dict[Path, float]:
 @pytest.fixture(scope="module")
 def done(home: Path, cut: dict[Path, float], ray_cluster: None) -> Path:
     """The home after the same command was run to its end."""
-    assert call("sweep", home / "config.yaml") == 0
+    assert call("sweep", home / "config.yaml", "sweep.register_as=best") == 0
     return home
 
 
@@ -176,6 +153,13 @@ def test_every_child_has_its_parent_and_none_is_running(done: Path) -> None:
     assert good.data.tags["codeblock.point"] == "learning rate 0.01"
     assert {"pass_at_1/tiny", "pass_at_1_choosing/tiny", "reference_nll/tiny", "dev_nll/core"} <= good.data.metrics.keys()
     assert [each.dataset.name for each in good.inputs.dataset_inputs] == ["pairs"]
+
+
+def test_the_best_model_is_registered_with_its_selection(done: Path) -> None:
+    client = MlflowClient(f"sqlite:///{done}/runs/mlflow.db")
+    (version,) = client.search_model_versions("name = 'best'")
+    assert version.tags == {"train.learning_rate": "0.01", "codeblock.sweep": "swept", "codeblock.seed": "0"}
+    assert {each.path for each in client.list_artifacts(version.run_id, "model")} >= {"model/config.json"}
 
 
 def test_best_yaml_is_the_point_that_run_finds_done(done: Path) -> None:

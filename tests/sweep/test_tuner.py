@@ -62,8 +62,9 @@ def test_trials_at_once_are_what_the_cluster_has_room_for(ray_cluster: None, con
         return at_once(config.model_copy(update={"cluster": config.cluster.model_copy(update=cluster)}))
 
     assert trials(cpus_per_worker=0.9) == 2
-    assert trials(cpus_per_worker=1.0) == 1, "two workers of a CPU leave none for what drives them"
-    assert trials(cpus_per_worker=0.4) == 4
+    assert trials(cpus_per_worker=1.0) == 2, "a trial of one worker is that worker itself"
+    assert trials(cpus_per_worker=0.4) == 5
+    assert trials(cpus_per_worker=0.5, train_workers=2) == 1, "four workers of half a CPU leave none for what drives them"
     assert trials(cpus_per_worker=0.4, train_workers=2) == 2
     assert shared_out(config.cluster.model_copy(update={"grade_processes": 8}), 3).grade_processes == 2
 

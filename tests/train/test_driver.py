@@ -21,12 +21,14 @@ from codeblock.core import schema
 from codeblock.core.config import ClusterConfig, LoraConfig, TrainConfig
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.models.load import load_model, load_tokenizer
+from codeblock.core.own_process import as_worker
 from codeblock.core.storage import tables
 from codeblock.train.driver import CHECKPOINTS, DEV, HISTORY, MODEL, _readable, fit
-from codeblock.train.loop import DEV_SCHEMA, HISTORY_SCHEMA, Session
+from codeblock.train.loop import DEV_SCHEMA, HISTORY_SCHEMA, STATE, Session, Stopped
 from codeblock.train.model import MaskedLM, add_lora
 from codeblock.train.rows import read_pairs, trim_all
 from codeblock.train.step import DistContext
+from codeblock.train.worker import HERE, Row
 
 SEED = 3
 
@@ -189,6 +191,65 @@ def test_an_interrupted_lora_fit_says_so_and_goes_on_when_called_again(
     assert torch.equal(adapted.get_base_model().lm_head.weight, base.lm_head.weight)
     ids_BT = torch.arange(1, 20)[None]
     assert not torch.equal(adapted(input_ids=ids_BT).logits, base(input_ids=ids_BT).logits)
+
+
+@pytest.mark.slow
+def test_several_workers_end_together_where_they_are_asked_to(selected: Path, small_model: Path, tmp_path: Path) -> None:
+    rows: list[Row] = []
+    config = TrainConfig(steps=500, batch_pairs=8, dev_every=2)
+    with pytest.raises(Stopped) as stopped:
+        fit(
+            selected,
+            *(str(small_model), None, tmp_path, config, ClusterConfig(train_workers=2), SEED),
+            on_row=rows.append,
+            ends=_SecondLook(tmp_path / "looks"),
+        )
+    assert stopped.value.step == 4, "the first worker alone is asked, and both end at its answer"
+    assert [row["step"] for row in rows if "loss" in row] == [1, 2, 3, 4]
+    assert not (tmp_path / MODEL).exists()
+
+
+class _SecondLook:
+    """Asks for the end at the second look; each look leaves a line, whichever process it is in."""
+
+    def __init__(self, looks: Path) -> None:
+        self.looks = looks
+
+    def __call__(self) -> bool:
+        with self.looks.open("a") as file:
+            file.write("x")
+        return self.looks.stat().st_size == 2
+
+
+# --- in this process, where it has the resources of the one worker
+
+
+class _CutError(Exception):
+    pass
+
+
+def test_a_process_that_is_a_worker_trains_here_and_goes_on_from_its_checkpoint(
+    selected: Path, small_model: Path, tmp_path: Path
+) -> None:
+    config = TrainConfig(steps=12, batch_pairs=8, checkpoint_every=4, dev_every=1000)
+    rows: list[Row] = []
+
+    def cut(row: Row) -> None:
+        rows.append(row)
+        if row.get("step") == 6 and "loss" in row:
+            raise _CutError
+
+    how = (str(small_model), None)
+    with as_worker():
+        with pytest.raises(_CutError):
+            fit(selected, *how, tmp_path / "cut", config, ClusterConfig(), SEED, on_row=cut)
+        assert [path.name for path in (tmp_path / "cut" / HERE).iterdir()] == [STATE]
+        (tmp_path / "cut").rename(tmp_path / "own")  # a run that takes over gives the directory a name of its own
+        facts = fit(selected, *how, tmp_path / "own", config, ClusterConfig(), SEED, on_row=rows.append)
+    assert (facts["resumed_from_step"], facts["steps"], facts["world_size"]) == (4, 12, 1)
+    assert history_of(tmp_path / "own")["loss"] == pytest.approx(losses_without_ray(selected, small_model, config), rel=1e-6)
+    assert [row["step"] for row in rows if "loss" in row] == [1, 2, 3, 4, 5, 6, *range(5, 13)]
+    assert sorted(path.name for path in (tmp_path / "own").iterdir()) == [DEV, HISTORY, MODEL]
 
 
 # --- refused before Ray Train starts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -169,6 +170,13 @@ def test_bfloat16_runs_the_body_in_half_precision_and_the_loss_in_float32() -> N
 
 
 # --- LoRA
+
+
+def test_adapters_come_without_a_warning_of_the_libraries() -> None:
+    """It would be the first line that a user sees of a run."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)
+        add_lora(build(), LoraConfig(rank=4))
 
 
 def test_lora_trains_adapters_only_and_leaves_the_head_alone() -> None:

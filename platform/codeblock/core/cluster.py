@@ -21,6 +21,7 @@ from codeblock.core.capacity import LOWER, capacity
 from codeblock.core.config import ClusterConfig
 from codeblock.core.console import counter
 from codeblock.core.errors import CodeBlockError, storage_error
+from codeblock.core.own_process import begin, is_worker
 from codeblock.core.quiet import QUIET, quiet_environment
 from codeblock.core.storage import store
 
@@ -106,9 +107,13 @@ def map_parts(
     """Map `work` over `items` (one small dictionary each, such as the path of a part) with Ray Data; results in order.
 
     A class runs in a fixed pool of `actors`, built once each with `constructor`; a function runs in tasks.
+    A process that is a worker itself (own_process.py) does it alone.
+
     Raises CodeBlockError where the pool does not fit the cluster, and the one that `work` raises; an OSError of `work` (a
     full disk) becomes one.
     """
+    if is_worker():
+        return _map_here(work, items, what, constructor or {})
     import ray.data
 
     if not items:
@@ -124,6 +129,28 @@ def map_parts(
     results: list[dict[str, Any]] = []
     with without_restart_warning(), counter(what, len(items)) as advance:
         for result in rows.iter_rows():
+            if result.get("error"):
+                raise CodeBlockError(f"{what}: {result['error']}")
+            results.append(result)
+            advance(1)
+    return results
+
+
+def _map_here(
+    work: Callable[[dict[str, Any]], dict[str, Any]] | type,
+    items: Sequence[dict[str, Any]],
+    what: str,
+    constructor: dict[str, Any],
+) -> list[dict[str, Any]]:
+    """`map_parts` without Ray, one item after the other."""
+    if not items:
+        return []
+    begin()
+    call = _TellingActor(work, constructor) if isinstance(work, type) else partial(_telling, work)
+    results: list[dict[str, Any]] = []
+    with counter(what, len(items)) as advance:
+        for item in items:
+            result = call(item)
             if result.get("error"):
                 raise CodeBlockError(f"{what}: {result['error']}")
             results.append(result)

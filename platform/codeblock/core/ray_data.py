@@ -7,9 +7,10 @@ actors may hold every one, and Ray Data would wait for a free one for ever.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from codeblock.core.cluster import require, without_restart_warning
 from codeblock.core.config import ClusterConfig
 from codeblock.core.console import counter
 from codeblock.core.errors import CodeBlockError, storage_error
+from codeblock.core.own_process import begin, is_worker
 from codeblock.core.storage.tables import part_rows, read_part, write_part
 from codeblock.core.threads import use_threads
 
@@ -76,6 +78,8 @@ class Rows:
     parts: int
     dataset: Callable[[float, int | None], Dataset]
     """By the CPUs of a task that reads, and how many of these run at a time."""
+    tables: Callable[[], Iterator[pa.Table]]
+    """The same blocks, read in this process."""
 
 
 def read_parts(parts: Sequence[Part], columns: list[str] | None = None) -> Rows:
@@ -86,12 +90,13 @@ def read_parts(parts: Sequence[Part], columns: list[str] | None = None) -> Rows:
         source = Parts(parts, columns)
         return read_datasource(source, override_num_blocks=len(parts), num_cpus=cpus, concurrency=at_once)
 
-    return Rows(len(parts), dataset)
+    return Rows(len(parts), dataset, lambda: chain.from_iterable(_read(part, columns) for part in parts))
 
 
 def tables_as_parts(tables: Mapping[str, pa.Table]) -> Rows:
     """Tables of the driver by the names of the parts that they become, a block each."""
-    return Rows(len(tables), lambda *_: from_arrow([_labelled(table, name) for name, table in tables.items()]))
+    blocks = [_labelled(table, name) for name, table in tables.items()]
+    return Rows(len(blocks), lambda *_: from_arrow(blocks), lambda: iter(blocks))
 
 
 def run_parts(what: str, rows: Rows, transform: Transform | type, write: Write, actors: Actors | None = None) -> list[Facts]:
@@ -99,10 +104,12 @@ def run_parts(what: str, rows: Rows, transform: Transform | type, write: Write, 
 
     A function runs in tasks of one CPU, read and write with it. A class runs in a pool of `actors`, beside tasks that read and
     write. Raises CodeBlockError where the pool does not fit the cluster, and the one that a part raises; an OSError (a full
-    disk) becomes one.
+    disk) becomes one. A process that is a worker itself (own_process.py) does it alone.
     """
     if not rows.parts:
         return []
+    if is_worker():
+        return _collect(_here(rows, transform, write, actors), what, rows.parts)
     if isinstance(transform, type):
         if actors is None:
             raise TypeError(f"{what}: a class needs actors")
@@ -113,7 +120,17 @@ def run_parts(what: str, rows: Rows, transform: Transform | type, write: Write, 
         mapped = _map(_uncut(rows.dataset(cpus, at_once)), _named(partial(_transform, transform), what), num_cpus=cpus)
     written = _map(mapped, _named(partial(_write, write), "write"), num_cpus=cpus, compute=TaskPoolStrategy(at_once))
     written.set_name(what.replace(" ", "_"))
-    return _collect(written, what, rows.parts)
+    return _collect(written.iter_rows(), what, rows.parts)
+
+
+def _here(rows: Rows, transform: Transform | type, write: Write, actors: Actors | None) -> Iterator[Facts]:
+    """The facts of each part, without Ray, one part after the other."""
+    begin()
+    call: Callable[[pa.Table], pa.Table] = partial(_transform, transform)
+    if isinstance(transform, type) and actors is not None:
+        call = _Actor(transform, dict(actors.constructor), actors.cluster.cpus_per_worker)
+    for table in rows.tables():
+        yield from _write(write, call(table)).to_pylist()
 
 
 def _uncut(rows: Dataset) -> Dataset:
@@ -176,10 +193,10 @@ def _map(rows: Dataset, work: Any, **how: Any) -> Dataset:
     return rows.map_batches(work, batch_size=None, batch_format="pyarrow", **how)
 
 
-def _collect(rows: Dataset, what: str, parts: int) -> list[Facts]:
+def _collect(rows: Iterable[Facts], what: str, parts: int) -> list[Facts]:
     facts: list[Facts] = []
     with without_restart_warning(), counter(what, parts) as advance:
-        for row in rows.iter_rows():
+        for row in rows:
             if row.get(ERROR):
                 raise CodeBlockError(f"{what}: {row[ERROR]}")
             facts.append(row)

@@ -160,6 +160,7 @@ RANKED: Final = pa.schema(
         ("id", pa.string()),
         ("tokens", pa.int32()),  # of the response
         ("rank", pa.int32()),  # 0 is the best of the whole pool; no two are equal
+        ("dataset", pa.string()),  # name of the data set; null for pairs that come from memory
         ("signals", pa.list_(pa.float32())),  # one of each ranker of `rank.by`, higher is better, NaN where unknown
     ]
 )

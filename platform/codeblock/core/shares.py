@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 TOKEN_BUDGET, INSIDE_SHARE = 0.019, 0.57
 """What is asked where a config names neither; 1.9% is the paper's [paper], 57% is inferred [ours]."""
+Mixture = tuple[tuple[str, float], ...]
+"""Names of data sets with their shares of the kept pairs and of the budget."""
 TOLERANCE = 0.02
 """Relative distance within which three given shares agree."""
 
@@ -32,6 +34,8 @@ class Shares:
     inside_share: float
     subset_ratio: float
     of_pairs: bool
+    mixture: Mixture = ()
+    """What of it each data set has; none is named: whatever the ranking gives it."""
 
     @classmethod
     def of(cls, token_budget: float | None, inside_share: float | None, subset_ratio: float | None) -> Shares:
@@ -67,7 +71,7 @@ class Shares:
 
     def whole(self) -> Shares:
         """The same budget spent on whole pairs: as many of the best as hold so many tokens."""
-        return Shares(self.token_budget, 1.0, self.token_budget, False)
+        return Shares(self.token_budget, 1.0, self.token_budget, False, self.mixture)
 
     @property
     def nearest(self) -> bool:

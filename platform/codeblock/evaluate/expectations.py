@@ -15,7 +15,7 @@ from typing import Any
 
 from codeblock.sandbox import codec
 from codeblock.sandbox.launch import interpreter_paths
-from codeblock.sandbox.oracles import Cases, Limits, Script, UnitTest
+from codeblock.sandbox.oracles import Cases, Command, Limits, Script, UnitTest
 from codeblock.sandbox.sandbox import Expected, Outcome, Rehearsal, Sandbox, Verdict
 
 FORMAT = 1
@@ -53,7 +53,7 @@ class Expectations:
         return outcome, replace(found, file=outputs)
 
     def of_tests(
-        self, sandbox: Sandbox, code: str, oracle: Script | UnitTest, limits: Limits
+        self, sandbox: Sandbox, code: str, oracle: Script | UnitTest | Command, limits: Limits
     ) -> tuple[Outcome, Rehearsal | None]:
         """How the reference of a task with tests ended, and what it did with a `UnitTest`; from the store or by running it."""
         facts = self._directory / f"{_digest(_machine(sandbox), [code, asdict(oracle), asdict(limits)])}.json"

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from transformers import (
+    DynamicCache,
     GenerationConfig,
     LogitsProcessor,
     LogitsProcessorList,
@@ -26,9 +27,10 @@ from transformers import (
 from codeblock.core.models.causal import check_ids, vocabulary_of
 from codeblock.core.models.load import context_room
 from codeblock.evaluate.answers import Answer, End, Request, finish, first_stop, stop_token_ids, without_room
+from codeblock.evaluate.cache import growing_cache
 
 
-@dataclass
+@dataclass(eq=False)
 class _Row:
     """An answer in the making."""
 
@@ -63,15 +65,16 @@ def generate_answers(
 ) -> list[Answer]:
     """The answer to each request, in their order. The model is on `device` already. A temperature of 0 is greedy.
 
-    stride: after so many tokens the answers that have ended leave their batches, and the others are batched anew. Worth it on
-    a GPU, where large batches hold few long answers and prompts are read fast. None: a batch goes on to its last answer's end.
+    Answers that have ended leave their batch, and the others go on with what the cache holds of them.
+    stride: after so many tokens the others are batched anew too. Worth it on a GPU, where large batches hold few long answers
+    and prompts are read fast. None: a batch goes on to its last answer's end.
 
     A prompt that leaves less room than `max_new_tokens` gets what fits the model's context; one that leaves none gets an
     empty answer that says so. Raises CodeBlockError where a prompt holds a token that the model does not know.
     """
     check_ids(model, [request.ids for request in requests])
     context = context_room(model, tokenizer)
-    stop_ids = stop_token_ids(tokenizer, model.generation_config.eos_token_id)
+    decoder = _Decoder(model, tokenizer, device, temperature, top_p)
     answers: dict[int, Answer] = {}
     waiting: list[_Row] = []
     for place, request in enumerate(requests):
@@ -83,15 +86,11 @@ def generate_answers(
     while waiting:
         unfinished: list[_Row] = []
         for batch in _batches(waiting, batch_size):
-            count = min(batch[0].left, stride or batch[0].left)
-            sampling = sampler([row.request.seed for row in batch], temperature, top_p, [len(row.new) for row in batch])
-            ended = _generate(model, tokenizer, batch, count, stop_ids, sampling, device)
-            for number, row in enumerate(batch):
-                if row.left and number not in ended:
-                    unfinished.append(row)
-                    continue
+            going_on = decoder.advance(batch, min(batch[0].left, stride or batch[0].left))
+            unfinished += going_on
+            for row in set(batch).difference(going_on):
                 full: End = "max_new_tokens" if row.room == max_new_tokens else "context"
-                answers[row.place] = finish(tokenizer, row.request, row.new, stop_ids, full)
+                answers[row.place] = finish(tokenizer, row.request, row.new, decoder.stop_ids, full)
         waiting = unfinished
     return [answers[place] for place in range(len(requests))]
 
@@ -108,53 +107,77 @@ def _batches(rows: list[_Row], batch_size: int) -> Iterator[list[_Row]]:
         yield batch
 
 
-def _generate(
-    model: Any,
-    tokenizer: Any,
-    batch: list[_Row],
-    count: int,
-    stop_ids: list[int],
-    sampling: LogitsProcessorList,
-    device: torch.device,
-) -> set[int]:
-    """Add up to `count` new tokens to each row; the numbers of the rows that a stop token or a stop text has ended.
+class _Decoder:
+    """Adds tokens to the rows of a batch."""
 
-    A row ends with the token that completes a stop text; after a stop token it is padded.
-    """
-    longest = max(len(row.ids) for row in batch)
-    # Some tokenizers have a padding token that the model has no embedding of; it is masked, so any other will do.
-    padding = tokenizer.pad_token_id if tokenizer.pad_token_id < vocabulary_of(model) else 0
-    input_BP = torch.full((len(batch), longest), padding)
-    mask_BP = torch.zeros_like(input_BP)
-    for number, row in enumerate(batch):
-        input_BP[number, longest - len(row.ids) :] = torch.tensor(row.ids)
-        mask_BP[number, longest - len(row.ids) :] = 1
-    config = GenerationConfig(
-        do_sample=False,  # where answers are sampled, `sampling` leaves one token
-        num_beams=1,
-        # Some models ship other values, which would be taken where these are absent: greedy means greedy.
-        repetition_penalty=1.0,
-        no_repeat_ngram_size=0,
-        max_new_tokens=count,
-        eos_token_id=stop_ids,
-        pad_token_id=padding,
-        use_cache=True,
-    )
-    stops = StopTexts(tokenizer, [row.request.stops for row in batch], longest, [len(row.new) for row in batch])
-    with torch.inference_mode():
-        output_BN = model.generate(
-            input_ids=input_BP.to(device),
-            attention_mask=mask_BP.to(device),
-            generation_config=config,
-            logits_processor=sampling,
-            stopping_criteria=StoppingCriteriaList([stops]),
-        )[:, longest:]
-    ended = set(stops.ended)
-    for number, (row, new) in enumerate(zip(batch, output_BN.tolist(), strict=True)):
-        row.new += new[: stops.ended.get(number, len(new))]
-        if not set(stop_ids).isdisjoint(new):
-            ended.add(number)
-    return ended
+    SHRINK_EVERY = 32
+    """Tokens after which rows that have ended leave: they cost until then, and to leave copies what the cache holds."""
+
+    def __init__(self, model: Any, tokenizer: Any, device: torch.device, temperature: float, top_p: float) -> None:
+        self._model, self._tokenizer, self._device = model, tokenizer, device
+        self._temperature, self._top_p = temperature, top_p
+        self.stop_ids = stop_token_ids(tokenizer, model.generation_config.eos_token_id)
+        # Some tokenizers have a padding token that the model has no embedding of; it is masked, so any other will do.
+        self._padding = tokenizer.pad_token_id if tokenizer.pad_token_id < vocabulary_of(model) else 0
+
+    def advance(self, rows: list[_Row], count: int) -> list[_Row]:
+        """Add up to `count` tokens to each row, for which all have room; the rows that have not ended, in their order.
+
+        A row ends with a stop token, with the token that completes a stop text, or where its room does.
+        """
+        cache = growing_cache(self._model)
+        width = max(len(row.ids) for row in rows)
+        end = width + count
+        while rows and width < end:
+            step = end - width if cache is None else min(self.SHRINK_EVERY, end - width)
+            ended = self._generate(rows, width, step, cache)
+            width += step
+            staying = [number for number, row in enumerate(rows) if row.left and number not in ended]
+            if cache is not None and 0 < len(staying) < len(rows):
+                cache.batch_select_indices(torch.tensor(staying, device=self._device))
+            rows = [rows[number] for number in staying]
+        return rows
+
+    def _generate(self, rows: list[_Row], width: int, count: int, cache: DynamicCache | None) -> set[int]:
+        """Add up to `count` new tokens to each row, padded on the left to `width`; the numbers of rows that a stop has ended.
+
+        `cache` holds all tokens of the rows but the last, or none.
+        """
+        input_BP = torch.full((len(rows), width), self._padding)
+        mask_BP = torch.zeros_like(input_BP)
+        for number, row in enumerate(rows):
+            input_BP[number, width - len(row.ids) :] = torch.tensor(row.ids)
+            mask_BP[number, width - len(row.ids) :] = 1
+        drawn = [len(row.new) for row in rows]
+        stops = StopTexts(self._tokenizer, [row.request.stops for row in rows], width, drawn)
+        with torch.inference_mode():
+            output_BN = self._model.generate(
+                input_ids=input_BP.to(self._device),
+                attention_mask=mask_BP.to(self._device),
+                generation_config=self._config(count),
+                logits_processor=sampler([row.request.seed for row in rows], self._temperature, self._top_p, drawn),
+                stopping_criteria=StoppingCriteriaList([stops]),
+                **({} if cache is None else {"past_key_values": cache}),
+            )[:, width:]
+        ended = set(stops.ended)
+        for number, (row, new) in enumerate(zip(rows, output_BN.tolist(), strict=True)):
+            row.new += new[: stops.ended.get(number, len(new))]
+            if not set(self.stop_ids).isdisjoint(new):
+                ended.add(number)
+        return ended
+
+    def _config(self, count: int) -> GenerationConfig:
+        return GenerationConfig(
+            do_sample=False,  # where answers are sampled, `sampler` leaves one token
+            num_beams=1,
+            # Some models ship other values, which would be taken where these are absent: greedy means greedy.
+            repetition_penalty=1.0,
+            no_repeat_ngram_size=0,
+            max_new_tokens=count,
+            eos_token_id=self.stop_ids,
+            pad_token_id=self._padding,
+            use_cache=True,
+        )
 
 
 def sampler(seeds: Sequence[int], temperature: float, top_p: float, drawn: Sequence[int] = ()) -> LogitsProcessorList:

@@ -21,7 +21,7 @@ VERDICTS = pa.schema(
     [
         ("task_id", pa.string()),
         ("sample", pa.int32()),  # number of the sample within its task, from 0
-        ("verdict", pa.string()),  # sandbox.box.Verdict
+        ("verdict", pa.string()),  # sandbox.sandbox.Verdict
         ("base_verdict", pa.string()),  # on the base inputs alone, for benchmarks that have more
         ("seconds", pa.float32()),  # wall clock, less the time spent waiting for a core
         ("error", pa.string()),

@@ -11,11 +11,11 @@ not asked for again where the revision is a commit.
 from __future__ import annotations
 
 import gzip
-import hashlib
 import re
 from pathlib import Path
 from typing import Any
 
+from codeblock.core.digests import file_digest
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.home import expand_home
 from codeblock.core.storage import places
@@ -35,6 +35,7 @@ MBPP = {
 OFFICIAL = {
     "humaneval": {"1d49078ba3e2b196b9344535bef34a43021f038fad9561d6ee7c53450609a6a2"},
     "humanevalplus": {"42526ec0e7d5f3ee0b06d6ced98f8c8bae3d76519151bfb3d36f79010645bd7f"},
+    "humanevalx_js": {"da529500a73fcbc86bc8f6c7855c0f2c0fc7af1c4dc530e26a54bbfd17f97cef"},
     "mbpp": MBPP,
     "mbpp_all": MBPP,
     "mbppplus": {"b54e762755248ca411b523c917fa9f93c07b5ff2966bf60b3917b853926a3dad"},
@@ -43,8 +44,8 @@ OFFICIAL = {
     "bigcodebench_hard_complete": BIGCODEBENCH_HARD,
     "bigcodebench_hard_instruct": BIGCODEBENCH_HARD,
 }
-"""SHA-256 of the content of the published files: HumanEval, HumanEval+ v0.1.10, MBPP and its sanitized tasks, MBPP+ v0.2.0,
-BigCodeBench v0.1.0 and the Hard tasks of OpenCoder's mirror."""
+"""SHA-256 of the content of the published files: HumanEval, HumanEval+ v0.1.10, HumanEval-X, MBPP and its sanitized tasks,
+MBPP+ v0.2.0, BigCodeBench v0.1.0 and the Hard tasks of OpenCoder's mirror."""
 
 
 def resolve(source: str) -> Path:
@@ -86,7 +87,7 @@ def content_hash(path: Path) -> str:
     """SHA-256 of a file, of a .gz file's content. Raises CodeBlockError where it cannot be read."""
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+            return file_digest(stream)
     except (OSError, EOFError) as error:
         raise CodeBlockError(f"{path}: not readable ({error}); give the path of the benchmark's file") from error
 
@@ -95,8 +96,7 @@ def _verify(path: Path, digest: str) -> None:
     if not re.fullmatch("[0-9a-f]{64}", digest):
         raise CodeBlockError(f"{path}#sha256={digest}: no SHA-256; it has 64 hexadecimal digits")
     try:
-        with path.open("rb") as stream:
-            found = hashlib.file_digest(stream, "sha256").hexdigest()
+        found = file_digest(path)
     except OSError as error:
         raise CodeBlockError(f"{path}: not readable ({error}); give the path of the benchmark's file") from error
     if found != digest:

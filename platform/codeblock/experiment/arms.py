@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from codeblock.core.config import TINY, Config, SelectConfig, TrainConfig
 from codeblock.core.errors import CodeBlockError
@@ -204,23 +204,26 @@ def _train_of_a_round(train: TrainConfig, rounds: int) -> TrainConfig:
     return train.model_copy(update={"steps": -(-train.steps // rounds)})
 
 
-def _asked(shares: Shares, rule: Strategy) -> dict[str, float]:
+def _asked(shares: Shares, rule: Strategy) -> dict[str, Any]:
     """What of the shares decides a selection; without a budget only which pairs are kept."""
     kept = _kept(shares)
     if shares.nearest and not rule.whole_pairs:  # of whole pairs it goes without saying
         kept["inside_share"] = shares.inside_share
+    if shares.mixture:
+        kept["mixture"] = dict(shares.mixture)
     return {**kept, **({"token_budget": shares.token_budget} if rule.budgeted else {})}
 
 
-def _dev_among(held_out: Shares, own: Shares, rule: Strategy) -> float | dict[str, float]:
+def _dev_among(held_out: Shares, own: Shares, rule: Strategy) -> float | dict[str, Any]:
     """Among which share of the pool the held-out pairs are drawn; of what, where that is not what the arm's own share is of."""
     told = (False, False) if rule.whole_pairs else (own.of_pairs, own.nearest)
-    if (held_out.of_pairs, held_out.nearest) == told:
+    if (held_out.of_pairs, held_out.nearest) == told and not held_out.mixture:
         return held_out.subset_ratio
-    return {**_kept(held_out), **({"inside_share": 1.0} if held_out.nearest else {})}
+    mixture = {"mixture": dict(held_out.mixture)} if held_out.mixture else {}
+    return {**_kept(held_out), **({"inside_share": 1.0} if held_out.nearest else {}), **mixture}
 
 
-def _kept(shares: Shares) -> dict[str, float]:
+def _kept(shares: Shares) -> dict[str, Any]:
     return {"subset_pairs" if shares.of_pairs else "subset_tokens": shares.subset_ratio}
 
 

@@ -9,7 +9,6 @@ that need a step one computes it (claims.py).
 
 from __future__ import annotations
 
-import hashlib
 import json
 import secrets
 import time
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from codeblock.core.console import say
+from codeblock.core.digests import value_digest
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.memory import process_peak_mb
 from codeblock.core.storage import places, store
@@ -53,7 +53,7 @@ class Product:
         listed = files_of(self.step.directory)
         if listed is None:
             return None
-        return _hash([(name, entry.xxh3) for name, entry in sorted(listed.items()) if fnmatch(name, self.files)])
+        return value_digest([(name, entry.xxh3) for name, entry in sorted(listed.items()) if fnmatch(name, self.files)])
 
     def __str__(self) -> str:
         return self.digest or f"asked:{self.asked}"
@@ -102,7 +102,7 @@ class Step:
                 return before
             if product.digest is None:
                 return product.step
-        self.__dict__["_key"] = _hash([FORMAT, self.stage, self.identity])  # found once, it stays while the run goes on
+        self.__dict__["_key"] = value_digest([FORMAT, self.stage, self.identity])  # found once, it stays while the run goes on
         return None
 
     @property
@@ -117,7 +117,7 @@ class Step:
     def asked(self) -> str:
         """Hash of how the step is asked for, earlier steps included: equal for equal configs, before and after they run."""
         if "_asked" not in self.__dict__:
-            self.__dict__["_asked"] = _hash([FORMAT, self.stage, _told(self.decided_by, lambda product: product.asked)])
+            self.__dict__["_asked"] = value_digest([FORMAT, self.stage, _told(self.decided_by, lambda product: product.asked)])
         found: str = self.__dict__["_asked"]
         return found
 
@@ -258,10 +258,6 @@ def _identity(directory: Path) -> dict[str, Any] | None:
         return (completed(directory) or {}).get("identity")
     except CodeBlockError:
         return None
-
-
-def _hash(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def _told(value: Any, tell: Callable[[Product], str]) -> Any:

@@ -131,7 +131,8 @@ def padded_forward_flops(
 def generation_flops(shape: Shape, batches: Iterable[tuple[int, int, int]], adapters: Adapters | None = None) -> float:
     """Answers made with a key-value cache. A batch: rows, tokens of its longest prompt, tokens of its longest answer.
 
-    Each row pays for the longest: prompts are padded, and a row that has ended waits. One position of the prompt gets logits.
+    Each row costs as much as the longest: prompts are padded, and a row that has ended waits. One position of the prompt gets
+    logits.
     """
     total = 0.0
     weights = shape.body + (shape.layers * adapters.weights(shape) if adapters else 0)

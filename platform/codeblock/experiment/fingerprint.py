@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
+from codeblock.core.digests import WHOLE, file_digest, value_digest
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.models.config import base_of, load_config
 from codeblock.core.storage import places, store
@@ -35,7 +35,7 @@ def model_fingerprint(path: str, revision: str | None, cache: Path) -> str:
     if base != path:
         hashes.append(["base", model_fingerprint(base, base_revision, cache)])
         memo |= _read_memo(cache / MEMO)
-    digest = hashlib.sha256(json.dumps(hashes).encode()).hexdigest()
+    digest = value_digest(hashes, WHOLE)
     if memo != known:
         write_here(cache / MEMO, json.dumps(memo, indent=1, sort_keys=True))
     return digest
@@ -45,8 +45,7 @@ def _file_hash(file: Path, memo: dict[str, str]) -> str:
     facts = file.stat()
     key = f"{file.resolve()}:{facts.st_size}:{facts.st_mtime_ns}"
     if key not in memo:
-        with file.open("rb") as stream:
-            memo[key] = hashlib.file_digest(stream, "sha256").hexdigest()
+        memo[key] = file_digest(file)
     return memo[key]
 
 

@@ -63,7 +63,7 @@ class _Arm:
     split: Split
     masks: dict[str, Mask]  # by pair
     tally: ArmTally
-    lowest: dict[str, float]  # by split: priority of the last item bought, over all pairs
+    lowest: dict[str, float]  # by split: priority of the last item taken, over all pairs
 
     @property
     def settings(self) -> SelectConfig:
@@ -221,9 +221,9 @@ def _figures(pair: ScoredPair, arm: _Arm) -> tuple[Floats, Floats]:
     """Utility and priority of each item, [I]; the priority is 0 where the strategy never takes the item."""
     pair = replace(pair, pool=arm.pool)
     units = units_of(pair, arm.strategy, arm.settings, arm.seed)
-    offered = (pair.token_item >= 0) & (units.unit_of_token >= 0)
+    of_items = (pair.token_item >= 0) & (units.unit_of_token >= 0)
     priority = np.zeros(pair.item_reach.size)
-    priority[pair.token_item[offered]] = units.priority[units.unit_of_token[offered]]
+    priority[pair.token_item[of_items]] = units.priority[units.unit_of_token[of_items]]
     return item_utility(pair, arm.settings), priority
 
 
@@ -249,10 +249,9 @@ def _sample(row: dict[str, Any], arms: list[_Arm], renderer: Renderer) -> Sample
 
 def _view(row: dict[str, Any], arm: _Arm) -> ArmView:
     pair = ScoredPair.from_columns(row)
-    bought = pair.id in arm.masks
     mask = arm.masks.get(pair.id) or Mask.empty(pair.nll.size)
     status = Status.DEV if mask.split == "dev" else Status.TRAIN
-    if not bought:
+    if pair.id not in arm.masks:
         status = Status.EMPTY if pair.id in arm.split.train else Status.OUTSIDE
     _, taken = _item_tokens(pair, mask)
     outcomes = _outcomes(row, arm, pair, taken.tolist(), mask.split, status)
@@ -270,9 +269,9 @@ def _outcomes(
         return [unranked_outcome(*each, name, status, budgeted) for each in zip(items, taken, strict=True)]
     utility, priority = _figures(pair, arm)
     cut = _cut(arm, split, priority, np.array(taken) > 0)
-    stop_price = int(arm.settings.supervise_eos and status is Status.EMPTY)
+    stop_cost = int(arm.settings.supervise_eos and status is Status.EMPTY)
     return [
-        ranked_outcome(item, tokens, Bid(u, p, stop_price, arm.min_core), status, cut)
+        ranked_outcome(item, tokens, Bid(u, p, stop_cost, arm.min_core), status, cut)
         for item, tokens, u, p in zip(items, taken, utility.tolist(), priority.tolist(), strict=True)
     ]
 

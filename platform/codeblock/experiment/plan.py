@@ -35,7 +35,7 @@ VERSION = {
     "tokenized": 1,
     "segmented": 1,
     "embedded": 1,
-    "ranked": 3,
+    "ranked": 4,
     "kept": 2,
     "scored": 4,
     "selected": 5,
@@ -96,6 +96,12 @@ class Plan:
         """File of a benchmark's tasks."""
         path = self.config.evaluate.benchmarks[name]
         return str(self._tiny_home / "benchmark.jsonl") if path == TINY else path
+
+    @property
+    def starts_from_tiny(self) -> bool:
+        """Whether pairs or models are the embedded ones; else of these only the benchmark is read, and by evaluation alone."""
+        config = self.config
+        return TINY in {config.model.path, config.score.model, *(source.path for source in sources_of(config.pairs))}
 
     @property
     def _tiny_home(self) -> Path:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
+
+import pyarrow as pa
 
 from codeblock.core.config import Config
 from codeblock.core.storage.tables import read_table
@@ -26,18 +27,19 @@ class Reach:
             self._found = self._find()
         return math.inf if self._found is None else self._found
 
-    def ids(self) -> Sequence[str] | None:
+    def ids(self) -> pa.StringArray | None:
         """The ids of these pairs; None until the pool is ranked."""
-        return Ranked.read(self.ranked.directory).ids[: int(self())] if self.ranked.facts is not None else None
+        return None if self.ranked.facts is None else Ranked.read(self.ranked.directory).ids.slice(0, int(self()))
 
     def _find(self) -> int:
-        config, ranked = self.config, Ranked.read(self.ranked.directory)
+        config = self.config
         trained = {name: arm.strategy for name, arm in config.arms.items() if arm.strategy is not None}
         asked = {shares_of(get_strategy(strategy), config.settings_of(name)) for name, strategy in trained.items()}
+        ranked = Ranked.read(self.ranked.directory, datasets=any(shares.mixture for shares in (*asked, config.select.shares)))
         held_out = config.select.shares, config.train.dev_pairs, config.seed
         return max((split_pairs(ranked, shares, *held_out).reach for shares in asked), default=0)
 
 
-def ids_of(step: Step) -> list[str] | None:
+def ids_of(step: Step) -> pa.StringArray | None:
     """Ids of all pairs that a step has written; None where it is not done."""
-    return None if step.facts is None else read_table(step.directory, ["id"])["id"].to_pylist()
+    return None if step.facts is None else read_table(step.directory, ["id"])["id"].combine_chunks()

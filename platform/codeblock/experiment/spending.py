@@ -36,7 +36,7 @@ from codeblock.experiment.plan import Plan
 from codeblock.selection import get_strategy
 from codeblock.train.batches import CPU_CALL, GPU_CALL, micro_batches, share_of
 from codeblock.train.loop import plan_run
-from codeblock.train.rows import read_pairs, trim_all
+from codeblock.train.stored import store_pairs
 
 SCORING, SELECTION, TRAINING, EVALUATION = STAGES = ("scoring", "selection", "training", "evaluation")
 READS_NLL = frozenset({"gce_q", "aggregate", "attention_share"})
@@ -67,7 +67,7 @@ class ArmCost:
 
     @property
     def total_flops(self) -> float | None:
-        """Of making the model: scoring, selection and training. Evaluation is the price of knowing, and left out."""
+        """Of making the model: scoring, selection and training. Evaluation measures it, and is left out."""
         made = [self.stages[stage].flops for stage in (SCORING, SELECTION, TRAINING)]
         known = [flops for flops in made if flops is not None]
         return sum(known) if len(known) == len(made) else None
@@ -124,7 +124,7 @@ class Ledger:
 
     def _add_scoring(self, spent: Spent, arm: ArmPlan, round_: Round) -> None:
         steps = {column: (needed.step, needed.model.path) for column, needed in round_.extra.items()}
-        if reads_nll(arm) and round_ is arm.rounds[0] and self.plan.pool_scored is None:  # else the ranking has paid for them
+        if reads_nll(arm) and round_ is arm.rounds[0] and self.plan.pool_scored is None:  # else the ranking has them scored
             steps["nll"] = (self.plan.scored, self.plan.reference.path)
         for column, (step, path) in steps.items():
             if facts := step.facts:
@@ -218,12 +218,12 @@ class Ledger:
         if shape is None:
             return None
         config, on_gpu = round_.train, self.plan.config.cluster.gpus_per_worker > 0
-        pairs, _ = trim_all(read_pairs(round_.selected.directory, "train"))
+        pairs, _ = store_pairs(round_.selected.directory)
         pack = config.pack == "always" or (config.pack == "auto" and on_gpu)
         how = Trained(self._adapters(shape), config.gradient_checkpointing)
         total = 0.0
-        for step in plan_run(pairs, config, seed):
-            chosen = [pairs[number] for number in step]
+        for step in plan_run(pairs.supervised_P, config, seed):
+            chosen = [pairs[number] for number in step.tolist()]
             for rank in range(facts["world_size"]):
                 share = share_of(chosen, rank, facts["world_size"])
                 for batch in micro_batches(share, config.micro_batch_tokens, pack, GPU_CALL if on_gpu else CPU_CALL):

@@ -6,8 +6,6 @@ train an unreachable server ends nothing: what it missed is logged at the end, o
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -17,6 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from codeblock.core.console import say
+from codeblock.core.digests import value_digest
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.metrics import compare_means
 from codeblock.core.storage.tables import read_part
@@ -204,7 +203,7 @@ def run_view(plan: Plan, parent: str) -> View:
 def identity_of(plan: Plan) -> str:
     """Hash of all that a plan asks for, known before it runs: an equal run has been logged before."""
     keys = [step.asked for arm in plan.arms for step in arm.steps()]
-    return hashlib.sha256(json.dumps([plan.config.name, *keys]).encode()).hexdigest()[:16]
+    return value_digest([plan.config.name, *keys])
 
 
 def _pass_metrics(arm: ArmResult) -> dict[str, float]:

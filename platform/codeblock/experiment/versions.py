@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ast
-import hashlib
 import platform
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
+
+from codeblock.core.digests import text_digest
 
 TOKENIZING = ("tokenizers", "transformers", "jinja2")
 GENERATING = ("torch", "transformers")
@@ -36,7 +37,7 @@ def interpreter(python: str | None) -> dict[str, str]:
         return {"python": platform.python_version(), **installed(GRADING)}
     root = Path(python).absolute().parents[1]
     found = sorted(path.relative_to(root).as_posix() for path in root.glob("lib/python*/site-packages/*.dist-info"))
-    return {"packages": _digest("\n".join(found).encode())}
+    return {"packages": text_digest("\n".join(found).encode())}
 
 
 def source_digest(module: str) -> str:
@@ -55,10 +56,10 @@ def source_digest(module: str) -> str:
         if path is None or (path != origin and not _is_own(path, origin.parent)):
             continue
         text = path.read_bytes()
-        found[name] = _digest(text)
+        found[name] = text_digest(text)
         package = name if path.name == "__init__.py" else name.rpartition(".")[0]
         waiting += [name.rpartition(".")[0], *_imported(ast.parse(text), package)]
-    return _digest(repr(sorted(found.items())).encode())
+    return text_digest(repr(sorted(found.items())).encode())
 
 
 def _is_own(path: Path, root: Path) -> bool:
@@ -85,7 +86,3 @@ def _origin(name: str) -> Path | None:
     except (ImportError, ValueError, AttributeError):  # something in it, or a package that is not one
         return None
     return Path(spec.origin) if spec is not None and spec.origin and spec.origin.endswith(".py") else None
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:16]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from codeblock.experiment.arms import ArmPlan
@@ -10,6 +11,16 @@ from codeblock.experiment.plan import Plan
 from codeblock.experiment.results import ArmResult
 
 Ends = Callable[[], bool]
+
+
+@contextmanager
+def telling(ended_by: Callable[[BaseException], None]) -> Iterator[None]:
+    """Tell of an early end at once: before Ray is shut down, which may take longer than a stopped job is given."""
+    try:
+        yield
+    except BaseException as error:
+        ended_by(error)
+        raise
 
 
 class Watch:

@@ -28,26 +28,26 @@ class _Worth:
     of: Callable[[ArmRow], Point | None]
 
 
-PRICES: tuple[tuple[str, Callable[[ArmRow], float | None]], ...] = (
+COSTS: tuple[tuple[str, Callable[[ArmRow], float | None]], ...] = (
     ("supervised tokens", lambda row: row.supervised_tokens),
     ("total TFLOPs: scoring, selection, training", lambda row: row.total_tflops),
 )
 
 
 def plot_tradeoff(rows: Sequence[ArmRow], benchmark: str, path: Path) -> Path:
-    """A column for each price (log axes), a line of panels for pass@1 and for reference nll as far as there are such numbers.
+    """A column for each cost (log axes), a line of panels for pass@1 and for reference nll as far as there are such numbers.
 
     Points are means over seeds with 95% intervals over tasks. The untrained model is a dashed line.
     """
     trained = [row for row in rows if row.supervised_tokens]
     worths = [worth for worth in _worths(benchmark) if any(worth.of(row) for row in rows)]
-    figure = Figure(figsize=(PANEL[0] * len(PRICES), PANEL[1] * max(len(worths), 1) + 0.5), layout="constrained")
-    grid = figure.subplots(max(len(worths), 1), len(PRICES), sharex="col", sharey="row", squeeze=False)
+    figure = Figure(figsize=(PANEL[0] * len(COSTS), PANEL[1] * max(len(worths), 1) + 0.5), layout="constrained")
+    grid = figure.subplots(max(len(worths), 1), len(COSTS), sharex="col", sharey="row", squeeze=False)
     for line, worth in zip(grid, worths, strict=False):
         line[0].set_ylabel(worth.label)
-        for axes, (_, price) in zip(line, PRICES, strict=True):
-            _draw(axes, [row for row in rows if not row.supervised_tokens], trained, worth, price)
-    for axes, (label, _) in zip(grid[-1], PRICES, strict=True):
+        for axes, (_, cost) in zip(line, COSTS, strict=True):
+            _draw(axes, [row for row in rows if not row.supervised_tokens], trained, worth, cost)
+    for axes, (label, _) in zip(grid[-1], COSTS, strict=True):
         axes.set_xlabel(f"{label} (log scale)")
     handles, labels = grid[0][0].get_legend_handles_labels()
     if handles:
@@ -73,20 +73,20 @@ def _worths(benchmark: str) -> tuple[_Worth, ...]:
 
 
 def _draw(
-    axes: Axes, untrained: Sequence[ArmRow], trained: Sequence[ArmRow], worth: _Worth, price: Callable[[ArmRow], float | None]
+    axes: Axes, untrained: Sequence[ArmRow], trained: Sequence[ArmRow], worth: _Worth, cost: Callable[[ArmRow], float | None]
 ) -> None:
     axes.set_xscale("log")
     for row in untrained:
         point = worth.of(row)
         axes.axhline(point[0] if point else 0.0, color=GREY, linestyle="--", linewidth=1, label=f"{row.arm} (not trained)")
     for number, row in enumerate(trained):
-        point, paid = worth.of(row), price(row)
-        if point is None or not paid:
+        point, spent = worth.of(row), cost(row)
+        if point is None or not spent:
             continue
         value, low, high = point
         error = None if low is None or high is None else [[value - low], [high - value]]
         colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number // len(COLOURS) % len(MARKERS)]
-        axes.errorbar([paid], [value], error, fmt=marker, color=colour, capsize=3, markersize=6, label=row.arm)
+        axes.errorbar([spent], [value], error, fmt=marker, color=colour, capsize=3, markersize=6, label=row.arm)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#dddddd", linewidth=0.8)
     axes.set_axisbelow(True)

@@ -172,7 +172,10 @@ class Reader:
         ):
             raise ValueError("too many parts in one value")
         with UsualIntegers():
-            return self._decoder.decode(text)
+            found, end = self._decoder.raw_decode(text)
+        if end != len(text):
+            raise ValueError("more than one value")
+        return found
 
     def _tagged(self, found: list[tuple[str, Any]]) -> Any:
         if len(found) != 1:

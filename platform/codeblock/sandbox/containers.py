@@ -6,7 +6,8 @@ Standard library alone.
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from operator import is_
 from typing import Any
 
 from codeblock.sandbox import codec
@@ -16,6 +17,8 @@ CONTAINERS: frozenset[type] = frozenset(
     | {collections.Counter, collections.OrderedDict, collections.defaultdict}
 )
 NESTING = CONTAINERS - {set, bytearray}
+SEEN_THROUGH = CONTAINERS - {tuple, bytearray}
+"""Containers that change by what they hold alone."""
 
 
 class Contents:
@@ -46,33 +49,61 @@ class Shared:
         return ["shared", place, packed]
 
 
-def containers(values: Any) -> list[Any]:
-    """The containers within values that code may change, each once, in an order that both ends agree on."""
-    return list({id(value): value for value in walk(values) if type(value) is not tuple}.values())
+class Parts(list[Any]):
+    """Containers within values, each once; whether one occurs more than once there."""
+
+    repeated = False
 
 
-def has_repeated(values: Any) -> bool:
-    """Whether a container occurs more than once within values."""
-    found = [id(value) for value in walk(values) if type(value) is not tuple]
-    return len(found) > len(set(found))
+def containers(values: Any) -> Parts:
+    """The containers within values that code may change, in an order that both ends agree on."""
+    found = walk(values)
+    parts = Parts({id(value): value for value in found}.values())
+    parts.repeated = len(parts) < len(found)
+    return parts
 
 
-def walk(values: Any) -> Iterator[Any]:
-    """The containers within values and tuples, as often as they occur, but what is in them once."""
+def walk(values: Any) -> list[Any]:
+    """The containers within a list or tuple, and it, that code may change: as often as they occur, but what is in them once."""
+    found: list[Any] = []
     seen: set[int] = set()
     waiting = [values]
     while waiting:
         value = waiting.pop()
         kind = type(value)
-        if kind not in CONTAINERS and kind.__name__ != "ndarray":
-            continue
-        yield value
-        if id(value) in seen or kind not in NESTING:
+        if kind is not tuple:
+            found.append(value)
+        if kind not in NESTING or id(value) in seen:
             continue
         seen.add(id(value))
-        inner = list(value.values()) if issubclass(kind, dict) else list(value)
+        inner = value.values() if issubclass(kind, dict) else value
         if not codec.ATOMS.issuperset(map(type, inner)):
-            waiting.extend(reversed(inner))
+            waiting += [each for each in reversed(list(inner)) if type(each) in CONTAINERS or type(each).__name__ == "ndarray"]
+    return found
+
+
+def items_of(parts: list[Any]) -> list[list[Any]] | None:
+    """What is in containers, to see by `are_same` whether they change; None where that cannot tell."""
+    found = []
+    for part in parts:
+        kind = type(part)
+        if kind not in SEEN_THROUGH:
+            return None
+        items = [*part, *part.values()] if issubclass(kind, dict) else list(part)
+        if not codec.ATOMS.issuperset(map(type, items)):
+            for item in items:
+                flat = type(item) is tuple and codec.ATOMS.issuperset(map(type, item))
+                if not flat and type(item) not in codec.ATOMS and type(item) not in SEEN_THROUGH:
+                    return None
+        found.append(items)
+    return found
+
+
+def are_same(before: list[list[Any]], after: list[list[Any]] | None) -> bool:
+    """Whether containers hold the very objects that they held, in the same order."""
+    return after is not None and all(
+        len(old) == len(new) and all(map(is_, old, new)) for old, new in zip(before, after, strict=True)
+    )
 
 
 def copy_into(before: Any, after: Any) -> None:

@@ -20,9 +20,9 @@ from typing import Any
 
 from codeblock.sandbox import codec
 from codeblock.sandbox.codec import Channel, ClosedError
-from codeblock.sandbox.containers import Contents, containers, copy_into
+from codeblock.sandbox.containers import Contents, Parts, containers, copy_into
 from codeblock.sandbox.kinds import plain_of
-from codeblock.sandbox.objects import Objects, exact_number
+from codeblock.sandbox.objects import Objects, Snapshot, exact_number
 from codeblock.sandbox.standin import run_awaitable
 from codeblock.sandbox.text import described, place_of
 
@@ -63,19 +63,19 @@ class End(Objects):
 
     def ask(self, operation: str, *arguments: Any) -> Any:
         """What the other end answers. Raises what is raised there."""
-        return self.exchange(operation, arguments, [])
+        return self.exchange(operation, arguments, Parts())
 
     def call(self, function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
         """What a function of the other end returns; arguments get the contents that it leaves in them."""
         plain = not keywords and codec.ATOMS.issuperset(map(type, arguments))
-        parts = [] if plain else containers((arguments, tuple(keywords.values())))
+        parts = Parts() if plain else containers((arguments, tuple(keywords.values())))
         return self.exchange("call", (function, list(arguments), keywords), parts)
 
     def special(self, name: str, target: Any, arguments: tuple[Any, ...]) -> Any:
         """What a special method of the other end returns."""
         return self.ask("special", name, target, list(arguments))
 
-    def exchange(self, operation: str, arguments: Iterable[Any], parts: list[Any]) -> Any:
+    def exchange(self, operation: str, arguments: Iterable[Any], parts: Parts) -> Any:
         """Ask, answer what is asked meanwhile, and give the value of the answer or raise its error."""
         with self.lock:  # one thread after the other
             number = self.next_number()
@@ -163,9 +163,9 @@ class End(Objects):
             raise error
         return ["error", number, "out_of_memory" if isinstance(error, MemoryError) else "exception", error]
 
-    def answer_text(self, head: list[Any], parts: list[Any], before: str | None, printed: list[Any] | None) -> str:
+    def answer_text(self, head: list[Any], parts: list[Any], before: Snapshot, printed: list[Any] | None) -> str:
         changed = None
-        if before is not None and self.contents_of(parts) != before:
+        if before is not None and self.have_changed(parts, before):
             changed = [[place, Contents(part)] for place, part in enumerate(parts)]
         if head[0] == "error":
             head = [*head[:3], place_of(head[3], self.file), described(head[3]), head[3]]

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from typing import Any, cast
 
 from codeblock.sandbox import codec
-from codeblock.sandbox.containers import Contents, Shared, has_repeated
+from codeblock.sandbox.containers import Contents, Parts, Shared, are_same, items_of
 from codeblock.sandbox.kinds import plain_of
 from codeblock.sandbox.known import find_known, is_error, known_error, known_name
 from codeblock.sandbox.standin import (
@@ -35,6 +35,8 @@ from codeblock.sandbox.standin import (
 )
 
 MAX_CAUSES = 3
+Snapshot = list[list[Any]] | str | None
+"""What containers hold: the objects, or as a text."""
 
 
 class Objects(Home):
@@ -56,7 +58,7 @@ class Objects(Home):
         self.shared: Shared | None = None
         self.reader = codec.Reader(self.imported)
 
-    def dumps(self, message: list[Any], parts: Iterable[Any] = (), shared: Iterable[Any] = ()) -> str:
+    def dumps(self, message: list[Any], parts: Iterable[Any] = (), shared: Parts | None = None) -> str:
         """A message as text.
 
         Containers of `parts` are named by their place; those of `shared`, if they occur more than once, by a number.
@@ -65,7 +67,7 @@ class Objects(Home):
         with codec.UsualIntegers():
             for wide in (False, True):
                 self.told, self.part_names = set(), names
-                self.shared = Shared(shared) if shared and has_repeated(message) else None
+                self.shared = Shared(shared) if shared is not None and shared.repeated else None
                 try:
                     return json.dumps(self.packer(wide=wide).pack(message))
                 except ValueError:
@@ -82,10 +84,19 @@ class Objects(Home):
             return self.shared.name_of(value, self.packer())
         return self.part_names.get(id(value))
 
-    def contents_of(self, parts: list[Any]) -> str | None:
-        """The contents of containers as text, to see whether they change; None where there are none."""
+    def contents_of(self, parts: list[Any]) -> Snapshot:
+        """The contents of containers, to see whether they change; None where there are no containers."""
         if not parts:
             return None
+        return items_of(parts) or self.text_of(parts)
+
+    def have_changed(self, parts: list[Any], before: Snapshot) -> bool:
+        """Whether containers have other contents than before."""
+        if isinstance(before, str):
+            return self.text_of(parts) != before
+        return before is not None and not are_same(before, items_of(parts))
+
+    def text_of(self, parts: list[Any]) -> str:
         try:
             return self.dumps([Contents(part) for part in parts], parts)
         except (ValueError, RecursionError):

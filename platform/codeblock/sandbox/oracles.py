@@ -2,7 +2,8 @@
 
 `Script` and `Cases` are carried out by a process of their own, which calls the solution in another one: the solution never
 holds the tests, the expected values or the verdict in its memory. The class of a `UnitTest` runs beside the solution, because
-such tests patch the modules that the solution uses; the verdict is decided outside, by how each test ended.
+such tests patch the modules that the solution uses; the verdict is decided outside, by how each test ended. A `Command` is for
+solutions in other languages than Python (`foreign.py` says what holds there).
 """
 
 from __future__ import annotations
@@ -87,7 +88,27 @@ class UnitTest:
     """Name of the function under test: the tests must fail where its answers are thrown away. Empty: that is not tried."""
 
 
-Oracle = Script | Cases | UnitTest
+@dataclass(frozen=True)
+class Command:
+    """Tests in another language: one program of solution and tests, which a command runs in the sandbox."""
+
+    command: tuple[str, ...]
+    """Program and arguments, of what is installed below /usr: an interpreter, or a shell that compiles and runs."""
+    file: str
+    """Name of the file that the program is written to, in the directory in which the command starts."""
+    test: str
+    """Code that follows the solution's."""
+    says: str
+    """Statement behind the tests that writes `{word}` to standard output: they have come to their end."""
+    silent: bool = False
+    """The program may write nothing else, to either stream: what a failed test does is to write, as `console.assert` does."""
+    unreadable: str = "SyntaxError"
+    """Pattern in the errors of a program that is none in its language."""
+    failing: str = "Assertion"
+    """Pattern in the errors of a program of which a test failed."""
+
+
+Oracle = Script | Cases | UnitTest | Command
 
 ORDER = frozenset({"__lt__", "__le__", "__gt__", "__ge__"})
 

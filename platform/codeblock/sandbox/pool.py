@@ -52,12 +52,15 @@ class Pool:
     def __init__(self, settings: Settings, jobs: int) -> None:
         cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
         self.workers = max(min(settings.processes or cpus, jobs), 1)
-        self.sandboxes = [Sandbox(settings.python)]
-        self.missing = self.sandboxes[0].missing
+        self.sandboxes: list[Sandbox] = []
         try:
+            # All first, then each waited for: to start takes a quarter of a second.
+            self.sandboxes.extend(Sandbox(settings.python, wait=False) for _ in range(self.workers))
+            for sandbox in self.sandboxes:
+                sandbox.wait()
+            self.missing = self.sandboxes[0].missing
             if not settings.allow_missing_layers:
                 require_layers(self.missing)
-            self.sandboxes.extend(Sandbox(settings.python) for _ in range(self.workers - 1))
         except BaseException:
             self.close()
             raise
@@ -92,6 +95,8 @@ class Pool:
 
     def close(self) -> None:
         """End all sandboxes."""
+        for sandbox in self.sandboxes:
+            sandbox.hang_up()
         for sandbox in self.sandboxes:
             sandbox.close()
 

@@ -118,9 +118,13 @@ class Helper:
         self._process.kill()
         self.close()
 
+    def hang_up(self) -> None:
+        """Have the helper end; `close` waits for it."""
+        self.socket.close()
+
     def close(self) -> None:
         """End the helper; it kills what still runs."""
-        self.socket.close()
+        self.hang_up()
         try:
             self._process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:

@@ -24,6 +24,7 @@ from typing import Any
 
 from codeblock.sandbox import codec
 from codeblock.sandbox.codec import Channel, ClosedError
+from codeblock.sandbox.containers import Parts
 from codeblock.sandbox.endpoints import MAX_DEPTH, End, Raised
 from codeblock.sandbox.kinds import plain_of
 from codeblock.sandbox.known import is_error, known_name
@@ -196,7 +197,7 @@ class Peer(End):
 
     # Asking.
 
-    def exchange(self, operation: str, arguments: Iterable[Any], parts: list[Any], *, keep: bool = False) -> Any:
+    def exchange(self, operation: str, arguments: Iterable[Any], parts: Parts, *, keep: bool = False) -> Any:
         """As `End.exchange`; what is only read is asked once."""
         given = list(arguments)
         if operation not in READING or (operation == "special" and given[0] in CHANGING):
@@ -223,7 +224,7 @@ class Peer(End):
         """One that cannot be foreseen: an answer that comes before its question, or twice, answers nothing."""
         return int.from_bytes(os.urandom(7))
 
-    def stopped(self, exchange: Any, operation: str, given: list[Any], parts: list[Any]) -> Any:
+    def stopped(self, exchange: Any, operation: str, given: list[Any], parts: Parts) -> Any:
         """An end of iteration that comes from anything but a step of an iterator is an error: `all` would end on it."""
         try:
             return exchange(operation, given, parts)
@@ -293,7 +294,7 @@ class Peer(End):
             return target
         place = self.place(target)
         if place not in self.replays:
-            source = self.exchange("special", ("__iter__", target, []), [], keep=True)
+            source = self.exchange("special", ("__iter__", target, []), Parts(), keep=True)
             if not isinstance(source, Remote) or "__next__" not in type(source)._codeblock_has:
                 raise TypeError(f"iter() returned non-iterator of type {type(source).__name__!r}")
             self.replays[place] = Replay(self, source)
@@ -381,7 +382,7 @@ class Replay:
         while place < len(self.found) or not self.ended:
             if place == len(self.found):
                 try:
-                    self.found.append(self.peer.exchange("special", ("__next__", self.source, []), [], keep=True))
+                    self.found.append(self.peer.exchange("special", ("__next__", self.source, []), Parts(), keep=True))
                 except StopIteration:
                     self.ended = True
                     return

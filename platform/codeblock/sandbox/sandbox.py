@@ -19,7 +19,7 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -28,7 +28,8 @@ from typing import Any, Final
 
 from codeblock.core.errors import CodeBlockError
 from codeblock.sandbox import codec, launch
-from codeblock.sandbox.oracles import Cases, Limits, Oracle, Script, UnitTest
+from codeblock.sandbox.foreign import as_script
+from codeblock.sandbox.oracles import Cases, Command, Limits, Oracle, Script, UnitTest
 from codeblock.sandbox.process import Helper, HelperDiedError, arguments
 from codeblock.sandbox.text import MAX_REPORT, clean
 
@@ -104,17 +105,25 @@ class Rehearsal:
 class Sandbox:
     """Runs solutions one after the other. Not to be shared by threads. Close it, or use it in a `with` block.
 
-    `python` is the interpreter of the solutions (default: this one). Raises CodeBlockError where the helpers cannot start.
+    `python` is the interpreter of the solutions (default: this one). With `wait=False` the helpers are started, and `wait`
+    comes before the first solution: several sandboxes then start side by side. Both raise CodeBlockError where the helpers
+    cannot start.
     """
 
-    def __init__(self, python: str | None = None) -> None:
+    def __init__(self, python: str | None = None, *, wait: bool = True) -> None:
         self.python = absolute_interpreter(python or sys.executable)
+        self.missing: list[str] = []
         self._bwrap = launch.bubblewrap_works(self.python)
-        self._start()
+        with self._whole():
+            self._launch()
+        if wait:
+            self.wait()
 
     def run(self, code: str, oracle: Oracle, limits: Limits, known: Expected | Rehearsal | None = None) -> Outcome:
         """Hold a whole solution against an oracle. `known`: what `collect` (a must) or `rehearse` gave for its reference."""
         request: dict[str, Any] = {}
+        if isinstance(oracle, Command):
+            code, oracle = as_script(code, oracle)
         if isinstance(oracle, Cases):
             assert isinstance(known, Expected)
             request["limits"] = per_input(limits, known)
@@ -140,8 +149,14 @@ class Sandbox:
             return outcome, None
         return outcome, Rehearsal(answer["tests"], answer["failing"], answer["spoiled_seconds"])
 
+    def hang_up(self) -> None:
+        """Have the helpers end; `close` waits for them."""
+        self._solver.hang_up()
+        self._checker.hang_up()
+
     def close(self) -> None:
         """End the helpers."""
+        self.hang_up()
         self._solver.close()
         self._checker.close()
 
@@ -151,15 +166,22 @@ class Sandbox:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def _start(self) -> None:
-        try:
-            command = launch.command(self.python, arguments("fork_server"), VISIBLE, self._bwrap)
-            self._solver = Helper(
-                self.python, command, {"inside_bwrap": self._bwrap, "visible": [str(path) for path in VISIBLE]}
-            )
-            self._start_checker()
+    def wait(self) -> None:
+        """Wait until the helpers are ready."""
+        with self._whole():
             self.missing = self._solver.wait()
             self._checker.wait()
+
+    def _launch(self) -> None:
+        command = launch.command(self.python, arguments("fork_server"), VISIBLE, self._bwrap)
+        self._solver = Helper(self.python, command, {"inside_bwrap": self._bwrap, "visible": [str(path) for path in VISIBLE]})
+        self._start_checker()
+
+    @contextlib.contextmanager
+    def _whole(self) -> Iterator[None]:
+        """Tell a start that fails as the user can mend it."""
+        try:
+            yield
         except (HelperDiedError, OSError) as error:
             raise CodeBlockError(f"grading: the sandbox does not start ({error}); is {self.python} whole?") from error
 
@@ -245,7 +267,9 @@ class Sandbox:
     def _restart(self) -> None:
         for helper in (self._solver, self._checker):
             helper.kill()
-        self._start()
+        with self._whole():
+            self._launch()
+        self.wait()
 
     def _illness(self) -> str | None:
         """Why a right solution does not pass here; None where it does."""
@@ -277,6 +301,7 @@ def as_request(oracle: Oracle, known: Expected | Rehearsal | None) -> dict[str, 
     if isinstance(oracle, UnitTest):
         more = {} if not isinstance(known, Rehearsal) else {"tests": known.tests, "failing": known.failing}
         return {"kind": "unittest", **asdict(oracle), **more}
+    assert isinstance(oracle, Cases)
     inputs = codec.dumps([list(arguments) for arguments in oracle.inputs], str)
     request = {"kind": "cases", "inputs": inputs, "base": oracle.base, "calls": oracle.calls}
     request.update(compare=oracle.compare, atol=oracle.atol)

@@ -145,7 +145,8 @@ class Control(Definitions):
         if condition is None and holder == node:
             condition = next((c for c in self._parts(node) if c != body and self.fields[c] is None), None)
             before = self.without(holder, condition, step, body)
-        endless = condition is None or self.text(condition).strip(b"( ;)") in (*ALWAYS, b"")
+        asked = b"" if condition is None else self.text(condition).strip(b"( ;)")
+        endless = not asked or asked in ALWAYS
         turn: list[Step] = [] if condition is None else [(self.scan, condition)]
         self.in_block(*before, (self._enter_loop, None), *turn, (self._turn, (body, step, endless)))
 

@@ -38,7 +38,7 @@ class Respelling(NamedTuple):
 
 def respelling(pattern: str, *stand_ins: str | None) -> Respelling:
     """A respelling from text; `^` and `$` match at every line. Without a stand-in the only group becomes blank."""
-    given = tuple(each if each is None else each.encode() for each in stand_ins)
+    given = tuple(None if each is None else each.encode() for each in stand_ins)
     return Respelling(re.compile(pattern.encode(), re.MULTILINE), given or (b"",))
 
 

@@ -28,9 +28,12 @@ class Candidates:
     tie: NDArray[np.float64]  # [U] decides between equal priorities
     text: NDArray[np.bool_]  # [U] charged to the natural-language share
     tokens_P: NDArray[np.int64]  # [P] response tokens of each pair
+    dataset_P: NDArray[np.object_] | None = None  # [P] name of each pair's data set, where that decides its budget
 
     @classmethod
-    def of(cls, units: Sequence[Units], tokens_P: NDArray[np.int64]) -> Candidates:
+    def of(
+        cls, units: Sequence[Units], tokens_P: NDArray[np.int64], dataset_P: NDArray[np.object_] | None = None
+    ) -> Candidates:
         """The units of pairs in order."""
 
         def join(arrays: list[NDArray[np.float64]]) -> NDArray[np.float64]:
@@ -43,6 +46,7 @@ class Candidates:
             tie=join([unit.tie for unit in units]),
             text=np.concatenate([np.empty(0, dtype=bool), *[unit.text for unit in units]]),
             tokens_P=tokens_P,
+            dataset_P=dataset_P,
         )
 
     def best_first(self) -> NDArray[np.int64]:
@@ -62,6 +66,19 @@ class Candidates:
             self.tie[units],
             self.text[units],
             self.tokens_P[pair : pair + 1],
+        )
+
+    def only(self, members_P: NDArray[np.bool_]) -> Candidates:
+        """The units of some pairs (bool[P])."""
+        units = members_P[self.pair]
+        numbers_P = np.cumsum(members_P) - 1
+        return Candidates(
+            numbers_P[self.pair[units]],
+            self.size[units],
+            self.priority[units],
+            self.tie[units],
+            self.text[units],
+            self.tokens_P[members_P],
         )
 
     def opened(self, chosen: Chosen) -> NDArray[np.bool_]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -14,6 +15,7 @@ from codeblock.core.draws import lottery
 from codeblock.core.schema import TokenClass
 from codeblock.selection.budget import spend
 from codeblock.selection.candidates import Candidates, Chosen, Load
+from codeblock.selection.mixture import allocate_each
 from codeblock.selection.pair import NO_POOL, ScoredPair, Units
 from codeblock.selection.pool import survey
 from codeblock.selection.strategies import Strategy, get_strategy
@@ -54,7 +56,9 @@ def select(
         pairs = [replace(pair, pool=pool) for pair in pairs]
     units_and_classes = [(units_of(pair, rule, settings, seed), pair.token_class) for pair in pairs]
     tokens_P = np.array([response_tokens(classes) for _, classes in units_and_classes], dtype=np.int64)
-    candidates = Candidates.of([units for units, _ in units_and_classes], tokens_P)
+    mixture = settings.shares.mixture
+    dataset_P = np.array([pair.dataset for pair in pairs], dtype=object) if mixture else None
+    candidates = Candidates.of([units for units, _ in units_and_classes], tokens_P, dataset_P)
     asked = round(settings.shares.token_budget * (pool_tokens or int(tokens_P.sum()))) if rule.budgeted else None
     chosen = allocate([lambda: candidates], asked, settings, rule.scope or settings.scope)[0]
     bounds = candidates.bounds()
@@ -86,10 +90,12 @@ def response_tokens(class_T: NDArray[np.uint8]) -> int:
 
 
 def allocate(loads: Sequence[Load], asked: int | None, settings: SelectConfig, scope: Scope) -> list[Chosen]:
-    """What is taken of each part: everything where the strategy has no budget (`asked` is None)."""
+    """What is taken of each part: everything where the strategy has no budget (`asked` is None); by data set with a mixture."""
     if asked is None:
         return [np.ones(load().pair.size, dtype=bool) for load in loads]
-    return spend(loads, asked, settings.model_copy(update={"scope": scope}))
+    spending = partial(spend, settings=settings.model_copy(update={"scope": scope}))
+    mixture = settings.shares.mixture
+    return allocate_each(loads, asked, mixture, spending) if mixture else spending(loads, asked)
 
 
 def selected_of(

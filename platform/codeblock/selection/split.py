@@ -3,53 +3,111 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from codeblock.core.draws import lottery
+from codeblock.core.errors import CodeBlockError
 from codeblock.core.shares import Shares
 from codeblock.core.storage.tables import read_table
+from codeblock.selection.mixture import kept_of_each
 
 TRAIN, DEV = "train", "dev"
+ROLES = ("", TRAIN, DEV)
+"""What a kept pair can be for an arm; "" is a pair that it leaves out."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Which pairs an arm trains on and which are held out; `pool_*` count all but `dev`."""
+    """Which pairs an arm trains on and which are held out; `pool_*` count all but `dev`.
 
-    train: frozenset[str]
-    dev: frozenset[str]
+    Shapes: R, the ranks that are looked at: the pairs of this split are among the first `reach`.
+    """
+
+    ids_R: pa.StringArray
+    role_R: NDArray[np.uint8]
+    """Place in ROLES."""
     pool_pairs: int
     pool_tokens: int
     """Response tokens of the pool."""
     kept_tokens: int
     """Response tokens of `train`."""
-    reach: int
-    """Ranks that are looked at: the pairs of this split are among the first `reach`."""
 
-    def role(self, id_: str) -> str | None:
-        """`train`, `dev`, or None for a pair below the kept share."""
-        return DEV if id_ in self.dev else TRAIN if id_ in self.train else None
+    @property
+    def reach(self) -> int:
+        return int(self.role_R.size)
+
+    @cached_property
+    def train(self) -> frozenset[str]:
+        """Ids; some 150 bytes each, so not for what passes over all pairs."""
+        return self._of(TRAIN)
+
+    @cached_property
+    def dev(self) -> frozenset[str]:
+        return self._of(DEV)
+
+    def count(self, role: str) -> int:
+        """Pairs of a role."""
+        return int((self.role_R == ROLES.index(role)).sum())
+
+    def roles(self, start: int, ids: pa.ChunkedArray) -> NDArray[np.uint8]:
+        """Place in ROLES of each pair of a part of the kept pairs, whose first has the rank `start`; "" below the kept share.
+
+        Raises CodeBlockError where the part is not in the order of the ranking.
+        """
+        expected = self.ids_R.slice(start, len(ids))
+        if not ids.combine_chunks().slice(0, len(expected)).equals(expected):
+            raise CodeBlockError(f"kept pairs from rank {start} on are not those of the ranking; delete the step's directory")
+        return np.concatenate([self.role_R[start : start + len(ids)], np.zeros(len(ids) - len(expected), np.uint8)])
+
+    def _of(self, role: str) -> frozenset[str]:
+        return frozenset(self.ids_R.filter(pa.array(self.role_R == ROLES.index(role))).to_pylist())
 
 
 @dataclass(frozen=True)
 class Ranked:
     """The pool, best pair first: ids and response tokens of N pairs."""
 
-    ids: Sequence[str]
+    ids: pa.StringArray
     tokens_N: NDArray[np.int64]
+    dataset_N: NDArray[np.object_] | None = None
+    """Names of the data sets, read where a budget goes by them."""
 
     @classmethod
-    def read(cls, directory: Path) -> Ranked:
+    def of(cls, ids: Sequence[str], tokens_N: NDArray[np.int64], dataset_N: NDArray[np.object_] | None = None) -> Ranked:
+        """From ids in the order of their rank."""
+        return cls(pa.array(ids, pa.string()), tokens_N, dataset_N)
+
+    @classmethod
+    def read(cls, directory: Path, datasets: bool = False) -> Ranked:
         """From parts with schema RANKED, in any order."""
-        table = read_table(directory, ["id", "tokens", "rank"])
-        table = table.take(pc.sort_indices(table["rank"]))
-        return cls(table["id"].to_pylist(), table["tokens"].to_numpy().astype(np.int64))
+        table = read_table(directory, ["id", "tokens", "rank", *(["dataset"] if datasets else [])])
+        table = table.take(pc.sort_indices(table["rank"])).combine_chunks()
+        names = table["dataset"].to_numpy() if datasets else None
+        return cls(table["id"].combine_chunks(), table["tokens"].to_numpy().astype(np.int64), names)
+
+    def kept(self, shares: Shares, among: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+        """Ranks that shares keep, among these (default: all), in order. Raises CodeBlockError for a data set without a pair."""
+        ranks = np.arange(len(self.ids)) if among is None else among
+        if not shares.mixture:
+            return ranks[: shares.kept(self.tokens_N[ranks])]
+        assert self.dataset_N is not None
+        absent = sorted({name for name, _ in shares.mixture} - set(self.dataset_N))
+        if absent:
+            known = ", ".join(sorted({str(name) for name in self.dataset_N}))
+            raise CodeBlockError(f"select.mixture.{absent[0]}: no pair is of that data set; there are {known}")
+        return ranks[kept_of_each(shares, self.tokens_N[ranks], self.dataset_N[ranks])]
+
+    def lotteries(self, seed: int, ranks: Iterable[int]) -> Iterator[tuple[bytes, int]]:
+        """The number of each of these ranks in a draw, and the rank."""
+        return ((lottery(seed, self.ids[rank].as_py()), rank) for rank in ranks)
 
 
 def split_pairs(
@@ -63,21 +121,30 @@ def split_pairs(
     """
     count = len(ranked.ids)
     wanted = min(dev_pairs, count // 10)
-    among = min(count, held_out.kept(ranked.tokens_N) + wanted) if wanted else 0
-    draws = {rank: lottery(seed, ranked.ids[rank]) for rank in range(among)}
-    dev = set(heapq.nsmallest(wanted, draws, key=draws.__getitem__))
-    pool = np.array([rank for rank in range(count) if rank not in dev], dtype=np.int64)
-    tokens_N = ranked.tokens_N[pool]
-    kept = pool[: shares.kept(tokens_N)].tolist()
-    reach = 1 + max([*kept, *dev], default=-1)
+    among = _held_out_among(ranked, held_out, wanted)
+    dev = np.array([rank for _, rank in heapq.nsmallest(wanted, ranked.lotteries(seed, among))], dtype=np.int64)
+    pool = np.delete(np.arange(count), dev)
+    kept = ranked.kept(shares, pool)
+    reach = 1 + max(int(kept.max(initial=-1)), int(dev.max(initial=-1)))
     number, of = part
     if of > 1:
-        kept = [rank for rank in kept if int.from_bytes(lottery(seed, ranked.ids[rank]), "big") % of == number]
+        drawn = (int.from_bytes(draw, "big") % of for draw, _ in ranked.lotteries(seed, kept))
+        kept = kept[np.fromiter(drawn, np.int64, kept.size) == number]
+    role_R = np.zeros(reach, dtype=np.uint8)
+    role_R[kept], role_R[dev] = ROLES.index(TRAIN), ROLES.index(DEV)
     return Split(
-        train=frozenset(ranked.ids[rank] for rank in kept),
-        dev=frozenset(ranked.ids[rank] for rank in dev),
+        ids_R=ranked.ids.slice(0, reach),
+        role_R=role_R,
         pool_pairs=int(pool.size),
-        pool_tokens=int(tokens_N.sum()),
+        pool_tokens=int(ranked.tokens_N[pool].sum()),
         kept_tokens=int(ranked.tokens_N[kept].sum()),
-        reach=reach,
     )
+
+
+def _held_out_among(ranked: Ranked, held_out: Shares, wanted: int) -> list[int]:
+    """Ranks that held-out pairs are drawn from: what `held_out` keeps, and the best `wanted` of the others."""
+    if not wanted:
+        return []
+    kept = ranked.kept(held_out)
+    others = np.setdiff1d(np.arange(len(ranked.ids)), kept)[:wanted]
+    return sorted([*kept.tolist(), *others.tolist()])

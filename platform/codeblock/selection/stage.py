@@ -28,12 +28,14 @@ from codeblock.core.storage.scores import with_scores
 from codeblock.core.storage.tables import part_rows, parts, read_part, write_part
 from codeblock.core.supervised import COLUMN, supervised
 from codeblock.selection.audit import Findings, judge, undecodable
+from codeblock.selection.budget import TOLERANCE
 from codeblock.selection.candidates import Candidates, Chosen
+from codeblock.selection.mixture import spent_by_dataset
 from codeblock.selection.pair import COLUMNS, NO_POOL, PoolStatistics, ScoredPair, Units, iter_pairs
 from codeblock.selection.picked import Picked, poor_below
 from codeblock.selection.pool import survey
 from codeblock.selection.selection import allocate, response_tokens, selected_of, settle, units_of, weights_of
-from codeblock.selection.split import DEV, TRAIN, Ranked, Split, split_pairs
+from codeblock.selection.split import DEV, ROLES, TRAIN, Ranked, Split, split_pairs
 from codeblock.selection.strategies import Strategy, get_strategy, shares_of
 
 Mapper = Callable[[Callable[[dict[str, Any]], dict[str, Any]], Sequence[dict[str, Any]]], Iterable[dict[str, Any]]]
@@ -80,7 +82,8 @@ class SelectRequest:
 
     def split(self) -> Split:
         """Which pairs the selection is made of."""
-        return split_pairs(Ranked.read(self.ranked), self.shares, self.held_out, self.dev_pairs, self.split_seed, self.share)
+        ranked = Ranked.read(self.ranked, datasets=bool(self.shares.mixture or self.held_out.mixture))
+        return split_pairs(ranked, self.shares, self.held_out, self.dev_pairs, self.split_seed, self.share)
 
     @property
     def reranks(self) -> bool:
@@ -115,16 +118,19 @@ def select_parts(request: SelectRequest, output: Path, tokenizer: Any = None, ma
     request = replace(request, settings=settings)
     split = request.split()
     paths = _parts_within(request.kept, split.reach)
-    roles = [[split.role(id_) or "" for id_ in read_part(path, ["id"])["id"].to_pylist()] for path in paths]
+    roles = _roles(split, paths)
     pool = survey(lambda: _kept(request, paths, roles), rule, settings)
     order = Order(request, output, pool, poor_below(_best_quality(paths)))
     counted = list(
-        mapper(partial(write_candidates, order), [{"path": str(path), "roles": roles[i]} for i, path in enumerate(paths)])
+        mapper(
+            partial(write_candidates, order), [{"path": str(path), "roles": roles[i].tobytes()} for i, path in enumerate(paths)]
+        )
     )
     asked = round(shares.token_budget * split.pool_tokens / request.share[1]) if rule.budgeted else None
     train = allocate(
         [partial(_candidates_of, order, path, TRAIN) for path in paths], asked, settings, rule.scope or settings.scope
     )
+    unspent = _unspent(order, paths, train, asked)
     changed = _changed_by_rerank(order, paths, train, asked)
     left_out = _left_out(order, paths, train)
     dev = _allocate_dev(order, split, paths)
@@ -141,7 +147,7 @@ def select_parts(request: SelectRequest, output: Path, tokenizer: Any = None, ma
         picked.merge(Picked(**json.loads(each["picked"])))
     if tokens == 0:
         raise CodeBlockError(
-            f"strategy {request.strategy}: no supervised token among {len(split.train)} pairs "
+            f"strategy {request.strategy}: no supervised token among {split.count(TRAIN)} pairs "
             f"({asked} tokens asked); raise select.token_budget or select.subset_ratio"
         )
     faulty = list(_undecodable(order, tokenizer)) if tokenizer is not None else []
@@ -152,23 +158,27 @@ def select_parts(request: SelectRequest, output: Path, tokenizer: Any = None, ma
     return {
         "pool_pairs": split.pool_pairs,
         "pool_tokens": split.pool_tokens,
-        "kept_pairs": len(split.train),
-        "below_subset_ratio": split.pool_pairs - len(split.train),
-        "dev_pairs": len(split.dev),
+        "kept_pairs": split.count(TRAIN),
+        "below_subset_ratio": split.pool_pairs - split.count(TRAIN),
+        "dev_pairs": split.count(DEV),
         "supervised_pairs": pairs,
-        "unsupervised_pairs": len(split.train) - pairs,
+        "unsupervised_pairs": split.count(TRAIN) - pairs,
         "supervised_tokens": tokens,
         "asked_tokens": asked,
         "supervised_share": tokens / split.pool_tokens,
         "asked_share": shares.token_budget / request.share[1] if asked is not None else None,
         "inside_share": tokens / split.kept_tokens,
         "asked_inside_share": shares.inside_share if asked is not None else None,
-        "subset_ratio": len(split.train) / split.pool_pairs,
+        "subset_ratio": split.count(TRAIN) / split.pool_pairs,
         "subset_tokens_share": split.kept_tokens / split.pool_tokens,
         "asked_subset_ratio": shares.subset_ratio / request.share[1],
         "subset_ratio_of": "pairs" if shares.of_pairs else "tokens",
         "kept_tokens": split.kept_tokens,
-        "warnings": [*verdict.warnings, *([ALL_BOUGHT] if left_out == 0 and asked is not None and rule.whole_items else [])],
+        "warnings": [
+            *verdict.warnings,
+            *unspent,
+            *([ALL_BOUGHT] if left_out == 0 and asked is not None and rule.whole_items else []),
+        ],
         "supervised_tokens_per_pair": verdict.distribution,
         "items": sum(each["items"] for each in counted),
         "items_with_structure": sum(each["items_with_structure"] for each in counted),
@@ -189,7 +199,8 @@ def _undecodable(order: Order, tokenizer: Any) -> Iterator[str]:
 
 def write_candidates(order: Order, item: dict[str, Any]) -> dict[str, Any]:
     """Write the candidates of one part: its units, and the unit of each token."""
-    path, roles, request = Path(item["path"]), item["roles"], order.request
+    path, request = Path(item["path"]), order.request
+    roles = [ROLES[role] for role in item["roles"]]
     units: list[Units] = []
     plain: list[Units] = []
     kept: list[tuple[int, str, int]] = []
@@ -216,6 +227,9 @@ def write_candidates(order: Order, item: dict[str, Any]) -> dict[str, Any]:
         "tie": [each.tie for each in units],
         "text": [each.text for each in units],
     }
+    if request.shares.mixture:
+        names = read_part(path, ["dataset"])["dataset"].to_pylist()
+        table["dataset"] = [names[row] for row, _, _ in kept]
     if request.reranks:
         table |= {"plain_priority": [each.priority for each in plain], "plain_tie": [each.tie for each in plain]}
     columns = {name: pa.array(values, _OFFER[name.removeprefix("plain_")]) for name, values in table.items()}
@@ -226,6 +240,7 @@ def write_candidates(order: Order, item: dict[str, Any]) -> dict[str, Any]:
 _OFFER: dict[str, pa.DataType] = {
     "row": pa.int32(),
     "role": pa.string(),
+    "dataset": pa.string(),
     "tokens": pa.int32(),
     "unit_of_token": pa.list_(pa.int32()),
     "size": pa.list_(pa.int32()),
@@ -273,17 +288,42 @@ def write_weights(order: Order, item: dict[str, Any]) -> dict[str, Any]:
 _LOOKED_AT = ["token_class", "token_item", "token_word", "item_kind", "item_spans", "response"]
 
 
-def _kept(request: SelectRequest, paths: Sequence[Path], roles: Sequence[Sequence[str]]) -> Iterator[ScoredPair]:
+def _roles(split: Split, paths: Sequence[Path]) -> list[NDArray[np.uint8]]:
+    """Place in ROLES of each row of each part."""
+    roles: list[NDArray[np.uint8]] = []
+    start = 0
+    for path in paths:
+        roles.append(split.roles(start, read_part(path, ["id"])["id"]))
+        start += roles[-1].size
+    return roles
+
+
+def _kept(request: SelectRequest, paths: Sequence[Path], roles: Sequence[NDArray[np.uint8]]) -> Iterator[ScoredPair]:
     """The pairs that are trained on, one part in memory at a time."""
     for path, of_part in zip(paths, roles, strict=True):
         pairs = iter_pairs(_columns(request, path))
-        yield from (pair for pair, role in zip(pairs, of_part, strict=True) if role == TRAIN)
+        yield from (pair for pair, role in zip(pairs, of_part.tolist(), strict=True) if ROLES[role] == TRAIN)
 
 
 def _best_quality(paths: Sequence[Path]) -> float | None:
     """The highest quality of the data; None where no pair has one."""
     best = (pa.compute.max(read_part(path, ["quality"])["quality"]).as_py() for path in paths)
     return max((quality for quality in best if quality is not None), default=None)
+
+
+def _unspent(order: Order, paths: Sequence[Path], train: Sequence[Chosen], asked: int | None) -> list[str]:
+    """A line for each data set whose share of the budget its kept pairs cannot take."""
+    mixture, settings = order.request.shares.mixture, order.request.settings
+    if asked is None or not mixture:
+        return []
+    loads = [partial(_candidates_of, order, path, TRAIN) for path in paths]
+    found = spent_by_dataset(loads, train, mixture, asked, settings.supervise_eos)
+    return [
+        f"select.mixture, {name or 'the other data sets'}: {spent:,} of {tokens:,} tokens spent; its kept pairs hold no "
+        "more that fits, lower its share or select.inside_share"
+        for name, (tokens, spent) in found.items()
+        if spent < tokens * (1 - TOLERANCE)
+    ]
 
 
 def _left_out(order: Order, paths: Sequence[Path], train: Sequence[Chosen]) -> int:
@@ -315,7 +355,9 @@ def _read_candidates(order: Order, path: Path, role: str, columns: list[str]) ->
 def _candidates_of(order: Order, path: Path, role: str, ranks: Literal["", "plain_"] = "") -> Candidates:
     """The candidates of one part, of the training or the held-out pairs; with `plain_` ranked by utility alone."""
     priority, tie = f"{ranks}priority", f"{ranks}tie"
-    table = _read_candidates(order, path, role, ["tokens", "size", "text", priority, tie])
+    by_dataset = bool(order.request.shares.mixture)
+    columns = ["tokens", "size", "text", priority, tie, *(["dataset"] if by_dataset else [])]
+    table = _read_candidates(order, path, role, columns)
 
     def flat(name: str, dtype: Any) -> NDArray[Any]:
         values: NDArray[Any] = pa.compute.list_flatten(table[name]).to_numpy(zero_copy_only=False)
@@ -329,6 +371,7 @@ def _candidates_of(order: Order, path: Path, role: str, ranks: Literal["", "plai
         tie=flat(tie, np.float64),
         text=flat("text", bool),
         tokens_P=table["tokens"].to_numpy().astype(np.int64),
+        dataset_P=table["dataset"].to_numpy() if by_dataset else None,
     )
 
 

@@ -17,7 +17,11 @@ from codeblock.sweep.points import Point
 from codeblock.sweep.record import Record
 
 SHOWN = 12
-"""Finished trials that the live table shows, the last ones."""
+"""Finished trials that the live table shows, the last ones, where the terminal has room for so many."""
+TIME_WIDTH = 14
+"""Characters of a line that are neither the trial's name nor its state."""
+HEADING_LINES = 5
+"""Lines of the live table that are no trial's."""
 
 
 class Screen:
@@ -28,17 +32,17 @@ class Screen:
         self._running: dict[tuple[Point, int], tuple[float, str]] = {}
         self._finished: list[tuple[str, str, str]] = []
         self._started = time.monotonic()
-        self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
+        self._live = None
+        if console.is_terminal:  # drawn anew each second, for the times of the trials that run
+            self._live = Live(console=console, get_renderable=self._table, refresh_per_second=1, transient=True)
 
     def begins(self, point: Point, seed: int) -> None:
         """A trial has begun."""
         self._running[point, seed] = time.monotonic(), "selects and trains"
-        self._draw()
 
     def looks(self, point: Point, seed: int, step: int, nll: float) -> None:
         """A trial has looked at the held-out pairs."""
         self._running[point, seed] = self._running.get((point, seed), (time.monotonic(), ""))[0], f"step {step}, nll {nll:.3f}"
-        self._draw()
 
     def ends(self, record: Record) -> None:
         """A trial has ended."""
@@ -50,7 +54,6 @@ class Screen:
             say(f"{self._done} of {self._total}  {record.name}: {came} ({record.seconds:.0f} s{self._left()})")
         elif record.status == "failed":
             console.print(f"[yellow]{escape(record.name)}: {escape(came)}[/yellow]")
-        self._draw()
 
     def __enter__(self) -> Screen:
         if self._live is not None:
@@ -65,20 +68,24 @@ class Screen:
         left = self._total - self._done
         if not left:
             return ""
-        return f"; about {left * (time.monotonic() - self._started) / self._new / 60:.0f} min left"
+        minutes = left * (time.monotonic() - self._started) / self._new / 60
+        return f"; about {minutes:.0f} min left" if minutes >= 1 else "; less than a minute left"
 
-    def _draw(self) -> None:
-        if self._live is None:
-            return
+    def _table(self) -> Table:
+        """The last finished trials, and those that run. Called by another thread."""
         table = Table(box=SIMPLE_HEAD, show_edge=False, title=f"{self._done} of {self._total} trials{self._left_now()}")
-        for heading in ("trial", "state", "time"):
-            table.add_column(heading)
-        for name, came, took in self._finished[-SHOWN:]:
-            table.add_row(escape(name), escape(came), took)
-        now = time.monotonic()
-        for (point, seed), (since, state) in self._running.items():
-            table.add_row(f"[bold]{escape(point.name)} seed {seed}[/bold]", escape(state), f"{now - since:.0f} s")
-        self._live.update(table, refresh=True)
+        now, running = time.monotonic(), list(self._running.items())
+        room = max(0, min(SHOWN, console.height - HEADING_LINES - len(running)))
+        rows = self._finished[-room:] if room else []
+        rows += [(f"{point.name} seed {seed}", state, f"{now - since:.0f} s") for (point, seed), (since, state) in running]
+        widest = min(console.width // 2, max((len(name) for name, _, _ in rows), default=0))
+        # A line each: a state that does not fit in it was told above, or is told at the end.
+        state = max(10, console.width - widest - TIME_WIDTH)
+        for heading, least, most in (("trial", widest, widest), ("state", None, state), ("time", None, None)):
+            table.add_column(heading, no_wrap=True, overflow="ellipsis", min_width=least, max_width=most)
+        for number, row in enumerate(rows):
+            table.add_row(*map(escape, row), style="bold" if number >= len(rows) - len(running) else "")
+        return table
 
     def _left_now(self) -> str:
         return self._left() if self._new else ""

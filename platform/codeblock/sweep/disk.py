@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import secrets
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from codeblock.core.storage.claims import WORK, discard, locked, unfinished
+from codeblock.core.storage.claims import discard, locked, remove_result, unfinished
 from codeblock.sweep.record import Record
 
 MODELS = "trained-"
@@ -17,13 +15,9 @@ MODELS = "trained-"
 def remove(cache: Path, names: Iterable[str]) -> None:
     """Take finished steps out of the cache, whole, as far as no other process works on them."""
     for name in names:
-        directory = cache / name
-        with locked(directory, None) as held:
-            if held and directory.exists():
-                gone = cache / WORK / f"{name}.{secrets.token_hex(4)}"
-                gone.parent.mkdir(exist_ok=True)
-                directory.rename(gone)  # at once, so that no reader finds half of it
-                shutil.rmtree(gone, ignore_errors=True)
+        with locked(cache / name, None) as held:
+            if held:
+                remove_result(cache / name)
 
 
 def remove_unfinished(cache: Path, names: Iterable[str]) -> None:

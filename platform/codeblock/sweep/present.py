@@ -12,6 +12,7 @@ from rich.markup import escape
 from codeblock.core.config.file import dump_config
 from codeblock.core.console import console, say
 from codeblock.core.errors import CodeBlockError
+from codeblock.core.storage import places, store
 from codeblock.core.storage.tables import write_text
 from codeblock.experiment.plan import make_plan
 from codeblock.report.mlflow.runs import metric_name
@@ -67,12 +68,12 @@ def present_sweep(outcome: Outcome, runs: SweepRuns) -> int:
     if whole and config.sweep.register_as and not runs.logged_before:
         _register(outcome, whole[0], runs)
     address = runs.complete(_markdown(results, lines), files, _metrics(results), outcome.records)
-    say(f"report: {report} ({', '.join(path.name for path in files)})")
+    say(f"report: {places.show(report)} ({', '.join(path.name for path in files)})")
     if whole:
-        say(f"the best point again: codeblock run {report / 'best.yaml'}")
+        say(f"the best point again: codeblock run {places.show(report / 'best.yaml')}")
     before = " (the same results were logged before)" if runs.logged_before else ""
     say(f"mlflow: {shown_at(runs.tracker.uri, address)}{before}")
-    say("open it with: codeblock ui" + ("" if str(config.storage) == "runs" else f" --storage {config.storage}"))
+    say("open it with: codeblock ui" + ("" if str(config.storage) == "runs" else f" --storage {places.show(config.storage)}"))
     if outcome.error is not None:
         raise CodeBlockError(f"sweep stopped: {outcome.error}")
     return 0 if whole else 1
@@ -80,7 +81,7 @@ def present_sweep(outcome: Outcome, runs: SweepRuns) -> int:
 
 def write_report(outcome: Outcome, foretold: list[Prediction], lines: list[str], directory: Path) -> list[Path]:
     """sweep.md, sweep.json, best.yaml and the plots; returns their paths."""
-    directory.mkdir(parents=True, exist_ok=True)
+    store.make_parent(directory / "sweep.md")
     config, results = outcome.sweep.config, outcome.results
     points = [
         {
@@ -105,6 +106,8 @@ def write_report(outcome: Outcome, foretold: list[Prediction], lines: list[str],
     files = [directory / name for name in texts]
     for benchmark in config.evaluate.benchmarks:
         files += plot_points(results, benchmark, directory)
+    for path in files:
+        store.put(path)
     return files
 
 
@@ -116,6 +119,7 @@ def _register(outcome: Outcome, best: PointResult, runs: SweepRuns) -> None:
     if trained is None or trained.facts is None:
         say("note: the best point's model was not kept (sweep.keep_models=0), so it is not registered")
         return
+    trained.check()  # fetched, where it is in a store
     runs.register(record, trained.directory / "model")
     say(f"registered: {sweep.config.sweep.register_as}, of {record.name}")
 

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from codeblock.core.config import Config
 from codeblock.core.config.section import Section
 from codeblock.core.metrics import Counts
+from codeblock.core.storage import store
 from codeblock.core.storage.tables import write_text
 from codeblock.experiment.plan import VERSION, Plan
 from codeblock.sweep.points import Point
@@ -80,14 +81,13 @@ def place_of(config: Config, point: Point, seed: int) -> Path:
 
 def write(directory: Path, record: Record) -> None:
     """Put a record where `read` finds it."""
-    directory.mkdir(parents=True, exist_ok=True)
     write_text(directory / "record.json", json.dumps(asdict(record)))
 
 
 def read(directory: Path, identity: str) -> Record | None:
     """The record of a trial with this identity; None where there is none."""
     try:
-        record = Record.of(json.loads((directory / "record.json").read_text(encoding="utf-8")))
+        record = Record.of(json.loads(store.read_text(directory / "record.json")))
     except (OSError, ValueError, TypeError):
         return None
     return record if record.identity == identity else None
@@ -97,12 +97,11 @@ def before_trial(directory: Path, identity: str, there: Iterable[str]) -> set[st
     """What lay in the cache before a trial began first: `there`, or what an earlier try or command has noted."""
     note = directory / "begun.json"
     try:
-        noted = json.loads(note.read_text(encoding="utf-8"))
+        noted = json.loads(store.read_text(note))
         if noted["identity"] == identity:
             return set(noted["there"])
     except (OSError, ValueError, KeyError):
         pass
-    directory.mkdir(parents=True, exist_ok=True)
     write_text(note, json.dumps({"identity": identity, "there": sorted(there)}))
     return set(there)
 

@@ -13,13 +13,14 @@ from codeblock.core.cluster import preflight, ray_session
 from codeblock.core.config import Config
 from codeblock.core.console import say
 from codeblock.core.errors import CodeBlockError
-from codeblock.core.storage import places
+from codeblock.core.storage import store
 from codeblock.core.storage.claims import remove_dead
 from codeblock.evaluate.reference_nll_driver import read_reference_nll
 from codeblock.experiment.arms import ArmPlan
 from codeblock.experiment.cache import check_storage
 from codeblock.experiment.check_models import probe_models
 from codeblock.experiment.plan import Plan, make_plan
+from codeblock.experiment.watch import telling
 from codeblock.pipeline import check_plan
 from codeblock.sweep import disk, record
 from codeblock.sweep.choose import PointResult, parts_of, results_of
@@ -77,11 +78,6 @@ def plan_sweep(config: Config) -> Sweep:
 
     Raises CodeBlockError for keys that there are not, values that cannot be, and settings that do not go together.
     """
-    if places.is_remote(config.storage):
-        raise CodeBlockError(
-            f"sweep: storage {places.show(config.storage)} is an object store, where trials cannot be kept yet; use a "
-            "directory that all nodes share"
-        )
     optuna = config.sweep.search == "optuna"
     if optuna:
         distributions(config.sweep)
@@ -126,20 +122,10 @@ def run_sweep(sweep: Sweep, runs: SweepRuns) -> Outcome:
         if ray_runs:
             from codeblock.sweep.tuner import run_trials
 
-            with following.screen, _told(runs):
+            with following.screen, telling(runs.ended_by):
                 error = run_trials(sweep.config, sweep.left, sweep.done, following).error
     following.clear()
     return Outcome(sweep, following.results(), error, untrained)
-
-
-@contextmanager
-def _told(runs: SweepRuns) -> Iterator[None]:
-    """Tells of an early end before Ray is shut down, which may take longer than a stopped job is given."""
-    try:
-        yield
-    except BaseException as error:
-        runs.ended_by(error)
-        raise
 
 
 class _Following:
@@ -220,9 +206,9 @@ def _check_stopping(config: Config) -> None:
 def _recorded(config: Config) -> list[Point]:
     """The points of all records, whatever command has made them."""
     found: dict[Point, None] = {}
-    for path in sorted((config.storage / config.name / "trials").glob("*/record.json"), key=lambda path: path.stat().st_mtime):
+    for path in store.by_age(config.storage / config.name / "trials", "*/record.json"):
         with suppress(CodeBlockError, OSError, ValueError, KeyError):  # of another space
-            point = Point.of(json.loads(path.read_text(encoding="utf-8"))["values"])
+            point = Point.of(json.loads(store.read_text(path))["values"])
             config_of(config, point)
             found[point] = None
     return [point for point in found if set(point.values) == set(config.sweep.space)]

@@ -15,6 +15,7 @@ from codeblock.core.config import Config
 from codeblock.core.console import say
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.metrics import mean_pass_at_k
+from codeblock.core.storage import store
 from codeblock.core.storage.tables import read_part
 from codeblock.data.read.files import sources_of
 from codeblock.evaluate.result import PASS_AT
@@ -183,7 +184,7 @@ class SweepRuns:
                 run_id,
                 params={},
                 metrics=metrics_of(record, parts_of(self.config)),
-                verdicts={name: read_part(path) for name, path in names.items() if path.exists()},
+                verdicts={name: read_part(path) for name, path in names.items() if store.exists(path)},
             )
         elif record.status == "stopped":
             self.tracker.log_metrics(run_id, {"train_total/stopped_at_step": float(record.steps)})
@@ -218,7 +219,7 @@ def metrics_of(record: Record, parts: Parts) -> dict[str, float]:
         for kind, chosen in (("choosing", True), ("reported", False)):
             counts = [each for task, each in tasks.items() if parts.chooses(name, task) == chosen]
             if counts:
-                metrics[f"pass_at_1_{kind}/{name}"] = mean_pass_at_k(counts, 1)
+                metrics[f"pass_at_1_{kind}/{metric_name(name)}"] = mean_pass_at_k(counts, 1)
     for name, nll in record.nll.items():
         if nll:
             metrics[f"reference_nll/{name}"] = sum(nll.values()) / len(nll)
@@ -229,18 +230,28 @@ def metrics_of(record: Record, parts: Parts) -> dict[str, float]:
 
 
 def sweep_view(config: Config, parent: str) -> View:
-    """The points of a sweep, seeds averaged: pass@1 over its keys, as bars, and the curves by which trials are stopped."""
-    benchmarks = list(config.evaluate.benchmarks)
-    passed = [f"pass_at_1/{metric_name(name)}" for name in benchmarks]
-    nll = [f"reference_nll/{metric_name(name)}" for name in benchmarks]
-    keys, first = list(config.sweep.space), passed[0]
-    charts = [bar(metric, f"pass@1 on {name}") for metric, name in zip(passed, benchmarks, strict=True)]
-    charts.append(parallel(keys, first, "pass@1 over the sweep"))
-    charts += [scatter(key, first, f"{key} against pass@1") for key in keys[:3]]
+    """The points of a sweep, seeds averaged: what the table tells first, over the swept keys and as bars.
+
+    That is pass@1 on the tasks that report; on those that choose, the best of many points is better than it is.
+    """
+    parts, benchmarks = parts_of(config), list(config.evaluate.benchmarks)
+    reporting = [name for name in benchmarks if name != parts.choose_on]
+    choosing = benchmarks if parts.choose_on is None else [parts.choose_on]
+    half = "" if parts.choose_on else ", tasks that report"
+    reported = {f"pass_at_1_reported/{metric_name(name)}": f"pass@1 on {name}{half}" for name in reporting}
+    chosen = {f"pass_at_1_choosing/{metric_name(name)}": f"pass@1 on {name}, tasks that choose" for name in choosing}
+    nll = {f"reference_nll/{metric_name(name)}": f"reference nll on {name}" for name in benchmarks}
+    arm = config.arms.get(config.sweep.arm)
+    passed = reported if arm is None or arm.generate else {}
+    keys, (first, title) = list(config.sweep.space), next(iter((passed or nll).items()))
+    charts = [bar(metric, told) for metric, told in passed.items()]
+    charts.append(parallel(keys, first, f"{title}, over the sweep"))
+    charts += [scatter(key, first, f"{key} against {title}") for key in keys[:3]]
     pair = [key for key in ("select.reach_weight", "select.bridge_weight") if key in keys] or keys
     if len(pair) > 1:
-        charts.append(contour(pair[0], pair[1], first, "pass@1 over two keys"))
-    charts += [bar(metric, f"reference nll on {name}") for metric, name in zip(nll, benchmarks, strict=True)]
+        charts.append(contour(pair[0], pair[1], first, f"{title}, over two keys"))
+    charts += [bar(metric, told) for metric, told in {**nll, **(chosen if passed else {})}.items()]
     charts.append(curve(CORE, "held-out nll of core tokens"))
-    columns = [*(f"metrics.`{name}`" for name in (*passed, *nll)), *(f"params.`{key}`" for key in (*keys, "seed"))]
+    metrics = (*passed, *nll, *(chosen if passed else ()))
+    columns = [*(f"metrics.`{name}`" for name in metrics), *(f"params.`{key}`" for key in (*keys, "seed"))]
     return View(f"Sweep {config.name}", of_parent(parent), first, charts, columns, group_by=POINT_TAG)

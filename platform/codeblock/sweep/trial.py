@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from codeblock.core.cluster import quiet_data
 from codeblock.core.config import Config
 from codeblock.core.console import console
 from codeblock.core.errors import CodeBlockError
+from codeblock.core.own_process import as_worker
 from codeblock.core.quiet import quiet_environment
 from codeblock.core.storage.tables import read_part, write_part
 from codeblock.evaluate.reference_nll_driver import read_reference_nll
@@ -49,6 +51,8 @@ class TrialJob:
     """The whole config of the sweep, as plain values."""
     trials: list[tuple[Point, int]]
     """Points and seeds, where they are known beforehand."""
+    alone: bool = False
+    """Whether a trial's process has the resources of its one worker, and is that worker itself."""
 
     def asked(self, tuned: Mapping[str, Any]) -> tuple[Point, int]:
         """Point and seed of a trial, by what Tune gives it."""
@@ -70,7 +74,8 @@ def run_trial(tuned: dict[str, Any], job: TrialJob, board: Any) -> None:
     started = time.monotonic()
     tune.report({"point": point.values, "seed": seed})
     watch = _Watch(point, Ends(board, point.key))
-    done = _tried(config, point, seed, watch)
+    with as_worker() if job.alone else nullcontext():
+        done = _tried(config, point, seed, watch)
     if ray.get(board.ended.remote()) and done.status != "evaluated":  # cut by the end of the sweep, not by its own merit
         tune.report({"skipped": True})
         return

@@ -7,12 +7,14 @@ import os
 import re
 import shutil
 import signal
+import tempfile
 import threading
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
@@ -32,6 +34,7 @@ from ray.tune.stopper import Stopper  # noqa: E402
 
 from codeblock.core.config import ClusterConfig, Config  # noqa: E402
 from codeblock.core.errors import CodeBlockError  # noqa: E402
+from codeblock.core.storage import places  # noqa: E402
 from codeblock.sweep.choose import merit, parts_of  # noqa: E402
 from codeblock.sweep.points import Point  # noqa: E402
 from codeblock.sweep.record import Record  # noqa: E402
@@ -69,11 +72,25 @@ class Found:
     """Why the sweep was stopped, if it was."""
 
 
+def alone(config: Config) -> bool:
+    """Whether a trial's process does all of the trial itself: where one worker is asked for, and Ray for nothing else.
+
+    Then torch is loaded once for all trials that the process gets, and no fit waits for Ray Train to start.
+    """
+    cluster, keys = config.cluster, set(config.sweep.space)
+    one = cluster.train_workers == 1 and cluster.actors == 1 and not config.train.shard and config.evaluate.engine == "hf"
+    # Where Optuna draws what decides data, trials have data stages to run, which need room in the cluster.
+    data = {key for key in keys if key.partition(".")[0] not in ("select", "train", "evaluate", "strategy")}
+    optuna = config.sweep.search == "optuna"
+    return one and not keys & {"train.shard", "evaluate.engine"} and not (optuna and data)
+
+
 def at_once(config: Config) -> int:
     """Trials at the same time: as many as the cluster has room for, or as the config says. Needs a Ray session."""
     cluster, have = config.cluster, ray.cluster_resources()
     workers = max(cluster.train_workers, cluster.actors)
-    fits = have.get("CPU", 0.0) / (workers * cluster.cpus_per_worker + DRIVER_CPUS)
+    driver = 0.0 if alone(config) else DRIVER_CPUS
+    fits = have.get("CPU", 0.0) / (workers * cluster.cpus_per_worker + driver)
     if cluster.gpus_per_worker:
         fits = min(fits, have.get("GPU", 0.0) / (workers * cluster.gpus_per_worker))
     return max(1, min(int(fits), config.sweep.at_once or int(fits)))
@@ -83,6 +100,25 @@ def shared_out(cluster: ClusterConfig, trials: int) -> ClusterConfig:
     """The cluster as one of so many trials has it: its share of the grading processes."""
     processes = cluster.grade_processes or os.cpu_count() or 1
     return cluster.model_copy(update={"grade_processes": max(1, processes // trials)})
+
+
+def _plain(config: Config, together: int) -> dict[str, Any]:
+    """The config as a trial gets it."""
+    return config.model_copy(update={"cluster": shared_out(config.cluster, together)}).model_dump(mode="json")
+
+
+def _resources(config: Config) -> dict[str, float]:
+    """What Tune keeps for the process of a trial."""
+    if not alone(config):
+        return {"cpu": DRIVER_CPUS}
+    return {"cpu": config.cluster.cpus_per_worker, "gpu": config.cluster.gpus_per_worker}
+
+
+def _home(config: Config) -> Path:
+    """Where Tune writes down how far it is, which nobody reads: beside the report, or on this disk where that is in a store."""
+    if places.is_remote(config.storage):
+        return Path(tempfile.mkdtemp(prefix="codeblock-tune-"))
+    return config.storage.resolve() / config.name / "tune"
 
 
 def run_trials(config: Config, trials: list[tuple[Point, int]], before: Sequence[Record], follower: Follower) -> Found:
@@ -98,14 +134,14 @@ def run_trials(config: Config, trials: list[tuple[Point, int]], before: Sequence
         return Found([], None)
     together = at_once(config)
     board: Any = Board.remote()  # type: ignore[attr-defined]
-    job = TrialJob(config.model_copy(update={"cluster": shared_out(config.cluster, together)}).model_dump(mode="json"), trials)
-    trainable = tune.with_resources(tune.with_parameters(run_trial, job=job, board=board), {"cpu": DRIVER_CPUS})
+    job = TrialJob(_plain(config, together), trials, alone(config))
+    trainable = tune.with_resources(tune.with_parameters(run_trial, job=job, board=board), _resources(config))
     enough, scheduler = _Enough(), None
     if config.sweep.stopping is not None:
         scheduler = PoliteASHA(board, config.sweep.stopping, config.train.steps or 10**6)
         scheduler.remember(before)
     following = _Following(follower, board, enough)
-    home = config.storage.resolve() / config.name / "tune"
+    home = _home(config)
     shutil.rmtree(home, ignore_errors=True)
     search = _optuna(config, before) if optuna else None
     try:

@@ -28,6 +28,10 @@ GPU_CALL = 2048
 """Padded inputs that take as long as the fixed cost of one more forward and backward pass."""
 
 
+_AT_ONCE = 65536
+"""Numbers of a permutation that are Python's own at a time: each takes five times what it takes in the array."""
+
+
 @dataclass(frozen=True, slots=True)
 class MicroBatch:
     """The tensors of one forward and backward pass.
@@ -76,7 +80,7 @@ def plan_steps(
 
 
 def plan_steps_by_tokens(
-    supervised_P: NDArray[np.int64], batch_tokens: int, seed: int, steps: int | None = None, epochs: float | None = None
+    supervised_P: NDArray[np.integer], batch_tokens: int, seed: int, steps: int | None = None, epochs: float | None = None
 ) -> list[NDArray[np.int64]]:
     """The same stream of pairs, each step ending with the pair that brings it to `batch_tokens` supervised tokens.
 
@@ -102,7 +106,9 @@ def _stream(pairs: int, seed: int) -> Iterator[int]:
     if pairs == 0:
         raise CodeBlockError("train: no pair with a supervised token; raise select.token_budget")
     for epoch in itertools.count():
-        yield from np.random.default_rng([seed, epoch]).permutation(pairs).tolist()
+        order = np.random.default_rng([seed, epoch]).permutation(pairs)
+        for start in range(0, pairs, _AT_ONCE):
+            yield from order[start : start + _AT_ONCE].tolist()
 
 
 def share_of(pairs: Sequence[TokenPair], rank: int, world: int) -> list[TokenPair]:

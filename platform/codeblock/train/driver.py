@@ -8,14 +8,12 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import ray
 import ray.train
-import torch
 import transformers
 from ray.train.torch import TorchTrainer, get_device, prepare_model
 from ray.util.queue import Queue
@@ -25,25 +23,21 @@ from codeblock.core.config import ClusterConfig, TrainConfig
 from codeblock.core.console import counter
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.models import load as models
-from codeblock.core.models.causal import check_ids
-from codeblock.core.storage import store, tables
-from codeblock.core.threads import use_threads
-from codeblock.train.loop import DEV_SCHEMA, HISTORY_SCHEMA, Session, Stopped, plan_run
-from codeblock.train.model import MaskedLM, add_lora, checkpoint_activations, freeze_other_parts
-from codeblock.train.rows import TokenPair, read_pairs, trim_all
-from codeblock.train.shard import shard, whole_weights
+from codeblock.core.own_process import is_worker
+from codeblock.core.storage import store
+from codeblock.train.loop import Session, Stopped, plan_run
+from codeblock.train.model import MaskedLM
+from codeblock.train.shard import shard
 from codeblock.train.step import DistContext
+from codeblock.train.stored import Survey, survey
+from codeblock.train.worker import DEV, HISTORY, MODEL, OnRow, Row, Told, fit_here, load_for_training, train
 
-MODEL = "model"
-HISTORY = "history.parquet"
-DEV = "dev.parquet"
+__all__ = ["CHECKPOINTS", "DEV", "HISTORY", "MODEL", "OnRow", "fit", "load_for_training"]
+
 CHECKPOINTS = "ray"
 LOOK_SECONDS = 0.5
 """Time between two looks at what the workers have told."""
 
-Row = dict[str, Any]
-OnRow = Callable[[Row], None]
-"""Called in the driver for each row of the history, and of the held-out nll (those have a `token_class`), as they come."""
 Ends = Callable[[], bool]
 """Called in a worker, where it was carried to: whether the fit is to end before its last step."""
 
@@ -60,7 +54,8 @@ def fit(
     on_row: OnRow | None = None,
     ends: Ends | None = None,
 ) -> dict[str, Any]:
-    """Fine-tune a model on a selected table (`schema.SELECTED`); needs a Ray cluster (`cluster.ray_session`).
+    """Fine-tune a model on a selected table (`schema.SELECTED`); needs a Ray cluster (`cluster.ray_session`), unless one worker
+    is asked for and this process is one (`own_process`).
 
     Writes `model/` (weights or adapter, with the tokenizer), `history.parquet` and `dev.parquet` into `output`, which
     all nodes must share. A run that was interrupted after a checkpoint goes on from it when called again. `on_row` gets
@@ -76,14 +71,17 @@ def fit(
     Raises CodeBlockError where the workers do not fit the cluster, no training pair has a supervised token, a pair is
     longer than `max_length` (empty: the model's context), or a loss is not finite; `loop.Stopped` where `ends` said so.
     """
-    require("training", cluster.train_workers, cluster.cpus_per_worker, cluster.gpus_per_worker)
-    pairs, saved = trim_all(read_pairs(selected, "train"))
-    if not pairs:
+    here = is_worker() and cluster.train_workers == 1 and not config.shard
+    if not here:
+        require("training", cluster.train_workers, cluster.cpus_per_worker, cluster.gpus_per_worker)
+    found = survey(selected)
+    saved = found.saved
+    if not saved.pairs:
         raise CodeBlockError(
             f"{selected}: none of {saved.dropped_pairs} training pairs has a supervised token; raise "
             "select.token_budget or select.subset_ratio"
         )
-    _check_lengths(pairs, max_length or models.context_length(model_path, revision) or models.NO_LIMIT)
+    _check_lengths(found, max_length or models.context_length(model_path, revision) or models.NO_LIMIT)
     output.mkdir(parents=True, exist_ok=True)
     local = Path(model_path)
     job = {
@@ -96,9 +94,14 @@ def fit(
         "cpus": cluster.cpus_per_worker,
         "seed": seed,
     }
-    steps = len(plan_run(pairs, config, seed))
-    with counter("train", steps) as advance, _told(advance, on_row) as told:
-        facts = _run({**job, "told": told, "ends": ends}, config, cluster, output)
+    steps = len(plan_run(found.supervised_P, config, seed))
+    with counter("train", steps) as advance:
+        hand_on = _HandOn(advance, on_row)
+        if here:
+            facts = fit_here({**job, "ends": ends}, hand_on)
+        else:
+            with _told(hand_on) as told:
+                facts = _run({**job, "told": told, "ends": ends}, config, cluster, output)
     if facts["stopped"]:
         raise Stopped(facts["steps"])
     return {
@@ -111,11 +114,10 @@ def fit(
     }
 
 
-def _check_lengths(pairs: Sequence[TokenPair], most: int) -> None:
-    longest = max(pairs, key=lambda pair: pair.inputs)
-    if longest.inputs > most:
+def _check_lengths(found: Survey, most: int) -> None:
+    if found.longest > most:
         raise CodeBlockError(
-            f"selected pair {longest.id}: {longest.inputs} tokens up to its last supervised one, the model takes "
+            f"selected pair {found.longest_id}: {found.longest} tokens up to its last supervised one, the model takes "
             f"{most}; lower model.max_length and prepare again"
         )
 
@@ -175,44 +177,18 @@ def _readable(error: Exception) -> CodeBlockError:
 def _work(job: dict[str, Any]) -> dict[str, Any]:
     """What each worker runs."""
     _quiet_worker_logs()
-    use_threads(job["cpus"])
-    torch.manual_seed(job["seed"])  # of the adapters' first values
     context = ray.train.get_context()
     dist_context = DistContext(get_device(), context.get_world_rank(), context.get_world_size())
-    config = TrainConfig.model_validate(job["config"])
-    selected, output = Path(job["selected"]), Path(job["output"])
+    sharded = job["config"]["shard"]
 
-    pairs, _ = trim_all(read_pairs(selected, "train"))
-    masked = load_for_training(job["model_path"], job["revision"], config)
-    check_ids(masked.model, [pair.input_ids_T for pair in pairs])
-    if config.shard:
-        model: Any = shard(masked.to(dist_context.device), dist_context)
-    else:
-        model = prepare_model(masked, parallel_strategy_kwargs={"forward_sync_buffers": False})
-    session = Session(model, pairs, read_pairs(selected, "dev"), config, job["seed"], dist_context)
+    def wrap(masked: MaskedLM) -> Any:
+        if sharded:
+            return shard(masked.to(dist_context.device), dist_context)
+        return prepare_model(masked, parallel_strategy_kwargs={"forward_sync_buffers": False})
+
     checkpoint = ray.train.get_checkpoint()
-    if checkpoint is not None:
-        with checkpoint.as_directory() as directory:
-            session.load(Path(directory))
-
-    resumed_from = session.step
-    on_step = _teller(session, job["told"]) if dist_context.rank == 0 else None
-    session.run(on_step=on_step, on_checkpoint=_report, ends=job["ends"])
-    facts = {
-        "stopped": session.stopped,
-        "steps": session.step,
-        "resumed_from_step": resumed_from,
-        "best_step": session.best.step,
-        "supervised_tokens": sum(row["supervised_tokens"] for row in session.history),
-        "processed_tokens": sum(row["processed_tokens"] for row in session.history),
-        "train_seconds": sum(row["seconds"] for row in session.history),
-        "peak_memory_mb": session.peak_memory_mb(),
-    }
-    facts["tokens_per_second"] = facts["processed_tokens"] / facts["train_seconds"]
-    weights = whole_weights(masked) if config.shard and not session.stopped else None
-    if dist_context.rank == 0 and not session.stopped:
-        _write(session, masked, job, output, weights)
-    return facts
+    with nullcontext() if checkpoint is None else checkpoint.as_directory() as directory:
+        return train(job, dist_context, wrap, None if directory is None else Path(directory), _report)
 
 
 def _quiet_worker_logs() -> None:
@@ -224,46 +200,34 @@ def _quiet_worker_logs() -> None:
             handler.addFilter(lambda record: CodeBlockError.__name__ not in record.getMessage())
 
 
-def load_for_training(path: str, revision: str | None, config: TrainConfig) -> MaskedLM:
-    """The model of a fit, before its first step.
+class _HandOn:
+    """Shows the rows that a worker tells, and hands them on."""
 
-    Adapters are float32; under them the frozen weights are in `train.dtype`, in which each of them would be cast for every
-    product: 2 bytes a parameter in place of 6 (docs/memory.md). Weights that are trained are float32.
+    def __init__(self, advance: Callable[..., None], on_row: OnRow | None) -> None:
+        self._advance, self._on_row, self._step = advance, on_row, 0
 
-    Raises CodeBlockError for a model that cannot be loaded or trained: an adapter, quantised weights where all of them are
-    trained, logits that cannot be made at chosen positions alone.
-    """
-    model = models.load_model(path, revision, config.dtype if config.mode == "lora" else "float32")
-    if hasattr(model, "get_base_model"):
-        raise CodeBlockError(f"model {path}: is an adapter; merge it into its base model first, or train the base")
-    if config.mode == "full" and getattr(model, "is_quantized", False):
-        raise CodeBlockError(f"model {path}: its weights are quantised and cannot be trained; set train.mode=lora")
-    freeze_other_parts(model)
-    if config.gradient_checkpointing:
-        checkpoint_activations(model)
-    if config.mode == "lora":
-        model = add_lora(model, config.lora, revision)
-    return MaskedLM(model, config.dtype)
+    def put_nowait_batch(self, rows: Sequence[Row]) -> None:
+        """Take some rows."""
+        for row in rows:
+            if "loss" in row:
+                self._advance(row["step"] - self._step, f"loss {row['loss']:.3f}")  # a fit may go on from a checkpoint
+                self._step = row["step"]
+            if self._on_row is not None:
+                self._on_row(row)
 
 
 @contextmanager
-def _told(advance: Callable[..., None], on_row: OnRow | None) -> Iterator[Queue]:
-    """A queue for what the workers tell, while a thread shows it and hands it on."""
-    told, ended, step = Queue(actor_options={"num_cpus": 0}), threading.Event(), 0
+def _told(hand_on: Told) -> Iterator[Queue]:
+    """A queue for what the workers tell, while a thread hands it on."""
+    told, ended = Queue(actor_options={"num_cpus": 0}), threading.Event()
+
+    def take() -> None:
+        hand_on.put_nowait_batch(told.get_nowait_batch(told.qsize()))
 
     def look() -> None:
         while not ended.wait(LOOK_SECONDS):
-            hand_on()
-        hand_on()
-
-    def hand_on() -> None:
-        nonlocal step
-        for row in told.get_nowait_batch(told.qsize()):
-            if "loss" in row:
-                advance(row["step"] - step, f"loss {row['loss']:.3f}")  # a fit may go on from a checkpoint
-                step = row["step"]
-            if on_row is not None:
-                on_row(row)
+            take()
+        take()
 
     thread = threading.Thread(target=look, daemon=True)
     thread.start()
@@ -275,18 +239,6 @@ def _told(advance: Callable[..., None], on_row: OnRow | None) -> Iterator[Queue]
         told.shutdown(force=True)
 
 
-def _teller(session: Session, told: Queue) -> Callable[[Row], None]:
-    """Tells of each step, and of the looks at held-out pairs since the one before."""
-    seen = len(session.dev)
-
-    def tell(row: Row) -> None:
-        nonlocal seen
-        told.put_nowait_batch([row, *session.dev[seen:]])
-        seen = len(session.dev)
-
-    return tell
-
-
 def _report(session: Session) -> None:
     if session.dist_context.rank != 0 and not session.config.shard:
         ray.train.report({"step": session.step})
@@ -295,16 +247,3 @@ def _report(session: Session) -> None:
         session.save(Path(directory))
         checkpoint = ray.train.Checkpoint.from_directory(directory)
         ray.train.report({"step": session.step}, checkpoint=checkpoint)
-
-
-def _write(
-    session: Session, masked: MaskedLM, job: dict[str, Any], output: Path, weights: dict[str, torch.Tensor] | None
-) -> None:
-    store.remove_tree(output / MODEL)
-    adapter = {"save_embedding_layers": False} if session.config.mode == "lora" else {}
-    whole = {} if weights is None else {"state_dict": weights}
-    masked.model.save_pretrained(output / MODEL, **adapter, **whole)
-    models.load_tokenizer(job["model_path"], job["revision"]).save_pretrained(output / MODEL)
-    store.put_tree(output / MODEL)
-    tables.write_part(output / HISTORY, pa.Table.from_pylist(session.history, schema=HISTORY_SCHEMA))
-    tables.write_part(output / DEV, pa.Table.from_pylist(session.dev, schema=DEV_SCHEMA))

@@ -28,6 +28,7 @@ from codeblock.train.dev import dev_nll
 from codeblock.train.rows import TokenPair
 from codeblock.train.shard import even_out, load_parts, save_parts
 from codeblock.train.step import DistContext, make_optimizer, take_step
+from codeblock.train.stored import supervised_of
 
 if TYPE_CHECKING:
     from codeblock.core.config import TrainConfig
@@ -57,11 +58,10 @@ DEV_SCHEMA = pa.schema(
 )
 
 
-def plan_run(pairs: Sequence[TokenPair], config: TrainConfig, seed: int) -> list[NDArray[np.int64]]:
-    """The pair numbers of every optimiser step of a run."""
+def plan_run(supervised_P: NDArray[np.int32], config: TrainConfig, seed: int) -> list[NDArray[np.int64]]:
+    """The pair numbers of every optimiser step; `supervised_P`: chosen tokens of each pair (`stored.supervised_of`)."""
     if config.batch_supervised_tokens is None:
-        return plan_steps(len(pairs), config.batch_pairs, seed, config.steps, config.epochs)
-    supervised_P = np.array([pair.supervised for pair in pairs], dtype=np.int64)
+        return plan_steps(supervised_P.size, config.batch_pairs, seed, config.steps, config.epochs)
     return plan_steps_by_tokens(supervised_P, config.batch_supervised_tokens, seed, config.steps, config.epochs)
 
 
@@ -87,7 +87,7 @@ class Session:
     """One worker's training run.
 
     model: a `MaskedLM`, or DDP around one, on `dist_context.device`.
-    pairs: trimmed pairs with a supervised token each (`rows.trim_all`), the same on every worker.
+    pairs: trimmed pairs with a supervised token each (`rows.trim_all`, `stored.store_pairs`), the same on every worker.
     dev: held-out pairs, untrimmed.
     """
 
@@ -103,7 +103,7 @@ class Session:
         self.model, self.pairs, self.dev_pairs = model, pairs, dev
         self.config, self.seed, self.dist_context = config, seed, dist_context
         self.masked: Any = getattr(model, "module", model)
-        self.plan = plan_run(pairs, config, seed)
+        self.plan = plan_run(supervised_of(pairs), config, seed)
         self.optimizer = make_optimizer(model, config.learning_rate, config.weight_decay)
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._rate_at)
         on_gpu = dist_context.device.type == "cuda"
@@ -195,7 +195,7 @@ class Session:
 
     def _take_step(self) -> dict[str, Any]:
         started = time.perf_counter()
-        pairs = [self.pairs[number] for number in self.plan[self.step]]
+        pairs = [self.pairs[number] for number in self.plan[self.step].tolist()]
         learning_rate = self.optimizer.param_groups[0]["lr"]
         # Dropout of a step must not depend on the steps before it, or a restored session would differ.
         torch.manual_seed(hash((self.seed, self.step, self.dist_context.rank)))

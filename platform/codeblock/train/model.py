@@ -5,6 +5,7 @@ Shape legend: B rows, T inputs, D hidden size, N supervised positions.
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -121,7 +122,9 @@ def add_lora(model: Any, config: LoraConfig, revision: str | None = None) -> Any
         revision=revision,
     )
     try:
-        return peft.get_peft_model(model, settings)
+        with warnings.catch_warnings():  # it asks for this by a name that transformers has deprecated
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+            return peft.get_peft_model(model, settings)
     except ValueError as error:
         raise CodeBlockError(f"train.lora.target_modules={targets}: {str(error).splitlines()[0][:200]}") from error
 

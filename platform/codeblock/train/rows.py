@@ -5,7 +5,7 @@ Shape legend: T tokens of a rendered pair.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -58,19 +58,19 @@ class TokenPair:
         return float(self.weight_T[1:].sum(dtype=np.float64))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Trimming:
     """What exact trimming and dropping saved, in inputs of the model per pass: `whole = kept + tails + dropped`."""
 
-    pairs: int
+    pairs: int = 0
     """Pairs with a loss."""
-    dropped_pairs: int
+    dropped_pairs: int = 0
     """Pairs without a loss."""
-    kept_inputs: int
+    kept_inputs: int = 0
     """Inputs up to the last token with a loss of each pair."""
-    tail_inputs: int
+    tail_inputs: int = 0
     """Inputs after it, cut off."""
-    dropped_inputs: int
+    dropped_inputs: int = 0
     """Inputs of the dropped pairs."""
 
 
@@ -83,25 +83,39 @@ def trim(pair: TokenPair) -> TokenPair:
     return TokenPair(pair.id, pair.input_ids_T[:end], pair.token_class_T[:end], pair.weight_T[:end], pair.selected_T[:end])
 
 
-def trim_all(pairs: Sequence[TokenPair]) -> tuple[list[TokenPair], Trimming]:
-    """Drop the pairs without a loss, trim the others, and count what that saved."""
-    kept = [trim(pair) for pair in pairs if pair.with_loss]
-    whole = sum(pair.inputs for pair in pairs if pair.with_loss)
-    kept_inputs = sum(pair.inputs for pair in kept)
-    dropped = sum(pair.inputs for pair in pairs if not pair.with_loss)
-    return kept, Trimming(len(kept), len(pairs) - len(kept), kept_inputs, whole - kept_inputs, dropped)
+def trim_each(pairs: Iterable[TokenPair], saved: Trimming) -> Iterator[TokenPair]:
+    """Drop the pairs without a loss, trim the others, and add to `saved` what that saves."""
+    for pair in pairs:
+        if not pair.with_loss:
+            saved.dropped_pairs += 1
+            saved.dropped_inputs += pair.inputs
+            continue
+        kept = trim(pair)
+        saved.pairs += 1
+        saved.kept_inputs += kept.inputs
+        saved.tail_inputs += pair.inputs - kept.inputs
+        yield kept
+
+
+def trim_all(pairs: Iterable[TokenPair]) -> tuple[list[TokenPair], Trimming]:
+    """`trim_each` of pairs that fit in memory, and what it saved."""
+    saved = Trimming()
+    return list(trim_each(pairs, saved)), saved
+
+
+def iter_pairs(selected: Path) -> Iterator[tuple[TokenPair, str]]:
+    """The pairs of a selected table in row order, untrimmed, each with its split ("train" or "dev").
+
+    One part is in memory at a time: a pair is a view of its part, so whoever keeps it keeps the part, or copies it. Raises
+    CodeBlockError where a row's lists differ in length, or a weight is negative or no finite number.
+    """
+    for path in tables.parts(selected):
+        yield from _pairs_of(tables.read_part(path, COLUMNS))
 
 
 def read_pairs(selected: Path, split: str) -> list[TokenPair]:
-    """The pairs of one split ("train" or "dev") of a selected table, in row order, untrimmed.
-
-    Raises CodeBlockError where a row's lists differ in length, or a weight is negative or no finite number.
-    """
-    pairs: list[TokenPair] = []
-    for path in tables.parts(selected):
-        table = tables.read_part(path, COLUMNS)
-        pairs.extend(pair for pair, of in _pairs_of(table) if of == split)
-    return pairs
+    """The pairs of one split of a selected table that fits in memory; raises as `iter_pairs`."""
+    return [pair for pair, of in iter_pairs(selected) if of == split]
 
 
 def _pairs_of(table: pa.Table) -> Iterator[tuple[TokenPair, str]]:

@@ -36,6 +36,20 @@ def test_values_come_in_the_order_of_the_pairs_whatever_part_they_are_in(tmp_pat
         assert table["nll"].to_pylist() == [[float(id_), float(id_) + 0.5] for id_ in ids]
 
 
+def test_places_are_those_of_a_dictionary_and_the_last_of_two_counts(tmp_path):
+    rng = np.random.default_rng(0)
+    naive = {}
+    for number in range(4):
+        ids = [str(each) for each in rng.integers(0, 60, 20)]
+        put(tmp_path, number, ids)
+        naive |= {id_: (tmp_path / part_name(number), row) for row, id_ in enumerate(ids)}
+    found = places(tmp_path)
+    assert dict(found.items()) == naive
+    assert (len(found), set(found)) == (len(naive), set(naive))
+    assert [found.get(str(each)) for each in range(80)] == [naive.get(str(each)) for each in range(80)]
+    assert (found.find([str(each) for each in range(80)]) >= 0).tolist() == [str(each) in naive for each in range(80)]
+
+
 def test_a_pair_without_scores_is_an_error_of_one_line(tmp_path):
     put(tmp_path, 0, "04")
     with pytest.raises(CodeBlockError, match="pair 7 has no scores there; run the same command again"):
@@ -59,12 +73,12 @@ def test_only_pairs_that_lack_scores_are_scored_and_get_parts_of_their_own(tmp_p
 
 def test_whether_all_that_is_wanted_is_there(tmp_path):
     put(tmp_path, 0, "012")
-    assert Covered(lambda: ["2", "0"])(tmp_path)
-    assert not Covered(lambda: ["2", "3"])(tmp_path)
+    assert Covered(lambda: pa.array(["2", "0"]))(tmp_path)
+    assert not Covered(lambda: pa.array(["2", "3"]))(tmp_path)
     assert not Covered(lambda: None)(tmp_path), "it is not known yet which they are"
     assert places(tmp_path).keys() == {"0", "1", "2"}
     put(tmp_path, 1, "3")
-    assert Covered(lambda: ["2", "3"])(tmp_path)
+    assert Covered(lambda: pa.array(["2", "3"]))(tmp_path)
 
 
 def scored_by(home, name, asked):
@@ -78,7 +92,7 @@ def scored_by(home, name, asked):
             put(output, int(item["name"][5:11]), ids)
         return {"kept": len(places(output))}
 
-    Step("scored", "score", {"model": "m"}, home, covers=Covered(lambda: list(asked))).run(work, resume=True)
+    Step("scored", "score", {"model": "m"}, home, covers=Covered(lambda: pa.array(list(asked)))).run(work, resume=True)
     return found
 
 

@@ -20,6 +20,7 @@ def write_prepared(directory, rows, block=3):
     for part, start in enumerate(range(0, len(rows), block)):
         some = rows[start : start + block]
         columns = {
+            "dataset": pa.array([None] * len(some), pa.string()),
             "id": pa.array([f"id{start + row}" for row in range(len(some))]),
             "messages": pa.array([[{"role": "user", "content": row["instruction"]}] for row in some], MESSAGES_TYPE),
             "response": pa.array([row["response"] for row in some]),

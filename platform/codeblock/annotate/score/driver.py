@@ -61,7 +61,7 @@ def missing(pairs: Path, output: Path, rows: float) -> list[Part]:
 
     Whole parts are looked at, as far as they begin within the first `rows` pairs.
     """
-    there = places(output).keys()
+    there = places(output)
     number = max((int(path.stem.removeprefix("part-")) for path in parts(output)), default=-1)
     items: list[Part] = []
     held = 0
@@ -70,7 +70,7 @@ def missing(pairs: Path, output: Path, rows: float) -> list[Part]:
             break
         ids = read_part(path, ["id"])["id"].to_pylist()
         held += len(ids)
-        if lacking := [row for row, id_ in enumerate(ids) if id_ not in there]:
+        if lacking := np.flatnonzero(there.find(ids) < 0).tolist():
             number += 1
             items.append(Part(path, lacking, part_name(number)))
     return items

@@ -16,6 +16,8 @@ from codeblock.core.config import Config, SelectConfig
 from codeblock.core.config.pairs import ONE, SEVERAL, PairsConfig, PairsSource
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.home import expand_home
+from codeblock.core.storage import store
+from codeblock.core.storage.places import place_of
 
 _PATHS = re.compile(
     r"storage|model\.path|score\.(second_)?model|pairs\.path(\.\d+(\.path)?)?|evaluate\.(benchmarks|pythons)\.\w+"
@@ -70,7 +72,7 @@ def dump_config(config: Config) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.safe_load(store.read_text(place_of(path)))  # best.yaml of a sweep may be in a store
     except (OSError, UnicodeDecodeError) as error:
         raise CodeBlockError(f"config {path}: cannot be read ({error}); the shipped ones are in configs/") from error
     except yaml.YAMLError as error:

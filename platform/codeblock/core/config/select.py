@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -23,6 +24,9 @@ class SelectConfig(Section):
     subset_ratio: Share | None = None
     """Share of the pool's pairs that is kept, best first (section `rank`). Empty: as many of the best as hold
     `token_budget / inside_share` of the pool's response tokens."""
+    mixture: dict[str, Share] = Field(default_factory=dict)
+    """A budget for each data set: its share of the kept pairs and of the supervised tokens, by the data set's name. Data sets
+    that are not named have what is left together. Empty: what the ranking gives each."""
     scope: Scope = "dataset"
     """Where the budget is spent: the same share in each response, one ranking of all, or with slack carried on."""
     gce_q: float = Field(0.7, ge=0, le=1)
@@ -64,9 +68,12 @@ class SelectConfig(Section):
     @model_validator(mode="after")
     def _shares_agree(self) -> SelectConfig:
         _ = self.shares
+        if sum(self.mixture.values()) > 1 + 1e-9:
+            raise ValueError(f"mixture: the shares add up to {sum(self.mixture.values()):g}; they are shares of one budget")
         return self
 
     @property
     def shares(self) -> Shares:
         """The three shares, those that follow included."""
-        return Shares.of(self.token_budget, self.inside_share, self.subset_ratio)
+        shares = Shares.of(self.token_budget, self.inside_share, self.subset_ratio)
+        return replace(shares, mixture=tuple(sorted(self.mixture.items())))

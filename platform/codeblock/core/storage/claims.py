@@ -143,6 +143,17 @@ def publish(own: Path, directory: Path, facts: dict[str, Any]) -> bool:
     return True
 
 
+def remove_result(directory: Path) -> None:
+    """Take a finished step out of the cache, whole, where it is there; its lock is held."""
+    if places.is_remote(directory):
+        object_work.remove_result(directory)
+    elif directory.exists():
+        gone = directory.parent / WORK / f"{directory.name}.{secrets.token_hex(4)}"
+        gone.parent.mkdir(exist_ok=True)
+        directory.rename(gone)  # at once, so that no reader finds half of it
+        shutil.rmtree(gone, ignore_errors=True)
+
+
 def remove_dead(cache: Path) -> None:
     """Remove the work of dead runs that nobody will go on from; what another process has in hand stays."""
     if places.is_remote(cache):

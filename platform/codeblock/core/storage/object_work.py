@@ -97,6 +97,15 @@ def publish(own: Path, directory: Path, facts: dict[str, Any]) -> bool:
     return True
 
 
+def remove_result(directory: Path) -> None:
+    """Take a finished step out of the store, its marker first: what has none is not read."""
+    marker = completed(directory)
+    store.remove(directory / MARKER)
+    if marker is not None:
+        _remove(directory.parent / OBJECTS / marker[AT])
+    shutil.rmtree(directory, ignore_errors=True)
+
+
 def remove_dead(cache: Path) -> None:
     """As `claims.remove_dead`."""
     for note in store.children(cache / OBJECTS):

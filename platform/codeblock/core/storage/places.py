@@ -79,7 +79,7 @@ def place(text: str | Path) -> Path:
     return _scratch() / MIRRORS / scheme / rest
 
 
-def place_of(text: str) -> Path:
+def place_of(text: str | Path) -> Path:
     """`place` of an argument of the command line. Raises CodeBlockError."""
     try:
         return place(text)

@@ -1,6 +1,6 @@
 """A response's own examples as a program for the sandbox: asserts, doctests, printed calls with what they print. [ours]
 
-Nothing of the data runs in this process: its code is parsed here, and run behind the sandbox's walls alone. There code and
+Nothing of the data runs in this process: its code is parsed here, and run in the sandbox alone. There code and
 examples share a process, so code that set out to look right could; pairs of such code are no target of a ranking.
 """
 

@@ -1,6 +1,6 @@
 """The best pairs of the pool in the order of their rank: what is scored, and selected from.
 
-The rows of `segmented` are written best first, as many as the arms need, so that nothing is paid for the rest. Part k holds the
+The rows of `segmented` are written best first, as many as the arms need, so that the rest costs nothing. Part k holds the
 ranks k * PART_ROWS and up: a run that needs more adds parts to those that are there.
 """
 

@@ -5,7 +5,7 @@ N pairs, R rankers. What is unknown of a pair puts it in the middle of the pool,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from codeblock.data.rank.pool import Signal
 from codeblock.data.rank.registry import Scale
 
 
-def lexicographic(signals: Sequence[Signal], scales: Sequence[Scale], lotteries: Sequence[bytes]) -> NDArray[np.int32]:
+def lexicographic(signals: Sequence[Signal], scales: Sequence[Scale], lotteries: Iterable[bytes]) -> NDArray[np.int32]:
     """int32[N], 0 is the best: by the first signal's bin 0..5, then by the second's, and by the last one's value.
 
     Equals come in the order of `lotteries` (one number a pair).
@@ -26,15 +26,15 @@ def lexicographic(signals: Sequence[Signal], scales: Sequence[Scale], lotteries:
     return _places(keys, lotteries)
 
 
-def by_mean(signals: Sequence[Signal], lotteries: Sequence[bytes]) -> NDArray[np.int32]:
+def by_mean(signals: Sequence[Signal], lotteries: Iterable[bytes]) -> NDArray[np.int32]:
     """int32[N], 0 is the best: by the mean over the signals of a pair's rank in each, as a share of the pool."""
     if not signals:
         return _places([], lotteries)
     return _places([np.mean([ranks(signal) for signal in signals], axis=0)], lotteries)
 
 
-def _places(keys: Sequence[NDArray[np.floating]], lotteries: Sequence[bytes]) -> NDArray[np.int32]:
-    draws = np.array([int.from_bytes(draw, "big") for draw in lotteries], dtype=np.uint64)
+def _places(keys: Sequence[NDArray[np.floating]], lotteries: Iterable[bytes]) -> NDArray[np.int32]:
+    draws = np.fromiter((int.from_bytes(draw, "big") for draw in lotteries), dtype=np.uint64)
     order = np.lexsort([draws, *(-key for key in reversed(keys))])
     places = np.empty(order.size, dtype=np.int32)
     places[order] = np.arange(order.size)

@@ -47,10 +47,9 @@ class RankPool:
         """The signal of all rows, from a function of one part's table."""
         return joined([np.asarray(signal(table), dtype=np.float32) for table in self.tables(*columns)])
 
-    @cached_property
-    def ids(self) -> list[str]:
-        """Ids of all pairs."""
-        return [id_ for table in self.tables("id") for id_ in table["id"].to_pylist()]
+    def ids(self) -> Iterator[str]:
+        """Ids of all pairs, one part in memory at a time: as Python strings they take 80 bytes each."""
+        return (id_ for table in self.tables("id") for id_ in table["id"].to_pylist())
 
     @cached_property
     def tokens(self) -> NDArray[np.int32]:

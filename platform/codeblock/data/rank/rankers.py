@@ -106,8 +106,8 @@ def _mean_nll(column: pa.ListArray) -> Signal:
 @ranker("random")
 def random(pool: RankPool) -> Signal:
     """A seeded lottery: the control."""
-    draws = [int.from_bytes(lottery(pool.seed, f"random:{id_}"), "big") / 2**64 for id_ in pool.ids]
-    return np.array(draws, dtype=np.float32)
+    draws = (int.from_bytes(lottery(pool.seed, f"random:{id_}"), "big") / 2**64 for id_ in pool.ids())
+    return np.fromiter(draws, dtype=np.float32)
 
 
 def robust_z(values: NDArray[np.floating]) -> Signal:

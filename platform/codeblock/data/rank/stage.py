@@ -52,7 +52,7 @@ def rank_pairs(
         signals[each.name] = each.measure(pool)
         seconds[each.name] = round(time.perf_counter() - started, 3)
     store.remove_tree(work)
-    lotteries = [lottery(seed, id_) for id_ in pool.ids]
+    lotteries = (lottery(seed, id_) for id_ in pool.ids())
     if config.combine == "mean":
         places = by_mean(list(signals.values()), lotteries)
     else:
@@ -60,7 +60,7 @@ def rank_pairs(
     _write(pool, output, places, signals)
     known = {name: _share_known(signal) for name, signal in signals.items()}
     return {
-        "pool_pairs": len(pool.ids),
+        "pool_pairs": int(pool.tokens.size),
         "pool_tokens": int(pool.tokens.sum()),
         "by": list(config.by),
         "combine": config.combine,
@@ -92,10 +92,12 @@ def _write(pool: RankPool, output: Path, places: np.ndarray[Any, np.dtype[np.int
     values = np.stack(list(signals.values()), axis=1)
     start = 0
     for path in parts(pool.prepared):
-        ids = read_part(path, ["id"])["id"]
+        table = read_part(path, ["id", "dataset"])
+        ids = table["id"]
         rows = slice(start, start + len(ids))
         flat = pa.array(values[rows].ravel(), pa.float32(), from_pandas=False)
         offsets = pa.array(np.arange(len(ids) + 1, dtype=np.int32) * values.shape[1])
-        columns = [ids, pa.array(pool.tokens[rows]), pa.array(places[rows]), pa.ListArray.from_arrays(offsets, flat)]
+        tokens, ranks = pa.array(pool.tokens[rows]), pa.array(places[rows])
+        columns = [ids, tokens, ranks, table["dataset"], pa.ListArray.from_arrays(offsets, flat)]
         write_part(output / path.name, pa.table(columns, schema=RANKED))
         start += len(ids)

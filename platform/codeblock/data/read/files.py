@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from dataclasses import dataclass
 from itertools import chain, count
@@ -14,6 +12,7 @@ from urllib.parse import unquote
 from fsspec.implementations.local import LocalFileSystem
 
 from codeblock.core.config.pairs import PairsConfig, PairsSource
+from codeblock.core.digests import WHOLE, file_digest, value_digest
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.storage import places, store
 from codeblock.data.read.saved import saved_files, without_descriptions
@@ -39,7 +38,7 @@ class InputFile:
         """Hash of the content, or the version tag that a remote store keeps of it."""
         if "file" in _protocols(self.filesystem) or "memory" in _protocols(self.filesystem):
             with self.filesystem.open(self.path, "rb") as stream:
-                return hashlib.file_digest(stream, "sha256").hexdigest()
+                return file_digest(stream)
         with places.told(f"{_protocols(self.filesystem)[0]}://{self.path}"):
             return store.version_of(self.filesystem, self.path)
 
@@ -154,7 +153,7 @@ def _matching(filesystem: Any, pattern: str) -> list[str]:
 def fingerprint(files: list[InputFile]) -> str:
     """One hash over names and contents: a file that is added, renamed or edited changes it."""
     facts = [(file.path.rsplit("/", 1)[-1], file.fingerprint()) for file in files]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+    return value_digest(facts, WHOLE)
 
 
 def load_hub_dataset(name: str, split: str, revision: str | None) -> Any:

@@ -16,6 +16,7 @@ from codeblock.evaluate.benchmarks.bigcodebench import (
 )
 from codeblock.evaluate.benchmarks.humaneval import HumanEval
 from codeblock.evaluate.benchmarks.humanevalplus import HumanEvalPlus
+from codeblock.evaluate.benchmarks.humanevalx import HumanEvalXJavaScript
 from codeblock.evaluate.benchmarks.mbpp import Mbpp, MbppAll
 from codeblock.evaluate.benchmarks.mbppplus import MbppPlus
 from codeblock.evaluate.benchmarks.tiny import Tiny
@@ -27,6 +28,7 @@ KINDS: list[type[Benchmark]] = [
     Tiny,
     HumanEval,
     HumanEvalPlus,
+    HumanEvalXJavaScript,
     Mbpp,
     MbppAll,
     MbppPlus,

@@ -70,6 +70,8 @@ class Benchmark(ABC):
     """Text at which an answer to `messages` ends; it is cut off."""
     sample_field: ClassVar[Literal["completion", "solution"]] = "completion"
     """Field of a samples file in which the public grader looks for what `completion` returns."""
+    fence: ClassVar[str] = FENCE_OPEN
+    """How the solution's block opens in a chat's answer: its line, with the language."""
     tasks: list[Task]
     provenance: str = field(default="", kw_only=True)
     """Whether the tasks come from the published file; empty where there is none."""
@@ -131,7 +133,7 @@ class Benchmark(ABC):
         if base:
             return ReferenceAnswer("", code, "")
         given = self.given(task).strip("\n").rstrip()
-        opened = FENCE_OPEN if not begun.rstrip().endswith(FENCE_OPEN.rstrip()) else "" if begun.endswith("\n") else "\n"
+        opened = self.fence if not begun.rstrip().endswith(self.fence.rstrip()) else "" if begun.endswith("\n") else "\n"
         return ReferenceAnswer(opened + (f"{given}\n" if given else ""), code, FENCE_CLOSE)
 
     def from_solution(self, task: Task, solution: str) -> str:

@@ -1,7 +1,7 @@
 """Why an item was kept or dropped, in one line of plain words.
 
 The rule of the budget (METHOD: stage 4) is whole items, best first; one that does not fit is skipped. So an item that was
-dropped though it ranks above the last one bought did not fit, and one that ranks below it came when the budget was spent.
+dropped though it ranks above the last one taken did not fit, and one that ranks below it came when the budget was spent.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class Status(StrEnum):
 
     TRAIN = "trained on"
     DEV = "held out for dev"
-    EMPTY = "in the subset, nothing bought"
+    EMPTY = "in the subset, nothing taken"
     OUTSIDE = "not in the subset"
 
 
@@ -25,7 +25,7 @@ class Status(StrEnum):
 class Cut:
     """Where the budget ended."""
 
-    priority: float | None  # of the last item that was bought; None where there is none
+    priority: float | None  # of the last item that was taken; None where there is none
     left: int | None  # tokens that were left over; None where that was not recorded
     where: str  # what was ranked together: "over all pairs" or "in this response"
 
@@ -36,7 +36,7 @@ class Bid:
 
     utility: float
     priority: float
-    stop_price: int  # 1 where buying the item would have bought the pair's stop token too
+    stop_cost: int  # 1 where the item would have brought the pair's stop token along
     min_core: int  # core logic tokens below which the utility is 0
 
 
@@ -56,8 +56,8 @@ def _ranked_reason(item: ItemView, supervised: int, bid: Bid, cut: Cut) -> str:
     reached = f"priority {_figure(cut.priority)} {cut.where}"
     if supervised:
         return f"Kept: the budget reached down to {reached}."
-    price = item.tokens + bid.stop_price
-    needs = f"it needs {price} tokens" + (", the stop token included" if bid.stop_price else "")
+    cost = item.tokens + bid.stop_cost
+    needs = f"it needs {cost} tokens" + (", the stop token included" if bid.stop_cost else "")
     if cut.priority is None or bid.priority > cut.priority:
         return f"Does not fit: {needs}, more than was left of the budget at its turn."
     cause = ""

@@ -1,0 +1,105 @@
+"""Rows and tokens per second of segmenting and scoring with 1 and 2 processes, by the stages' own drivers over Ray.
+
+python tests/bench/bench_processes.py --pairs PAIRS --model MODEL [--rounds 2] [--scored 96]
+
+Each size gets a Ray cluster of so many CPUs, in turns, so that other work on the machine meets both alike. What is timed is the
+driver's call on a warm cluster: Ray's start is not in it, the start of the actors and the loading of the model are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import ray
+
+from codeblock.annotate.prepare.driver import segment, tokenize
+from codeblock.annotate.score.driver import score
+from codeblock.core.cluster import quiet_data, runtime_env
+from codeblock.core.config import ClusterConfig, PrepareConfig, ScoreConfig
+from codeblock.core.config.pairs import PairsConfig
+from codeblock.core.storage.tables import part_name, parts, read_part, write_part
+from codeblock.data.read.files import data_sets
+from codeblock.data.read.stage import read_pairs
+
+PROCESSES = (1, 2)
+SCORED_PARTS = 8
+MAX_LENGTH = 2048
+
+
+def main() -> None:
+    """Prepare once, then time each driver with each number of processes, in turns."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", required=True)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--scored", type=int, default=96, help="pairs that are scored")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as directory:
+        home = Path(directory)
+        config = PairsConfig(path=options.pairs)
+        read_pairs(data_sets(config), config, home / "pairs")
+        seconds: dict[tuple[str, int], list[float]] = {}
+        work: dict[str, tuple[int, int]] = {}
+        for number in range(options.rounds):
+            for processes in PROCESSES if number % 2 == 0 else reversed(PROCESSES):
+                for what, taken, rows, tokens in measured(home, options, processes):
+                    seconds.setdefault((what, processes), []).append(taken)
+                    work[what] = rows, tokens
+                    print(f"round {number}, {processes} processes, {what}: {taken:.1f} s", flush=True)
+    print(f"\n{platform.processor() or platform.machine()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}; medians")
+    print("| stage | rows | tokens | 1 process | 2 processes | efficiency |\n| --- | ---: | ---: | ---: | ---: | ---: |")
+    for what, (rows, tokens) in work.items():
+        one, two = (median(seconds[what, processes]) for processes in PROCESSES)
+        rates = " | ".join(f"{rows / each:,.1f} rows/s, {tokens / each:,.0f} tokens/s" for each in (one, two))
+        print(f"| {what} | {rows:,} | {tokens:,} | {rates} | {one / two / 2:.2f} |")
+
+
+def measured(home: Path, options: argparse.Namespace, processes: int) -> list[tuple[str, float, int, int]]:
+    """Stage, seconds, rows and tokens of each stage on a cluster of so many CPUs."""
+    ray.init(num_cpus=processes, logging_level="error", include_dashboard=False, runtime_env=runtime_env())
+    quiet_data()
+    try:
+        out = Path(tempfile.mkdtemp(dir=home))
+        ray.get([ray.remote(warm).remote() for _ in range(processes)])
+        found: list[tuple[str, float, int, int]] = []
+
+        def timed(what: str, call: Callable[[], Any]) -> None:
+            started = time.perf_counter()
+            facts = call()
+            taken = time.perf_counter() - started
+            tokens = facts["tokens"] if "tokens" in facts else facts["scored_now"]
+            found.append((what, taken, facts["kept"], tokens))
+
+        timed("tokenize", lambda: tokenize(home / "pairs", out / "tokenized", options.model, None, MAX_LENGTH))
+        timed("segment", lambda: segment(out / "tokenized", out / "segmented", PrepareConfig()))
+        some(out / "segmented", out / "some", options.scored)
+        cluster = ClusterConfig(actors=processes, cpus_per_worker=0.5)
+        timed("score", lambda: score(out / "some", out / "scored", options.model, None, ScoreConfig(), cluster))
+        return found
+    finally:
+        ray.shutdown()
+
+
+def warm() -> None:
+    """What a worker imports."""
+    import codeblock.annotate.prepare.stage  # noqa: F401
+
+
+def some(segmented: Path, output: Path, pairs: int) -> None:
+    """The first pairs in SCORED_PARTS parts."""
+    table = read_part(parts(segmented)[0]).slice(0, pairs)
+    size = -(-table.num_rows // SCORED_PARTS)
+    for number in range(SCORED_PARTS):
+        write_part(output / part_name(number), table.slice(number * size, size))
+
+
+if __name__ == "__main__":
+    main()
