@@ -114,10 +114,13 @@ def run_data(plan: Plan, until: Until) -> Comparison:
         max_length = NO_LIMIT
     with stage_line(plan.tokenized):
         comparison.tokenized = plan.tokenized.run(
-            lambda output: tokenize(plan.to_tokenize.directory, output, plan.model.path, plan.model.revision, max_length)
+            lambda output: tokenize(plan.to_tokenize.directory, output, plan.model.path, plan.model.revision, max_length),
+            resume=True,
         )
     with stage_line(plan.segmented):
-        comparison.segmented = plan.segmented.run(lambda output: segment(plan.tokenized.directory, output, config.prepare))
+        comparison.segmented = plan.segmented.run(
+            lambda output: segment(plan.tokenized.directory, output, config.prepare), resume=True
+        )
     require_pairs(comparison)
     if until != "prepare":
         _rank(plan, comparison)

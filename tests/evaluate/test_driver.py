@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -219,10 +220,12 @@ def test_an_actor_loads_its_model_once(
     generator = driver.Generator(str(model_directory), None, "bfloat16", **settings)
     assert generator.model.dtype == torch.bfloat16
     for sample in range(3):
-        request = Request("t/0", sample, [5, 6, 7])
-        assert generator({"output": str(tmp_path), "requests": json.dumps([asdict(request)])})["peak_mb"] > 0
+        rows = pa.Table.from_pylist([asdict(Request("t/0", sample, [5, 6, 7], stops=("x",)))], schema=driver.REQUESTS)
+        answers, facts = generator(rows, "part")
+        assert facts["peak_mb"] > 0
+        driver._write_rows(tmp_path, answers, "part", facts)
     assert len(loads) == 1
-    assert len(driver.read_answers(tmp_path)) == 3
+    assert driver.read_answers(tmp_path).keys() == {("t/0", sample) for sample in range(3)}
 
 
 def test_a_finished_run_does_not_load_the_model_again(

@@ -69,7 +69,7 @@ def unreachable(error: Exception) -> str:
 
 
 def quiet_data() -> None:
-    """Results in order; one bar of `map_parts` in place of Ray Data's bar per operator, and no execution plans."""
+    """Results in order; one bar a stage in place of Ray Data's bar per operator, and no execution plans."""
     import ray.data
 
     context = ray.data.DataContext.get_current()
@@ -180,11 +180,6 @@ class _TellingActor:
 
     def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
         return {"error": str(self._error)} if self._error else _telling(self._work, item)
-
-
-def actor_pool(config: ClusterConfig) -> dict[str, Any]:
-    """What `map_parts` is asked for where each actor holds a model."""
-    return {"actors": config.actors, "cpus": config.cpus_per_worker, "gpus": config.gpus_per_worker}
 
 
 def peak_of(results: Sequence[dict[str, Any]]) -> float:

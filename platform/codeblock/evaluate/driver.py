@@ -13,13 +13,17 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from codeblock.core.cluster import actor_pool, map_parts, peak_of
+import pyarrow as pa
+
+from codeblock.core.cluster import peak_of
 from codeblock.core.config import ClusterConfig, EvaluateConfig
 from codeblock.core.memory import worker_peak_mb
 from codeblock.core.models import load as models
+from codeblock.core.ray_data import Actors, Facts, run_parts, tables_as_parts
 from codeblock.core.records import GeneratedRecord, GradedRecord
 from codeblock.core.storage import tables
 from codeblock.evaluate.answers import Answer, Job, Request
@@ -33,8 +37,22 @@ Key = tuple[str, int]
 """Task id and number of the sample."""
 
 
+REQUESTS = pa.schema(
+    [
+        ("task_id", pa.string()),
+        ("sample", pa.int32()),
+        ("ids", pa.list_(pa.int32())),
+        ("begun", pa.string()),
+        ("base", pa.bool_()),
+        ("stops", pa.list_(pa.string())),
+        ("seed", pa.int64()),
+    ]
+)
+"""`answers.Request` as a row."""
+
+
 class Generator:
-    """A Ray actor of the engine `hf`: loads the model once and writes one part of answers at a time."""
+    """An actor of the engine `hf`: loads the model once and answers one batch of requests at a time."""
 
     def __init__(self, model_path: str, revision: str | None, dtype: str, **settings: Any) -> None:
         """`settings`: max_new_tokens, batch_size, temperature and top_p of `generate_answers`."""
@@ -43,16 +61,13 @@ class Generator:
         self.model = models.load_model(model_path, revision, dtype).to(self.device)
         self.settings = settings
 
-    def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
-        """`item`: `output`, the directory of the parts; `requests`, JSON of a list of `answers.Request`."""
+    def __call__(self, rows: pa.Table, part: str) -> tuple[pa.Table, dict[str, float]]:  # noqa: ARG002
+        """Rows of schema REQUESTS become rows with the fields of `answers.Answer`."""
         from codeblock.evaluate.generate import generate_answers
 
-        requests = [Request(**row) for row in json.loads(item["requests"])]
-        write_answers(
-            Path(item["output"]),
-            generate_answers(self.model, self.tokenizer, requests, device=self.device, **self.settings),
-        )
-        return {"peak_mb": worker_peak_mb()}
+        requests = [Request(**{**row, "stops": tuple(row["stops"])}) for row in rows.to_pylist()]
+        answers = generate_answers(self.model, self.tokenizer, requests, device=self.device, **self.settings)
+        return pa.Table.from_pylist([asdict(answer) for answer in answers]), {"peak_mb": worker_peak_mb()}
 
 
 def generate(
@@ -158,22 +173,29 @@ def _generate_with_hf(job: Job, requests: list[Request], output: Path) -> float:
     # Prompts of similar length together; the longest first, so that the last chunks are short ones.
     ordered = sorted(requests, key=lambda request: -len(request.ids))
     chunks = [ordered[start : start + config.batch_size] for start in range(0, len(ordered), config.batch_size)]
-    results = map_parts(
-        Generator,
-        [{"output": str(output), "requests": json.dumps([asdict(each) for each in chunk])} for chunk in chunks],
-        what=job.what,
-        **actor_pool(cluster),
-        constructor={
-            "model_path": job.model_path,
-            "revision": job.revision,
-            "dtype": config.dtype,
-            "max_new_tokens": job.max_new_tokens,
-            "batch_size": config.batch_size,
-            "temperature": config.temperature,
-            "top_p": config.top_p,
-        },
+    tables_of = {f"{number:06d}": _table_of(chunk) for number, chunk in enumerate(chunks)}
+    constructor = {
+        "model_path": job.model_path,
+        "revision": job.revision,
+        "dtype": config.dtype,
+        "max_new_tokens": job.max_new_tokens,
+        "batch_size": config.batch_size,
+        "temperature": config.temperature,
+        "top_p": config.top_p,
+    }
+    results = run_parts(
+        job.what, tables_as_parts(tables_of), Generator, partial(_write_rows, output), Actors(cluster, constructor)
     )
     return peak_of(results)
+
+
+def _table_of(requests: list[Request]) -> pa.Table:
+    return pa.Table.from_pylist([asdict(request) for request in requests], schema=REQUESTS)
+
+
+def _write_rows(output: Path, rows: pa.Table, part: str, facts: Facts) -> Facts:  # noqa: ARG001
+    write_answers(output, [Answer(**row) for row in rows.to_pylist()])
+    return {}
 
 
 def write_as_they_come(output: Path, answers: Iterable[Answer], batch_size: int) -> None:

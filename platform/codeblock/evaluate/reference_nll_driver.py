@@ -17,11 +17,11 @@ from typing import Any, cast
 import numpy as np
 import pyarrow as pa
 
-from codeblock.core.cluster import actor_pool, map_parts
 from codeblock.core.config import ClusterConfig, EvaluateConfig
 from codeblock.core.memory import worker_peak_mb
 from codeblock.core.metrics import mean_interval
 from codeblock.core.models import load as models
+from codeblock.core.ray_data import Actors, Facts, run_parts, tables_as_parts
 from codeblock.core.records import NllRecord
 from codeblock.core.storage import store, tables
 from codeblock.evaluate.benchmarks import Benchmark
@@ -35,6 +35,17 @@ BATCH_TOKENS = 2048
 """Padded tokens of a forward pass: larger ones are slower on CPUs, and a GPU is full with a few of these."""
 MEASURED = b"codeblock.measured"
 """Key of a part's metadata: JSON of the seconds and the peak memory (MiB) that it took."""
+RENDERED = pa.schema(
+    [
+        ("model", pa.string()),
+        ("revision", pa.string()),
+        ("task_id", pa.string()),
+        ("ids", pa.list_(pa.int32())),
+        ("code_start", pa.int32()),
+        ("code_end", pa.int32()),
+    ]
+)
+"""A task, rendered, and the model that is asked."""
 
 
 @dataclass(frozen=True)
@@ -62,19 +73,19 @@ class ReferenceScorer:
         self._dtype = dtype
         self._held: tuple[str, Any] | None = None
 
-    def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
-        """`item`: `model` and `revision`; `output`, the file of the part; `rendered`, JSON of a list of `Rendered`."""
-        path = item["model"]
+    def __call__(self, rows: pa.Table, part: str) -> tuple[pa.Table, dict[str, float]]:  # noqa: ARG002
+        """Rows of schema RENDERED, of one model, become rows of schema REFERENCE_NLL."""
+        path, revision = rows["model"][0].as_py(), rows["revision"][0].as_py()
         if self._held is None or self._held[0] != path:
-            self._held = path, models.load_model(path, item["revision"] or None, self._dtype).to(models.device())
-        model = self._held[1]
-        context = models.context_length(path, item["revision"] or None) or models.NO_LIMIT
-        rendered = [Rendered(task, np.asarray(ids, np.int32), *code) for task, ids, *code in json.loads(item["rendered"])]
+            self._held = path, models.load_model(path, revision, self._dtype).to(models.device())
+        context = models.context_length(path, revision) or models.NO_LIMIT
+        rendered = [
+            Rendered(row["task_id"], np.asarray(row["ids"], np.int32), row["code_start"], row["code_end"])
+            for row in rows.to_pylist()
+        ]
         started = time.perf_counter()
-        table = reference_nll(model, rendered, context, BATCH_TOKENS)
-        measured = {"seconds": time.perf_counter() - started, "peak_mb": worker_peak_mb()}
-        tables.write_part(Path(item["output"]), table.replace_schema_metadata({MEASURED: json.dumps(measured)}))
-        return measured  # a row of Ray Data needs a column
+        table = reference_nll(self._held[1], rendered, context, BATCH_TOKENS)
+        return table, {"seconds": time.perf_counter() - started, "peak_mb": worker_peak_mb()}
 
 
 def fill_parts(jobs: Sequence[NllJob], config: EvaluateConfig, cluster: ClusterConfig) -> None:
@@ -82,19 +93,34 @@ def fill_parts(jobs: Sequence[NllJob], config: EvaluateConfig, cluster: ClusterC
 
     Raises CodeBlockError where the actors do not fit the cluster, and for a benchmark that cannot be asked in this way.
     """
-    items = [
-        {"model": job.model_path, "revision": job.revision or "", "output": str(path), "rendered": _json(chunk)}
+    todo = {
+        str(path): _table_of(job, chunk)
         for job in jobs
         for path, chunk in job.chunks(config.prompt).items()
         if not store.exists(path)
+    }
+    run_parts("reference nll", tables_as_parts(todo), ReferenceScorer, _write, Actors(cluster, {"dtype": config.dtype}))
+
+
+def _table_of(job: NllJob, chunk: list[Rendered]) -> pa.Table:
+    rows = [
+        {
+            "model": job.model_path,
+            "revision": job.revision,
+            "task_id": each.task_id,
+            "ids": each.ids_T,
+            "code_start": each.code_start,
+            "code_end": each.code_end,
+        }
+        for each in chunk
     ]
-    map_parts(
-        ReferenceScorer,
-        items,
-        what="reference nll",
-        **actor_pool(cluster),
-        constructor={"dtype": config.dtype},
-    )
+    return pa.Table.from_pylist(rows, schema=RENDERED)
+
+
+def _write(rows: pa.Table, part: str, measured: Facts) -> Facts:
+    """Write a part with what was measured of it, for a run that goes on with the parts that are missing."""
+    tables.write_part(Path(part), rows.replace_schema_metadata({MEASURED: json.dumps(measured)}))
+    return {}
 
 
 def finish(job: NllJob) -> NllRecord:
@@ -135,7 +161,3 @@ def read_reference_nll(step_directory: Path) -> dict[str, float]:
     """The nll of each task that counts."""
     rows = tables.read_part(step_directory / FILE, ["task_id", "nll", "reason"]).to_pylist()
     return {row["task_id"]: row["nll"] for row in rows if row["reason"] is None}
-
-
-def _json(chunk: list[Rendered]) -> str:
-    return json.dumps([[each.task_id, each.ids_T.tolist(), each.code_start, each.code_end] for each in chunk])

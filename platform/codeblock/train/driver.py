@@ -92,7 +92,7 @@ def fit(
         "revision": revision,
         "output": str(output.absolute()),
         "config": config.model_dump(mode="json"),
-        "threads": max(1, int(cluster.cpus_per_worker)),
+        "cpus": cluster.cpus_per_worker,
         "seed": seed,
     }
     steps = len(plan_run(found.supervised_P, config, seed))

@@ -22,6 +22,7 @@ from codeblock.core.models import load as models
 from codeblock.core.models.causal import check_ids
 from codeblock.core.own_process import begin, give_back
 from codeblock.core.storage import store, tables
+from codeblock.core.threads import use_threads
 from codeblock.train.loop import DEV_SCHEMA, HISTORY_SCHEMA, STATE, Session
 from codeblock.train.model import MaskedLM, add_lora, checkpoint_activations, freeze_other_parts
 from codeblock.train.shard import whole_weights
@@ -58,7 +59,7 @@ def train(
     wrap: puts the model on its device, and into what several workers need.
     restored: directory of the checkpoint to go on from.
     """
-    torch.set_num_threads(job["threads"])
+    use_threads(job["cpus"])
     torch.manual_seed(job["seed"])  # of the adapters' first values
     config = TrainConfig.model_validate(job["config"])
     selected, output = Path(job["selected"]), Path(job["output"])

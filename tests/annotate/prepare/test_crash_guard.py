@@ -7,6 +7,7 @@ import os
 import re
 import signal
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +19,7 @@ from codeblock.annotate.prepare.render import Renderer
 from codeblock.annotate.prepare.stage import tokenize_batch
 from codeblock.core.config import PrepareConfig
 from codeblock.core.errors import CodeBlockError
-from codeblock.core.schema import FILTERED, PAIRS, Reason
+from codeblock.core.schema import FILTERED, PAIRS, SEGMENTED, Reason
 from codeblock.core.storage.tables import read_table, write_part
 from codeblock.segmentation import segment_response, tree
 from codeblock.segmentation.languages import find_rules
@@ -51,10 +52,10 @@ def spoil_python():
 REAL_PART = driver._segment_part
 
 
-def part_with_a_bad_grammar(row, **settings):
+def part_with_a_bad_grammar(rows, part, **settings):
     """What a Ray worker runs: the real work, with the bad grammar in its process."""
     spoil_python()
-    return REAL_PART(row, **settings)
+    return REAL_PART(rows, part, **settings)
 
 
 def pairs_of(responses):
@@ -97,17 +98,16 @@ def test_a_crash_and_an_endless_loop_in_a_grammar_cost_their_rows_and_not_the_ru
 
 def test_a_part_that_goes_on_ending_its_workers_ends_the_run(tmp_path, tokenizer):
     tokenized, _ = tokenize_batch(pairs_of(["```python\nx = 1\n```"]), Renderer(tokenizer), 256)
-    write_part(tmp_path / "part-000000.parquet", tokenized)
     mark = tmp_path / "out" / driver.ATTEMPTS / "part-000000.parquet"
     mark.parent.mkdir(parents=True)
-    row = {"path": str(tmp_path / "part-000000.parquet")}
-    settings = (tmp_path / "out", PrepareConfig())
+    work = partial(driver._segment_part, tokenized, mark.name, tmp_path / "out", PrepareConfig())
     mark.write_bytes(b"." * (driver.MAX_DEATHS - 1))
-    assert driver._segment_part(row, *settings)["kept"] == 1
+    rows, _ = work()
+    assert driver._write(rows, mark.name, {}, tmp_path / "out", SEGMENTED)["kept"] == 1
     assert not mark.exists()
     mark.write_bytes(b"." * driver.MAX_DEATHS)
     with pytest.raises(CodeBlockError, match=r"^part-000000.parquet: 5 workers ended while they had this part"):
-        driver._segment_part(row, *settings)
+        work()
 
 
 def jobs_of(*responses):

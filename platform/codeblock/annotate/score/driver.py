@@ -1,25 +1,25 @@
-"""Scores pairs in a Ray Data actor pool; a pair that has scores already is not scored again."""
+"""Scores pairs by a pipeline of Ray Data with a pool of actors; a pair that has scores already is not scored again."""
 
 from __future__ import annotations
 
 import math
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
 
 from codeblock.annotate.score.attention import prompt_attention
-from codeblock.core.cluster import actor_pool, map_parts, peak_of
+from codeblock.core.cluster import peak_of
 from codeblock.core.config import ClusterConfig, ScoreConfig
 from codeblock.core.memory import worker_peak_mb
 from codeblock.core.models.load import device, load_model
 from codeblock.core.models.nll import response_nll
+from codeblock.core.ray_data import Actors, Part, part_writer, read_parts, run_parts
 from codeblock.core.records import ScoredRecord
 from codeblock.core.storage.scores import VALUES, places
-from codeblock.core.storage.tables import count_rows, part_name, parts, read_part, write_part
+from codeblock.core.storage.tables import count_rows, part_name, parts, read_part
 
 
 def score(
@@ -36,15 +36,17 @@ def score(
 
     `column` is what is written beside the id: `nll` (schema SCORES), `nll_second`, `prompt_attention`.
     """
-    results = map_parts(
+    todo = missing(pairs, output, rows)
+    constructor = {"model": model, "revision": revision, "config": config, "column": column}
+    results = run_parts(
+        "score",
+        read_parts(todo, ["id", "input_ids", "response_start"]),
         Scorer,
-        missing(pairs, output, rows),
-        what="score",
-        **actor_pool(cluster),
-        constructor={"model": model, "revision": revision, "config": config, "output": output, "column": column},
+        part_writer(output),
+        Actors(cluster, constructor),
     )
     seconds = sum(result["seconds"] for result in results)
-    tokens = sum(result["tokens"] for result in results)
+    tokens = int(sum(result["tokens"] for result in results))
     return {
         "kept": count_rows(output),
         "scored_now": tokens,
@@ -54,14 +56,14 @@ def score(
     }
 
 
-def missing(pairs: Path, output: Path, rows: float) -> list[dict[str, Any]]:
-    """What is to be scored: the `path` of a part, its `rows`, and the `name` of the part that they become.
+def missing(pairs: Path, output: Path, rows: float) -> list[Part]:
+    """What is to be scored: the rows of each part that have no scores, and the part that they become.
 
     Whole parts are looked at, as far as they begin within the first `rows` pairs.
     """
     there = places(output)
     number = max((int(path.stem.removeprefix("part-")) for path in parts(output)), default=-1)
-    items: list[dict[str, Any]] = []
+    items: list[Part] = []
     held = 0
     for path in parts(pairs):
         if held >= rows:
@@ -70,21 +72,21 @@ def missing(pairs: Path, output: Path, rows: float) -> list[dict[str, Any]]:
         held += len(ids)
         if lacking := np.flatnonzero(there.find(ids) < 0).tolist():
             number += 1
-            items.append({"path": str(path), "rows": lacking, "name": part_name(number)})
+            items.append(Part(path, lacking, part_name(number)))
     return items
 
 
 class Scorer:
     """An actor that holds the reference model."""
 
-    def __init__(self, model: str, revision: str | None, config: ScoreConfig, output: Path, column: str) -> None:
+    def __init__(self, model: str, revision: str | None, config: ScoreConfig, column: str) -> None:
         # Only the plain implementation of attention keeps its weights.
         how = "eager" if column == "prompt_attention" else None
         self._model = load_model(model, revision, config.dtype, how).to(device())
-        self._config, self._output, self._column = config, output, column
+        self._config, self._column = config, column
 
-    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        pairs = read_part(Path(row["path"]), ["id", "input_ids", "response_start"]).take(pa.array(row["rows"], pa.int64()))
+    def __call__(self, pairs: pa.Table, part: str) -> tuple[pa.Table, dict[str, float]]:  # noqa: ARG002
+        """Rows with `id`, `input_ids` and `response_start` become rows of ids and values."""
         started = time.perf_counter()
         input_ids = [np.asarray(ids, dtype=np.int32) for ids in pairs["input_ids"].to_numpy()]
         compute = prompt_attention if self._column == "prompt_attention" else response_nll
@@ -93,5 +95,5 @@ class Scorer:
             torch.cuda.synchronize()
         seconds = time.perf_counter() - started
         column = pa.array(values, VALUES, from_pandas=False)
-        write_part(self._output / row["name"], pa.table({"id": pairs["id"], self._column: column}))
-        return {"tokens": sum(ids.size for ids in input_ids), "seconds": seconds, "peak_mb": worker_peak_mb()}
+        facts = {"tokens": sum(ids.size for ids in input_ids), "seconds": seconds, "peak_mb": worker_peak_mb()}
+        return pa.table({"id": pairs["id"], self._column: column}), facts

@@ -292,6 +292,8 @@ class ClusterConfig(Section):
     """Data-parallel workers of one fit."""
     actors: int = execution(1, ge=1)
     """Actors that score or generate, each with a model of its own."""
+    min_actors: int | None = execution(None, ge=1)
+    """Actors that such work starts with; more follow, up to `actors`, while parts wait. Empty: all of them."""
     cpus_per_worker: float = execution(1.0, gt=0)
     """CPUs of one worker or actor."""
     gpus_per_worker: float = execution(0.0, ge=0)

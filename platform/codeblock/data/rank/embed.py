@@ -17,15 +17,16 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from codeblock.core.cluster import actor_pool, map_parts, peak_of, pending
+from codeblock.core.cluster import peak_of, pending
 from codeblock.core.config import ClusterConfig, ScoreConfig
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.memory import worker_peak_mb
 from codeblock.core.models.causal import check_ids, decoder_of
 from codeblock.core.models.load import device, load_model
 from codeblock.core.models.padding import batches_by_length, pad
+from codeblock.core.ray_data import Actors, filled, part_writer, read_parts, run_parts
 from codeblock.core.schema import EMBEDDED
-from codeblock.core.storage.tables import count_rows, parts, read_part, write_part
+from codeblock.core.storage.tables import count_rows, parts
 
 LAYERS = 4
 """First layers of the embedding `layers`."""
@@ -45,12 +46,13 @@ def embed(
     `layers`: the first so many layers on the prompt; None: all of them on the whole pair. Raises CodeBlockError for a model
     whose decoder keeps no list of layers.
     """
-    results = map_parts(
+    todo = filled(pending(parts(prepared), output), output, EMBEDDED.empty_table())
+    results = run_parts(
+        "embed",
+        read_parts(todo, ["id", "input_ids", "response_start"]),
         Embedder,
-        [{"path": str(path)} for path in pending(parts(prepared), output)],
-        what="embed",
-        **actor_pool(cluster),
-        constructor={"model": model, "revision": revision, "config": config, "output": output, "layers": layers},
+        part_writer(output),
+        Actors(cluster, {"model": model, "revision": revision, "config": config, "layers": layers}),
     )
     return {"kept": count_rows(output), "worker_peak_mb": peak_of(results)}
 
@@ -58,25 +60,22 @@ def embed(
 class Embedder:
     """An actor that holds the reference model."""
 
-    def __init__(self, model: str, revision: str | None, config: ScoreConfig, output: Path, layers: int | None) -> None:
+    def __init__(self, model: str, revision: str | None, config: ScoreConfig, layers: int | None) -> None:
         self._model = load_model(model, revision, config.dtype).to(device())
         self._of_prompt = layers is not None
         if layers is not None:
             keep_layers(self._model, layers)
         self._batch_tokens = config.batch_tokens
-        self._output = output
 
-    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        path = Path(row["path"])
-        table = read_part(path, ["id", "input_ids", "response_start"])
-        input_ids = [np.asarray(ids, dtype=np.int64) for ids in table["input_ids"].to_numpy()]
-        starts = table["response_start"].to_pylist()
+    def __call__(self, pairs: pa.Table, part: str) -> tuple[pa.Table, dict[str, float]]:  # noqa: ARG002
+        """Rows with `id`, `input_ids` and `response_start` become rows of schema EMBEDDED."""
+        input_ids = [np.asarray(ids, dtype=np.int64) for ids in pairs["input_ids"].to_numpy()]
+        starts = pairs["response_start"].to_pylist()
         if self._of_prompt:  # what follows cannot influence it
             input_ids, starts = [ids[:start] for ids, start in zip(input_ids, starts, strict=True)], [0] * len(starts)
         embeddings = mean_hidden(self._model, input_ids, starts, self._batch_tokens)
         column = pa.array(list(embeddings.astype(np.float16)), EMBEDDED.field("embedding").type)
-        write_part(self._output / path.name, pa.table([table["id"], column], schema=EMBEDDED))
-        return {"peak_mb": worker_peak_mb()}
+        return pa.table([pairs["id"], column], schema=EMBEDDED), {"peak_mb": worker_peak_mb()}
 
 
 def keep_layers(model: Any, count: int) -> None:

@@ -1,0 +1,285 @@
+"""Stages as pipelines of Ray Data: read the parts that are missing, map them by tasks or actors, write each one whole.
+
+A part is one block from the read to the write: its name goes along as a column, batches are sorted by length within it, and a
+part that is written is one that a later run does not read again. Reading and writing take no CPU of the cluster's account:
+actors may hold every one, and Ray Data would wait for a free one for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from ray.data import ActorPoolStrategy, Dataset, Datasource, TaskPoolStrategy, from_arrow, read_datasource
+from ray.data.block import BlockMetadata
+from ray.data.datasource import ReadTask
+
+from codeblock.core.cluster import require, without_restart_warning
+from codeblock.core.config import ClusterConfig
+from codeblock.core.console import counter
+from codeblock.core.errors import CodeBlockError, storage_error
+from codeblock.core.own_process import begin, is_worker
+from codeblock.core.storage.tables import part_rows, read_part, write_part
+from codeblock.core.threads import use_threads
+
+PART = "_part"
+"""Column: the name of the part that a block is or becomes."""
+FACT = "_fact."
+"""Begins the names of columns with what a transform says of the part: the same number in each row."""
+ERROR = "_error"
+"""The one column of a block that stands for a part that the user can mend."""
+AT_ONCE = 2
+"""Parts that are read, or written, at the same time: they take no CPU, so nothing else would keep them from being all."""
+
+Facts = dict[str, Any]
+Transform = Callable[[pa.Table, str], tuple[pa.Table, Mapping[str, float]]]
+"""From the rows of a part and its name to other rows (some, where there were some) and numbers of the part."""
+Write = Callable[[pa.Table, str, Facts], Facts]
+"""Writes the rows of a part, by its name and the numbers of its transform; what more is to be said of it."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What is read: a part, or some rows of it."""
+
+    path: Path
+    rows: Sequence[int] | None = None
+    """Empty: all."""
+    name: str = ""
+    """Of the part that they become. Empty: the same."""
+
+    @property
+    def becomes(self) -> str:
+        return self.name or self.path.name
+
+
+@dataclass(frozen=True)
+class Actors:
+    """What a transform runs in that holds a model: how many actors, and what each is built with."""
+
+    cluster: ClusterConfig
+    constructor: Mapping[str, Any] = field(default_factory=dict)
+
+    def pool(self, parts: int) -> ActorPoolStrategy:
+        """As many actors as the config says, but none without a part."""
+        most = min(self.cluster.actors, parts)
+        return ActorPoolStrategy(min_size=min(self.cluster.min_actors or most, most), max_size=most)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The input of a pipeline."""
+
+    parts: int
+    dataset: Callable[[float, int | None], Dataset]
+    """By the CPUs of a task that reads, and how many of these run at a time."""
+    tables: Callable[[], Iterator[pa.Table]]
+    """The same blocks, read in this process."""
+
+
+def read_parts(parts: Sequence[Part], columns: list[str] | None = None) -> Rows:
+    """The rows of these parts, a block each, in this order. Each must have some: Ray Data maps no block without."""
+
+    def dataset(cpus: float, at_once: int | None) -> Dataset:
+        # With as many blocks as tasks Ray Data does not cut what they read.
+        source = Parts(parts, columns)
+        return read_datasource(source, override_num_blocks=len(parts), num_cpus=cpus, concurrency=at_once)
+
+    return Rows(len(parts), dataset, lambda: chain.from_iterable(_read(part, columns) for part in parts))
+
+
+def tables_as_parts(tables: Mapping[str, pa.Table]) -> Rows:
+    """Tables of the driver by the names of the parts that they become, a block each."""
+    blocks = [_labelled(table, name) for name, table in tables.items()]
+    return Rows(len(blocks), lambda *_: from_arrow(blocks), lambda: iter(blocks))
+
+
+def run_parts(what: str, rows: Rows, transform: Transform | type, write: Write, actors: Actors | None = None) -> list[Facts]:
+    """Map the parts of `rows` with `transform` and write them; the facts of each, in order.
+
+    A function runs in tasks of one CPU, read and write with it. A class runs in a pool of `actors`, beside tasks that read and
+    write. Raises CodeBlockError where the pool does not fit the cluster, and the one that a part raises; an OSError (a full
+    disk) becomes one. A process that is a worker itself (own_process.py) does it alone.
+    """
+    if not rows.parts:
+        return []
+    if is_worker():
+        return _collect(_here(rows, transform, write, actors), what, rows.parts)
+    if isinstance(transform, type):
+        if actors is None:
+            raise TypeError(f"{what}: a class needs actors")
+        cpus, at_once = 0.0, AT_ONCE
+        mapped = _map_by_actors(what, rows, transform, actors)
+    else:
+        cpus, at_once = 1.0, None
+        mapped = _map(_uncut(rows.dataset(cpus, at_once)), _named(partial(_transform, transform), what), num_cpus=cpus)
+    written = _map(mapped, _named(partial(_write, write), "write"), num_cpus=cpus, compute=TaskPoolStrategy(at_once))
+    written.set_name(what.replace(" ", "_"))
+    return _collect(written.iter_rows(), what, rows.parts)
+
+
+def _here(rows: Rows, transform: Transform | type, write: Write, actors: Actors | None) -> Iterator[Facts]:
+    """The facts of each part, without Ray, one part after the other."""
+    begin()
+    call: Callable[[pa.Table], pa.Table] = partial(_transform, transform)
+    if isinstance(transform, type) and actors is not None:
+        call = _Actor(transform, dict(actors.constructor), actors.cluster.cpus_per_worker)
+    for table in rows.tables():
+        yield from _write(write, call(table)).to_pylist()
+
+
+def _uncut(rows: Dataset) -> Dataset:
+    """The same, with no part cut in two however large it is."""
+    rows.context.target_max_block_size = None
+    return rows
+
+
+def _map_by_actors(what: str, rows: Rows, transform: type, actors: Actors) -> Dataset:
+    pool, cluster = actors.pool(rows.parts), actors.cluster
+    require(what, pool.max_size, cluster.cpus_per_worker, cluster.gpus_per_worker)
+    arguments = {"work": transform, "constructor": dict(actors.constructor), "cpus": cluster.cpus_per_worker}
+    how = {"num_cpus": cluster.cpus_per_worker, "num_gpus": cluster.gpus_per_worker}
+    source = _uncut(rows.dataset(0.0, AT_ONCE))
+    return _map(source, _actor(transform), compute=pool, fn_constructor_kwargs=arguments, **how)
+
+
+def part_writer(output: Path) -> Write:
+    """Writes each part below a directory; nothing is to be said of it."""
+    return partial(_write_below, output)
+
+
+def filled(parts: Iterable[Path], output: Path, empty: pa.Table) -> list[Part]:
+    """Those of the parts that have rows; for each of the others `empty` is written."""
+    found = []
+    for path in parts:
+        if part_rows(path):
+            found.append(Part(path))
+        else:
+            write_part(output / path.name, empty)
+    return found
+
+
+class Parts(Datasource):  # type: ignore[misc]
+    """One read task and one block a part, whatever sizes Ray Data would like them to have."""
+
+    def __init__(self, parts: Sequence[Part], columns: list[str] | None) -> None:
+        super().__init__()
+        self._parts, self._columns = parts, columns
+
+    def estimate_inmemory_data_size(self) -> int | None:
+        """Not known."""
+        return None
+
+    def get_read_tasks(self, *_: Any, **__: Any) -> list[ReadTask]:
+        """The task of each part."""
+        nothing = BlockMetadata(num_rows=None, size_bytes=None, input_files=None, exec_stats=None)
+        return [ReadTask(partial(_read, part, self._columns), nothing) for part in self._parts]
+
+
+def _read(part: Part, columns: list[str] | None) -> list[pa.Table]:
+    def rows() -> pa.Table:
+        table = read_part(part.path, columns)
+        return _labelled(table if part.rows is None else table.take(pa.array(part.rows, pa.int64())), part.becomes)
+
+    return [_telling(rows)]
+
+
+def _map(rows: Dataset, work: Any, **how: Any) -> Dataset:
+    return rows.map_batches(work, batch_size=None, batch_format="pyarrow", **how)
+
+
+def _collect(rows: Iterable[Facts], what: str, parts: int) -> list[Facts]:
+    facts: list[Facts] = []
+    with without_restart_warning(), counter(what, parts) as advance:
+        for row in rows:
+            if row.get(ERROR):
+                raise CodeBlockError(f"{what}: {row[ERROR]}")
+            facts.append(row)
+            advance(1)
+    return facts
+
+
+def _labelled(table: pa.Table, name: str) -> pa.Table:
+    return table.append_column(PART, pa.repeat(name, table.num_rows))
+
+
+def _unlabelled(table: pa.Table) -> tuple[pa.Table, str, Facts]:
+    facts = {name.removeprefix(FACT): table[name][0].as_py() for name in table.column_names if name.startswith(FACT)}
+    rows = table.select([name for name in table.column_names if name != PART and not name.startswith(FACT)])
+    return rows, table[PART][0].as_py(), facts
+
+
+def _transform(work: Transform, table: pa.Table) -> pa.Table:
+    if ERROR in table.column_names:
+        return table
+
+    def rows() -> pa.Table:
+        before, part, _ = _unlabelled(table)
+        after, facts = work(before, part)
+        for name, value in facts.items():
+            after = after.append_column(FACT + name, pa.repeat(float(value), after.num_rows))
+        return _labelled(after, part)
+
+    return _telling(rows)
+
+
+def _write(write: Write, table: pa.Table) -> pa.Table:
+    if ERROR in table.column_names:
+        return table
+
+    def row() -> pa.Table:
+        rows, part, facts = _unlabelled(table)
+        return pa.Table.from_pylist([{"part": part, **facts, **write(rows, part, facts)}])
+
+    return _telling(row)
+
+
+def _write_below(output: Path, table: pa.Table, part: str, facts: Facts) -> Facts:  # noqa: ARG001
+    write_part(output / part, table)
+    return {}
+
+
+def _telling(rows: Callable[[], pa.Table]) -> pa.Table:
+    """The rows, or what the user can mend. An error that Ray carries has lost its cause and comes with pages of traces."""
+    try:
+        return rows()
+    except CodeBlockError as error:
+        told = str(error)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        told = storage_error(error)
+    return pa.table({ERROR: [told]})
+
+
+class _Actor:
+    def __init__(self, work: type, constructor: dict[str, Any], cpus: float) -> None:
+        use_threads(cpus)
+        self._error: str | None = None
+        try:
+            self._work = work(**constructor)
+        except CodeBlockError as error:  # a model that cannot be loaded; Ray would start the actor again and again
+            self._error = str(error)
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        return pa.table({ERROR: [self._error]}) if self._error else _transform(self._work, table)
+
+
+def _actor(work: type) -> type:
+    """The class under the name of `work`, by which Ray Data names the operator."""
+    return type(work.__name__, (_Actor,), {})
+
+
+def _named(work: Callable[[pa.Table], pa.Table], name: str) -> Callable[[pa.Table], pa.Table]:
+    """The function under a name, by which Ray Data names the operator."""
+
+    def call(table: pa.Table) -> pa.Table:
+        return work(table)
+
+    call.__name__ = call.__qualname__ = name
+    return call

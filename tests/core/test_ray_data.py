@@ -1,0 +1,156 @@
+"""Pipelines over parts: which parts are read, in which order, what becomes of errors, dead actors and a full cluster."""
+
+from __future__ import annotations
+
+import os
+import signal
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from codeblock.core.cluster import pending
+from codeblock.core.config import ClusterConfig
+from codeblock.core.errors import CodeBlockError
+from codeblock.core.ray_data import Actors, Part, filled, part_writer, read_parts, run_parts, tables_as_parts
+from codeblock.core.storage.tables import part_name, parts, read_part, read_table, write_part
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+SCHEMA = pa.schema([("value", pa.int64())])
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """Six parts of different sizes, 15 rows: 0, 10 11, 20 21 22 and so on; the first is empty."""
+    for number in range(6):
+        rows = pa.table({"value": [10 * number + row for row in range(number)]}, schema=SCHEMA)
+        write_part(tmp_path / "source" / part_name(number), rows)
+    return tmp_path / "source"
+
+
+def doubled(rows: pa.Table, part: str) -> tuple[pa.Table, dict[str, float]]:
+    return pa.table({"value": [2 * value for value in rows["value"].to_pylist()]}), {"largest": max(rows["value"].to_pylist())}
+
+
+class Adder:
+    """An actor; each part also says by which process it was done, in a file."""
+
+    def __init__(self, amount: int, notes: Path | None = None, kill: str = "") -> None:
+        self.amount, self.notes, self.kill = amount, notes, kill
+
+    def __call__(self, rows: pa.Table, part: str) -> tuple[pa.Table, dict[str, float]]:
+        if self.notes is not None:
+            note = self.notes / f"{part}-{os.getpid()}"
+            if part == self.kill and not list(self.notes.glob(f"{part}-*")):
+                note.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            note.touch()
+        import torch
+
+        table = pa.table({"value": [value + self.amount for value in rows["value"].to_pylist()]})
+        return table, {"threads": torch.get_num_threads()}
+
+
+class Unloadable:
+    def __init__(self) -> None:
+        raise CodeBlockError("model m: no weights there; download it")
+
+
+def todo(source: Path, output: Path) -> list[Part]:
+    return filled(pending(parts(source), output), output, SCHEMA.empty_table())
+
+
+def actors(count: int = 2, cpus: float = 1.0, least: int | None = None, **constructor: Any) -> Actors:
+    return Actors(ClusterConfig(actors=count, cpus_per_worker=cpus, min_actors=least), constructor)
+
+
+def test_only_missing_parts_are_mapped_in_order_and_each_is_written_whole_under_its_name(source: Path, tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    work = partial(run_parts, "double", transform=doubled, write=part_writer(output))
+    facts = work(rows=read_parts(todo(source, output)))
+    assert facts == [{"part": part_name(number), "largest": 11.0 * number - 1} for number in range(1, 6)]
+    assert [path.name for path in parts(output)] == [path.name for path in parts(source)]
+    assert read_part(output / part_name(3)).to_pydict() == {"value": [60, 62, 64]}
+    assert read_part(output / part_name(0)).schema == SCHEMA
+
+    for number in (1, 4):
+        (output / part_name(number)).unlink()
+    untouched = (output / part_name(3)).stat().st_mtime_ns
+    assert [each["part"] for each in work(rows=read_parts(todo(source, output)))] == [part_name(1), part_name(4)]
+    assert (output / part_name(3)).stat().st_mtime_ns == untouched
+    assert read_table(output)["value"].to_pylist() == [2 * value for value in read_table(source)["value"].to_pylist()]
+    assert work(rows=read_parts(todo(source, output))) == []
+
+
+def test_a_part_can_be_some_rows_of_another_and_have_another_name(source: Path, tmp_path: Path) -> None:
+    rows = read_parts([Part(source / part_name(5), [4, 1], "part-000077.parquet")])
+    run_parts("double", rows, doubled, part_writer(tmp_path / "output"))
+    assert read_part(tmp_path / "output" / "part-000077.parquet").to_pydict() == {"value": [108, 102]}
+
+
+def test_a_part_larger_than_a_block_of_ray_data_is_not_cut(tmp_path: Path) -> None:
+    rows = tables_as_parts({"large.parquet": pa.table({"value": ["x" * 2**20] * 140})})
+    facts = run_parts("measure", rows, measured, part_writer(tmp_path))
+    assert facts == [{"part": "large.parquet", "rows": 140.0}]
+
+
+def measured(rows: pa.Table, part: str) -> tuple[pa.Table, dict[str, float]]:
+    return rows.append_column("again", rows["value"]), {"rows": rows.num_rows}
+
+
+@pytest.mark.timeout(120)
+def test_actors_that_hold_every_cpu_leave_no_read_and_no_write_to_wait_for_ever(source: Path, tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    facts = run_parts("add", read_parts(todo(source, output)), Adder, part_writer(output), actors(amount=1000))
+    assert [each["part"] for each in facts] == [part_name(number) for number in range(1, 6)]
+    assert {each["threads"] for each in facts} == {1.0}
+    assert read_table(output)["value"].to_pylist() == [1000 + value for value in read_table(source)["value"].to_pylist()]
+
+
+@pytest.mark.timeout(120)
+def test_an_actor_that_is_killed_in_the_middle_costs_no_row(source: Path, tmp_path: Path) -> None:
+    output, notes, killed = tmp_path / "output", tmp_path / "notes", part_name(3)
+    notes.mkdir()
+    pool = actors(1, cpus=2.0, amount=1, notes=notes, kill=killed)
+    facts = run_parts("add", read_parts(todo(source, output)), Adder, part_writer(output), pool)
+    assert len(list(notes.glob(f"{killed}-*"))) == 2  # by two processes
+    assert {each["threads"] for each in facts} == {2.0}
+    assert [each["part"] for each in facts] == [part_name(number) for number in range(1, 6)]
+    assert read_table(output)["value"].to_pylist() == [1 + value for value in read_table(source)["value"].to_pylist()]
+
+
+def refused(rows: pa.Table, part: str) -> tuple[pa.Table, dict[str, float]]:
+    if part == part_name(2):
+        raise CodeBlockError(f"{part}: unreadable; write it again")
+    return rows, {}
+
+
+def full_disk(path: Path, rows: pa.Table, part: str, facts: dict[str, Any]) -> dict[str, Any]:
+    with path.open("w") as full:
+        full.write("x" * 100_000)
+    return {}
+
+
+def test_an_error_in_any_operator_is_one_line_and_what_was_written_before_stays(source: Path, tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    with pytest.raises(CodeBlockError, match=r"^read: part-000002.parquet: unreadable; write it again$"):
+        run_parts("read", read_parts(todo(source, output)), refused, part_writer(output))
+    assert part_name(1) in [path.name for path in parts(output)]
+    with pytest.raises(CodeBlockError, match=r"^write: No space left on device: .*; free space there"):
+        run_parts("write", read_parts(todo(source, output)), doubled, partial(full_disk, Path("/dev/full")))
+    cut = source / part_name(5)
+    cut.write_bytes(cut.read_bytes()[:60])
+    with pytest.raises(CodeBlockError, match=r"^double: .*part-000005.parquet: "):
+        run_parts("double", read_parts([Part(cut)]), doubled, part_writer(output))
+    with pytest.raises(CodeBlockError, match=r"^score: model m: no weights there; download it$"):
+        run_parts("score", read_parts([Part(source / part_name(1))]), Unloadable, part_writer(output), actors())
+
+
+def test_a_pool_is_no_larger_than_the_parts_and_must_fit_the_cluster(source: Path, tmp_path: Path) -> None:
+    assert (actors(4).pool(3).min_size, actors(4).pool(3).max_size) == (3, 3)
+    assert (actors(4, least=1).pool(9).min_size, actors(4, least=1).pool(9).max_size) == (1, 4)
+    with pytest.raises(CodeBlockError, match=r"^add: 3 x 2 CPU asked, the cluster has 2 CPU"):
+        run_parts("add", read_parts(todo(source, tmp_path)), Adder, part_writer(tmp_path), actors(3, 2.0, amount=1))
