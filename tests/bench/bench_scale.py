@@ -105,7 +105,8 @@ def make(home: Path, rows: int) -> None:
         tokens, ranks = pa.array([TOKENS - PROMPT] * count, pa.int32()), pa.array(range(start, start + count), pa.int32())
         write_part(home / "chosen" / name, chosen_part(ids, nll, count))
         signals = listed(pa.array(rng.random(count).astype(np.float32)), count, 1)
-        write_part(home / "ranked" / name, pa.table([ids, tokens, ranks, signals], schema=RANKED))
+        columns = {"id": ids, "tokens": tokens, "rank": ranks, "signals": signals, "dataset": pa.array(["made"] * count)}
+        write_part(home / "ranked" / name, pa.table(columns, schema=RANKED))
 
 
 def segmented_part() -> pa.Table:
