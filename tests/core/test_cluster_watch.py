@@ -4,7 +4,7 @@ import signal
 import time
 
 import pytest
-from ray.exceptions import ActorDiedError, RayTaskError
+from ray.exceptions import ActorDiedError, RaySystemError, RayTaskError
 
 from codeblock.core import cluster_watch
 from codeblock.core.cluster_watch import _told, answers, watched_cluster
@@ -58,7 +58,7 @@ def test_an_error_of_rays_own_is_one_line():
 
     address = ray.get_runtime_context().gcs_address
     assert answers(address)
-    line = _told(ActorDiedError("The actor died\nunexpectedly."), address)
-    assert line.startswith("Ray: ActorDiedError: ")
+    line = _told(RaySystemError("The worker died\nunexpectedly."), address)
+    assert line.startswith("Ray: RaySystemError: ")
     assert "\n" not in line
     assert _told(ActorDiedError(), "127.0.0.1:1").startswith("cluster 127.0.0.1:1: its head does not answer any more; ")
