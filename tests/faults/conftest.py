@@ -114,15 +114,17 @@ class Run:
         self.reaches(lambda: list((self.storage / "cache" / ".work").glob(f"{stage}-*/part-*")))
 
     def reaches_checkpoints(self, count: int) -> None:
-        """Wait until so many more checkpoints were seen: one that is there may not be registered yet."""
-        seen: set[str] = set()
+        """Wait until so many more checkpoints were seen, and one that may not be registered yet."""
+        before, seen = self._checkpoints(), set[str]()
 
         def enough() -> bool:
-            found = (self.storage / "cache" / ".work").glob(f"trained-*/{CHECKPOINTS}/checkpoint_*-*")
-            seen.update(path.name for path in found)
+            seen.update(self._checkpoints() - before)
             return len(seen) >= count + 1
 
         self.reaches(enough)
+
+    def _checkpoints(self) -> set[str]:
+        return {path.name for path in (self.storage / "cache" / ".work").glob(f"trained-*/{CHECKPOINTS}/checkpoint_*-*")}
 
     def kill(self) -> None:
         """SIGKILL, to it and to what it has started."""
