@@ -58,7 +58,7 @@ def test_a_pair_without_scores_is_an_error_of_one_line(tmp_path):
 
 def test_only_pairs_that_lack_scores_are_scored_and_get_parts_of_their_own(tmp_path):
     pairs, scores = kept(tmp_path / "kept", "0123", "4567", "89"), tmp_path / "scores"
-    assert [(item["rows"], item["name"]) for item in missing(pairs, scores, 10)] == [
+    assert [(item.rows, item.becomes) for item in missing(pairs, scores, 10)] == [
         ([0, 1, 2, 3], part_name(0)),
         ([0, 1, 2, 3], part_name(1)),
         ([0, 1], part_name(2)),
@@ -66,8 +66,8 @@ def test_only_pairs_that_lack_scores_are_scored_and_get_parts_of_their_own(tmp_p
     assert len(missing(pairs, scores, 5)) == 2
     put(scores, 0, "0123")
     put(scores, 3, "59")  # of a run that was cut off while it wrote others
-    found = [(item["path"], item["rows"], item["name"]) for item in missing(pairs, scores, 10)]
-    second, third = (str(path) for path in parts(pairs)[1:])
+    found = [(item.path, item.rows, item.becomes) for item in missing(pairs, scores, 10)]
+    _, second, third = parts(pairs)
     assert found == [(second, [0, 2, 3], part_name(4)), (third, [0], part_name(5))]
 
 
@@ -87,9 +87,9 @@ def scored_by(home, name, asked):
 
     def work(output):
         for item in missing(pairs, output, np.inf):
-            ids = [asked[row] for row in item["rows"]]
+            ids = [asked[row] for row in item.rows]
             found.extend(ids)
-            put(output, int(item["name"][5:11]), ids)
+            put(output, int(item.becomes[5:11]), ids)
         return {"kept": len(places(output))}
 
     Step("scored", "score", {"model": "m"}, home, covers=Covered(lambda: pa.array(list(asked)))).run(work, resume=True)
