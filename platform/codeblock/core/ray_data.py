@@ -113,7 +113,7 @@ def run_parts(what: str, rows: Rows, transform: Transform | type, write: Write, 
     if isinstance(transform, type):
         if actors is None:
             raise TypeError(f"{what}: a class needs actors")
-        cpus, at_once = 0.0, AT_ONCE
+        cpus, at_once = 0.0, _at_once(rows)
         mapped = _map_by_actors(what, rows, transform, actors)
     else:
         cpus, at_once = 1.0, None
@@ -133,6 +133,11 @@ def _here(rows: Rows, transform: Transform | type, write: Write, actors: Actors 
         yield from _write(write, call(table)).to_pylist()
 
 
+def _at_once(rows: Rows) -> int:
+    """Tasks beside a pool. Ray Data warns of more than there are parts."""
+    return min(AT_ONCE, rows.parts)
+
+
 def _uncut(rows: Dataset) -> Dataset:
     """The same, with no part cut in two however large it is."""
     rows.context.target_max_block_size = None
@@ -144,7 +149,7 @@ def _map_by_actors(what: str, rows: Rows, transform: type, actors: Actors) -> Da
     require(what, pool.max_size, cluster.cpus_per_worker, cluster.gpus_per_worker)
     arguments = {"work": transform, "constructor": dict(actors.constructor), "cpus": cluster.cpus_per_worker}
     how = {"num_cpus": cluster.cpus_per_worker, "num_gpus": cluster.gpus_per_worker}
-    source = _uncut(rows.dataset(0.0, AT_ONCE))
+    source = _uncut(rows.dataset(0.0, _at_once(rows)))
     return _map(source, _actor(transform), compute=pool, fn_constructor_kwargs=arguments, **how)
 
 
