@@ -138,7 +138,9 @@ class _Follower:
         pieces = self._client.tail_job_logs(self._id)
         try:
             while True:
-                self._lines.add(await asyncio.wait_for(anext(pieces), SILENT_SECONDS))
+                async with asyncio.timeout(SILENT_SECONDS):  # Python 3.11's wait_for can lose a Ctrl-C
+                    piece = await anext(pieces)
+                self._lines.add(piece)
                 self._heard = time.monotonic()
         except (StopAsyncIteration, TimeoutError):
             pass
