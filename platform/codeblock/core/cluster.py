@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -126,14 +126,8 @@ def map_parts(
         rows = rows.map(_TellingActor, fn_constructor_kwargs=arguments, compute=pool, num_cpus=cpus, num_gpus=gpus)
     else:
         rows = rows.map(partial(_telling, work), num_cpus=cpus)
-    results: list[dict[str, Any]] = []
-    with without_restart_warning(), counter(what, len(items)) as advance:
-        for result in rows.iter_rows():
-            if result.get("error"):
-                raise CodeBlockError(f"{what}: {result['error']}")
-            results.append(result)
-            advance(1)
-    return results
+    with without_restart_warning():
+        return _collected(rows.iter_rows(), what, len(items))
 
 
 def _map_here(
@@ -147,10 +141,14 @@ def _map_here(
         return []
     begin()
     call = _TellingActor(work, constructor) if isinstance(work, type) else partial(_telling, work)
+    return _collected(map(call, items), what, len(items))
+
+
+def _collected(found: Iterable[dict[str, Any]], what: str, count: int) -> list[dict[str, Any]]:
+    """The results as they come, counted. Raises CodeBlockError for the first that is an error."""
     results: list[dict[str, Any]] = []
-    with counter(what, len(items)) as advance:
-        for item in items:
-            result = call(item)
+    with counter(what, count) as advance:
+        for result in found:
             if result.get("error"):
                 raise CodeBlockError(f"{what}: {result['error']}")
             results.append(result)
