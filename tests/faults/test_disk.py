@@ -44,14 +44,19 @@ def test_a_storage_that_is_full_is_named_and_goes_on_where_there_is_room_again(b
 
 
 def test_rays_own_disk_that_is_full_ends_the_run_in_one_line(begin_in, tmp_path):
-    """Ray starts workers that end at once, again and again, for ever."""
+    """Ray starts workers that end at once, again and again, for ever.
+
+    Its actors are halted first: those that were there before the disk was full could still end their work.
+    """
     with small_disk("40m") as disk:
         nodes = Nodes(disk)
         try:
             nodes.start_head()
             nodes.add("one")
             run = begin_in(tmp_path / "runs", "score", address=nodes.address)
-            run.reaches(lambda: "score  " in run.told())
+            run.reaches(lambda: nodes.workers("ray::MapWorker"))
+            for actor in nodes.workers("ray::MapWorker"):
+                actor.suspend()
             subprocess.run(["dd", "if=/dev/zero", f"of={disk}/all", "bs=64k"], stderr=subprocess.DEVNULL)
             line = [line for line in (run.end(), *run.told().splitlines()) if str(line).startswith("error: ")]
             assert line[0].startswith(f"error: Ray: {disk}/session_"), run.told()
