@@ -9,9 +9,10 @@ import torch
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM, MambaConfig, MambaForCausalLM, MistralConfig
 from transformers import MistralForCausalLM as Mistral
 
+from codeblock.evaluate import generate
 from codeblock.evaluate.answers import Request
 from codeblock.evaluate.cache import GrowingLayer, growing_cache
-from codeblock.evaluate.generate import _Decoder, generate_answers
+from codeblock.evaluate.generate import generate_answers
 
 SIZE: dict[str, Any] = {
     "vocab_size": 60,
@@ -80,7 +81,7 @@ def test_answers_are_the_same_where_others_leave_their_batch(
     with monkeypatch.context() as patch:
         patch.setattr("codeblock.evaluate.generate.growing_cache", lambda _: None)
         alone = [generate_answers(model, tokenizer, [request], batch_size=1, **how)[0] for request in requests]
-    monkeypatch.setattr(_Decoder, "SHRINK_EVERY", every)
+    monkeypatch.setattr(generate, "SHRINK_EVERY", every)
     rows: list[int] = []
     forward = model.forward
     monkeypatch.setattr(model, "forward", lambda *a, **kw: rows.append(len(kw["input_ids"])) or forward(*a, **kw))

@@ -121,7 +121,12 @@ def test_generation_is_a_pass_over_the_prompt_and_one_for_each_further_token(sha
         with torch.inference_mode():
             model.generate(input_ids=ids_BT, max_new_tokens=8, min_new_tokens=8, do_sample=False, pad_token_id=0)
 
-    assert counted(generate) == pytest.approx(generation_flops(shape, [(3, 12, 8)]), rel=0.02)
+    assert counted(generate) == pytest.approx(generation_flops(shape, [(12, [8, 8, 8])]), rel=0.02)
+
+
+def test_an_answer_that_has_ended_costs_until_it_leaves_its_batch(shape: Shape) -> None:
+    together = generation_flops(shape, [(12, [5, 40, 70])])
+    assert together == pytest.approx(generation_flops(shape, [(12, [32]), (12, [64]), (12, [70])]))
 
 
 def test_adapters_are_on_the_named_matrices(shape: Shape) -> None:

@@ -13,6 +13,8 @@ from typing import Any, Literal
 from codeblock.core.config import ClusterConfig, EvaluateConfig
 from codeblock.core.rendering.chat import chat_of
 
+SHRINK_EVERY = 32
+"""Tokens after which answers that have ended leave their batch: they cost until then, and to leave copies the cache."""
 End = Literal["stop", "max_new_tokens", "context", "prompt_too_long"]
 
 

@@ -26,7 +26,16 @@ from transformers import (
 
 from codeblock.core.models.causal import check_ids, vocabulary_of
 from codeblock.core.models.load import context_room
-from codeblock.evaluate.answers import Answer, End, Request, finish, first_stop, stop_token_ids, without_room
+from codeblock.evaluate.answers import (
+    SHRINK_EVERY,
+    Answer,
+    End,
+    Request,
+    finish,
+    first_stop,
+    stop_token_ids,
+    without_room,
+)
 from codeblock.evaluate.cache import growing_cache
 
 
@@ -110,9 +119,6 @@ def _batches(rows: list[_Row], batch_size: int) -> Iterator[list[_Row]]:
 class _Decoder:
     """Adds tokens to the rows of a batch."""
 
-    SHRINK_EVERY = 32
-    """Tokens after which rows that have ended leave: they cost until then, and to leave copies what the cache holds."""
-
     def __init__(self, model: Any, tokenizer: Any, device: torch.device, temperature: float, top_p: float) -> None:
         self._model, self._tokenizer, self._device = model, tokenizer, device
         self._temperature, self._top_p = temperature, top_p
@@ -129,7 +135,7 @@ class _Decoder:
         width = max(len(row.ids) for row in rows)
         end = width + count
         while rows and width < end:
-            step = end - width if cache is None else min(self.SHRINK_EVERY, end - width)
+            step = end - width if cache is None else min(SHRINK_EVERY, end - width)
             ended = self._generate(rows, width, step, cache)
             width += step
             staying = [number for number, row in enumerate(rows) if row.left and number not in ended]

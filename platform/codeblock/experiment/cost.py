@@ -23,6 +23,7 @@ from transformers import AutoModelForCausalLM
 from codeblock.core.config import LoraConfig
 from codeblock.core.models.config import load_config
 from codeblock.core.models.padding import batches_by_length
+from codeblock.evaluate.answers import SHRINK_EVERY
 from codeblock.train.last_layer import sparse_last_layer
 from codeblock.train.loss import CHUNK
 from codeblock.train.model import SPARSE_SHARE
@@ -128,19 +129,20 @@ def padded_forward_flops(
     )
 
 
-def generation_flops(shape: Shape, batches: Iterable[tuple[int, int, int]], adapters: Adapters | None = None) -> float:
-    """Answers made with a key-value cache. A batch: rows, tokens of its longest prompt, tokens of its longest answer.
+def generation_flops(shape: Shape, batches: Iterable[tuple[int, Sequence[int]]], adapters: Adapters | None = None) -> float:
+    """Answers made with a key-value cache. A batch: tokens of its longest prompt, to which all are padded, and of each answer.
 
-    Each row costs as much as the longest: prompts are padded, and a row that has ended waits. One position of the prompt gets
-    logits.
+    An answer that has ended costs on until its row leaves (SHRINK_EVERY). One position of the prompt gets logits.
     """
     total = 0.0
     weights = shape.body + (shape.layers * adapters.weights(shape) if adapters else 0)
-    for rows, prompt, new in batches:
-        steps = max(0, new - 1)  # the prompt's pass gives the first token
-        keys = steps * prompt + steps * (steps + 1) / 2
-        total += forward_flops(shape, rows, prompt, rows, adapters)
-        total += rows * (steps * MATMUL * (weights + shape.head) + shape.layers * shape.attend(1, 1) * keys)
+    for prompt, answers in batches:
+        total += forward_flops(shape, len(answers), prompt, len(answers), adapters)
+        for tokens in answers:
+            made = min(max(answers), -(-tokens // SHRINK_EVERY) * SHRINK_EVERY)
+            steps = max(0, made - 1)  # the prompt's pass gives the first token
+            keys = steps * prompt + steps * (steps + 1) / 2
+            total += steps * MATMUL * (weights + shape.head) + shape.layers * shape.attend(1, 1) * keys
     return total
 
 

@@ -231,14 +231,14 @@ class Ledger:
                     total += pass_flops(shape, rows, width, len(batch.index_N), batch.most, how)
         return total
 
-    def _answer_batches(self, benchmark: str, step: Step) -> list[tuple[int, int, int]]:
-        """Rows, longest prompt and longest answer of each batch; vLLM does not pad."""
+    def _answer_batches(self, benchmark: str, step: Step) -> list[tuple[int, list[int]]]:
+        """Longest prompt of each batch, and the tokens of its answers; vLLM does not pad."""
         prompts, config = self._prompt_lengths(benchmark), self.plan.config.evaluate
         answers = [answer for answer in read_answers(step.directory).values() if answer.tokens]
         made = sorted(((prompts[each.task_id], each.task_id, each.sample, each.tokens) for each in answers), reverse=True)
         size = 1 if config.engine == "vllm" else config.batch_size
         chunks = [made[start : start + size] for start in range(0, len(made), size)]
-        return [(len(chunk), chunk[0][0], max(tokens for *_, tokens in chunk)) for chunk in chunks]
+        return [(chunk[0][0], [tokens for *_, tokens in chunk]) for chunk in chunks]
 
     def _prompt_lengths(self, benchmark: str) -> dict[str, int]:
         if benchmark not in self._prompts:

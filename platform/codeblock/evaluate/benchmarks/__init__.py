@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from codeblock.core.errors import CodeBlockError
@@ -49,17 +49,27 @@ def load(name: str, source: str, limit: int | None = None) -> Benchmark:
     if name not in BENCHMARKS:
         raise CodeBlockError(f"benchmark {name!r}: unknown; known are {', '.join(sorted(BENCHMARKS))}")
     path = resolve(source)
-    return replace(BENCHMARKS[name].read(path, limit), provenance=provenance(name, path))
+    return replace(_read(name, path, limit, _state(path)), provenance=provenance(name, path))
 
 
 def tasks_fingerprint(name: str, source: str) -> str:
     """A hash of what a source holds, compressed or not, wherever it lies. Raises what `load` raises."""
     path = resolve(source)
+    return _fingerprint(name, path, _state(path))
+
+
+def _state(path: Path) -> tuple[int, int] | None:
+    """Size and time of a file: while they stay, it is read once."""
     facts = path.stat() if path.exists() else None
-    return _fingerprint(name, path, (facts.st_size, facts.st_mtime_ns) if facts else None)
+    return (facts.st_size, facts.st_mtime_ns) if facts else None
+
+
+@lru_cache(maxsize=8)
+def _read(name: str, path: Path, limit: int | None, _of: tuple[int, int] | None) -> Benchmark:
+    return BENCHMARKS[name].read(path, limit)
 
 
 @cache
-def _fingerprint(name: str, path: Path, _facts: tuple[int, int] | None) -> str:
+def _fingerprint(name: str, path: Path, _of: tuple[int, int] | None) -> str:
     load(name, str(path))  # a broken file is told before the work, not after it
     return content_hash(path)
