@@ -44,7 +44,7 @@ from codeblock.experiment.results import ArmResult, Comparison, require_pairs
 from codeblock.experiment.watch import Ends, Watch, telling
 from codeblock.sandbox.pool import Settings, check_sandbox
 from codeblock.selection.driver import select_arm
-from codeblock.train.driver import OnRow, fit
+from codeblock.train.driver import Callbacks, OnRow, fit
 
 Until = Literal["prepare", "score", "select", "train", "evaluate"]
 ORDER: tuple[Until, ...] = ("prepare", "score", "select", "train", "evaluate")
@@ -94,12 +94,12 @@ def _session(plan: Plan) -> Iterator[None]:
 def run_data(plan: Plan, until: Until) -> Comparison:
     """The stages that all arms share."""
     config, comparison = plan.config, Comparison(plan)
-    if plan.tiny is not None and (until == "evaluate" or plan.starts_from_tiny):
-        with stage_line(plan.tiny):
-            plan.tiny.run(partial(_build_tiny, config.seed))
-        plan.tiny.check()
+    if (embedded := plan.inputs.tiny) is not None and (until == "evaluate" or plan.inputs.starts_from_tiny):
+        with stage_line(embedded):
+            embedded.run(partial(_build_tiny, config.seed))
+        embedded.check()
     with stage_line(plan.pairs), counter("rows") as advance:
-        comparison.pairs = plan.pairs.run(lambda output: read_pairs(plan.data_sets, config.pairs, output, advance))
+        comparison.pairs = plan.pairs.run(lambda output: read_pairs(plan.inputs.data_sets, config.pairs, output, advance))
     if plan.filtered is not None:
         with stage_line(plan.filtered):
             found = plan.filtered.run(
@@ -114,7 +114,7 @@ def run_data(plan: Plan, until: Until) -> Comparison:
         max_length = NO_LIMIT
     with stage_line(plan.tokenized):
         comparison.tokenized = plan.tokenized.run(
-            lambda output: tokenize(plan.to_tokenize.directory, output, plan.model.path, plan.model.revision, max_length),
+            lambda output: tokenize(plan.to_tokenize.directory, output, plan.model.ref, max_length),
             resume=True,
         )
     with stage_line(plan.segmented):
@@ -133,15 +133,12 @@ def _rank(plan: Plan, comparison: Comparison) -> None:
     config, reference, segmented = plan.config, plan.reference, plan.segmented.directory
     if plan.pool_scored is not None:
         with stage_line(plan.pool_scored):
-            work = partial(score, segmented, model=reference.path, revision=reference.revision, config=config.score)
-            plan.pool_scored.run(partial(work, cluster=config.cluster), resume=True)
+            work = partial(score, segmented, model=reference.ref, config=config.score, cluster=config.cluster)
+            plan.pool_scored.run(work, resume=True)
     if plan.embedded is not None:
         with stage_line(plan.embedded):
             plan.embedded.run(
-                lambda output: embed_pairs(
-                    *(segmented, output, reference.path, reference.revision),
-                    *(config.rank, config.score, config.cluster),
-                ),
+                lambda output: embed_pairs(segmented, output, reference.ref, config.rank, config.score, config.cluster),
                 resume=True,
             )
     read: dict[str, Any] = {
@@ -161,7 +158,7 @@ def _score(plan: Plan, step: Step, model: Model, column: str) -> ScoredRecord:
     """Score the kept pairs by a model."""
     config = plan.config
     with stage_line(step):
-        work = partial(score, plan.kept.directory, model=model.path, revision=model.revision, config=config.score)
+        work = partial(score, plan.kept.directory, model=model.ref, config=config.score)
         return step.run(partial(work, cluster=config.cluster, column=column, rows=plan.reach()), resume=True)
 
 
@@ -183,10 +180,10 @@ def run_arm(plan: Plan, arm: ArmPlan, until: Until, watch: Watch) -> ArmResult:
 def _evaluate(plan: Plan, arm: ArmPlan, name: str, model: Model) -> EvaluatedRecord:
     """Answer a benchmark and grade the answers; the facts of both."""
     config, answers, graded = plan.config, arm.generated[name], arm.graded[name]
-    benchmark = load(name, plan.benchmark_path(name), config.evaluate.limit)
+    benchmark = load(name, plan.inputs.benchmark_path(name), config.evaluate.limit)
     how: dict[str, Any] = {"config": config.evaluate, "cluster": config.cluster}
     with stage_line(answers):
-        facts = answers.run(partial(generate, model.path, model.revision, benchmark, seed=arm.seed, **how), resume=True)
+        facts = answers.run(partial(generate, model.ref, benchmark, seed=arm.seed, **how), resume=True)
     with stage_line(graded):
         work = partial(grade_answers, answers.directory, benchmark, store=config.storage / "expected", **how)
         return cast(EvaluatedRecord, {**facts, **graded.run(work)})
@@ -195,10 +192,10 @@ def _evaluate(plan: Plan, arm: ArmPlan, name: str, model: Model) -> EvaluatedRec
 def measure_reference_nll(plan: Plan, comparison: Comparison) -> None:
     """Measure every arm's reference nll, and the untrained model's, which several may share."""
     config = plan.config
-    benchmarks = {name: load(name, plan.benchmark_path(name), config.evaluate.limit) for name in plan.untrained_nll}
+    benchmarks = {name: load(name, plan.inputs.benchmark_path(name), config.evaluate.limit) for name in plan.untrained_nll}
     models = [(plan.model, plan.untrained_nll), *((model_of(plan, arm), arm.reference_nll) for arm in plan.arms)]
     jobs = {
-        step.key: (step, partial(NllJob, model.path, model.revision, benchmarks[name]))
+        step.key: (step, partial(NllJob, model.ref, benchmarks[name]))
         for model, steps in models
         for name, step in steps.items()
     }
@@ -234,12 +231,12 @@ def _select(plan: Plan, arm: ArmPlan, round_: Round) -> SelectedRecord:
     request = plan.selection(arm)
     request = replace(request, scores={**request.scores, **scores}, share=round_.share)
     with stage_line(round_.selected):
-        return round_.selected.run(partial(select_arm, request, plan.model.path, plan.model.revision))
+        return round_.selected.run(partial(select_arm, request, plan.model.ref))
 
 
 def _train(plan: Plan, round_: Round, seed: int, on_row: OnRow | None, ends: Ends | None) -> dict[str, Any]:
-    config, start = plan.config, round_.start
-    work = partial(fit, round_.selected.directory, start.path, start.revision, on_row=on_row, ends=ends)
+    config = plan.config
+    work = partial(fit, round_.selected.directory, round_.start.ref, callbacks=Callbacks(on_row, ends))
     with stage_line(round_.trained):
         return round_.trained.run(
             lambda output: work(output, config=round_.train, cluster=config.cluster, seed=seed), resume=True
@@ -250,8 +247,8 @@ def _references(plan: Plan) -> list[BenchmarkText]:
     """All tasks that pairs must not hold, whatever `evaluate.limit` says."""
     return [
         BenchmarkText(name, task.task_id, task.prompt, task.reference)
-        for name in plan.decontaminated
-        for task in load(name, plan.benchmark_path(name)).tasks
+        for name in plan.inputs.decontaminated
+        for task in load(name, plan.inputs.benchmark_path(name)).tasks
     ]
 
 
@@ -275,7 +272,7 @@ def _check_evaluation(plan: Plan) -> None:
         check_vllm(plan.config.cluster)
     todo |= {name for name, step in plan.untrained_nll.items() if step.facts is None}
     if todo and plan.config.model.path != TINY:
-        benchmarks = [load(name, plan.benchmark_path(name), config.limit) for name in sorted(todo)]
+        benchmarks = [load(name, plan.inputs.benchmark_path(name), config.limit) for name in sorted(todo)]
         check_prompts(load_tokenizer(plan.model.path, plan.model.revision), benchmarks, config.prompt)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from codeblock.core.models.load import device, load_model, load_tokenizer
-from codeblock.evaluate.answers import Request, first_stop
+from codeblock.evaluate.answers import Decoding, Request, first_stop
 from codeblock.evaluate.benchmarks import load
 from codeblock.evaluate.generate import generate_answers
 from codeblock.evaluate.prompts import make_requests
@@ -53,8 +53,8 @@ def compare(arguments: argparse.Namespace, model: Any, tokenizer: Any, requests:
     for _ in range(arguments.repeats):
         plain, seconds = measure(lambda: plain_answers(model, tokenizer, requests, arguments.new, arguments.batch))
         times["plain"].append(seconds)
-        how: dict[str, Any] = {"max_new_tokens": arguments.new, "batch_size": arguments.batch, "device": device()}
-        ours, seconds = measure(lambda: [each.text for each in generate_answers(model, tokenizer, requests, **how)])  # noqa: B023
+        decoding = Decoding(arguments.new, arguments.batch)
+        ours, seconds = measure(lambda: [each.text for each in generate_answers(model, tokenizer, requests, decoding)])  # noqa: B023
         times["ours"].append(seconds)
     slow, fast = (float(np.median(times[way])) for way in ("plain", "ours"))
     same = sum(a == b for a, b in zip(plain, ours, strict=True))

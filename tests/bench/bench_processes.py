@@ -25,6 +25,7 @@ from codeblock.annotate.score.driver import score
 from codeblock.core.cluster import quiet_data, runtime_env
 from codeblock.core.config import ClusterConfig, PrepareConfig, ScoreConfig
 from codeblock.core.config.pairs import PairsConfig
+from codeblock.core.models.ref import ModelRef
 from codeblock.core.storage.tables import part_name, parts, read_part, write_part
 from codeblock.data.read.files import data_sets
 from codeblock.data.read.stage import read_pairs
@@ -78,11 +79,11 @@ def measured(home: Path, options: argparse.Namespace, processes: int) -> list[tu
             tokens = facts["tokens"] if "tokens" in facts else facts["scored_now"]
             found.append((what, taken, facts["kept"], tokens))
 
-        timed("tokenize", lambda: tokenize(home / "pairs", out / "tokenized", options.model, None, MAX_LENGTH))
+        timed("tokenize", lambda: tokenize(home / "pairs", out / "tokenized", ModelRef(options.model), MAX_LENGTH))
         timed("segment", lambda: segment(out / "tokenized", out / "segmented", PrepareConfig()))
         some(out / "segmented", out / "some", options.scored)
         cluster = ClusterConfig(actors=processes, cpus_per_worker=0.5)
-        timed("score", lambda: score(out / "some", out / "scored", options.model, None, ScoreConfig(), cluster))
+        timed("score", lambda: score(out / "some", out / "scored", ModelRef(options.model), ScoreConfig(), cluster))
         return found
     finally:
         ray.shutdown()

@@ -30,6 +30,8 @@ def main() -> None:
     parser.add_argument("--actors", type=int, default=2)
     parser.add_argument("--cpus", type=float, default=1.0)
     parser.add_argument("--repeat", type=int, default=2)
+    parser.add_argument("--part-rows", type=int, help="score: rows of a part; default: as they are read")
+    parser.add_argument("--dtype", default="float32", help="score: of the model")
     parser.add_argument("--package", action="append", default=[])
     parser.add_argument("--work", help="for the measured process itself")
     arguments = parser.parse_args()
@@ -55,6 +57,7 @@ def measure(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
     from codeblock.core.config import ClusterConfig, PrepareConfig, ScoreConfig
     from codeblock.core.config.pairs import PairsConfig
     from codeblock.core.memory import process_peak_mb
+    from codeblock.core.models.ref import ModelRef
     from codeblock.core.storage.tables import count_rows, parts
     from codeblock.data.read.files import data_sets
     from codeblock.data.read.stage import read_pairs
@@ -70,13 +73,16 @@ def measure(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
         todo: dict[str, tuple[Path, Callable[[Path], Any]]] = {}
         if arguments.stage == "score":
             if not tokenized.exists():
-                tokenize(pairs, tokenized, arguments.model, None, 1024)
+                tokenize(pairs, tokenized, ModelRef(arguments.model), 1024)
+                if arguments.part_rows:
+                    cut(tokenized, arguments.part_rows)
+            config = ScoreConfig(batch_tokens=2048, dtype=arguments.dtype)
             todo["score"] = (
                 tokenized,
-                lambda output: score(tokenized, output, arguments.model, None, ScoreConfig(batch_tokens=2048), cluster),
+                lambda output: score(tokenized, output, ModelRef(arguments.model), config, cluster),
             )
         else:
-            todo["tokenize"] = (pairs, lambda output: tokenize(pairs, output, arguments.model, None, 1024))
+            todo["tokenize"] = (pairs, lambda output: tokenize(pairs, output, ModelRef(arguments.model), 1024))
             todo["segment"] = (out / "tokenize", lambda output: segment(out / "tokenize", output, PrepareConfig()))
         for name, (source, run) in todo.items():
             work = partial(run, out / name)
@@ -86,6 +92,18 @@ def measure(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
             found[name] = {"rows": rows, "seconds": seconds, "rows_per_s": round(rows / seconds, 1)}
             found[name]["resume_half_s"] = timed(work)
     return {**found, "driver_peak_mb": round(process_peak_mb())}
+
+
+def cut(directory: Path, rows: int) -> None:
+    """Put smaller parts in place of those that are there."""
+    from codeblock.core.storage.tables import part_name, parts, read_part, write_part
+
+    tables = [read_part(path) for path in parts(directory)]
+    for path in parts(directory):
+        path.unlink()
+    pieces = [table.slice(start, rows) for table in tables for start in range(0, table.num_rows, rows)]
+    for number, piece in enumerate(pieces):
+        write_part(directory / part_name(number), piece)
 
 
 def timed(work: Callable[[], Any]) -> float:

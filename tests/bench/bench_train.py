@@ -30,7 +30,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCau
 from codeblock.train.batches import CPU_CALL, GPU_CALL, MicroBatch, collate, micro_batches, plan_steps
 from codeblock.train.model import MaskedLM
 from codeblock.train.rows import TokenPair, read_pairs, trim
-from codeblock.train.step import DistContext, make_optimizer, take_step
+from codeblock.train.step import DistContext, Update, make_optimizer, take_step
 
 Cut = Callable[[Sequence[TokenPair]], list[MicroBatch]]
 
@@ -152,13 +152,14 @@ def epoch(case: Case, build: Callable[[], Any], options: argparse.Namespace) -> 
     masked = case.wrap(build().to(place.device)).train()
     optimizer = make_optimizer(masked, 1e-5, 0.0)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: 1.0)
+    update = Update(optimizer, scheduler, 1.0)
     plan = plan_steps(len(case.pairs), options.batch_pairs, seed=0, epochs=1)
 
     def step(number: int) -> list[MicroBatch]:
         pairs = [case.pairs[index] for index in plan[number]]
         batches = case.cut(pairs)
         weight = max(1.0, sum(pair.weight for pair in pairs))  # without dropping, a batch may have none
-        take_step(masked, batches, weight, optimizer, scheduler, 1.0, place, number)
+        take_step(masked, batches, weight, update, place, number)
         return batches
 
     step(0)

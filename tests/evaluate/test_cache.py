@@ -10,7 +10,7 @@ from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM, MambaConfi
 from transformers import MistralForCausalLM as Mistral
 
 from codeblock.evaluate import generate
-from codeblock.evaluate.answers import Request
+from codeblock.evaluate.answers import Decoding, Request
 from codeblock.evaluate.cache import GrowingLayer, growing_cache
 from codeblock.evaluate.generate import generate_answers
 
@@ -77,15 +77,15 @@ def test_answers_are_the_same_where_others_leave_their_batch(
     model = MODELS[kind]({**SIZE, "vocab_size": len(tokenizer)}).eval()
     model.generation_config.eos_token_id = list(range(40, 60))
     requests = [Request(str(n), 0, list(range(70, 72 + 3 * n)), stops=("e", "in"), seed=n) for n in range(6)]
-    how: dict[str, Any] = {"max_new_tokens": 40, "device": torch.device("cpu"), "temperature": temperature}
+    how: dict[str, Any] = {"max_new_tokens": 40, "temperature": temperature}
     with monkeypatch.context() as patch:
         patch.setattr("codeblock.evaluate.generate.growing_cache", lambda _: None)
-        alone = [generate_answers(model, tokenizer, [request], batch_size=1, **how)[0] for request in requests]
+        alone = [generate_answers(model, tokenizer, [request], Decoding(batch_size=1, **how))[0] for request in requests]
     monkeypatch.setattr(generate, "SHRINK_EVERY", every)
     rows: list[int] = []
     forward = model.forward
     monkeypatch.setattr(model, "forward", lambda *a, **kw: rows.append(len(kw["input_ids"])) or forward(*a, **kw))
-    assert generate_answers(model, tokenizer, requests, batch_size=6, **how) == alone
+    assert generate_answers(model, tokenizer, requests, Decoding(batch_size=6, **how)) == alone
     assert len({answer.tokens for answer in alone}) > 2
     if every < 32:
         assert sum(rows) < 6 * max(answer.tokens for answer in alone), "rows that have ended are not computed on"

@@ -20,8 +20,9 @@ import torch
 from codeblock.core.config import ClusterConfig, EvaluateConfig
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.models import load as models
+from codeblock.core.models.ref import ModelRef
 from codeblock.evaluate import driver, grade_samples_file
-from codeblock.evaluate.answers import Answer, Request
+from codeblock.evaluate.answers import Answer, Decoding, Request
 from codeblock.evaluate.benchmarks import Benchmark, Task
 from codeblock.evaluate.benchmarks.tiny import Tiny
 from codeblock.evaluate.generate import generate_answers
@@ -39,13 +40,14 @@ from pathlib import Path
 from codeblock.core.cluster import quiet_data
 from codeblock.core.quiet import QUIET
 from codeblock.core.config import ClusterConfig, EvaluateConfig
+from codeblock.core.models.ref import ModelRef
 from codeblock.evaluate import load
 from codeblock.evaluate.driver import generate
 model, tasks, output, config, address = sys.argv[1:]
 ray.init(address=address, logging_level="error", runtime_env={"env_vars": dict(QUIET)})
 quiet_data()
 cluster = ClusterConfig(actors=2, cpus_per_worker=0.5)
-generate(model, None, load("tiny", tasks), Path(output), EvaluateConfig.model_validate_json(config), cluster)
+generate(ModelRef(model), load("tiny", tasks), Path(output), EvaluateConfig.model_validate_json(config), cluster)
 """
 """A run of its own, to be killed."""
 
@@ -95,7 +97,7 @@ def engine_answers(loaded: tuple[Any, Any], benchmark: Benchmark, config: Evalua
     wanted = [(task, sample) for task in benchmark.tasks for sample in range(config.samples)]
     requests = make_requests(tokenizer, benchmark, wanted, config.prompt, 0)
     how = {"max_new_tokens": config.max_new_tokens, "temperature": config.temperature, "top_p": config.top_p}
-    return generate_answers(model, tokenizer, requests, batch_size=32, device=torch.device("cpu"), **how)
+    return generate_answers(model, tokenizer, requests, Decoding(batch_size=32, **how))
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +109,7 @@ def evaluated(
 ) -> tuple[Path, dict[str, Any]]:
     """(output, facts) of one run."""
     output = tmp_path_factory.mktemp("evaluated")
-    facts = driver.generate(str(model_directory), None, tiny, output / "answers", CONFIG, CLUSTER)
+    facts = driver.generate(ModelRef(str(model_directory)), tiny, output / "answers", CONFIG, CLUSTER)
     return output, {**facts, **driver.grade_answers(output / "answers", tiny, output, CONFIG, CLUSTER)}
 
 
@@ -194,7 +196,7 @@ def test_a_run_that_was_killed_goes_on_with_the_samples_that_are_missing(
 
     again = SAMPLED.model_copy(update={"batch_size": 16})
     one = ClusterConfig(cpus_per_worker=0.5)
-    facts = driver.generate(str(model_directory), None, tiny, answers, again, one)
+    facts = driver.generate(ModelRef(str(model_directory)), tiny, answers, again, one)
     found = driver.read_answers(answers)
     assert found == {(answer.task_id, answer.sample): answer for answer in engine_answers(loaded, tiny, SAMPLED)}
     assert facts["prompt"] == "base"
@@ -217,7 +219,7 @@ def test_an_actor_loads_its_model_once(
     load = models.load_model
     monkeypatch.setattr(models, "load_model", lambda path, *rest: loads.append(path) or load(path, *rest))
     settings = {"max_new_tokens": 4, "batch_size": 2, "temperature": 0.0, "top_p": 1.0}
-    generator = driver.Generator(str(model_directory), None, "bfloat16", **settings)
+    generator = driver.Generator(ModelRef(str(model_directory)), "bfloat16", Decoding(**settings))
     assert generator.model.dtype == torch.bfloat16
     for sample in range(3):
         rows = pa.Table.from_pylist([asdict(Request("t/0", sample, [5, 6, 7], stops=("x",)))], schema=driver.REQUESTS)
@@ -233,10 +235,10 @@ def test_a_finished_run_does_not_load_the_model_again(
 ) -> None:
     output, facts = evaluated
     monkeypatch.setattr(driver, "Generator", None)
-    again = driver.generate("no such model", None, tiny, output / "answers", CONFIG, CLUSTER)
+    again = driver.generate(ModelRef("no such model"), tiny, output / "answers", CONFIG, CLUSTER)
     assert again["answer_ends"] == facts["answer_ends"]
 
 
 def test_actors_that_do_not_fit_the_cluster_are_refused(model_directory: Path, tiny: Benchmark, tmp_path: Path) -> None:
     with pytest.raises(CodeBlockError, match=r"generate answers to tiny: .* CPU asked"):
-        driver.generate(str(model_directory), None, tiny, tmp_path, CONFIG, ClusterConfig(actors=3, cpus_per_worker=64))
+        driver.generate(ModelRef(str(model_directory)), tiny, tmp_path, CONFIG, ClusterConfig(actors=3, cpus_per_worker=64))

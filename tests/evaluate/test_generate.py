@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import TopPLogitsWarper
 
-from codeblock.evaluate.answers import Answer, Request, sample_seed, stop_token_ids
+from codeblock.evaluate.answers import Answer, Decoding, Request, sample_seed, stop_token_ids
 from codeblock.evaluate.generate import StopTexts, TopP, generate_answers, sampler
 
 CPU = torch.device("cpu")
@@ -33,7 +33,7 @@ def requests_of(loaded: Loaded, prompts: list[str] = PROMPTS, stops: tuple[str, 
 
 def answers(loaded: Loaded, requests: list[Request], batch_size: int, max_new_tokens: int = 24, **how: Any) -> list[Answer]:
     model, tokenizer = loaded
-    return generate_answers(model, tokenizer, requests, max_new_tokens=max_new_tokens, batch_size=batch_size, device=CPU, **how)
+    return generate_answers(model, tokenizer, requests, Decoding(max_new_tokens, batch_size, **how))
 
 
 def naive(loaded: Loaded, request: Request, max_new_tokens: int) -> tuple[str, int]:

@@ -16,6 +16,7 @@ import torch
 from codeblock.core.config import ClusterConfig, EvaluateConfig
 from codeblock.core.metrics import mean_interval
 from codeblock.core.models import load as models
+from codeblock.core.models.ref import ModelRef
 from codeblock.core.storage.tables import read_part
 from codeblock.evaluate.benchmarks import Benchmark, load
 from codeblock.evaluate.benchmarks.bigcodebench import BigCodeBenchInstruct
@@ -132,7 +133,7 @@ def test_facts_are_means_over_tasks_with_students_interval(loaded: tuple[Any, An
 def test_parts_become_one_table_in_the_order_of_the_tasks(
     ray_cluster: None, model_directory: Path, tiny: Benchmark, loaded: tuple[Any, Any], tmp_path: Path
 ) -> None:
-    job = NllJob(str(model_directory), None, tiny, tmp_path)
+    job = NllJob(ModelRef(str(model_directory)), tiny, tmp_path)
     fill_parts([job], EvaluateConfig(), ClusterConfig(cpus_per_worker=0.5))
     fill_parts([job], EvaluateConfig(), ClusterConfig(actors=64))  # nothing is missing, so no actor is asked for
     facts = finish(job)

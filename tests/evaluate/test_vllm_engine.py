@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from codeblock.core.config import ClusterConfig, EvaluateConfig
 from codeblock.core.errors import CodeBlockError
+from codeblock.core.models.ref import ModelRef
 from codeblock.evaluate import driver, vllm_engine
-from codeblock.evaluate.answers import Job, Request, sample_seed, stop_token_ids
+from codeblock.evaluate.answers import Decoding, Job, Request, sample_seed, stop_token_ids
 from codeblock.evaluate.benchmarks import Benchmark
 from codeblock.evaluate.generate import generate_answers
 
@@ -29,7 +29,7 @@ without_vllm = pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, 
 
 def job(model: Path, cluster: ClusterConfig = GPU, revision: str | None = None, **fields: Any) -> Job:
     config = EvaluateConfig(engine="vllm", batch_size=3, **fields)
-    return Job("generate", str(model), revision, 24, config, cluster)
+    return Job("generate", ModelRef(str(model), revision), 24, config, cluster)
 
 
 @without_vllm
@@ -38,7 +38,7 @@ def test_a_missing_vllm_is_named_with_the_command_that_installs_it(
 ) -> None:
     expected = r'^evaluate.engine=vllm: vLLM is not installed; run `pip install "codeblock\[vllm\]"`$'
     with pytest.raises(CodeBlockError, match=expected):
-        driver.generate(str(model_directory), None, tiny, tmp_path, EvaluateConfig(engine="vllm"), GPU)
+        driver.generate(ModelRef(str(model_directory)), tiny, tmp_path, EvaluateConfig(engine="vllm"), GPU)
 
 
 def test_the_extra_of_the_hint_exists() -> None:
@@ -140,11 +140,7 @@ def replaced_by_hf(processor: Any, model: Path) -> Any:
                     self.model,
                     self.tokenizer,
                     [Request("", 0, [int(token) for token in row["tokenized_prompt"]], seed=wanted["seed"])],
-                    max_new_tokens=wanted["max_tokens"],
-                    batch_size=1,
-                    device=torch.device("cpu"),
-                    temperature=wanted["temperature"],
-                    top_p=wanted["top_p"],
+                    Decoding(wanted["max_tokens"], 1, wanted["temperature"], wanted["top_p"]),
                 )
                 tokens = self.tokenizer(answer.text, add_special_tokens=False)["input_ids"]
                 if answer.end == "stop":
@@ -170,8 +166,7 @@ def test_rows_go_through_ray_and_come_back_as_the_answers_of_hf(
     asked = job(model_directory, temperature=0.8, top_p=0.9)
     processor = replaced_by_hf(vllm_engine.build(asked), model_directory)
     got = {answer.task_id: answer for answer in vllm_engine.answers_of(processor, asked, tokenizer, requests)}
-    how = {"max_new_tokens": 24, "batch_size": 7, "temperature": 0.8, "top_p": 0.9, "device": torch.device("cpu")}
-    for expected in generate_answers(model, tokenizer, requests, **how):
+    for expected in generate_answers(model, tokenizer, requests, Decoding(24, batch_size=7, temperature=0.8, top_p=0.9)):
         answer = got.pop(expected.task_id)
         assert (answer.text, answer.end) == (expected.text, expected.end)
     assert not got
@@ -182,11 +177,7 @@ def test_answers_are_written_as_they_come(tmp_path: Path, loaded: tuple[Any, Any
 
     def failing() -> Any:
         answers = generate_answers(
-            *loaded,
-            [Request("t", sample, [5, 6]) for sample in range(5)],
-            max_new_tokens=4,
-            batch_size=5,
-            device=torch.device("cpu"),
+            *loaded, [Request("t", sample, [5, 6]) for sample in range(5)], Decoding(max_new_tokens=4, batch_size=5)
         )
         yield from answers
         raise RuntimeError("the engine died")

@@ -40,9 +40,9 @@ def plan_of(home: Path, *overrides: str):
 
 
 def test_pairs_are_decontaminated_of_every_benchmark_but_the_embedded_one(setting):
-    assert plan_of(setting).decontaminated == ["tiny"]  # the benchmark of that name in a file of the user's
+    assert plan_of(setting).inputs.decontaminated == ["tiny"]  # the benchmark of that name in a file of the user's
     embedded = plan_of(setting, "evaluate.benchmarks.tiny=tiny")
-    assert embedded.decontaminated == []
+    assert embedded.inputs.decontaminated == []
     assert embedded.filtered.identity["benchmarks"] == {}
 
 
@@ -67,10 +67,10 @@ def test_the_step_of_the_pairs_knows_every_data_set_and_their_order(setting, tmp
 def test_the_embedded_pairs_are_one_data_set_among_others(setting, tmp_path):
     paths = f"pairs.path=[{{path: tiny, name: mine}}, {setting}/pairs.jsonl]"
     plan = make_plan(load_config(setting / "config.yaml", [paths]), tmp_path)
-    plan.tiny.directory.mkdir(parents=True)
-    (plan.tiny.directory / "pairs.jsonl").write_text("")  # what the step writes
-    read = [(each.name, [file.path for file in each.files]) for each in plan.data_sets]
-    assert read == [("mine", [str(plan.tiny.directory / "pairs.jsonl")]), ("pairs", [str(setting / "pairs.jsonl")])]
+    plan.inputs.tiny.directory.mkdir(parents=True)
+    (plan.inputs.tiny.directory / "pairs.jsonl").write_text("")  # what the step writes
+    read = [(each.name, [file.path for file in each.files]) for each in plan.inputs.data_sets]
+    assert read == [("mine", [str(plan.inputs.tiny.directory / "pairs.jsonl")]), ("pairs", [str(setting / "pairs.jsonl")])]
 
 
 def test_how_answers_are_made_names_an_evaluation_and_how_it_is_carried_out_does_not(setting):

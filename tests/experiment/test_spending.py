@@ -19,6 +19,7 @@ from codeblock.core.models.causal import logit_head
 from codeblock.core.models.load import load_model, load_tokenizer
 from codeblock.core.schema import SELECTED, TokenClass
 from codeblock.core.storage.tables import mark_complete, part_name, write_part
+from codeblock.evaluate.answers import Decoding
 from codeblock.evaluate.benchmarks import load
 from codeblock.evaluate.driver import write_answers
 from codeblock.evaluate.generate import generate_answers
@@ -58,6 +59,10 @@ class StandIn:
 
     def selection(self, arm: ArmPlan) -> Any:  # noqa: ARG002
         return SimpleNamespace(split=lambda: SimpleNamespace(reach=self.reach))
+
+    @property
+    def inputs(self) -> Any:
+        return self
 
     def benchmark_path(self, name: str) -> str:  # noqa: ARG002
         return self.tasks
@@ -227,8 +232,7 @@ def test_evaluation_is_the_batches_that_were_generated_and_the_references(plan: 
             chunk = requests[start : start + 2]
 
             def work(chunk: Any = chunk) -> None:
-                how = {"max_new_tokens": 6, "batch_size": 2, "device": torch.device("cpu")}
-                write_answers(directory, generate_answers(model, tokenizer, chunk, **how))
+                write_answers(directory, generate_answers(model, tokenizer, chunk, Decoding(max_new_tokens=6, batch_size=2)))
 
             seen.append(counted(work))
         return {"generate_seconds": 2.0}

@@ -15,6 +15,7 @@ from tests.proof.work import Setting, Task, answering_model, benchmarks_of
 
 from codeblock.core.memory import worker_peak_mb
 from codeblock.core.models import load as models
+from codeblock.evaluate.answers import Decoding
 from codeblock.evaluate.generate import generate_answers
 from codeblock.evaluate.prompts import make_requests
 from codeblock.train.batches import micro_batches
@@ -112,9 +113,8 @@ def _answer_some(job: Job, setting: Setting, model: Any, batch_size: int, new_to
             torch.cuda.synchronize()
         started = time.perf_counter()
         answers = generate_answers(
-            model, tokenizer, requests, max_new_tokens=count, batch_size=batch_size, device=models.device(),
-            temperature=config.temperature if sampled else 0.0, top_p=config.top_p,
-        )  # fmt: skip
+            model, tokenizer, requests, Decoding(count, batch_size, config.temperature if sampled else 0.0, config.top_p)
+        )
         seconds.append(time.perf_counter() - started)
     longest = max(answer.tokens for answer in answers) - 4
     return (seconds[1] - seconds[0]) / max(1, longest)

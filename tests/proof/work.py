@@ -28,7 +28,7 @@ from codeblock.core.errors import CodeBlockError
 from codeblock.core.memory import worker_peak_mb
 from codeblock.core.models import load as models
 from codeblock.core.storage import tables
-from codeblock.evaluate.answers import Answer, Request
+from codeblock.evaluate.answers import Answer, Decoding, Request
 from codeblock.evaluate.benchmarks import Benchmark, load
 from codeblock.evaluate.generate import generate_answers
 from codeblock.evaluate.prompts import make_requests
@@ -159,6 +159,8 @@ def _generate(task: Task, job: Job, setting: Setting) -> dict[str, Any]:
     missing = [key for key in wanted if (key[0].task_id, key[1]) not in done]
     requests = sorted(make_requests(tokenizer, benchmark, missing, config.prompt, task.seed), key=lambda each: -len(each.ids))
     started, tokens, begun = time.perf_counter(), 0, 0
+    most = config.max_new_tokens or benchmark.max_new_tokens
+    decoding = Decoding(most, config.batch_size, config.temperature, config.top_p, setting.stride)
     for batch in _batches(requests, SAVED_BATCHES * config.batch_size):
         if time.time() > setting.deadline:
             break
@@ -167,12 +169,7 @@ def _generate(task: Task, job: Job, setting: Setting) -> dict[str, Any]:
             model,
             tokenizer,
             batch,
-            max_new_tokens=config.max_new_tokens or benchmark.max_new_tokens,
-            batch_size=config.batch_size,
-            device=models.device(),
-            temperature=config.temperature,
-            top_p=config.top_p,
-            stride=setting.stride,
+            decoding,
         )
         tokens += sum(answer.tokens for answer in answers)
         _write_answers(directory, benchmark.name, answers)

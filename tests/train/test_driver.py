@@ -21,9 +21,10 @@ from codeblock.core import schema
 from codeblock.core.config import ClusterConfig, LoraConfig, TrainConfig
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.models.load import load_model, load_tokenizer
+from codeblock.core.models.ref import ModelRef
 from codeblock.core.own_process import as_worker
 from codeblock.core.storage import tables
-from codeblock.train.driver import CHECKPOINTS, DEV, HISTORY, MODEL, _readable, fit
+from codeblock.train.driver import CHECKPOINTS, DEV, HISTORY, MODEL, Callbacks, _readable, fit
 from codeblock.train.loop import DEV_SCHEMA, HISTORY_SCHEMA, STATE, Session, Stopped
 from codeblock.train.model import MaskedLM, add_lora
 from codeblock.train.rows import read_pairs, trim_all
@@ -111,7 +112,7 @@ def test_two_workers_give_the_losses_of_one_and_write_what_the_next_stages_read(
     selected: Path, small_model: Path, tmp_path: Path
 ) -> None:
     config = TrainConfig(steps=8, batch_pairs=8, learning_rate=5e-3, dev_every=3, micro_batch_tokens=100)
-    facts = fit(selected, str(small_model), None, tmp_path, config, ClusterConfig(train_workers=2), SEED)
+    facts = fit(selected, ModelRef(str(small_model)), tmp_path, config, ClusterConfig(train_workers=2), SEED)
 
     history = history_of(tmp_path)
     assert history["loss"] == pytest.approx(losses_without_ray(selected, small_model, config), rel=1e-4)
@@ -145,7 +146,7 @@ def test_a_killed_worker_resumes_from_the_last_checkpoint_with_the_same_losses(
 ) -> None:
     config = TrainConfig(steps=160, batch_pairs=8, checkpoint_every=20, max_failures=1, dev_every=1000)
     killer = kill_a_worker_once_a_checkpoint_is_registered(tmp_path)
-    facts = fit(selected, str(small_model), None, tmp_path, config, ClusterConfig(), SEED)
+    facts = fit(selected, ModelRef(str(small_model)), tmp_path, config, ClusterConfig(), SEED)
     killer.join()
     assert facts["resumed_from_step"] >= 20
     assert facts["resumed_from_step"] % 20 == 0
@@ -161,7 +162,7 @@ def test_a_killed_worker_of_a_sharded_fit_resumes_with_the_losses_of_one_worker(
 ) -> None:
     config = TrainConfig(steps=100, batch_pairs=8, checkpoint_every=10, max_failures=1, dev_every=1000, shard=True)
     killer = kill_a_worker_once_a_checkpoint_is_registered(tmp_path)
-    facts = fit(selected, str(small_model), None, tmp_path, config, ClusterConfig(train_workers=2), SEED)
+    facts = fit(selected, ModelRef(str(small_model)), tmp_path, config, ClusterConfig(train_workers=2), SEED)
     killer.join()
     assert facts["resumed_from_step"] >= 10
     whole = config.model_copy(update={"shard": False})
@@ -179,12 +180,12 @@ def test_an_interrupted_lora_fit_says_so_and_goes_on_when_called_again(
     first, second = tmp_path / "first", tmp_path / "second"  # a run that takes over gives the directory a name of its own
     killer = kill_a_worker_once_a_checkpoint_is_registered(first)
     with pytest.raises(CodeBlockError, match="training: a worker failed"):
-        fit(selected, str(small_model), None, first, config, ClusterConfig(), SEED)
+        fit(selected, ModelRef(str(small_model)), first, config, ClusterConfig(), SEED)
     killer.join()
     assert not (first / HISTORY).exists()
 
     first.rename(second)
-    facts = fit(selected, str(small_model), None, second, config, ClusterConfig(), SEED)
+    facts = fit(selected, ModelRef(str(small_model)), second, config, ClusterConfig(), SEED)
     assert facts["resumed_from_step"] >= 20
     assert history_of(second)["loss"] == pytest.approx(losses_without_ray(selected, small_model, config), rel=1e-6)
     adapted, base = load_model(str(second / MODEL)), load_model(str(small_model))
@@ -200,9 +201,8 @@ def test_several_workers_end_together_where_they_are_asked_to(selected: Path, sm
     with pytest.raises(Stopped) as stopped:
         fit(
             selected,
-            *(str(small_model), None, tmp_path, config, ClusterConfig(train_workers=2), SEED),
-            on_row=rows.append,
-            ends=_SecondLook(tmp_path / "looks"),
+            *(ModelRef(str(small_model)), tmp_path, config, ClusterConfig(train_workers=2), SEED),
+            Callbacks(rows.append, _SecondLook(tmp_path / "looks")),
         )
     assert stopped.value.step == 4, "the first worker alone is asked, and both end at its answer"
     assert [row["step"] for row in rows if "loss" in row] == [1, 2, 3, 4]
@@ -239,13 +239,13 @@ def test_a_process_that_is_a_worker_trains_here_and_goes_on_from_its_checkpoint(
         if row.get("step") == 6 and "loss" in row:
             raise _CutError
 
-    how = (str(small_model), None)
+    model = ModelRef(str(small_model))
     with as_worker():
         with pytest.raises(_CutError):
-            fit(selected, *how, tmp_path / "cut", config, ClusterConfig(), SEED, on_row=cut)
+            fit(selected, model, tmp_path / "cut", config, ClusterConfig(), SEED, Callbacks(cut))
         assert [path.name for path in (tmp_path / "cut" / HERE).iterdir()] == [STATE]
         (tmp_path / "cut").rename(tmp_path / "own")  # a run that takes over gives the directory a name of its own
-        facts = fit(selected, *how, tmp_path / "own", config, ClusterConfig(), SEED, on_row=rows.append)
+        facts = fit(selected, model, tmp_path / "own", config, ClusterConfig(), SEED, Callbacks(rows.append))
     assert (facts["resumed_from_step"], facts["steps"], facts["world_size"]) == (4, 12, 1)
     assert history_of(tmp_path / "own")["loss"] == pytest.approx(losses_without_ray(selected, small_model, config), rel=1e-6)
     assert [row["step"] for row in rows if "loss" in row] == [1, 2, 3, 4, 5, 6, *range(5, 13)]
@@ -258,18 +258,18 @@ def test_a_process_that_is_a_worker_trains_here_and_goes_on_from_its_checkpoint(
 def test_a_table_without_a_supervised_token_is_refused(small_model: Path, tmp_path: Path) -> None:
     selected = write_selected(tmp_path / "selected", supervised=False)
     with pytest.raises(CodeBlockError, match="none of 46 training pairs has a supervised token"):
-        fit(selected, str(small_model), None, tmp_path / "out", TrainConfig(steps=1), ClusterConfig(), SEED)
+        fit(selected, ModelRef(str(small_model)), tmp_path / "out", TrainConfig(steps=1), ClusterConfig(), SEED)
     assert not (tmp_path / "out").exists()
 
 
 def test_more_workers_than_the_cluster_holds_are_refused(selected: Path, small_model: Path, tmp_path: Path) -> None:
     with pytest.raises(CodeBlockError, match="training: 5 x 1 CPU asked, the cluster has 2 CPU"):
-        fit(selected, str(small_model), None, tmp_path, TrainConfig(steps=1), ClusterConfig(train_workers=5), SEED)
+        fit(selected, ModelRef(str(small_model)), tmp_path, TrainConfig(steps=1), ClusterConfig(train_workers=5), SEED)
 
 
 def test_a_pair_longer_than_the_model_is_named(selected: Path, small_model: Path, tmp_path: Path) -> None:
     with pytest.raises(CodeBlockError, match=r"selected pair pair\d+: \d+ tokens .* the model takes 20"):
-        fit(selected, str(small_model), None, tmp_path, TrainConfig(steps=1), ClusterConfig(), SEED, max_length=20)
+        fit(selected, ModelRef(str(small_model)), tmp_path, TrainConfig(steps=1), ClusterConfig(), SEED, max_length=20)
 
 
 def test_the_user_sees_the_workers_own_error_or_the_last_line_of_a_crash() -> None:

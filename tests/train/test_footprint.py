@@ -7,6 +7,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from codeblock.core.config import LoraConfig, TrainConfig
+from codeblock.core.models.ref import ModelRef
 from codeblock.train import driver
 from codeblock.train.batches import MicroBatch
 from codeblock.train.footprint import CAST, FLOAT32, Footprint, footprint, shape_of
@@ -29,7 +30,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> str:
 def measured(directory: str, config: TrainConfig) -> tuple[int, int, int]:
     """Bytes of weights, of gradients and moments, and of what a forward pass saves for its backward pass, but weights and casts
     of them."""
-    masked = driver.load_for_training(directory, None, config)
+    masked = driver.load_for_training(ModelRef(directory), config)
     masked.train()
     optimizer = make_optimizer(masked, 1e-4, 0.0)
     weights = list(masked.parameters())
@@ -81,7 +82,7 @@ def test_the_estimate_is_that_of_a_real_step(directory: str, mode: Any, dtype: A
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_frozen_weights_are_in_the_dtype_of_the_arithmetic_and_adapters_in_float32(directory: str, dtype: Any) -> None:
-    masked = driver.load_for_training(directory, None, TrainConfig(mode="lora", dtype=dtype))
+    masked = driver.load_for_training(ModelRef(directory), TrainConfig(mode="lora", dtype=dtype))
     kinds = {(weight.requires_grad, weight.dtype) for weight in masked.parameters()}
     assert kinds == {(True, torch.float32), (False, getattr(torch, dtype))}
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from codeblock.core.config import ClusterConfig, EvaluateConfig
+from codeblock.core.models.ref import ModelRef
 from codeblock.core.rendering.chat import chat_of
 
 SHRINK_EVERY = 32
@@ -58,13 +59,26 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Decoding:
+    """How answers are drawn from a model."""
+
+    max_new_tokens: int
+    batch_size: int
+    temperature: float = 0.0
+    """0: greedy."""
+    top_p: float = 1.0
+    stride: int | None = None
+    """After so many tokens all that go on are batched anew. Worth it on a GPU, where large batches hold few long answers and
+    prompts are read fast. Empty: a batch goes on to its last answer's end."""
+
+
+@dataclass(frozen=True)
 class Job:
     """What an engine is to do: which model, how, and on what."""
 
     what: str
     """Names the work in messages."""
-    model_path: str
-    revision: str | None
+    model: ModelRef
     max_new_tokens: int
     config: EvaluateConfig
     cluster: ClusterConfig

@@ -23,10 +23,11 @@ from codeblock.core.cluster import peak_of
 from codeblock.core.config import ClusterConfig, EvaluateConfig
 from codeblock.core.memory import worker_peak_mb
 from codeblock.core.models import load as models
+from codeblock.core.models.ref import ModelRef
 from codeblock.core.ray_data import Actors, Facts, run_parts, tables_as_parts
 from codeblock.core.records import GeneratedRecord, GradedRecord
 from codeblock.core.storage import tables
-from codeblock.evaluate.answers import Answer, Job, Request
+from codeblock.evaluate.answers import Answer, Decoding, Job, Request
 from codeblock.evaluate.benchmarks import Benchmark
 from codeblock.evaluate.grading import grade
 from codeblock.evaluate.prompts import make_requests
@@ -54,25 +55,22 @@ REQUESTS = pa.schema(
 class Generator:
     """An actor of the engine `hf`: loads the model once and answers one batch of requests at a time."""
 
-    def __init__(self, model_path: str, revision: str | None, dtype: str, **settings: Any) -> None:
-        """`settings`: max_new_tokens, batch_size, temperature and top_p of `generate_answers`."""
-        self.device = models.device()
-        self.tokenizer = models.load_tokenizer(model_path, revision)
-        self.model = models.load_model(model_path, revision, dtype).to(self.device)
-        self.settings = settings
+    def __init__(self, model: ModelRef, dtype: str, decoding: Decoding) -> None:
+        self.tokenizer = models.load_tokenizer(model.path, model.revision)
+        self.model = models.load_model(model.path, model.revision, dtype).to(models.device())
+        self.decoding = decoding
 
     def __call__(self, rows: pa.Table, part: str) -> tuple[pa.Table, dict[str, float]]:  # noqa: ARG002
         """Rows of schema REQUESTS become rows with the fields of `answers.Answer`."""
         from codeblock.evaluate.generate import generate_answers
 
         requests = [Request(**{**row, "stops": tuple(row["stops"])}) for row in rows.to_pylist()]
-        answers = generate_answers(self.model, self.tokenizer, requests, device=self.device, **self.settings)
+        answers = generate_answers(self.model, self.tokenizer, requests, self.decoding)
         return pa.Table.from_pylist([asdict(answer) for answer in answers]), {"peak_mb": worker_peak_mb()}
 
 
 def generate(
-    model_path: str,
-    revision: str | None,
+    model: ModelRef,
     benchmark: Benchmark,
     output: Path,
     config: EvaluateConfig,
@@ -91,8 +89,8 @@ def generate(
     peak = 0.0
     if missing:
         max_new_tokens = config.max_new_tokens or benchmark.max_new_tokens
-        job = Job(f"generate answers to {benchmark.name}", model_path, revision, max_new_tokens, config, cluster)
-        tokenizer = models.load_tokenizer(model_path, revision)
+        job = Job(f"generate answers to {benchmark.name}", model, max_new_tokens, config, cluster)
+        tokenizer = models.load_tokenizer(model.path, model.revision)
         requests = make_requests(tokenizer, benchmark, missing, config.prompt, seed)
         if config.engine == "vllm":
             write_as_they_come(output, generate_with_vllm(job, tokenizer, requests), config.batch_size)
@@ -174,15 +172,8 @@ def _generate_with_hf(job: Job, requests: list[Request], output: Path) -> float:
     ordered = sorted(requests, key=lambda request: -len(request.ids))
     chunks = [ordered[start : start + config.batch_size] for start in range(0, len(ordered), config.batch_size)]
     tables_of = {f"{number:06d}": _table_of(chunk) for number, chunk in enumerate(chunks)}
-    constructor = {
-        "model_path": job.model_path,
-        "revision": job.revision,
-        "dtype": config.dtype,
-        "max_new_tokens": job.max_new_tokens,
-        "batch_size": config.batch_size,
-        "temperature": config.temperature,
-        "top_p": config.top_p,
-    }
+    decoding = Decoding(job.max_new_tokens, config.batch_size, config.temperature, config.top_p)
+    constructor = {"model": job.model, "dtype": config.dtype, "decoding": decoding}
     results = run_parts(
         job.what, tables_as_parts(tables_of), Generator, partial(_write_rows, output), Actors(cluster, constructor)
     )

@@ -29,6 +29,7 @@ from codeblock.core.models.load import context_room
 from codeblock.evaluate.answers import (
     SHRINK_EVERY,
     Answer,
+    Decoding,
     End,
     Request,
     finish,
@@ -64,41 +65,33 @@ def generate_answers(
     model: Any,
     tokenizer: Any,
     requests: Sequence[Request],
-    *,
-    max_new_tokens: int,
-    batch_size: int,
-    device: torch.device,
-    temperature: float = 0.0,
-    top_p: float = 1.0,
-    stride: int | None = None,
+    decoding: Decoding,
 ) -> list[Answer]:
-    """The answer to each request, in their order. The model is on `device` already. A temperature of 0 is greedy.
+    """The answer to each request, in their order. The model is on its device already.
 
     Answers that have ended leave their batch, and the others go on with what the cache holds of them.
-    stride: after so many tokens the others are batched anew too. Worth it on a GPU, where large batches hold few long answers
-    and prompts are read fast. None: a batch goes on to its last answer's end.
 
-    A prompt that leaves less room than `max_new_tokens` gets what fits the model's context; one that leaves none gets an
-    empty answer that says so. Raises CodeBlockError where a prompt holds a token that the model does not know.
+    A prompt that leaves less room than is asked for gets what fits the model's context; one that leaves none gets an empty
+    answer that says so. Raises CodeBlockError where a prompt holds a token that the model does not know.
     """
     check_ids(model, [request.ids for request in requests])
     context = context_room(model, tokenizer)
-    decoder = _Decoder(model, tokenizer, device, temperature, top_p)
+    decoder = _Decoder(model, tokenizer, decoding.temperature, decoding.top_p)
     answers: dict[int, Answer] = {}
     waiting: list[_Row] = []
     for place, request in enumerate(requests):
-        room = request.room(max_new_tokens, context)
+        room = request.room(decoding.max_new_tokens, context)
         if room < 1:
             answers[place] = without_room(request)
         else:
             waiting.append(_Row(place, request, room))
     while waiting:
         unfinished: list[_Row] = []
-        for batch in _batches(waiting, batch_size):
-            going_on = decoder.advance(batch, min(batch[0].left, stride or batch[0].left))
+        for batch in _batches(waiting, decoding.batch_size):
+            going_on = decoder.advance(batch, min(batch[0].left, decoding.stride or batch[0].left))
             unfinished += going_on
             for row in set(batch).difference(going_on):
-                full: End = "max_new_tokens" if row.room == max_new_tokens else "context"
+                full: End = "max_new_tokens" if row.room == decoding.max_new_tokens else "context"
                 answers[row.place] = finish(tokenizer, row.request, row.new, decoder.stop_ids, full)
         waiting = unfinished
     return [answers[place] for place in range(len(requests))]
@@ -119,8 +112,8 @@ def _batches(rows: list[_Row], batch_size: int) -> Iterator[list[_Row]]:
 class _Decoder:
     """Adds tokens to the rows of a batch."""
 
-    def __init__(self, model: Any, tokenizer: Any, device: torch.device, temperature: float, top_p: float) -> None:
-        self._model, self._tokenizer, self._device = model, tokenizer, device
+    def __init__(self, model: Any, tokenizer: Any, temperature: float = 0.0, top_p: float = 1.0) -> None:
+        self._model, self._tokenizer, self._device = model, tokenizer, next(model.parameters()).device
         self._temperature, self._top_p = temperature, top_p
         self.stop_ids = stop_token_ids(tokenizer, model.generation_config.eos_token_id)
         # Some tokenizers have a padding token that the model has no embedding of; it is masked, so any other will do.

@@ -21,6 +21,7 @@ from codeblock.core.config import ClusterConfig, EvaluateConfig
 from codeblock.core.memory import worker_peak_mb
 from codeblock.core.metrics import mean_interval
 from codeblock.core.models import load as models
+from codeblock.core.models.ref import ModelRef
 from codeblock.core.ray_data import Actors, Facts, run_parts, tables_as_parts
 from codeblock.core.records import NllRecord
 from codeblock.core.storage import store, tables
@@ -52,14 +53,13 @@ RENDERED = pa.schema(
 class NllJob:
     """One model on one benchmark."""
 
-    model_path: str
-    revision: str | None
+    model: ModelRef
     benchmark: Benchmark
     output: Path
 
     def chunks(self, prompt: PromptKind) -> dict[Path, list[Rendered]]:
         """The tasks of each part, the longest first: pairs of like length share a part, and the last parts are short ones."""
-        tokenizer = models.load_tokenizer(self.model_path, self.revision)
+        tokenizer = models.load_tokenizer(self.model.path, self.model.revision)
         rendered = [render(tokenizer, self.benchmark, task, prompt) for task in self.benchmark.tasks]
         rendered.sort(key=lambda each: (-each.ids_T.size, each.task_id))
         starts = range(0, len(rendered), PART_TASKS)
@@ -105,8 +105,8 @@ def fill_parts(jobs: Sequence[NllJob], config: EvaluateConfig, cluster: ClusterC
 def _table_of(job: NllJob, chunk: list[Rendered]) -> pa.Table:
     rows = [
         {
-            "model": job.model_path,
-            "revision": job.revision,
+            "model": job.model.path,
+            "revision": job.model.revision,
             "task_id": each.task_id,
             "ids": each.ids_T,
             "code_start": each.code_start,

@@ -78,8 +78,8 @@ def build(job: Job) -> Any:
     }
     if (context := _context(job)) != NO_LIMIT:
         engine["max_model_len"] = context
-    if job.revision is not None:
-        engine |= {"revision": job.revision, "tokenizer_revision": job.revision}
+    if job.model.revision is not None:
+        engine |= {"revision": job.model.revision, "tokenizer_revision": job.model.revision}
     if adapter is not None:
         engine |= {"enable_lora": True, "max_lora_rank": adapter["r"]}
     config = vLLMEngineProcessorConfig(
@@ -91,7 +91,7 @@ def build(job: Job) -> Any:
         tokenize_stage=False,
         detokenize_stage=False,
     )
-    preprocess = partial(_with_adapter, job.model_path) if adapter is not None else None
+    preprocess = partial(_with_adapter, job.model.path) if adapter is not None else None
     with _quiet():
         return build_processor(config, preprocess=preprocess, postprocess=_tokens)
 
@@ -146,17 +146,17 @@ def _quiet() -> Iterator[None]:
 
 
 def _adapter(job: Job) -> dict[str, Any] | None:
-    file = Path(job.model_path) / ADAPTER_FILE
+    file = Path(job.model.path) / ADAPTER_FILE
     return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else None
 
 
 def _base(job: Job) -> str:
     """The model itself, or the one below an adapter."""
-    return base_of(job.model_path, job.revision)[0]
+    return base_of(job.model.path, job.model.revision)[0]
 
 
 def _context(job: Job) -> int:
-    return context_length(job.model_path, job.revision) or NO_LIMIT
+    return context_length(job.model.path, job.model.revision) or NO_LIMIT
 
 
 def configured_eos(job: Job) -> int | list[int] | None:
@@ -164,7 +164,8 @@ def configured_eos(job: Job) -> int | list[int] | None:
     from transformers import GenerationConfig
 
     try:
-        configured: int | list[int] | None = GenerationConfig.from_pretrained(_base(job), revision=job.revision).eos_token_id
+        config = GenerationConfig.from_pretrained(_base(job), revision=job.model.revision)
     except OSError:
         return None  # the model has no such file: the tokenizer's end of text alone
+    configured: int | list[int] | None = config.eos_token_id
     return configured

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from codeblock.core.config import TINY, Config, SelectConfig, TrainConfig
 from codeblock.core.errors import CodeBlockError
+from codeblock.core.models.ref import ModelRef
 from codeblock.core.shares import Shares
 from codeblock.experiment.cache import Product, Step
 from codeblock.experiment.versions import source_digest
@@ -44,6 +45,11 @@ class Model:
     def path(self) -> str:
         """Directory or hub name; of a model that is written here, known once the step before its own has run."""
         return str(self.fingerprint.step.directory / self.place) if isinstance(self.fingerprint, Product) else self.place
+
+    @property
+    def ref(self) -> ModelRef:
+        """What a stage is given of it, once it is there."""
+        return ModelRef(self.path, self.revision)
 
 
 @dataclass(frozen=True)
@@ -139,12 +145,11 @@ def plan_rounds(
     seed: int,
     step: Callable[..., Step],
     score: Callable[[str, Model, str], Step],
-    model_at: Callable[[str], Model],
 ) -> list[Round]:
     """The rounds of an arm.
 
     `step` makes a step of a stage, a label and an identity, `score` one that scores the kept pairs, of a label, a model and a
-    column; `model_at` finds a model by its path.
+    column.
 
     Raises CodeBlockError where the strategy is not known or needs a second model that there is not.
     """
@@ -155,7 +160,7 @@ def plan_rounds(
     rule = get_strategy(strategy)
     if rule.rounds > 1 and config.train.mode == "lora":
         raise CodeBlockError(f"arms.{arm}: {strategy} goes on training its model, which train.mode=lora cannot; use full")
-    second = _second_model(plan, arm, seed, model_at) if rule.needs else None
+    second = _second_model(plan, arm, seed) if rule.needs else None
     settings, train = config.settings_of(arm), _train_of_a_round(config.train, rule.rounds)
     fields = sorted({"supervise_eos", "background_weight", *rule.uses})
     shares = _asked(shares_of(rule, settings), rule)
@@ -227,13 +232,13 @@ def _kept(shares: Shares) -> dict[str, Any]:
     return {"subset_pairs" if shares.of_pairs else "subset_tokens": shares.subset_ratio}
 
 
-def _second_model(plan: Plan, arm: str, seed: int, model_at: Callable[[str], Model]) -> Model:
+def _second_model(plan: Plan, arm: str, seed: int) -> Model:
     """The model of `score.second_model`: one of its own, or the one that an earlier arm trains with the same seed."""
     path = plan.config.score.second_model
     if path is None:
         raise CodeBlockError(f"arms.{arm}: its strategy compares two models; set score.second_model (a path, or arm:NAME)")
     if not path.startswith("arm:"):
-        return model_at(path)
+        return plan.inputs.model(path)
     trained = {each.arm: each.trained for each in plan.arms if each.trained is not None and each.seed == seed}
     step = trained.get(path.removeprefix("arm:"))
     if step is None:

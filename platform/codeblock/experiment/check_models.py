@@ -13,6 +13,7 @@ from codeblock.core.cluster import require
 from codeblock.core.config import TINY, TrainConfig
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.models.config import base_of
+from codeblock.core.models.ref import ModelRef
 from codeblock.experiment.arms import Model
 from codeblock.experiment.cache import Step
 from codeblock.experiment.plan import Plan
@@ -22,8 +23,7 @@ from codeblock.experiment.plan import Plan
 class Asked:
     """A model that is needed, by where it lies, and the recipe that trains it (None: it is run as it is)."""
 
-    path: str
-    revision: str | None
+    model: ModelRef
     train: TrainConfig | None = None
 
 
@@ -39,16 +39,17 @@ def check_models(plan: Plan, until: str) -> None:
     from codeblock.core.models.load import check_same_tokens, check_vocabulary, load_tokenizer
 
     for each in asked:
-        check_files(each.path, each.revision)
-        if each.train is not None and base_of(each.path)[0] != each.path:
-            raise CodeBlockError(f"model {each.path}: is an adapter; merge it into its base model first, or train the base")
+        path = each.model.path
+        check_files(path, each.model.revision)
+        if each.train is not None and base_of(path)[0] != path:
+            raise CodeBlockError(f"model {path}: is an adapter; merge it into its base model first, or train the base")
     model = plan.model
     if plan.config.model.path != TINY:
         tokenizer = load_tokenizer(model.path, model.revision)
         for each in asked:
-            check_vocabulary(each.path, each.revision, tokenizer)
-            if each.path != model.path:
-                check_same_tokens(tokenizer, each.path)
+            check_vocabulary(each.model.path, each.model.revision, tokenizer)
+            if each.model.path != model.path:
+                check_same_tokens(tokenizer, each.model.path)
 
 
 def probe_models(plan: Plan, until: str) -> None:
@@ -76,9 +77,9 @@ def _probe(asked: Asked, dtype: str) -> str | None:
 
     try:
         if asked.train is None:
-            logit_head(load_model(asked.path, asked.revision, dtype).to(device()))
+            logit_head(load_model(asked.model.path, asked.model.revision, dtype).to(device()))
         else:
-            load_for_training(asked.path, asked.revision, asked.train).to(device())
+            load_for_training(asked.model, asked.train).to(device())
     except CodeBlockError as error:
         return str(error)
     return None
@@ -86,10 +87,10 @@ def _probe(asked: Asked, dtype: str) -> str | None:
 
 def _asked(plan: Plan, until: str) -> Iterator[Asked]:
     """The models whose weights steps that are still to be done read, each once."""
-    found: dict[tuple[str, str | None], Asked] = {}
+    found: dict[ModelRef, Asked] = {}
     for model, train in _used(plan, until):
-        if train is not None or (model.path, model.revision) not in found:
-            found[model.path, model.revision] = Asked(model.path, model.revision, train)
+        if train is not None or model.ref not in found:
+            found[model.ref] = Asked(model.ref, train)
     yield from found.values()
 
 

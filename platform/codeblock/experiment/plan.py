@@ -12,17 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from codeblock import tiny
-from codeblock.core.config import TINY, Config
-from codeblock.core.config.pairs import PairsSource
-from codeblock.core.storage import places
+from codeblock.core.config import Config
 from codeblock.core.storage.scores import Covered
 from codeblock.data.rank.driver import needs_model, needs_scores
-from codeblock.data.read.files import DataSet, find_files, sources_of
-from codeblock.evaluate.benchmarks import tasks_fingerprint
 from codeblock.experiment.arms import ArmPlan, Model, arm_name, plan_rounds
 from codeblock.experiment.cache import Product, Step
-from codeblock.experiment.fingerprint import model_fingerprint
+from codeblock.experiment.inputs import Inputs
 from codeblock.experiment.reach import Reach, ids_of
 from codeblock.experiment.versions import GENERATING, TOKENIZING, installed, interpreter
 from codeblock.segmentation.languages import grammar_packages
@@ -52,7 +47,7 @@ class Plan:
     """All steps of a config."""
 
     config: Config
-    tiny: Step | None
+    inputs: Inputs
     model: Model
     reference: Model
     pairs: Step
@@ -76,37 +71,6 @@ class Plan:
     def to_tokenize(self) -> Step:
         """The step whose pairs are tokenized: the last one before it."""
         return self.filtered or self.pairs
-
-    @property
-    def decontaminated(self) -> list[str]:
-        """Names of the benchmarks whose tasks pairs must not hold."""
-        return list(_decontaminated(self.config))
-
-    @property
-    def data_sets(self) -> list[DataSet]:
-        """The data sets that are joined, with their files."""
-        return [
-            DataSet(
-                source, find_files(str(self._tiny_home / "pairs.jsonl") if source.path == TINY else source.path, source.split)
-            )
-            for source in sources_of(self.config.pairs)
-        ]
-
-    def benchmark_path(self, name: str) -> str:
-        """File of a benchmark's tasks."""
-        path = self.config.evaluate.benchmarks[name]
-        return str(self._tiny_home / "benchmark.jsonl") if path == TINY else path
-
-    @property
-    def starts_from_tiny(self) -> bool:
-        """Whether pairs or models are the embedded ones; else of these only the benchmark is read, and by evaluation alone."""
-        config = self.config
-        return TINY in {config.model.path, config.score.model, *(source.path for source in sources_of(config.pairs))}
-
-    @property
-    def _tiny_home(self) -> Path:
-        assert self.tiny is not None
-        return self.tiny.directory
 
     def selection(self, arm: ArmPlan) -> SelectRequest:
         """What an arm's selection is asked for, but for its rounds."""
@@ -141,7 +105,7 @@ class Plan:
     def steps(self) -> list[Step]:
         """All steps in order."""
         steps = (
-            *(self.tiny, self.pairs, self.filtered, self.tokenized, self.segmented),
+            *(self.inputs.tiny, self.pairs, self.filtered, self.tokenized, self.segmented),
             *(self.pool_scored, self.embedded, self.ranked, self.kept, self.scored),
         )
         of_arms = [step for arm in self.arms for step in arm.steps()]
@@ -155,11 +119,11 @@ def make_plan(config: Config, cache: Path) -> Plan:
 
     Raises CodeBlockError for paths, models, benchmarks or strategies that do not exist.
     """
-    tiny_step = _tiny_step(config, cache)
-    model = _model(config.model.path, config.model.revision, tiny_step, cache)
-    reference = _model(config.score.model, None, tiny_step, cache) if config.score.model else model
-    pairs = _step(cache, "pairs", "pairs", input=_pairs_input(config, tiny_step), **_without_sources(config))
-    filtered = _filtered(config, pairs, tiny_step, cache)
+    inputs = Inputs(config, cache)
+    model = inputs.model(config.model.path, config.model.revision)
+    reference = inputs.model(config.score.model) if config.score.model else model
+    pairs = _step(cache, "pairs", "pairs", input=inputs.pairs(), **_without_sources(config))
+    filtered = _filtered(inputs, pairs)
     rendering = {"tokenizer": model.fingerprint, "libraries": installed(TOKENIZING), "version": VERSION["tokenized"]}
     tokenized = _step(
         cache, "tokenized", "tokenize", pairs=Product(filtered or pairs), max_length=config.model.max_length, **rendering
@@ -173,11 +137,11 @@ def make_plan(config: Config, cache: Path) -> Plan:
     kept = _step(cache, "kept", "keep", rows=reach, after=ranked, segmented=Product(segmented), ranked=Product(ranked))
     scored = scoring(config, "score", reference, rendering, cache, covers=Covered(reach.ids), after=ranked)
     data = (pairs, filtered, tokenized, segmented, pool_scored, embedded, ranked, kept, scored)
-    untrained = _reference_nll(config, "untrained", model.fingerprint, tiny_step, cache)
-    plan = Plan(config, tiny_step, model, reference, *data, reach, [], untrained)
+    untrained = _reference_nll(inputs, "untrained", model.fingerprint)
+    plan = Plan(config, inputs, model, reference, *data, reach, [], untrained)
     for name in config.arms:
         for seed in config.seeds_of(name):
-            plan.arms.append(_arm(plan, name, seed, tiny_step, cache))
+            plan.arms.append(_arm(plan, name, seed))
     return plan
 
 
@@ -215,76 +179,37 @@ def _step(cache: Path, stage: str, label: str, **identity: Any) -> Step:
     return Step(stage, label, {"version": VERSION.get(stage), **identity}, cache, **extent)
 
 
-def _tiny_step(config: Config, cache: Path) -> Step | None:
-    """The embedded default, where something of it is asked for. Its key stands for its files: it reads nothing but the seed."""
-    sources = {source.path for source in sources_of(config.pairs)}
-    asked = {*sources, config.model.path, config.score.model, *config.evaluate.benchmarks.values()}
-    if TINY not in asked:
-        return None
-    return _step(cache, "tiny", "tiny", seed=config.seed, **tiny.identity())
-
-
-def _model(path: str, revision: str | None, tiny_step: Step | None, cache: Path) -> Model:
-    if path == TINY and tiny_step is not None:
-        return Model(str(tiny_step.directory / "model"), None, f"tiny:{tiny_step.key}")
-    path = places.local_path(path)
-    return Model(path, revision, model_fingerprint(path, revision, cache))
-
-
-def _pairs_input(config: Config, tiny_step: Step | None) -> list[dict[str, Any]]:
-    """What decides the rows of each data set, in the order in which they are read."""
-    return [
-        {"name": source.name, "columns": source.columns, "split": source.split, "content": _content(source, tiny_step)}
-        for source in sources_of(config.pairs)
-    ]
-
-
-def _content(source: PairsSource, tiny_step: Step | None) -> str:
-    if source.path == TINY and tiny_step is not None:
-        return f"{TINY}:{tiny_step.key}"
-    return DataSet(source, find_files(source.path, source.split)).fingerprint()
-
-
 def _without_sources(config: Config) -> dict[str, Any]:
     told = ("path", "split", "revision", "columns")
     return {key: value for key, value in config.pairs.identity().items() if key not in told}
 
 
-def _filtered(config: Config, pairs: Step, tiny_step: Step | None, cache: Path) -> Step | None:
+def _filtered(inputs: Inputs, pairs: Step) -> Step | None:
     """The filters that are on; None where none is."""
-    asked = config.filter
+    asked = inputs.config.filter
     if not asked.takes_rows:
         return None
     identity: dict[str, Any] = {"near_duplicates": asked.near_duplicates, "min_quality": asked.min_quality}
     if asked.decontaminate:
         identity["ngram"] = asked.decontaminate_ngram
-        identity["benchmarks"] = {name: _tasks(name, path, tiny_step) for name, path in _decontaminated(config).items()}
+        identity["benchmarks"] = {name: inputs.tasks(name) for name in inputs.decontaminated}
     if asked.rating is not None:
         identity["rating"] = asked.rating.identity()
-    return _step(cache, "filtered", "filter", pairs=Product(pairs), **identity)
+    return _step(inputs.cache, "filtered", "filter", pairs=Product(pairs), **identity)
 
 
-def _decontaminated(config: Config) -> dict[str, str]:
-    """Benchmarks by name, with their paths, whose tasks pairs must not hold."""
-    return {name: path for name, path in sorted(config.evaluate.benchmarks.items()) if path != TINY}
-
-
-def _arm(plan: Plan, arm: str, seed: int, tiny_step: Step | None, cache: Path) -> ArmPlan:
+def _arm(plan: Plan, arm: str, seed: int) -> ArmPlan:
     """The steps of one arm with one seed; `plan` has the arms before it."""
-    config, name = plan.config, arm_name(plan.config, arm, seed)
-    rounds = plan_rounds(
-        plan, arm, seed, partial(_step, cache), partial(_second_scores, plan), lambda path: _model(path, None, tiny_step, cache)
-    )
+    config, inputs, name = plan.config, plan.inputs, arm_name(plan.config, arm, seed)
+    step = partial(_step, inputs.cache)
+    rounds = plan_rounds(plan, arm, seed, step, partial(_second_scores, plan))
     model = Model.trained_by(rounds[-1].trained).fingerprint if rounds else plan.model.fingerprint
     generated, graded = {}, {}
-    for benchmark, path in config.evaluate.benchmarks.items() if config.arms[arm].generate else ():
-        tasks = _tasks(benchmark, path, tiny_step)
-        answers = _answers(
-            config, seed, model, partial(_step, cache, "generated", f"generate[{name}, {benchmark}]", tasks=tasks)
-        )
+    for benchmark in config.evaluate.benchmarks if config.arms[arm].generate else ():
+        tasks = inputs.tasks(benchmark)
+        answers = _answers(config, seed, model, partial(step, "generated", f"generate[{name}, {benchmark}]", tasks=tasks))
         generated[benchmark] = answers
-        graded[benchmark] = _step(
-            cache,
+        graded[benchmark] = step(
             "graded",
             f"grade[{name}, {benchmark}]",
             answers=Product(answers),
@@ -293,7 +218,7 @@ def _arm(plan: Plan, arm: str, seed: int, tiny_step: Step | None, cache: Path) -
             timeout_seconds=config.evaluate.timeout_seconds,
             memory_mb=config.evaluate.memory_mb,
         )
-    measured = _reference_nll(config, name, model, tiny_step, cache)
+    measured = _reference_nll(inputs, name, model)
     settings = config.settings_of(arm)
     return ArmPlan(arm, seed, name, config.arms[arm].strategy, settings, rounds, generated, graded, measured)
 
@@ -304,23 +229,23 @@ def _second_scores(plan: Plan, label: str, model: Model, column: str) -> Step:
     return scoring(plan.config, label, model, rendering, plan.scored.cache, column, covers=needed, after=plan.ranked)
 
 
-def _reference_nll(config: Config, label: str, model: str | Product, tiny_step: Step | None, cache: Path) -> dict[str, Step]:
+def _reference_nll(inputs: Inputs, label: str, model: str | Product) -> dict[str, Step]:
     """The steps that measure a model's reference nll, by benchmark; none where the config does not ask for it."""
-    asked = config.evaluate
+    asked = inputs.config.evaluate
     if not asked.reference_nll:
         return {}
     settings: dict[str, Any] = {"prompt": asked.prompt, "dtype": asked.dtype, "limit": asked.limit, "model": model}
     settings["libraries"] = installed(GENERATING)
     return {
         name: _step(
-            cache,
+            inputs.cache,
             "reference_nll",
             f"reference_nll[{label}, {name}]",
             benchmark=name,
-            tasks=_tasks(name, path, tiny_step),
+            tasks=inputs.tasks(name),
             **settings,
         )
-        for name, path in asked.benchmarks.items()
+        for name in asked.benchmarks
     }
 
 
@@ -330,9 +255,3 @@ def _answers(config: Config, seed: int, model: str | Product, step: Callable[...
     settings = {key: value for key, value in config.evaluate.identity().items() if key not in others}
     seeded = {"seed": seed} if config.evaluate.temperature > 0 else {}
     return step(model=model, libraries=installed(GENERATING), **settings, **seeded)
-
-
-def _tasks(benchmark: str, path: str, tiny_step: Step | None) -> str:
-    if path == TINY and tiny_step is not None:
-        return f"{TINY}:{tiny_step.key}"
-    return tasks_fingerprint(benchmark, path)

@@ -243,7 +243,7 @@ class Ledger:
     def _prompt_lengths(self, benchmark: str) -> dict[str, int]:
         if benchmark not in self._prompts:
             config = self.plan.config.evaluate
-            tasks = load(benchmark, self.plan.benchmark_path(benchmark), config.limit)
+            tasks = load(benchmark, self.plan.inputs.benchmark_path(benchmark), config.limit)
             self._prompts[benchmark] = {
                 task.task_id: len(make_prompt(self._tokenizer, tasks, task, config.prompt).ids) for task in tasks.tasks
             }

@@ -8,6 +8,7 @@ from typing import Any
 
 from codeblock.core.cluster import map_parts
 from codeblock.core.models.load import load_tokenizer
+from codeblock.core.models.ref import ModelRef
 from codeblock.core.records import SelectedRecord
 from codeblock.selection.stage import SelectRequest, select_parts
 
@@ -17,9 +18,9 @@ LOCAL_PARTS = 64
 PartWork = dict[str, Any]
 
 
-def select_arm(request: SelectRequest, tokenizer: str, revision: str | None, output: Path) -> SelectedRecord:
+def select_arm(request: SelectRequest, model: ModelRef, output: Path) -> SelectedRecord:
     """`stage.select_parts` with an audit of the masks' text; the parts in tasks where there are many."""
-    return select_parts(request, output, load_tokenizer(tokenizer, revision), _mapper)
+    return select_parts(request, output, load_tokenizer(model.path, model.revision), _mapper)
 
 
 def _mapper(work: Callable[[PartWork], PartWork], items: Sequence[PartWork]) -> Iterable[PartWork]:

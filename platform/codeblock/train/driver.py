@@ -9,6 +9,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from codeblock.core.config import ClusterConfig, TrainConfig
 from codeblock.core.console import counter
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.models import load as models
+from codeblock.core.models.ref import ModelRef
 from codeblock.core.own_process import is_worker
 from codeblock.core.storage import store
 from codeblock.train.loop import Session, Stopped, plan_run
@@ -43,25 +45,34 @@ Ends = Callable[[], bool]
 """Called in a worker, where it was carried to: whether the fit is to end before its last step."""
 
 
+@dataclass(frozen=True)
+class Callbacks:
+    """Who is told of a fit, and asked."""
+
+    on_row: OnRow | None = None
+    """Gets the rows of both tables as they come, those since a checkpoint again where workers were started anew; it must not
+    raise."""
+    ends: Ends | None = None
+    """Asked by the first worker at each look at the held-out pairs whether the fit is to end there."""
+
+
+NO_CALLBACKS = Callbacks()
+
+
 def fit(
     selected: Path,
-    model_path: str,
-    revision: str | None,
+    model: ModelRef,
     output: Path,
     config: TrainConfig,
     cluster: ClusterConfig,
     seed: int,
-    max_length: int | None = None,
-    on_row: OnRow | None = None,
-    ends: Ends | None = None,
+    callbacks: Callbacks = NO_CALLBACKS,
 ) -> dict[str, Any]:
     """Fine-tune a model on a selected table (`schema.SELECTED`); needs a Ray cluster (`cluster.ray_session`), unless one worker
     is asked for and this process is one (`own_process`).
 
     Writes `model/` (weights or adapter, with the tokenizer), `history.parquet` and `dev.parquet` into `output`, which
-    all nodes must share. A run that was interrupted after a checkpoint goes on from it when called again. `on_row` gets
-    the rows of both tables as they come, those since a checkpoint again where workers were started anew; it must not raise.
-    `ends` is asked by the first worker at each look at the held-out pairs whether the fit is to end there.
+    all nodes must share. A run that was interrupted after a checkpoint goes on from it when called again.
 
     Returns counts and times: `processed_tokens` are inputs of the model without padding (a whole pair of T tokens has
     T-1), `trimmed_tokens` and `dropped_tokens` those that exact trimming and dropping saved in one pass over the
@@ -70,7 +81,7 @@ def fit(
     held-out nll of supervised tokens (None without any), whose weights are written where `train.keep` is `best`.
 
     Raises CodeBlockError where the workers do not fit the cluster, no training pair has a supervised token, a pair is
-    longer than `max_length` (empty: the model's context), or a loss is not finite; `loop.Stopped` where `ends` said so.
+    longer than the model's context, or a loss is not finite; `loop.Stopped` where `callbacks.ends` said so.
     """
     here = is_worker() and cluster.train_workers == 1 and not config.shard
     if not here:
@@ -82,14 +93,14 @@ def fit(
             f"{selected}: none of {saved.dropped_pairs} training pairs has a supervised token; raise "
             "select.token_budget or select.subset_ratio"
         )
-    _check_lengths(found, max_length or models.context_length(model_path, revision) or models.NO_LIMIT)
+    _check_lengths(found, models.context_length(model.path, model.revision) or models.NO_LIMIT)
     output.mkdir(parents=True, exist_ok=True)
-    local = Path(model_path)
+    local = Path(model.path)
     job = {
         "selected": str(selected.absolute()),
         # An adapter names its base model by this path, and workers have a working directory of their own.
-        "model_path": str(local.absolute()) if local.exists() else model_path,
-        "revision": revision,
+        "model_path": str(local.absolute()) if local.exists() else model.path,
+        "revision": model.revision,
         "output": str(output.absolute()),
         "config": config.model_dump(mode="json"),
         "cpus": cluster.cpus_per_worker,
@@ -97,12 +108,12 @@ def fit(
     }
     steps = len(plan_run(found.supervised_P, config, seed))
     with counter("train", steps) as advance:
-        hand_on = _HandOn(advance, on_row)
+        hand_on = _HandOn(advance, callbacks.on_row)
         if here:
-            facts = fit_here({**job, "ends": ends}, hand_on)
+            facts = fit_here({**job, "ends": callbacks.ends}, hand_on)
         else:
             with _told(hand_on) as told:
-                facts = _run({**job, "told": told, "ends": ends}, config, cluster, output)
+                facts = _run({**job, "told": told, "ends": callbacks.ends}, config, cluster, output)
     if facts["stopped"]:
         raise Stopped(facts["steps"])
     return {

@@ -27,7 +27,7 @@ from codeblock.train.best import Best
 from codeblock.train.dev import dev_nll
 from codeblock.train.rows import TokenPair
 from codeblock.train.shard import even_out, load_parts, save_parts
-from codeblock.train.step import DistContext, make_optimizer, take_step
+from codeblock.train.step import DistContext, Update, make_optimizer, take_step
 from codeblock.train.stored import supervised_of
 
 if TYPE_CHECKING:
@@ -203,9 +203,7 @@ class Session:
             self.model,
             self._batches(pairs),
             sum(pair.weight for pair in pairs),
-            self.optimizer,
-            self.scheduler,
-            self.config.max_grad_norm,
+            Update(self.optimizer, self.scheduler, self.config.max_grad_norm),
             self.dist_context,
             self.step + 1,
         )

@@ -36,13 +36,22 @@ def make_optimizer(model: nn.Module, learning_rate: float, weight_decay: float) 
     return torch.optim.AdamW([group for group in groups if group["params"]], lr=learning_rate, fused=True)
 
 
+@dataclass(frozen=True, slots=True)
+class Update:
+    """How gradients become weights."""
+
+    optimizer: torch.optim.Optimizer
+    scheduler: Any
+    """Of the learning rate; goes on by one with each step."""
+    max_grad_norm: float
+    """Larger gradients are scaled down to this norm."""
+
+
 def take_step(
     model: nn.Module,
     batches: Sequence[MicroBatch],
     total_weight: float,
-    optimizer: torch.optim.Optimizer,
-    scheduler: Any,
-    max_grad_norm: float,
+    update: Update,
     dist_context: DistContext,
     step: int,
 ) -> tuple[float, float]:
@@ -65,14 +74,14 @@ def take_step(
         dist.all_reduce(summed)
     mean = float(summed) / total_weight
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    norm = float(_whole(nn.utils.clip_grad_norm_(parameters, max_grad_norm)))
+    norm = float(_whole(nn.utils.clip_grad_norm_(parameters, update.max_grad_norm)))
     if not (math.isfinite(mean) and math.isfinite(norm)):
         raise CodeBlockError(
             f"train step {step}: loss {mean}, gradient norm {norm}; lower train.learning_rate, or use train.dtype=float32"
         )
-    optimizer.step()
-    scheduler.step()
-    optimizer.zero_grad(set_to_none=True)
+    update.optimizer.step()
+    update.scheduler.step()
+    update.optimizer.zero_grad(set_to_none=True)
     return mean, norm
 
 

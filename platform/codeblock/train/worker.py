@@ -20,6 +20,7 @@ from codeblock.core.config import TrainConfig
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.models import load as models
 from codeblock.core.models.causal import check_ids
+from codeblock.core.models.ref import ModelRef
 from codeblock.core.own_process import begin, give_back
 from codeblock.core.storage import store, tables
 from codeblock.core.threads import use_threads
@@ -65,7 +66,7 @@ def train(
     selected, output = Path(job["selected"]), Path(job["output"])
 
     pairs, dev = store_pairs(selected)
-    masked = load_for_training(job["model_path"], job["revision"], config)
+    masked = load_for_training(ModelRef(job["model_path"], job["revision"]), config)
     check_ids(masked.model, [[pairs.largest_id]])
     session = Session(wrap(masked), pairs, dev, config, job["seed"], dist_context)
     if restored is not None:
@@ -91,7 +92,7 @@ def train(
     return facts
 
 
-def load_for_training(path: str, revision: str | None, config: TrainConfig) -> MaskedLM:
+def load_for_training(ref: ModelRef, config: TrainConfig) -> MaskedLM:
     """The model of a fit, before its first step.
 
     Adapters are float32; under them the frozen weights are in `train.dtype`, in which each of them would be cast for every
@@ -100,16 +101,16 @@ def load_for_training(path: str, revision: str | None, config: TrainConfig) -> M
     Raises CodeBlockError for a model that cannot be loaded or trained: an adapter, quantised weights where all of them are
     trained, logits that cannot be made at chosen positions alone.
     """
-    model = models.load_model(path, revision, config.dtype if config.mode == "lora" else "float32")
+    model = models.load_model(ref.path, ref.revision, config.dtype if config.mode == "lora" else "float32")
     if hasattr(model, "get_base_model"):
-        raise CodeBlockError(f"model {path}: is an adapter; merge it into its base model first, or train the base")
+        raise CodeBlockError(f"model {ref.path}: is an adapter; merge it into its base model first, or train the base")
     if config.mode == "full" and getattr(model, "is_quantized", False):
-        raise CodeBlockError(f"model {path}: its weights are quantised and cannot be trained; set train.mode=lora")
+        raise CodeBlockError(f"model {ref.path}: its weights are quantised and cannot be trained; set train.mode=lora")
     freeze_other_parts(model)
     if config.gradient_checkpointing:
         checkpoint_activations(model)
     if config.mode == "lora":
-        model = add_lora(model, config.lora, revision)
+        model = add_lora(model, config.lora, ref.revision)
     return MaskedLM(model, config.dtype)
 
 

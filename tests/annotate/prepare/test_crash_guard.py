@@ -19,6 +19,7 @@ from codeblock.annotate.prepare.render import Renderer
 from codeblock.annotate.prepare.stage import tokenize_batch
 from codeblock.core.config import PrepareConfig
 from codeblock.core.errors import CodeBlockError
+from codeblock.core.models.ref import ModelRef
 from codeblock.core.schema import FILTERED, PAIRS, SEGMENTED, Reason
 from codeblock.core.storage.tables import read_table, write_part
 from codeblock.segmentation import segment_response, tree
@@ -76,7 +77,7 @@ def test_a_crash_and_an_endless_loop_in_a_grammar_cost_their_rows_and_not_the_ru
         write_part(tmp_path / "pairs" / f"part-{part:06d}.parquet", pairs_of(responses).slice(6 * part, 6))
 
     output, tokenized = tmp_path / "segmented", tmp_path / "tokenized"
-    read = driver.tokenize(tmp_path / "pairs", tokenized, str(small_model), None, max_length=256)
+    read = driver.tokenize(tmp_path / "pairs", tokenized, ModelRef(str(small_model)), max_length=256)
     assert (read["read"], read["kept"], read["reasons"]) == (18, 18, {})
     facts = driver.segment(tokenized, output, PrepareConfig(max_row_seconds=SECONDS))
     rejected = read_table(output / "rejected").to_pylist()

@@ -19,7 +19,8 @@ from codeblock.core.models import load as models
 from codeblock.core.models.config import context_of
 from codeblock.core.models.load import check_same_tokens, check_vocabulary, context_length, load_model, load_tokenizer
 from codeblock.core.models.nll import response_nll
-from codeblock.evaluate.answers import Request
+from codeblock.core.models.ref import ModelRef
+from codeblock.evaluate.answers import Decoding, Request
 from codeblock.evaluate.generate import generate_answers
 
 # --- tokenizers
@@ -69,19 +70,19 @@ def test_tokens_of_the_template_without_an_embedding_are_told_from_the_files(tmp
 
 def test_a_prompt_with_a_token_without_an_embedding_is_not_generated_from(small_model: Path) -> None:
     model, tokenizer = load_model(str(small_model)), load_tokenizer(str(small_model))
-    settings: dict[str, Any] = {"max_new_tokens": 2, "batch_size": 2, "device": torch.device("cpu")}
-    line = refused(lambda: generate_answers(model, tokenizer, [Request("t", 0, [5, 99_999])], **settings))
+    decoding = Decoding(max_new_tokens=2, batch_size=2)
+    line = refused(lambda: generate_answers(model, tokenizer, [Request("t", 0, [5, 99_999])], decoding))
     assert "the text has token 99999" in line
 
 
 def test_a_padding_token_without_an_embedding_is_replaced(small_model: Path) -> None:
     model, tokenizer = load_model(str(small_model)), load_tokenizer(str(small_model))
-    settings: dict[str, Any] = {"max_new_tokens": 4, "batch_size": 2, "device": torch.device("cpu")}
+    decoding = Decoding(max_new_tokens=4, batch_size=2)
     requests = [Request("one", 0, [5, 6, 7, 8]), Request("two", 0, [9])]
-    expected = [answer.text for answer in generate_answers(model, tokenizer, requests, **settings)]
+    expected = [answer.text for answer in generate_answers(model, tokenizer, requests, decoding)]
     tokenizer.add_special_tokens({"pad_token": "[PAD]"})
     assert tokenizer.pad_token_id >= model.config.vocab_size
-    assert [answer.text for answer in generate_answers(model, tokenizer, requests, **settings)] == expected
+    assert [answer.text for answer in generate_answers(model, tokenizer, requests, decoding)] == expected
 
 
 def test_a_reference_with_other_tokens_is_told(small_model: Path, tmp_path: Path) -> None:
@@ -144,8 +145,8 @@ def test_where_the_config_says_no_context_the_tokenizer_may(tmp_path: Path, said
 def test_a_model_without_a_context_generates_what_is_asked_for(tokenizer: Any) -> None:
     model = tiny_model("mamba")
     assert models.context_room(model, tokenizer) == models.NO_LIMIT
-    settings: dict[str, Any] = {"max_new_tokens": 3, "batch_size": 1, "device": torch.device("cpu")}
-    (answer,) = generate_answers(model, tokenizer, [Request("t", 0, list(range(5, 25)))], **settings)
+    decoding = Decoding(max_new_tokens=3, batch_size=1)
+    (answer,) = generate_answers(model, tokenizer, [Request("t", 0, list(range(5, 25)))], decoding)
     assert answer.end in ("max_new_tokens", "stop")
 
 
@@ -182,7 +183,7 @@ def test_a_vision_language_model_scores_text_and_trains_its_text_part(make: Call
     expected = torch.nn.functional.cross_entropy(logits_TV, torch.from_numpy(ids[4:].astype(np.int64)), reduction="none")
     np.testing.assert_allclose(response_nll(loaded, [ids], [4], 64)[0][4:], expected.numpy(), atol=1e-5)
 
-    masked = load_for_training(str(tmp_path), None, TrainConfig())
+    masked = load_for_training(ModelRef(str(tmp_path)), TrainConfig())
     masked.train()
     ids_BT = torch.from_numpy(ids.astype(np.int64))[None]
     masked.head(masked.decoder(input_ids=ids_BT, use_cache=False).last_hidden_state[0]).sum().backward()

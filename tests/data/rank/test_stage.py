@@ -5,6 +5,7 @@ from tests.data.rank.conftest import WALLS, pair, write_prepared
 
 from codeblock.core.config import ClusterConfig, RankConfig, ScoreConfig
 from codeblock.core.errors import CodeBlockError
+from codeblock.core.models.ref import ModelRef
 from codeblock.core.schema import RANKED
 from codeblock.core.storage.tables import parts, read_table
 from codeblock.data.rank.driver import embed_pairs, needs_model, needs_scores
@@ -112,7 +113,7 @@ def test_rankers_come_once_each():
 def test_a_model_embeds_over_ray(tmp_path, ray_cluster, small_model, embedding):
     prepared = write_prepared(tmp_path / "prepared", [pair(tokens=tokens) for tokens in (3, 3, 9, 4, 5)], 3)
     config, output = RankConfig(by=["near_duplicate"], embedding=embedding), tmp_path / "embedded"
-    facts = embed_pairs(prepared, output, str(small_model), None, config, ScoreConfig(), ClusterConfig())
+    facts = embed_pairs(prepared, output, ModelRef(str(small_model)), config, ScoreConfig(), ClusterConfig())
     assert facts["kept"] == 5
     rank_pairs(prepared, tmp_path / "ranked", config, 0, embedded=output)
     distances = [row[0] for row in read_table(tmp_path / "ranked")["signals"].to_pylist()]

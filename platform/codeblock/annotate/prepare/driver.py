@@ -25,6 +25,7 @@ from codeblock.core.config import PrepareConfig
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.memory import process_peak_mb
 from codeblock.core.models.load import load_tokenizer
+from codeblock.core.models.ref import ModelRef
 from codeblock.core.ray_data import Facts, Transform, Write, filled, read_parts, run_parts
 from codeblock.core.records import SegmentedRecord, TokenizedRecord
 from codeblock.core.schema import REJECTED, SEGMENTED, TOKENIZED
@@ -37,9 +38,9 @@ MAX_DEATHS = 5
 """Workers that a part may cost before the run ends."""
 
 
-def tokenize(pairs: Path, output: Path, tokenizer: str, revision: str | None, max_length: int) -> TokenizedRecord:
+def tokenize(pairs: Path, output: Path, model: ModelRef, max_length: int) -> TokenizedRecord:
     """Tokenize every part of `pairs` into a part of `output` of the same name, rejections beside; returns the counts."""
-    work = partial(_tokenize_part, tokenizer=tokenizer, revision=revision, max_length=max_length)
+    work = partial(_tokenize_part, model=model, max_length=max_length)
     return cast(TokenizedRecord, _run("tokenize", pairs, output, work, partial(_write, output=output, schema=TOKENIZED)))
 
 
@@ -87,8 +88,8 @@ def _added(tallies: Iterable[Tally]) -> dict[str, int]:
     return dict(total.most_common())
 
 
-def _tokenize_part(pairs: pa.Table, part: str, tokenizer: str, revision: str | None, max_length: int) -> Outcome:  # noqa: ARG001
-    return _joined(*tokenize_batch(pairs, _renderer(tokenizer, revision), max_length))
+def _tokenize_part(pairs: pa.Table, part: str, model: ModelRef, max_length: int) -> Outcome:  # noqa: ARG001
+    return _joined(*tokenize_batch(pairs, _renderer(model), max_length))
 
 
 def _segment_part(tokenized: pa.Table, part: str, output: Path, config: PrepareConfig) -> Outcome:
@@ -146,5 +147,5 @@ def _deaths(mark: Path) -> int:
 
 
 @cache
-def _renderer(tokenizer: str, revision: str | None) -> Renderer:
-    return Renderer(load_tokenizer(tokenizer, revision))
+def _renderer(model: ModelRef) -> Renderer:
+    return Renderer(load_tokenizer(model.path, model.revision))

@@ -16,6 +16,7 @@ from codeblock.core.config import ClusterConfig, ScoreConfig
 from codeblock.core.memory import worker_peak_mb
 from codeblock.core.models.load import device, load_model
 from codeblock.core.models.nll import response_nll
+from codeblock.core.models.ref import ModelRef
 from codeblock.core.ray_data import Actors, Part, part_writer, read_parts, run_parts
 from codeblock.core.records import ScoredRecord
 from codeblock.core.storage.scores import VALUES, places
@@ -25,8 +26,7 @@ from codeblock.core.storage.tables import count_rows, part_name, parts, read_par
 def score(
     pairs: Path,
     output: Path,
-    model: str,
-    revision: str | None,
+    model: ModelRef,
     config: ScoreConfig,
     cluster: ClusterConfig,
     column: str = "nll",
@@ -37,7 +37,7 @@ def score(
     `column` is what is written beside the id: `nll` (schema SCORES), `nll_second`, `prompt_attention`.
     """
     todo = missing(pairs, output, rows)
-    constructor = {"model": model, "revision": revision, "config": config, "column": column}
+    constructor = {"model": model, "config": config, "column": column}
     results = run_parts(
         "score",
         read_parts(todo, ["id", "input_ids", "response_start"]),
@@ -79,10 +79,10 @@ def missing(pairs: Path, output: Path, rows: float) -> list[Part]:
 class Scorer:
     """An actor that holds the reference model."""
 
-    def __init__(self, model: str, revision: str | None, config: ScoreConfig, column: str) -> None:
+    def __init__(self, model: ModelRef, config: ScoreConfig, column: str) -> None:
         # Only the plain implementation of attention keeps its weights.
         how = "eager" if column == "prompt_attention" else None
-        self._model = load_model(model, revision, config.dtype, how).to(device())
+        self._model = load_model(model.path, model.revision, config.dtype, how).to(device())
         self._config, self._column = config, column
 
     def __call__(self, pairs: pa.Table, part: str) -> tuple[pa.Table, dict[str, float]]:  # noqa: ARG002

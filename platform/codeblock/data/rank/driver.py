@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from codeblock.core.config import ClusterConfig, RankConfig, ScoreConfig
+from codeblock.core.models.ref import ModelRef
 from codeblock.data.rank import rankers  # noqa: F401  registers them
 from codeblock.data.rank.registry import needs_of
 
@@ -23,8 +24,7 @@ def needs_scores(config: RankConfig) -> bool:
 def embed_pairs(
     prepared: Path,
     output: Path,
-    model: str,
-    revision: str | None,
+    model: ModelRef,
     config: RankConfig,
     score: ScoreConfig,
     cluster: ClusterConfig,
@@ -32,4 +32,4 @@ def embed_pairs(
     """The embeddings that `rank.embedding` asks for, as parts of schema EMBEDDED; needs a Ray session."""
     from codeblock.data.rank.embed import LAYERS, embed  # brings torch
 
-    return embed(prepared, output, model, revision, score, cluster, LAYERS if config.embedding == "layers" else None)
+    return embed(prepared, output, model, score, cluster, LAYERS if config.embedding == "layers" else None)

@@ -24,6 +24,7 @@ from codeblock.core.memory import worker_peak_mb
 from codeblock.core.models.causal import check_ids, decoder_of
 from codeblock.core.models.load import device, load_model
 from codeblock.core.models.padding import batches_by_length, pad
+from codeblock.core.models.ref import ModelRef
 from codeblock.core.ray_data import Actors, filled, part_writer, read_parts, run_parts
 from codeblock.core.schema import EMBEDDED
 from codeblock.core.storage.tables import count_rows, parts
@@ -35,8 +36,7 @@ LAYERS = 4
 def embed(
     prepared: Path,
     output: Path,
-    model: str,
-    revision: str | None,
+    model: ModelRef,
     config: ScoreConfig,
     cluster: ClusterConfig,
     layers: int | None = None,
@@ -52,7 +52,7 @@ def embed(
         read_parts(todo, ["id", "input_ids", "response_start"]),
         Embedder,
         part_writer(output),
-        Actors(cluster, {"model": model, "revision": revision, "config": config, "layers": layers}),
+        Actors(cluster, {"model": model, "config": config, "layers": layers}),
     )
     return {"kept": count_rows(output), "worker_peak_mb": peak_of(results)}
 
@@ -60,8 +60,8 @@ def embed(
 class Embedder:
     """An actor that holds the reference model."""
 
-    def __init__(self, model: str, revision: str | None, config: ScoreConfig, layers: int | None) -> None:
-        self._model = load_model(model, revision, config.dtype).to(device())
+    def __init__(self, model: ModelRef, config: ScoreConfig, layers: int | None) -> None:
+        self._model = load_model(model.path, model.revision, config.dtype).to(device())
         self._of_prompt = layers is not None
         if layers is not None:
             keep_layers(self._model, layers)
