@@ -207,3 +207,9 @@ def test_a_task_may_be_named_by_its_number_alone(tiny: Benchmark, tmp_path: Path
 def test_a_number_that_two_tasks_have_names_none() -> None:
     named = task_names(["a/1", "b/1", "b/2", "3"])
     assert [named(each) for each in (1, 2, "2", 3, "a/1", "x")] == ["1", "b/2", "b/2", "3", "a/1", "x"]
+
+
+def test_a_pointer_of_git_lfs_holds_no_samples(tmp_path: Path) -> None:
+    (tmp_path / "samples.jsonl").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0f\nsize 12\n")
+    with pytest.raises(CodeBlockError, match=r"samples\.jsonl is a Git LFS pointer and holds no data"):
+        list(read_samples(tmp_path / "samples.jsonl"))

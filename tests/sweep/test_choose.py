@@ -9,6 +9,7 @@ import pytest
 
 from codeblock.core.config import Config
 from codeblock.core.config.file import load_config
+from codeblock.core.errors import CodeBlockError
 from codeblock.core.metrics import Counts
 from codeblock.sweep.choose import Parts, parts_of, prediction, results_of
 from codeblock.sweep.plots import plot_points
@@ -88,6 +89,12 @@ def test_the_reference_nll_may_choose(config: Config, tmp_path: Path) -> None:
     found = results_of([record(0.1, 0, 9, 9, nll=2.0), record(0.2, 0, 1, 1, nll=1.0)], [0], likely, {})
     assert found[0].point.values == {"select.token_budget": 0.2}
     assert parts_of(likely) == PARTS
+
+
+def test_a_sweep_in_which_nothing_chooses_is_refused(config: Config) -> None:
+    nothing = config.model_copy(update={"evaluate": config.evaluate.model_copy(update={"benchmarks": {}})})
+    with pytest.raises(CodeBlockError, match=r"evaluate\.benchmarks: empty, so nothing chooses a point"):
+        parts_of(nothing)
 
 
 def test_how_well_the_reference_nll_foretells_pass_at_1(config: Config) -> None:

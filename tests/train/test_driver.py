@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import threading
 import time
@@ -268,8 +270,11 @@ def test_more_workers_than_the_cluster_holds_are_refused(selected: Path, small_m
 
 
 def test_a_pair_longer_than_the_model_is_named(selected: Path, small_model: Path, tmp_path: Path) -> None:
+    short = shutil.copytree(small_model, tmp_path / "short")
+    config = json.loads((short / "config.json").read_text())
+    (short / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 20}))
     with pytest.raises(CodeBlockError, match=r"selected pair pair\d+: \d+ tokens .* the model takes 20"):
-        fit(selected, ModelRef(str(small_model)), tmp_path, TrainConfig(steps=1), ClusterConfig(), SEED, max_length=20)
+        fit(selected, ModelRef(str(short)), tmp_path / "out", TrainConfig(steps=1), ClusterConfig(), SEED)
 
 
 def test_the_user_sees_the_workers_own_error_or_the_last_line_of_a_crash() -> None:

@@ -92,7 +92,9 @@ def evaluate(
     tasks: Annotated[
         str | None, typer.Option(help="Its tasks: FILE, or NAME@COMMIT:FILE of a hub dataset; either with #sha256=DIGEST.")
     ] = None,
-    timeout: Annotated[float | None, typer.Option(help="Seconds that one solution may take; default: the benchmark's.")] = None,
+    timeout: Annotated[
+        float | None, typer.Option(help="Seconds that one solution may take; default: the benchmark's.", min=0.1)
+    ] = None,
     python: Annotated[
         str | None, typer.Option(help="Python of the solutions, such as one that benchmark-env has made.")
     ] = None,
@@ -261,10 +263,11 @@ def ui(
     """Open MLflow's UI over the local runs, at the view of the newest run or sweep."""
     from codeblock.core.config import TrackConfig
     from codeblock.report.mlflow.store import artifact_root, tracking_uri
-    from codeblock.report.mlflow.ui import newest_page, open_when_ready, serve
+    from codeblock.report.mlflow.ui import check_runs, newest_page, open_when_ready, serve
 
     home = place_of(storage)
     uri = tracking_uri(TrackConfig(), home)
+    check_runs(uri)
     address = f"http://{host}:{port}/{newest_page(uri)}"
     console.print(f"MLflow at {address} (Ctrl-C ends it)", soft_wrap=True)
     if console.is_terminal:
@@ -350,7 +353,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with _one_line_errors():
         check_forwarded()
         given = sys.argv[1:] if arguments is None else arguments
-        code = app(args=[_with_home(argument) for argument in given], standalone_mode=False)
+        code = app(args=[_with_home(argument) for argument in given], prog_name="codeblock", standalone_mode=False)
     if code == INTERRUPTED:
         errors.print("interrupted; finished stages are kept, the same command goes on from there")
     sys.exit(code if isinstance(code, int) else 0)
@@ -364,21 +367,29 @@ def _with_home(argument: str) -> str:
 
 @contextmanager
 def _one_line_errors() -> Iterator[None]:
-    import click
-
     try:
         yield
-    except click.exceptions.Exit as stop:
+    except typer.Exit as stop:
         sys.exit(stop.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
     except Exception as error:
+        if hasattr(error, "format_message"):  # of the command line: click's own class, or the copy of it that typer carries
+            sys.exit(_misused(error))
         cause = _cause(error)
         if cause is None or os.environ.get("CODEBLOCK_TRACEBACK"):
             raise
         errors.print(f"[bold red]error:[/bold red] {escape(cause)}", soft_wrap=True)
         sys.exit(1)
+
+
+def _misused(error: Any) -> int:
+    """Tell of a command, option or argument that there is not; the exit status. Help that was asked for stays help."""
+    context = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError" or context is None:
+        error.show()
+    else:
+        told = error.format_message().rstrip(".").replace("\n", " ")
+        errors.print(f"[bold red]error:[/bold red] {escape(told)}; see `{context.command_path} --help`", soft_wrap=True)
+    return int(error.exit_code)
 
 
 def _cause(error: BaseException) -> str | None:

@@ -48,6 +48,8 @@ class Parts:
 def parts_of(config: Config) -> Parts:
     """The division that a config asks for. Raises CodeBlockError where nothing chooses, or nothing is left to report."""
     sweep, names = config.sweep, list(config.evaluate.benchmarks)
+    if not names:
+        raise CodeBlockError("evaluate.benchmarks: empty, so nothing chooses a point; name at least one benchmark for a sweep")
     if sweep.choose_on is not None and (sweep.choose_on not in names or len(names) < 2):
         raise CodeBlockError(
             f"sweep.choose_on={sweep.choose_on}: has to be one of several benchmarks; there are {', '.join(names)}"

@@ -1,5 +1,7 @@
 """Mistakes in a config are one line that names the key and the nearest valid one."""
 
+from pathlib import Path
+
 import pytest
 
 from codeblock.core.config import Config
@@ -155,3 +157,24 @@ def test_a_path_that_looks_like_a_list_is_one_where_it_exists(tmp_path, monkeypa
     assert [source.path for source in load_config(None, ["pairs.path=[a, b]"]).pairs.path] == ["a", "b"]
     assert load_config(None, ["pairs.path='quoted'", "score.model=null"]).pairs.path == "quoted"
     assert load_config(None, ["score.model=null"]).score.model is None
+
+
+def test_a_key_that_stands_twice_is_refused_with_both_lines(tmp_path: Path) -> None:
+    path = tmp_path / "twice.yaml"
+    path.write_text("name: a\ntrain:\n  steps: 10\n  dtype: float32\n  steps: 20\n")
+    with pytest.raises(CodeBlockError) as caught:
+        load_config(path)
+    assert str(caught.value) == f"config {path}: train.steps stands on line 3 and again on line 5; remove one"
+
+
+@pytest.mark.parametrize(
+    "override", ["train.learning_rate=.inf", "seed=-1", "seeds=[0, 4294967296]", "select.reach_weight=.nan"]
+)
+def test_numbers_that_no_run_could_use_are_refused(override: str) -> None:
+    with pytest.raises(CodeBlockError, match=override.partition("=")[0].replace(".", r"\.")):
+        load_config(None, [override])
+
+
+def test_a_misspelt_key_of_an_arm_is_held_against_those_of_arms() -> None:
+    with pytest.raises(CodeBlockError, match=r"arms\.mine\.selct: unknown key; did you mean arms\.mine\.select\?"):
+        load_config(None, ["arms={mine: {strategy: codeblock, selct: {}}}"])

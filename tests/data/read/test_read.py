@@ -250,3 +250,16 @@ def test_a_table_without_known_columns_still_says_which_it_has(tmp_path):
     pq.write_table(pa.table({"a": [1, 2], "b": ["x", "y"]}), tmp_path / "a.parquet")
     assert read(tmp_path / "a.parquet") == [{"a": None, "b": None}] * 2
     assert read(tmp_path / "a.parquet", {"instruction": "b"}) == [{"a": None, "b": "x"}, {"a": None, "b": "y"}]
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.parquet", "rows.json.gz"])
+def test_a_pointer_of_git_lfs_is_called_one(tmp_path, name):
+    (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0f\nsize 12\n")
+    with pytest.raises(CodeBlockError, match=f"{name}: is a Git LFS pointer and holds no data; run `git lfs pull`"):
+        list(read_rows(InputFile(LocalFileSystem(), str(tmp_path / name))))
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path):
+    pq.write_table(pa.table([["a"], ["b"]], names=["output", "output"]), tmp_path / "rows.parquet")
+    with pytest.raises(CodeBlockError, match=r"rows\.parquet: two columns are called output; rename or remove one"):
+        list(read_rows(InputFile(LocalFileSystem(), str(tmp_path / "rows.parquet"))))

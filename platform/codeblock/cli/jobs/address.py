@@ -65,7 +65,9 @@ def one_line(where: str) -> Iterator[None]:
             "dashboard"
         ) from error
     except (RuntimeError, ValueError) as error:
-        raise CodeBlockError(f"cluster {where}: {_last_line(error)}") from error
+        told = _last_line(error)
+        remedy = "; give --address http://HEAD:8265, the address of the head's dashboard" if "address" in told.lower() else ""
+        raise CodeBlockError(f"cluster {where}: {told}{remedy}") from error
 
 
 def _of_token(said: str) -> str:

@@ -14,7 +14,7 @@ from pydantic import Field, field_validator, model_validator
 
 from codeblock.core.config.pairs import PairsConfig
 from codeblock.core.config.section import TINY as TINY
-from codeblock.core.config.section import Directory, Place, StoredPlace
+from codeblock.core.config.section import Directory, Place, Seed, StoredPlace
 from codeblock.core.config.section import Section as Section
 from codeblock.core.config.section import execution as execution
 from codeblock.core.config.select import Scope as Scope
@@ -319,9 +319,9 @@ class Config(Section):
     storage: Directory = execution(Path("runs"))
     """Directory of caches, reports and MLflow's database (`~` is your home); on a cluster one that all nodes share, or
     `s3://BUCKET/DIR` (docs/storage.md)."""
-    seed: int = 0
+    seed: Seed = 0
     """Seeds every random choice."""
-    seeds: list[int] = []
+    seeds: list[Seed] = []
     """Seeds of selection, training and sampling, each an arm of its own; data and scores are shared. Empty: `seed` alone."""
     pairs: PairsConfig = PairsConfig()
     filter: FilterConfig = FilterConfig()

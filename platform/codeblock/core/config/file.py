@@ -12,7 +12,7 @@ from typing import Any, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from codeblock.core.config import Config, SelectConfig
+from codeblock.core.config import ArmConfig, Config, SelectConfig
 from codeblock.core.config.pairs import ONE, SEVERAL, PairsConfig, PairsSource
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.home import expand_home
@@ -72,7 +72,9 @@ def dump_config(config: Config) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(store.read_text(place_of(path)))  # best.yaml of a sweep may be in a store
+        text = store.read_text(place_of(path))  # best.yaml of a sweep may be in a store
+        values = yaml.safe_load(text)
+        _check_twice(yaml.compose(text, yaml.SafeLoader), path)
     except (OSError, UnicodeDecodeError) as error:
         raise CodeBlockError(f"config {path}: cannot be read ({error}); the shipped ones are in configs/") from error
     except yaml.YAMLError as error:
@@ -84,6 +86,22 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise CodeBlockError(f"config {path}: sections expected (pairs:, train: ...), {type(values).__name__} found")
     return values
+
+
+def _check_twice(node: yaml.Node | None, path: Path, prefix: str = "") -> None:
+    """Refuse a key that stands twice in its section: YAML would take the last one and say nothing of the other."""
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _check_twice(item, path, prefix)
+    if not isinstance(node, yaml.MappingNode):
+        return
+    lines: dict[str, int] = {}
+    for key, value in node.value:
+        name, line = f"{prefix}{key.value}", key.start_mark.line + 1
+        if name in lines:
+            raise CodeBlockError(f"config {path}: {name} stands on line {lines[name]} and again on line {line}; remove one")
+        lines[name] = line
+        _check_twice(value, path, f"{name}.")
 
 
 def _merge(defaults: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
@@ -141,7 +159,8 @@ def _explain(error: Any, path: Path | None) -> str:
     where = f"config {path}: " if path else "config: "
     if error["type"] == "extra_forbidden":
         entry = next((str(part) for part in loc if isinstance(part, int)), "0")
-        near = difflib.get_close_matches(key, list(_keys(Config, entry=entry)), n=1, cutoff=0.5)
+        known = list(_keys(Config, entry, _arm_of(loc)))
+        near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else "see configs/ for examples"
         return f"{where}{key}: unknown key; {hint}"
     message = error["msg"].removeprefix("Value error, ")
@@ -150,19 +169,22 @@ def _explain(error: Any, path: Path | None) -> str:
     return f"{where}{key}: {message[0].lower()}{message[1:]} (found {error['input']!r:.60})"
 
 
-def _keys(model: type[BaseModel], prefix: str = "", entry: str = "0") -> Iterator[str]:
-    """All keys; `entry` stands for the number of a data set in a list."""
+def _arm_of(loc: Sequence[Any]) -> str:
+    return str(loc[1]) if len(loc) > 1 and loc[0] == "arms" else "codeblock"
+
+
+def _keys(model: type[BaseModel], entry: str, arm: str, prefix: str = "") -> Iterator[str]:
+    """All keys; `entry` stands for the number of a data set in a list, `arm` for an arm's name."""
     for name in model.model_fields:
         yield prefix + name
         inner = _model_of(model, name)
         if inner:
-            yield from _keys(inner, f"{prefix}{name}.", entry)
+            yield from _keys(inner, entry, arm, f"{prefix}{name}.")
         if model is PairsConfig and name == "path":
-            yield from _keys(PairsSource, f"{prefix}{name}.{entry}.")
+            yield from _keys(PairsSource, entry, arm, f"{prefix}{name}.{entry}.")
         if name == "arms":
-            for arm in Config().arms:
-                yield f"arms.{arm}.strategy"
-                yield from (f"arms.{arm}.select.{field}" for field in SelectConfig.model_fields)
+            yield from (f"arms.{arm}.{field}" for field in ArmConfig.model_fields)
+            yield from (f"arms.{arm}.select.{field}" for field in SelectConfig.model_fields)
 
 
 def _model_of(model: type[BaseModel], name: str) -> type[BaseModel] | None:

@@ -22,6 +22,10 @@ Directory = Annotated[Path, BeforeValidator(lambda path: place(expand_home(str(p
 """A directory, or the URL of one in an object store."""
 
 
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+"""What NumPy and torch both take."""
+
+
 def execution(default: Any, **constraints: Any) -> Any:
     """A field that decides how a run is carried out, not what it produces."""
     return Field(default, json_schema_extra={"execution": True}, **constraints)
@@ -30,7 +34,9 @@ def execution(default: Any, **constraints: Any) -> Any:
 class Section(BaseModel):
     """Base of all sections: unknown keys are errors, values are fixed after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=(), allow_inf_nan=False
+    )
 
     def identity(self) -> dict[str, Any]:
         """The fields that decide what a stage produces."""

@@ -16,11 +16,10 @@ from safetensors import safe_open
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
 from codeblock.core.errors import CodeBlockError
+from codeblock.core.lfs import LFS
 from codeblock.core.models.config import ADAPTER_FILE, base_of, load_config, quiet
 from codeblock.core.models.errors import unloadable
 
-LFS = b"version https://git-lfs"
-"""What a file of weights begins with where Git has fetched a pointer in its place."""
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 """In the order in which transformers looks for them."""
 ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,9 @@ def parquet_batches(stream: Any, columns: frozenset[str] | None) -> Iterator[pa.
     """Batches of a Parquet file with the columns that are wanted; the others become columns of nulls, unread."""
     file = pq.ParquetFile(stream)
     names: list[str] = file.schema_arrow.names
+    twice = [name for name, times in Counter(names).items() if times > 1 and _is_wanted(name, columns)]
+    if twice:
+        raise CodeBlockError(f"{_path(stream)}: two columns are called {twice[0]}; rename or remove one")
     used = [name for name in names if _is_wanted(name, columns)]
     try:
         for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=used):

@@ -32,18 +32,23 @@ for _ in range(120):
 def serve(uri: str, host: str, port: int, artifact_root: str) -> None:
     """Become `mlflow server`: this process is replaced, so Ctrl-C and signals reach the server itself.
 
-    Raises CodeBlockError where a server keeps the runs already, nothing was logged yet, or the port is taken.
+    Raises CodeBlockError as `check_runs`, and where the port is taken.
     """
-    if is_server(uri):
-        raise CodeBlockError(f"MLflow at {without_password(uri)}: a tracking server has its own UI; open that address")
-    path = sqlite_path(uri)
-    if path is not None and not path.exists():
-        raise CodeBlockError(f"{path}: no MLflow database yet; run `codeblock run` first or set storage to where it ran")
+    check_runs(uri)
     _check_port(host, port)
     # Without jobs the server is 2 processes and 0.4 GB, with them 10 and 1.2 GB.
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     environment.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.execve(sys.executable, server_command(uri, host, port, artifact_root), environment)
+
+
+def check_runs(uri: str) -> None:
+    """Raise CodeBlockError where a server keeps the runs already, or nothing was logged yet."""
+    if is_server(uri):
+        raise CodeBlockError(f"MLflow at {without_password(uri)}: a tracking server has its own UI; open that address")
+    path = sqlite_path(uri)
+    if path is not None and not path.exists():
+        raise CodeBlockError(f"{path}: no MLflow database yet; run `codeblock run` first or set storage to where it ran")
 
 
 def newest_page(uri: str) -> str:
