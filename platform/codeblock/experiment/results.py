@@ -37,9 +37,7 @@ from codeblock.experiment.summary import arm_row, by_arm, mean_rows
 from codeblock.report.cost import cost_markdown
 from codeblock.report.findings import findings
 from codeblock.report.picked import Counts, picked_markdown
-from codeblock.report.plots import plot_dev_nll, plot_loss, plot_picked, plot_share_against_pass
 from codeblock.report.table import ArmRow, arms_markdown
-from codeblock.report.tradeoff import plot_tradeoff
 from codeblock.selection import get_strategy
 
 Facts = dict[str, Any]
@@ -236,6 +234,10 @@ def require_pairs(comparison: Comparison) -> None:
 
 def write_report(comparison: Comparison, directory: Path) -> list[Path]:
     """Tables, facts and plots as files of a directory; returns their paths."""
+    # Here, for matplotlib takes half a second to import, and a plan draws nothing.
+    from codeblock.report.plots import plot_dev_nll, plot_loss, plot_picked, plot_share_against_pass
+    from codeblock.report.tradeoff import plot_tradeoff
+
     directory.mkdir(parents=True, exist_ok=True)
     rows = comparison.rows
     costs = {name: cost.facts() for name, cost in comparison.costs.items()}

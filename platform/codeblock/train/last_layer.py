@@ -13,8 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers.models.llama.modeling_llama import LlamaDecoderLayer, rotate_half
-from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
 
 
 class SparseLastLayer:
@@ -75,6 +73,10 @@ class SparseLastLayer:
 
 def sparse_last_layer(decoder: nn.Module) -> SparseLastLayer | None:
     """Install the saving in a decoder; None for another architecture, sliding windows or attention dropout."""
+    # Here, for they import a second's worth of other things, and who reads a plan trains nothing.
+    from transformers.models.llama.modeling_llama import LlamaDecoderLayer
+    from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
+
     layers = getattr(decoder, "layers", None)
     # Of these very classes: one that is made from them may do something else between.
     if not layers or type(layers[-1]) not in (LlamaDecoderLayer, Qwen2DecoderLayer):
@@ -90,6 +92,8 @@ def _heads(projected_BTE: Tensor, head_dim: int) -> Tensor:
 
 
 def _rotate(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    from transformers.models.llama.modeling_llama import rotate_half
+
     rotated: Tensor = states * cos + rotate_half(states) * sin
     return rotated
 

@@ -2,6 +2,7 @@
 is due. The losses are those of one worker.
 
 Every pass is a collective act here, so all workers make the same number of them; a worker with fewer adds passes of weight 0.
+What torch has for it takes most of a second to import, so only those who shard import it.
 """
 
 from __future__ import annotations
@@ -14,11 +15,6 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict, get_state_dict, set_state_dict
-from torch.distributed.checkpoint.state_dict_loader import load
-from torch.distributed.checkpoint.state_dict_saver import save
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
 from codeblock.core.errors import CodeBlockError
 from codeblock.train.batches import MicroBatch, collate
@@ -32,6 +28,9 @@ def shard(masked: MaskedLM, dist_context: DistContext) -> MaskedLM:
 
     Raises CodeBlockError for a decoder whose layers are not found.
     """
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+
     layers = getattr(masked.decoder, "layers", None)
     if not isinstance(layers, nn.ModuleList):
         raise CodeBlockError(f"train.shard: {type(masked.decoder).__name__} has no list of layers; set train.shard=false")
@@ -61,22 +60,31 @@ def weightless(pair: TokenPair) -> MicroBatch:
 
 def whole_weights(masked: MaskedLM) -> dict[str, Tensor]:
     """The weights of the model inside, whole and on the CPU: on rank 0; elsewhere nothing. All workers have to call it."""
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+
     state: dict[str, Any] = get_model_state_dict(masked, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
     return {name.removeprefix("model."): weight for name, weight in state.items() if name.startswith("model.")}
 
 
 def save_parts(masked: MaskedLM, optimizer: torch.optim.Optimizer, directory: Path) -> None:
     """Each worker writes its part of weights and moments; all files together serve any number of workers."""
+    from torch.distributed.checkpoint.state_dict_saver import save
+
     save(_state(masked, optimizer), checkpoint_id=str(directory))
 
 
 def load_parts(masked: MaskedLM, optimizer: torch.optim.Optimizer, directory: Path) -> None:
     """Go on from the files of all workers, of however many there were."""
+    from torch.distributed.checkpoint.state_dict import set_state_dict
+    from torch.distributed.checkpoint.state_dict_loader import load
+
     state = _state(masked, optimizer)
     load(state, checkpoint_id=str(directory))
     set_state_dict(masked, optimizer, model_state_dict=state["model"], optim_state_dict=state["optimizer"])
 
 
 def _state(masked: MaskedLM, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    from torch.distributed.checkpoint.state_dict import get_state_dict
+
     model, moments = get_state_dict(masked, optimizer)
     return {"model": model, "optimizer": moments}

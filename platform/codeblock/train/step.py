@@ -11,7 +11,6 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.distributed.tensor import DTensor
 
 from codeblock.core.errors import CodeBlockError
 from codeblock.train.batches import MicroBatch
@@ -87,8 +86,9 @@ def take_step(
 
 def _whole(norm: torch.Tensor) -> torch.Tensor:
     """A norm over sharded gradients is a tensor in parts."""
-    full: torch.Tensor = norm.full_tensor() if isinstance(norm, DTensor) else norm
-    return full
+    gather = getattr(norm, "full_tensor", None)
+    whole: torch.Tensor = norm if gather is None else gather()
+    return whole
 
 
 def _synchronise(model: nn.Module, last: bool) -> AbstractContextManager[Any]:
