@@ -21,5 +21,6 @@ def def_use_edges(tree: FlatTree, rules: FlowRules, pieces: list[Piece], mutatio
     """
     if not rules.has_flow or not pieces:
         return []
-    walk = Control if rules.has_blocks else DefUse
-    return walk(tree, rules, pieces, mutation_defines).run()
+    if rules.has_blocks:
+        return Control(tree, rules, pieces, mutation_defines).run()
+    return DefUse(tree, rules, pieces, mutation_defines).run()
