@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,10 +13,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from codeblock.cli.doctor.command import add_doctor
+from codeblock.cli.errors import one_line_errors
 from codeblock.cli.jobs.commands import add_to
 from codeblock.cli.jobs.environment import check_forwarded
 from codeblock.core.console import console, errors, say
-from codeblock.core.errors import CodeBlockError, storage_error
+from codeblock.core.errors import CodeBlockError
 from codeblock.core.home import expand_home
 from codeblock.core.quiet import quiet_environment
 from codeblock.core.storage.places import file_path, place_of, show
@@ -350,7 +349,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: errors that the user can mend are one line, an interrupt leaves nothing half-written."""
     quiet_environment()
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # what is open is closed in order, as after Ctrl-C
-    with _one_line_errors():
+    with one_line_errors():
         check_forwarded()
         given = sys.argv[1:] if arguments is None else arguments
         code = app(args=[_with_home(argument) for argument in given], prog_name="codeblock", standalone_mode=False)
@@ -363,42 +362,3 @@ def _with_home(argument: str) -> str:
     """An argument with its `~` expanded, which shells leave as it is in `--samples=~/x`."""
     option, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
     return f"{option}{equals}{expand_home(value)}"
-
-
-@contextmanager
-def _one_line_errors() -> Iterator[None]:
-    try:
-        yield
-    except typer.Exit as stop:
-        sys.exit(stop.exit_code)
-    except Exception as error:
-        if hasattr(error, "format_message"):  # of the command line: click's own class, or the copy of it that typer carries
-            sys.exit(_misused(error))
-        cause = _cause(error)
-        if cause is None or os.environ.get("CODEBLOCK_TRACEBACK"):
-            raise
-        errors.print(f"[bold red]error:[/bold red] {escape(cause)}", soft_wrap=True)
-        sys.exit(1)
-
-
-def _misused(error: Any) -> int:
-    """Tell of a command, option or argument that there is not; the exit status. Help that was asked for stays help."""
-    context = getattr(error, "ctx", None)
-    if type(error).__name__ == "NoArgsIsHelpError" or context is None:
-        error.show()
-    else:
-        told = error.format_message().rstrip(".").replace("\n", " ")
-        errors.print(f"[bold red]error:[/bold red] {escape(told)}; see `{context.command_path} --help`", soft_wrap=True)
-    return int(error.exit_code)
-
-
-def _cause(error: BaseException) -> str | None:
-    """The line for the user, if an error that a user can mend lies at the root (Ray wraps those of its workers)."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, CodeBlockError):
-            return str(seen)
-        if isinstance(seen, OSError) and seen.errno is not None:
-            return storage_error(seen)
-        seen = getattr(seen, "cause", None) or seen.__cause__
-    return None

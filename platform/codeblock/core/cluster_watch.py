@@ -20,7 +20,7 @@ from typing import Any
 from codeblock.core.capacity import LOWER, capacity
 from codeblock.core.config import ClusterConfig
 from codeblock.core.console import errors, say
-from codeblock.core.errors import CodeBlockError
+from codeblock.core.errors import ClusterLostError, CodeBlockError
 
 LOOK_SECONDS = 2.0
 GONE_SECONDS = 30.0
@@ -42,7 +42,7 @@ AGAIN = "what was finished is kept; the same command goes on from there"
 
 @contextmanager
 def watched_cluster(config: ClusterConfig) -> Iterator[None]:
-    """Raise CodeBlockError out of the block where the cluster is lost, or can do its work no more.
+    """Raise ClusterLostError out of the block where the cluster is lost, or can do its work no more.
 
     To be used inside `ray_session`, in the main thread; elsewhere, or without a cluster, the block is left alone.
     """
@@ -59,7 +59,7 @@ def watched_cluster(config: ClusterConfig) -> Iterator[None]:
     except (Exception, KeyboardInterrupt) as error:
         if (lost := look.lost or _told(error, look.address)) is None:
             raise
-        raise CodeBlockError(lost) from error
+        raise ClusterLostError(lost) from error
     finally:
         look.end()
         signal.signal(signal.SIGUSR1, before)

@@ -13,6 +13,10 @@ class CodeBlockError(Exception):
     """Something the user can mend. The message is one line: the thing, the place, the remedy."""
 
 
+class ClusterLostError(CodeBlockError):
+    """The cluster is gone, or can do its work no more, so that the process has to end."""
+
+
 def storage_error(error: OSError) -> str:
     """One line for a file that could not be written."""
     said = os.strerror(error.errno) if error.errno else error.strerror  # libraries have words of their own
