@@ -13,7 +13,7 @@ from pyarrow import ArrowException, parquet
 
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.json_values import parse_documents
-from codeblock.core.lfs import LFS, REMEDY
+from codeblock.core.lfs import REMEDY, is_pointer
 
 Placed = tuple[str, dict[str, Any]]
 """A row, with its place for error messages before it."""
@@ -24,8 +24,10 @@ def rows(path: Path, what: str) -> Iterator[Placed]:
 
     Raises CodeBlockError where the file cannot be read or a row is not an object.
     """
-    if path.is_file() and _is_pointer(path):
-        raise CodeBlockError(f"{what}: {path} {REMEDY}")
+    if path.is_file():
+        with path.open("rb") as file:
+            if is_pointer(file):
+                raise CodeBlockError(f"{what}: {path} {REMEDY}")
     if path.suffix == ".parquet" and path.is_file():
         try:
             found: list[Any] = parquet.read_table(path).to_pylist()
@@ -40,11 +42,6 @@ def rows(path: Path, what: str) -> Iterator[Placed]:
         raise CodeBlockError(f"{what}: no file {path}; give the path of its JSONL file") from None
     except (OSError, EOFError) as error:
         raise CodeBlockError(f"{what}: {path} is not readable ({error}); give the path of its JSONL file") from error
-
-
-def _is_pointer(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(len(LFS)) == LFS
 
 
 def _json_rows(lines: Iterator[tuple[int, bytes]], path: Path, what: str) -> Iterator[Placed]:

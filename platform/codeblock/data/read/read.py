@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.json_values import are_turns, parse, parse_documents, rows_of
-from codeblock.core.lfs import LFS, REMEDY
+from codeblock.core.lfs import REMEDY, is_pointer
 from codeblock.core.schema import Reason
 from codeblock.data.read.arrow import arrow_batches, parquet_batches, table_values
 from codeblock.data.read.files import InputFile
@@ -66,7 +66,7 @@ def read_rows(file: InputFile, wanted: Wanted | None = None) -> Iterator[Row | B
     name, wanted = file.path.rsplit("/", 1)[-1], wanted or Wanted()
     try:
         with file.filesystem.open(file.path, "rb") as stream:
-            if stream.read(len(LFS)) == LFS:
+            if is_pointer(stream):
                 raise CodeBlockError(f"{file.path}: {REMEDY}")
         if name.lower().endswith((".parquet", ".arrow")):
             yield from _table(file, name, wanted)
