@@ -36,7 +36,7 @@ def main() -> None:
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
     seconds: dict[str, float] = defaultdict(float)
-    for name in ("segment_response", "align", "_prepared_table"):
+    for name in ("segment_response", "align"):
         setattr(stage, name, timed(getattr(stage, name), name, seconds))
     renderer = Renderer(load_tokenizer(arguments.model))
     renderer.chat.turns = timed(renderer.chat.turns, "render: chat template", seconds)

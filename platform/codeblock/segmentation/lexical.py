@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from codeblock.segmentation.bindings import Piece
 from codeblock.segmentation.defuse import DefUse, Step
-from codeblock.segmentation.flow_rules import NAME
+from codeblock.segmentation.flow_rules import NAME, FlowRules
 from codeblock.segmentation.scopes import Scope
+from codeblock.segmentation.tree import FlatTree
 
 
 class Lexical(DefUse):
     """Who a name belongs to, and the walk over nodes; `Definitions` has what defines names, `Control` what chooses a way."""
 
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
+    def __init__(self, tree: FlatTree, rules: FlowRules, pieces: list[Piece], mutation_defines: bool) -> None:
+        super().__init__(tree, rules, pieces, mutation_defines)
         self.keep_uses = True
         self.keys = 0
         self.defined_names: set[bytes] = set()  # of functions and classes
