@@ -14,7 +14,7 @@ from pydantic import Field, field_validator, model_validator
 
 from codeblock.core.config.pairs import PairsConfig
 from codeblock.core.config.section import TINY as TINY
-from codeblock.core.config.section import Directory, Place, Seed, StoredPlace
+from codeblock.core.config.section import Directory, Name, Place, Seed, StoredPlace, check_name
 from codeblock.core.config.section import Section as Section
 from codeblock.core.config.section import execution as execution
 from codeblock.core.config.select import Scope as Scope
@@ -307,14 +307,14 @@ class TrackConfig(Section):
 
     uri: str | None = execution(None)
     """Tracking server; empty: `MLFLOW_TRACKING_URI` where it is set, else `mlflow.db` in the storage."""
-    experiment: str = execution("codeblock")
+    experiment: str = execution("codeblock", min_length=1)
     """MLflow experiment."""
 
 
 class Config(Section):
     """A whole run."""
 
-    name: str = Field("run", pattern=r"^[A-Za-z0-9._-]+$")
+    name: Name = "run"
     """Names the report's directory and the parent run in MLflow."""
     storage: Directory = execution(Path("runs"))
     """Directory of caches, reports and MLflow's database (`~` is your home); on a cluster one that all nodes share, or
@@ -354,6 +354,8 @@ class Config(Section):
     def _some_arm(cls, arms: dict[str, ArmConfig]) -> dict[str, ArmConfig]:
         if not arms:
             raise ValueError("name at least one arm")
+        for name in arms:
+            check_name(name)
         return arms
 
     def seeds_of(self, arm: str) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,11 +15,34 @@ TINY = "tiny"
 """Where a path of pairs, model or benchmark is asked for: the embedded default of `codeblock.tiny`."""
 
 
-Place = Annotated[str, AfterValidator(expand_home), AfterValidator(check_scheme)]
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+
+
+def check_name(name: str) -> str:
+    """The name itself. Raises ValueError where directories, and MLflow's runs and models, could not be called by it."""
+    if not _NAME.fullmatch(name):
+        allowed = "letters (A-Z, a-z), digits, `_`, `-` and `.`, first a letter, a digit or `_`"
+        raise ValueError(f"{name!r} cannot stand for a directory or in MLflow; write {allowed}")
+    return name
+
+
+def _filled(value: Any) -> Any:
+    if value is None or not str(value).strip():
+        raise ValueError("is empty; name a path, or leave the key out for its default")
+    return value
+
+
+def _directory(value: Any) -> Path:
+    return place(expand_home(str(_filled(value))))
+
+
+Name = Annotated[str, AfterValidator(check_name)]
+"""What directories, and MLflow's runs and models, are called by."""
+Place = Annotated[str, BeforeValidator(_filled), AfterValidator(expand_home), AfterValidator(check_scheme)]
 """A path, URI or hub name out of a config."""
-StoredPlace = Annotated[str, AfterValidator(expand_home), AfterValidator(check_stored)]
+StoredPlace = Annotated[str, BeforeValidator(_filled), AfterValidator(expand_home), AfterValidator(check_stored)]
 """A path, the URL of one in an object store, or a hub name."""
-Directory = Annotated[Path, BeforeValidator(lambda path: place(expand_home(str(path)))), PlainSerializer(show, str)]
+Directory = Annotated[Path, BeforeValidator(_directory), PlainSerializer(show, str)]
 """A directory, or the URL of one in an object store."""
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from codeblock.core.config.section import Section, execution
+from codeblock.core.config.section import Name, Section, execution
 
 RANGE = ("uniform", "loguniform", "step")
 """The keys by which a range is told from a section of further keys."""
@@ -81,7 +81,7 @@ class SweepConfig(Section):
     """Models of so many best points are kept, of all their seeds; those of others are removed once they are evaluated."""
     at_once: int | None = execution(None, ge=1)
     """Trials at the same time. Empty: as many as the cluster has room for."""
-    register_as: str | None = execution(None)
+    register_as: Name | None = execution(None)
     """Name under which MLflow's registry gets the best point's model. Empty: it is not registered."""
 
     @field_validator("space", mode="before")
