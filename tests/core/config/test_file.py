@@ -168,6 +168,70 @@ def test_a_key_that_stands_twice_is_refused_with_both_lines(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("arms:\n  a: &a\n    select: *a\n", "line 3, *a stands inside of what it stands for; write what is meant"),
+        ("arms: &b [1, {a: *b}]\n", "line 1, *b stands inside of what it stands for; write what is meant"),
+        ("pairs:\n  path: [{path: a,\n    path: b}]\n", "pairs.path.path stands on line 2 and again on line 3; remove one"),
+        ("seeds: " + "[" * 5000, "more levels of brackets than can be read; write fewer"),
+    ],
+)
+def test_yaml_that_nobody_means_is_refused(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(CodeBlockError) as caught:
+        load_config(path)
+    assert str(caught.value) == f"config {path}: {says}"
+
+
+def test_an_alias_that_ends_before_it_is_used_stays(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("arms:\n  a: &a {strategy: full}\n  b: {<<: *a, generate: false}\n  c: *a\n")
+    config = load_config(path)
+    assert [(arm.strategy, arm.generate) for arm in config.arms.values()] == [("full", True), ("full", False), ("full", True)]
+
+
+def test_an_override_says_what_is_wrong_with_its_value() -> None:
+    with pytest.raises(CodeBlockError) as caught:
+        load_config(None, ["train={steps: 1, steps: 2}"])
+    assert str(caught.value) == (
+        "override 'train={steps: 1, steps: 2}': steps stands on line 1 and again on line 1; remove one"
+    )
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "name"),
+    [
+        ("arms={a/b: {strategy: full}}", "arms", "a/b"),
+        ("arms={..: {}}", "arms", ".."),
+        ("arms={full seed 1: {strategy: full}}", "arms", "full seed 1"),
+        ("arms={'': {}}", "arms", ""),
+        ("name=..", "name", ".."),
+        ("name=a/b", "name", "a/b"),
+        ("sweep.register_as=team:coder", "sweep.register_as", "team:coder"),
+    ],
+)
+def test_what_directories_and_runs_are_called_by_is_a_name(override: str, key: str, name: str) -> None:
+    with pytest.raises(CodeBlockError) as caught:
+        load_config(None, [override])
+    allowed = "letters (A-Z, a-z), digits, `_`, `-` and `.`, first a letter, a digit or `_`"
+    assert str(caught.value) == f"config: {key}: {name!r} cannot stand for a directory or in MLflow; write {allowed}"
+
+
+def test_names_may_have_dots_and_dashes() -> None:
+    assert list(load_config(None, ["arms={_v1.5-a: {strategy: full}}", "name=2.5-coder"]).arms) == ["_v1.5-a"]
+
+
+@pytest.mark.parametrize("value", ["", "''", "null", "' '"])
+@pytest.mark.parametrize("key", ["storage", "model.path", "pairs.path", "evaluate.benchmarks.mbpp"])
+def test_a_path_that_has_to_be_named_is_not_empty(key: str, value: str) -> None:
+    with pytest.raises(CodeBlockError) as caught:
+        load_config(None, [f"{key}={value}"])
+    empty = f"config: {key}: is empty; name a path, or leave the key out for its default"
+    assert str(caught.value) == empty
+
+
+@pytest.mark.parametrize(
     "override", ["train.learning_rate=.inf", "seed=-1", "seeds=[0, 4294967296]", "select.reach_weight=.nan"]
 )
 def test_numbers_that_no_run_could_use_are_refused(override: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from codeblock.core.config import ArmConfig, Config, SelectConfig
+from codeblock.core.config import ArmConfig, Config, SelectConfig, yaml_text
 from codeblock.core.config.pairs import ONE, SEVERAL, PairsConfig, PairsSource
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.home import expand_home
@@ -72,36 +72,16 @@ def dump_config(config: Config) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        text = store.read_text(place_of(path))  # best.yaml of a sweep may be in a store
-        values = yaml.safe_load(text)
-        _check_twice(yaml.compose(text, yaml.SafeLoader), path)
+        values = yaml_text.parse(store.read_text(place_of(path)))  # best.yaml of a sweep may be in a store
     except (OSError, UnicodeDecodeError) as error:
         raise CodeBlockError(f"config {path}: cannot be read ({error}); the shipped ones are in configs/") from error
     except yaml.YAMLError as error:
-        place = getattr(error, "problem_mark", None)
-        where = f"line {place.line + 1}, " if place else ""
-        raise CodeBlockError(f"config {path}: {where}not valid YAML ({getattr(error, 'problem', error)})") from error
+        raise CodeBlockError(f"config {path}: {yaml_text.problem(error)}") from error
     if values is None:
         return {}
     if not isinstance(values, dict):
         raise CodeBlockError(f"config {path}: sections expected (pairs:, train: ...), {type(values).__name__} found")
     return values
-
-
-def _check_twice(node: yaml.Node | None, path: Path, prefix: str = "") -> None:
-    """Refuse a key that stands twice in its section: YAML would take the last one and say nothing of the other."""
-    if isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            _check_twice(item, path, prefix)
-    if not isinstance(node, yaml.MappingNode):
-        return
-    lines: dict[str, int] = {}
-    for key, value in node.value:
-        name, line = f"{prefix}{key.value}", key.start_mark.line + 1
-        if name in lines:
-            raise CodeBlockError(f"config {path}: {name} stands on line {lines[name]} and again on line {line}; remove one")
-        lines[name] = line
-        _check_twice(value, path, f"{name}.")
 
 
 def _merge(defaults: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
@@ -131,10 +111,10 @@ def _value(key: str, text: str, override: str) -> Any:
     """The value of an override: YAML, but for a path, whose signs mean nothing in YAML (`*.jsonl`, `data [v2]`, `run #1`)."""
     value: Any = text
     try:
-        value = yaml.safe_load(text)
+        value = yaml_text.parse(text)
     except yaml.YAMLError as error:
         if not _is_path(key, text):
-            raise CodeBlockError(f"override {override!r}: the value is not valid YAML") from error
+            raise CodeBlockError(f"override {override!r}: {yaml_text.problem(error)}") from error
     return text if isinstance(value, str | list | dict) and _is_path(key, text) else value
 
 
