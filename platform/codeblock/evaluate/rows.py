@@ -7,13 +7,13 @@ import json
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from pyarrow import ArrowException, parquet
 
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.json_values import parse_documents
-from codeblock.core.lfs import REMEDY, is_pointer
+from codeblock.core.lfs import check_content
 
 Placed = tuple[str, dict[str, Any]]
 """A row, with its place for error messages before it."""
@@ -24,24 +24,25 @@ def rows(path: Path, what: str) -> Iterator[Placed]:
 
     Raises CodeBlockError where the file cannot be read or a row is not an object.
     """
-    if path.is_file():
-        with path.open("rb") as file:
-            if is_pointer(file):
-                raise CodeBlockError(f"{what}: {path} {REMEDY}")
-    if path.suffix == ".parquet" and path.is_file():
-        try:
-            found: list[Any] = parquet.read_table(path).to_pylist()
-        except (OSError, ValueError, OverflowError, ArrowException) as error:
-            raise CodeBlockError(f"{what}: {path} is not readable as Parquet ({_told(error)}); fetch it again") from error
-        yield from _numbered(found, path, what)
-        return
     try:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
-            yield from _json_rows(((number, line) for number, line in enumerate(file, 1) if line.strip()), path, what)
+        with path.open("rb") as file:
+            check_content(file, f"{what}: {path}")
+            if path.suffix == ".parquet":
+                yield from _numbered(_parquet_rows(file, path, what), path, what)
+                return
+            content = gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else file
+            yield from _json_rows(((number, line) for number, line in enumerate(content, 1) if line.strip()), path, what)
     except FileNotFoundError:
         raise CodeBlockError(f"{what}: no file {path}; give the path of its JSONL file") from None
     except (OSError, EOFError) as error:
         raise CodeBlockError(f"{what}: {path} is not readable ({error}); give the path of its JSONL file") from error
+
+
+def _parquet_rows(file: IO[bytes], path: Path, what: str) -> list[Any]:
+    try:
+        return list(parquet.read_table(file).to_pylist())
+    except (OSError, ValueError, OverflowError, ArrowException) as error:
+        raise CodeBlockError(f"{what}: {path} is not readable as Parquet ({_told(error)}); fetch it again") from error
 
 
 def _json_rows(lines: Iterator[tuple[int, bytes]], path: Path, what: str) -> Iterator[Placed]:

@@ -105,7 +105,7 @@ def as_encoder_decoder(directory: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (lfs, "model.safetensors is a Git LFS pointer, no weights; run `git lfs pull`"),
+        (lfs, "model.safetensors is a Git LFS pointer and holds no data; run `git lfs pull`"),
         (lfs_shard, r"model-0000.-of-.*safetensors is a Git LFS pointer"),
         (cut, r"model.safetensors is cut or damaged \([\d,]+ bytes; .*\); download it again"),
         (cut_in_the_head, "model.safetensors is cut or damaged"),

@@ -16,7 +16,7 @@ from safetensors import safe_open
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
 from codeblock.core.errors import CodeBlockError
-from codeblock.core.lfs import LFS
+from codeblock.core.lfs import check_content
 from codeblock.core.models.config import ADAPTER_FILE, base_of, load_config, quiet
 from codeblock.core.models.errors import unloadable
 
@@ -135,11 +135,9 @@ def _begins(file: Path, head: bytes) -> bool:
 def _check_readable(file: Path, what: str) -> None:
     try:
         with file.open("rb") as stream:
-            head = stream.read(len(LFS))
+            head = check_content(stream, f"{what} {file.parent}: {file.name}")
     except OSError as error:
         raise unloadable(what, str(file), error) from error
-    if head == LFS:
-        raise CodeBlockError(f"{what} {file.parent}: {file.name} is a Git LFS pointer, no weights; run `git lfs pull` there")
     if not head:
         raise CodeBlockError(f"{what} {file.parent}: {file.name} is empty; download it again")
 

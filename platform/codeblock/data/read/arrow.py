@@ -108,4 +108,5 @@ def _without_nulls(value: Any) -> Any:
 
 
 def _path(stream: Any) -> str:
-    return str(getattr(stream, "path", None) or getattr(stream, "name", None) or "Parquet file")
+    raw = getattr(stream, "raw", stream)
+    return str(getattr(raw, "path", None) or getattr(raw, "name", None) or "Parquet file")

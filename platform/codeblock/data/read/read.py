@@ -9,7 +9,6 @@ import json
 import lzma
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -18,7 +17,7 @@ import pyarrow as pa
 
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.json_values import are_turns, parse, parse_documents, rows_of
-from codeblock.core.lfs import REMEDY, is_pointer
+from codeblock.core.lfs import check_content
 from codeblock.core.schema import Reason
 from codeblock.data.read.arrow import arrow_batches, parquet_batches, table_values
 from codeblock.data.read.files import InputFile
@@ -65,38 +64,31 @@ def read_rows(file: InputFile, wanted: Wanted | None = None) -> Iterator[Row | B
     """
     name, wanted = file.path.rsplit("/", 1)[-1], wanted or Wanted()
     try:
-        with file.filesystem.open(file.path, "rb") as stream:
-            if is_pointer(stream):
-                raise CodeBlockError(f"{file.path}: {REMEDY}")
-        if name.lower().endswith((".parquet", ".arrow")):
-            yield from _table(file, name, wanted)
-        else:
-            with _opened(file, name) as stream:
-                yield from _Json(stream, name, wanted).rows()
+        with file.filesystem.open(file.path, "rb") as raw, io.BufferedReader(raw) as stream:
+            head = check_content(stream, f"{file.path}:")
+            if name.lower().endswith((".parquet", ".arrow")):
+                yield from _table(stream, name, wanted)
+            else:
+                content = io.BufferedReader(_unpacked(stream, _compression(head, name)))
+                yield from _Json(content, name, wanted).rows()
     except (OSError, EOFError, zlib.error, lzma.LZMAError, UnicodeError, pa.ArrowException) as error:
         told = (str(error).splitlines() or [type(error).__name__])[0]
         raise CodeBlockError(f"{file.path}: cannot be read ({told}); mend or remove it") from error
 
 
-def _table(file: InputFile, name: str, wanted: Wanted) -> Iterator[Row]:
-    with file.filesystem.open(file.path, "rb") as stream:
-        is_parquet = name.lower().endswith(".parquet")
-        batches = parquet_batches(stream, wanted.columns) if is_parquet else arrow_batches(stream)
-        values = table_values(batches, wanted.columns)
-        for number, value in enumerate(values, start=1):
-            yield Row(f"{name}:{number}", value)
+def _table(stream: io.BufferedReader[Any], name: str, wanted: Wanted) -> Iterator[Row]:
+    is_parquet = name.lower().endswith(".parquet")
+    batches = parquet_batches(stream, wanted.columns) if is_parquet else arrow_batches(stream)
+    values = table_values(batches, wanted.columns)
+    for number, value in enumerate(values, start=1):
+        yield Row(f"{name}:{number}", value)
 
 
-@contextmanager
-def _opened(file: InputFile, name: str) -> Iterator[io.BufferedReader[Any]]:
-    """A file's content without its compression: by what it begins with, else by its name."""
-    with file.filesystem.open(file.path, "rb") as raw:
-        outer = io.BufferedReader(raw)
-        head = outer.peek(8)
-        by_content = (ending for ending, magic in COMPRESSIONS.items() if head.startswith(magic))
-        by_name = (ending for ending in COMPRESSIONS if name.lower().endswith(ending) and head)
-        with io.BufferedReader(_unpacked(outer, next(chain(by_content, by_name), ""))) as stream:
-            yield stream
+def _compression(head: bytes, name: str) -> str:
+    """How a file is compressed, by what it begins with, else by its name; empty where it is not."""
+    by_content = (ending for ending, magic in COMPRESSIONS.items() if head.startswith(magic))
+    by_name = (ending for ending in COMPRESSIONS if name.lower().endswith(ending) and head)
+    return next(chain(by_content, by_name), "")
 
 
 def _unpacked(stream: io.BufferedReader[Any], ending: str) -> Any:
