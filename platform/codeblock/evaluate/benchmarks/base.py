@@ -105,9 +105,9 @@ class Benchmark(ABC):
     def messages(self, task: Task) -> list[Message]:
         """The chat that asks for a solution. A last message of the assistant is the beginning of its answer."""
 
-    @abstractmethod
     def text(self, task: Task) -> str:
-        """What a base model goes on from."""
+        """What a base model goes on from: the prompt, unless a benchmark says otherwise."""
+        return task.prompt
 
     @abstractmethod
     def completion(self, task: Task, answer: str, *, base: bool = False) -> str:

@@ -55,9 +55,6 @@ class BigCodeBenchComplete(Benchmark):
     def messages(self, task: Task) -> list[Message]:
         return chat(f"```\n{task.prompt.strip()}\n```")
 
-    def text(self, task: Task) -> str:
-        return task.prompt
-
     def given(self, task: Task) -> str:
         return task.prompt
 

@@ -25,6 +25,8 @@ class HumanEval(Benchmark):
 
     name: ClassVar[str] = "humaneval"
     stops: ClassVar[tuple[str, ...]] = ("\nclass", "\ndef", "\n#", "\n@", "\nprint", "\nif", "\n```")
+    request: ClassVar[str] = REQUEST
+    """What a chat is asked, around the `prompt`."""
     tasks: list[Task]
 
     @classmethod
@@ -44,10 +46,7 @@ class HumanEval(Benchmark):
         )
 
     def messages(self, task: Task) -> list[Message]:
-        return [{"role": "user", "content": REQUEST.format(prompt=task.prompt.strip())}]
-
-    def text(self, task: Task) -> str:
-        return task.prompt
+        return [{"role": "user", "content": self.request.format(prompt=task.prompt.strip())}]
 
     def given(self, task: Task) -> str:
         return task.prompt

@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.markdown import LANGUAGES, fenced_blocks, said_after_thoughts
-from codeblock.evaluate.benchmarks.base import Benchmark, Message, Task, text_field
+from codeblock.evaluate.benchmarks.base import Task, text_field
+from codeblock.evaluate.benchmarks.humaneval import HumanEval
 from codeblock.sandbox.oracles import Command, Limits
 
 COMMAND = ("node", "--max-old-space-size=1024", "test.js")
@@ -28,13 +29,14 @@ DEFINITION = re.compile(r"^(?:const|let|var|(?:async\s+)?function\*?|class)\s+([
 
 
 @dataclass(frozen=True)
-class HumanEvalXJavaScript(Benchmark):
+class HumanEvalXJavaScript(HumanEval):
     """A completion goes on from the prompt, which ends in an open function below its comment; a samples file has `solution`."""
 
     name: ClassVar[str] = "humanevalx_js"
     fence: ClassVar[str] = "```javascript\n"
     stops: ClassVar[tuple[str, ...]] = ("\nfunction ", "\nconst ", "\nlet ", "\nvar ", "\n/*", "\n//", "\nconsole.", "\n```")
     sample_field = "solution"
+    request = REQUEST
     tasks: list[Task]
 
     @classmethod
@@ -52,15 +54,6 @@ class HumanEvalXJavaScript(Benchmark):
             limits=Limits(timeout_seconds=3.0, memory_mb=4096),  # of the latter most is address space that node sets aside
         )
 
-    def messages(self, task: Task) -> list[Message]:
-        return [{"role": "user", "content": REQUEST.format(prompt=task.prompt.strip())}]
-
-    def text(self, task: Task) -> str:
-        return task.prompt
-
-    def given(self, task: Task) -> str:
-        return task.prompt
-
     def completion(self, task: Task, answer: str, *, base: bool = False) -> str:
         if base:
             return task.prompt + _closed(answer)
@@ -68,9 +61,6 @@ class HumanEvalXJavaScript(Benchmark):
         if task.entry_point not in DEFINITION.findall(code):
             return task.prompt + _closed(code) if code.strip() else ""
         return "".join(helper for name, helper in _helpers(task) if name not in DEFINITION.findall(code)) + code
-
-    def code(self, task: Task, completion: str) -> str:
-        return task.prompt + completion
 
 
 def _closed(body: str) -> str:
