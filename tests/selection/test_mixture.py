@@ -57,8 +57,8 @@ def test_each_data_set_is_chosen_from_as_if_there_were_no_other(seed, budget, pi
 
 
 def test_the_budgets_add_up_to_the_whole():
-    assert budgets((("a", 0.5), ("b", 0.25)), 1001) == [500, 250, 251]
-    assert budgets((("a", 1.0),), 7) == [7, 0]
+    assert budgets((("a", 0.5), ("b", 0.25)), 1001) == {"a": 500, "b": 250, "": 251}
+    assert budgets((("a", 1.0),), 7) == {"a": 7, "": 0}
 
 
 @given(st.integers(0, 10_000), st.booleans())

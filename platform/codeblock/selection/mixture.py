@@ -7,7 +7,7 @@ too few pairs leaves part of its share, which the selection reports. Shapes: P p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -20,20 +20,24 @@ from codeblock.selection.candidates import Candidates, Chosen, Load, supervised_
 Members = NDArray[np.bool_]
 
 
-def groups(mixture: Mixture, dataset_P: NDArray[np.object_]) -> Iterator[tuple[str, float, Members]]:
-    """Name, share and members (bool[P]) of each data set that is named, and of all others together (the name is empty)."""
-    named = dict(mixture)
-    for name, share in mixture:
-        yield name, share, np.asarray(dataset_P == name, dtype=bool)
-    yield "", max(0.0, 1.0 - sum(named.values())), ~np.isin(dataset_P.astype(str), list(named))
+def groups(mixture: Mixture) -> list[tuple[str, float]]:
+    """Name and share of each data set that is named, and of all others together (the name is empty)."""
+    return [*mixture, ("", max(0.0, 1.0 - sum(share for _, share in mixture)))]
+
+
+def members(mixture: Mixture, name: str, dataset_P: NDArray[np.object_]) -> Members:
+    """Which pairs belong to a group, bool[P]."""
+    if name:
+        return np.asarray(dataset_P == name, dtype=bool)
+    return ~np.isin(dataset_P.astype(str), [named for named, _ in mixture])
 
 
 def kept_of_each(shares: Shares, tokens_N: NDArray[np.int64], dataset_N: NDArray[np.object_]) -> NDArray[np.int64]:
     """Which pairs of a pool, best first, are kept: of each data set its share of what `shares` keep of the whole pool."""
     found: list[NDArray[np.int64]] = [np.empty(0, dtype=np.int64)]
-    for _, share, members in groups(shares.mixture, dataset_N):
-        places = np.flatnonzero(members)
-        whole, held = (members.size, places.size) if shares.of_pairs else (int(tokens_N.sum()), int(tokens_N[places].sum()))
+    for name, share in groups(shares.mixture):
+        places = np.flatnonzero(members(shares.mixture, name, dataset_N))
+        whole, held = (tokens_N.size, places.size) if shares.of_pairs else (int(tokens_N.sum()), int(tokens_N[places].sum()))
         if share > 0 and held:
             own = replace(shares, subset_ratio=min(1.0, share * shares.subset_ratio * whole / held))
             found.append(places[: own.kept(tokens_N[places])])
@@ -45,20 +49,20 @@ def allocate_each(
 ) -> list[Chosen]:
     """What `spend` takes of each data set for its share of the budget, together; bool[U] for each part."""
     chosen = [np.zeros(load().pair.size, dtype=bool) for load in loads]
-    for number, tokens in enumerate(budgets(mixture, budget)):
+    for name, tokens in budgets(mixture, budget).items():
         if tokens <= 0:
             continue
-        taken = spend([partial(_members_of, load, mixture, number) for load in loads], tokens)
+        taken = spend([partial(_members_of, load, mixture, name) for load in loads], tokens)
         for load, all_chosen, of_group in zip(loads, chosen, taken, strict=True):
             candidates = load()
-            all_chosen[_group(candidates, mixture, number)[candidates.pair]] = of_group
+            all_chosen[_of_candidates(candidates, mixture, name)[candidates.pair]] = of_group
     return chosen
 
 
-def budgets(mixture: Mixture, budget: int) -> list[int]:
-    """Tokens of each named data set, and of all others."""
-    named = [round(share * budget) for _, share in mixture]
-    return [*named, budget - sum(named)]
+def budgets(mixture: Mixture, budget: int) -> dict[str, int]:
+    """Tokens of each named data set, and of all others (the name is empty)."""
+    named = {name: round(share * budget) for name, share in mixture}
+    return {**named, "": budget - sum(named.values())}
 
 
 def spent_by_dataset(
@@ -66,22 +70,21 @@ def spent_by_dataset(
 ) -> dict[str, tuple[int, int]]:
     """Tokens asked and spent by data set, those that are not named under the empty name."""
     found = {}
-    for number, ((name, _), asked) in enumerate(zip([*mixture, ("", 0.0)], budgets(mixture, budget), strict=True)):
+    for name, asked in budgets(mixture, budget).items():
         spent = 0
         for load, taken in zip(loads, chosen, strict=True):
             candidates = load()
-            members_P = _group(candidates, mixture, number)
+            members_P = _of_candidates(candidates, mixture, name)
             spent += supervised_tokens(candidates.only(members_P), taken[members_P[candidates.pair]], supervise_eos)
         found[name] = (asked, spent)
     return found
 
 
-def _members_of(load: Load, mixture: Mixture, number: int) -> Candidates:
+def _members_of(load: Load, mixture: Mixture, name: str) -> Candidates:
     candidates = load()
-    return candidates.only(_group(candidates, mixture, number))
+    return candidates.only(_of_candidates(candidates, mixture, name))
 
 
-def _group(candidates: Candidates, mixture: Mixture, number: int) -> Members:
-    """Which pairs belong to a group, bool[P]."""
+def _of_candidates(candidates: Candidates, mixture: Mixture, name: str) -> Members:
     assert candidates.dataset_P is not None
-    return list(groups(mixture, candidates.dataset_P))[number][2]
+    return members(mixture, name, candidates.dataset_P)
