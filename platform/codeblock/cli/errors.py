@@ -12,7 +12,7 @@ import typer
 from rich.markup import escape
 
 from codeblock.core.console import errors
-from codeblock.core.errors import ClusterLostError, CodeBlockError, storage_error
+from codeblock.core.errors import ClusterLostError, CodeBlockError, causes, storage_error
 
 
 @contextmanager
@@ -54,11 +54,9 @@ def _misused(error: Any) -> int:
 
 def _cause(error: BaseException) -> str | None:
     """The line for the user, if an error that a user can mend lies at the root (Ray wraps those of its workers)."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, CodeBlockError):
-            return str(seen)
-        if isinstance(seen, OSError) and seen.errno is not None:
-            return storage_error(seen)
-        seen = getattr(seen, "cause", None) or seen.__cause__
+    for each in causes(error):
+        if isinstance(each, CodeBlockError):
+            return str(each)
+        if isinstance(each, OSError) and each.errno is not None:
+            return storage_error(each)
     return None

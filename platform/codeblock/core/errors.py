@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,6 +22,14 @@ def storage_error(error: OSError) -> str:
     """One line for a file that could not be written."""
     said = os.strerror(error.errno) if error.errno else error.strerror  # libraries have words of their own
     return f"{said}: {error.filename or 'storage'}; free space there or name another storage=DIR"
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and what it came from, the last first; Ray keeps the error of a worker in an attribute of its own."""
+    seen: BaseException | None = error
+    while seen is not None:
+        yield seen
+        seen = getattr(seen, "cause", None) or seen.__cause__
 
 
 class RowError(Exception):

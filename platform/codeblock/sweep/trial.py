@@ -16,7 +16,7 @@ from ray.tune.search.repeater import TRIAL_INDEX
 from codeblock.core.cluster import quiet_data
 from codeblock.core.config import Config
 from codeblock.core.console import console
-from codeblock.core.errors import CodeBlockError
+from codeblock.core.errors import CodeBlockError, causes
 from codeblock.core.own_process import as_worker
 from codeblock.core.quiet import quiet_environment
 from codeblock.core.storage.tables import read_part, write_part
@@ -188,11 +188,9 @@ def _finished(steps: Iterable[Step]) -> set[str]:
 
 def reason(error: BaseException) -> str:
     """One line: the error that the user can mend where there is one, else the last one with its kind."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, CodeBlockError):
-            return str(seen)
-        last, seen = seen, getattr(seen, "cause", None) or seen.__cause__
+    for last in causes(error):
+        if isinstance(last, CodeBlockError):
+            return str(last)
     lines = [line for line in str(last).splitlines() if line.strip()]
     return f"{type(last).__name__}: {lines[-1].strip()[:300] if lines else 'no message'}"
 
