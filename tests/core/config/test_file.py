@@ -46,6 +46,7 @@ def test_a_dumped_config_loads_to_the_same(tmp_path):
         ("pairs=5", r"pairs: .*found 5"),
         ("evaluate.samples=4", r"evaluate.samples=4 needs evaluate.temperature above 0"),
         ("arms={}", r"name at least one arm"),
+        ("select.mixture={'': 0.5}", r"mixture: a data set without a name; name it"),
         ("pairs.path=[{path: a, colums: {}}]", r"pairs.path.0.colums: unknown key; did you mean pairs.path.0.columns\?"),
         ("pairs.path=[a, {path: b, splt: x}]", r"pairs.path.1.splt: unknown key; did you mean pairs.path.1.split\?"),
         ("pairs.path=[{name: a}]", r"pairs.path.0.path: field required"),

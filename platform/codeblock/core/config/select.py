@@ -68,6 +68,8 @@ class SelectConfig(Section):
     @model_validator(mode="after")
     def _shares_agree(self) -> SelectConfig:
         _ = self.shares
+        if "" in self.mixture:
+            raise ValueError("mixture: a data set without a name; name it, or leave it out: the others share what is left")
         if sum(self.mixture.values()) > 1 + 1e-9:
             raise ValueError(f"mixture: the shares add up to {sum(self.mixture.values()):g}; they are shares of one budget")
         return self
