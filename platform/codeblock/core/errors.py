@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from codeblock.core.schema import Reason
+
+
+Result = TypeVar("Result")
 
 
 class CodeBlockError(Exception):
@@ -16,6 +19,10 @@ class CodeBlockError(Exception):
 
 class ClusterLostError(CodeBlockError):
     """The cluster is gone, or can do its work no more, so that the process has to end."""
+
+
+class WorkersDiedError(CodeBlockError):
+    """The processes of a step died again and again; the cluster may be the cause."""
 
 
 def storage_error(error: OSError) -> str:
@@ -30,6 +37,21 @@ def causes(error: BaseException) -> Iterator[BaseException]:
     while seen is not None:
         yield seen
         seen = getattr(seen, "cause", None) or seen.__cause__
+
+
+def result_or_told(work: Callable[[], Result], told: Callable[[str], Result]) -> Result:
+    """The result of a worker's work, or `told` of the line for what the user can mend.
+
+    An error that Ray carries has lost its cause and comes with pages of traces, so a line travels as a result.
+    """
+    try:
+        return work()
+    except CodeBlockError as error:
+        return told(str(error))
+    except OSError as error:
+        if error.errno is None:
+            raise
+        return told(storage_error(error))
 
 
 class RowError(Exception):
