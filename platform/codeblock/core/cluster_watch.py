@@ -20,7 +20,7 @@ from typing import Any
 from codeblock.core.capacity import LOWER, capacity
 from codeblock.core.config import ClusterConfig
 from codeblock.core.console import errors, say
-from codeblock.core.errors import ClusterLostError, CodeBlockError, WorkersDiedError
+from codeblock.core.errors import ClusterLostError, CodeBlockError, WorkersDiedError, causes
 
 LOOK_SECONDS = 2.0
 GONE_SECONDS = 30.0
@@ -166,7 +166,7 @@ def _told(error: BaseException, address: str) -> str | None:
     from ray.data.exceptions import SystemException
     from ray.exceptions import RayError, RayTaskError
 
-    chain = list(_chain(error))
+    chain = list(causes(error))
     told = [each for each in chain if isinstance(each, CodeBlockError)]
     if isinstance(error, KeyboardInterrupt) or not all(isinstance(each, WorkersDiedError) for each in told):
         return None
@@ -191,10 +191,3 @@ def _session_directory() -> str:
     import ray
 
     return str(ray._private.worker.global_worker.node.get_session_dir_path())
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    seen: Any = error
-    while seen is not None:
-        yield seen
-        seen = getattr(seen, "cause", None) or seen.__cause__
