@@ -11,7 +11,7 @@ from codeblock.core.config import Config
 from codeblock.core.config.file import load_config
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.metrics import Counts
-from codeblock.sweep.choose import Parts, parts_of, prediction, results_of
+from codeblock.sweep.choose import Parts, check_halves, parts_of, prediction, results_of
 from codeblock.sweep.plots import plot_points
 from codeblock.sweep.record import Record, core_nll
 from codeblock.sweep.table import points_markdown, told
@@ -73,6 +73,15 @@ def test_a_point_of_which_a_seed_was_stopped_is_no_candidate(config: Config) -> 
     assert [each.whole for each in found] == [True, False]
     assert found[1].state() == "stopped 1 of 2 at step 20"
     assert "2 points, 1 of them evaluated with every seed" in told(found, [], PARTS.told(["tiny"]))[0]
+
+
+def test_so_few_tasks_that_a_half_is_empty_are_refused() -> None:
+    check_halves(PARTS, {"tiny": TASKS})
+    check_halves(PARTS, {})
+    with pytest.raises(CodeBlockError, match=r"none of the tasks of tiny is left to report the point.*raise evaluate\.limit"):
+        check_halves(PARTS, {"tiny": CHOOSING[:1]})
+    with pytest.raises(CodeBlockError, match=r"none of the tasks of tiny is left to choose a point"):
+        check_halves(PARTS, {"tiny": REPORTED[:2]})
 
 
 def test_one_of_several_benchmarks_may_choose() -> None:

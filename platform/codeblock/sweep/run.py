@@ -23,7 +23,7 @@ from codeblock.experiment.plan import Plan, make_plan
 from codeblock.experiment.watch import telling
 from codeblock.pipeline import check_plan
 from codeblock.sweep import disk, record
-from codeblock.sweep.choose import PointResult, parts_of, results_of
+from codeblock.sweep.choose import PointResult, check_halves, parts_of, results_of
 from codeblock.sweep.console import Screen
 from codeblock.sweep.points import Point, config_of
 from codeblock.sweep.record import Record, identity_of, place_of
@@ -116,6 +116,7 @@ def run_sweep(sweep: Sweep, runs: SweepRuns) -> Outcome:
             probe_models(sweep.plans[0], "evaluate")
         shared = run_shared(sweep.plans)
         untrained = {name: read_reference_nll(step.directory) for name, step in sweep.plans[0].untrained_nll.items()}
+        check_halves(parts_of(sweep.config), untrained)
         for line in (*shared[0].rows_told(), shared[0].pool()):
             say(line)
         following = _Following(sweep, runs, untrained)
