@@ -127,6 +127,21 @@ def test_the_table_has_a_line_for_each_point_with_both_parts_and_the_nll(config:
     assert len(lines) == 5
 
 
+def test_a_benchmark_that_only_chooses_has_no_empty_column(tmp_path: Path) -> None:
+    path = tmp_path / "two.yaml"
+    path.write_text(
+        "sweep: {space: {select.token_budget: [0.1, 0.2]}, choose_on: mbpp}\nevaluate: {benchmarks: {tiny: tiny, mbpp: m}}\n"
+    )
+    points = [record(budget, 0, 4, 4) for budget in (0.1, 0.2)]
+    for each in points:
+        each.counts["mbpp"] = {"m1": (1, 1), "m2": (1, 0)}
+    heading = points_markdown(results_of(points, [0], load_config(path), {})).splitlines()[0]
+    assert heading == (
+        f"| budget | mbpp pass@1, choosing tasks (2 tasks) | tiny pass@1, reported tasks ({len(TASKS)} tasks) "
+        "| tiny reference nll, reported tasks | supervised tokens | pairs | train seconds | seeds |"
+    )
+
+
 def test_the_plots_are_written_for_the_keys_that_there_are(config: Config, tmp_path: Path) -> None:
     values = [(0.1, 0.0, 0.0), (0.3, 0.5, 0.0), (0.1, 0.5, 0.5)]
     points = []
