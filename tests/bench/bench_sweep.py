@@ -4,7 +4,7 @@
     python tests/bench/bench_sweep.py WORK --separate 6     # of the separate runs only 6, spread over the points
 
 The embedded task family and its base model are made once and given to every storage, for a user's own model is not made by
-each run either; the table has the ratio with them made anew too. A separate run is of one point, without the arm `base`.
+each run either. A separate run is of one point, without the arm `base`.
 CPU seconds are of all processes that a command starts, workers of Ray among them, counted by a cgroup: Linux, as root.
 Each command's numbers are kept in WORK/NAME.json, so the same command goes on where it was cut. On 2 cores: 1 to 2 minutes for
 the base model, half a minute to a minute a separate run, 3 to 5 minutes for the sweep.
@@ -122,7 +122,7 @@ class Bench:
         return Cost(**json.loads(known.read_text()))
 
     def family(self) -> Cost:
-        """Make the embedded family and its base model (and read the pairs, which is a second)."""
+        """Make the embedded family and its base model (and prepare its pairs, which is not used)."""
         return self.cost("family", "prepare", self.work / "sweep.yaml", lambda _: None)
 
     def given(self, cache: Path) -> None:
@@ -149,25 +149,22 @@ def main() -> None:
     parser.add_argument("--separate", type=int, help="How many points are run separately; default: all.")
     asked = parser.parse_args()
     bench = Bench(asked.work.resolve())
-    family, points = bench.family(), points_of(bench.config())
+    bench.family()
+    points = points_of(bench.config())
     count = asked.separate or len(points)
     numbers = [index * len(points) // count for index in range(count)]
     separate = [bench.separate(number, points[number]) for number in numbers]
-    _print(family, bench.sweep(), separate, len(points))
+    _print(bench.sweep(), separate, len(points))
 
 
-def _print(family: Cost, sweep: Cost, separate: list[Cost], points: int) -> None:
+def _print(sweep: Cost, separate: list[Cost], points: int) -> None:
     print(f"{platform.node()}: {_processor()}, {os.cpu_count()} cores; {points} points, {len(separate)} of them run separately")
-    print(
-        f"| | sweep of {points} | a separate run, mean (least to most) | sweep / {points} runs | the same, family made anew |"
-    )
-    print("| --- | --- | --- | --- | --- |")
+    print(f"| | sweep of {points} | separate run, mean (least to most) | sweep / {points} runs |")
+    print("| --- | --- | --- | --- |")
     for title, of in (("CPU seconds", "cpu_seconds"), ("wall seconds", "wall_seconds")):
-        whole, made = getattr(sweep, of), getattr(family, of)
-        each = [getattr(cost, of) for cost in separate]
+        whole, each = getattr(sweep, of), [getattr(cost, of) for cost in separate]
         mean = statistics.mean(each)
-        ratio, anew = whole / (points * mean), (whole + made) / (points * (mean + made))
-        print(f"| {title} | {whole:.0f} | {mean:.1f} ({min(each):.1f} to {max(each):.1f}) | {ratio:.2f} | {anew:.2f} |")
+        print(f"| {title} | {whole:.0f} | {mean:.1f} ({min(each):.1f} to {max(each):.1f}) | {whole / (points * mean):.2f} |")
 
 
 def _processor() -> str:
