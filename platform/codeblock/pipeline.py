@@ -60,7 +60,7 @@ def run(config: Config, until: Until = "evaluate", watch: Watch | None = None) -
     plan, watch = make_plan(config, cache), watch or Watch()
     check_plan(plan, until)
     watch.begin(plan)
-    with _session(plan), telling(watch.ended_by), watched_cluster(config.cluster):
+    with _session(plan), telling(watch.ended_by), watched_cluster(config.cluster, watch.ended_by):
         probe_models(plan, until)
         comparison = run_data(plan, until)
         if until in ORDER[2:]:

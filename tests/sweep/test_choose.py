@@ -11,7 +11,7 @@ from codeblock.core.config import Config
 from codeblock.core.config.file import load_config
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.metrics import Counts
-from codeblock.sweep.choose import Parts, parts_of, prediction, results_of
+from codeblock.sweep.choose import Parts, check_halves, parts_of, prediction, results_of
 from codeblock.sweep.plots import plot_points
 from codeblock.sweep.record import Record, core_nll
 from codeblock.sweep.table import points_markdown, told
@@ -75,6 +75,15 @@ def test_a_point_of_which_a_seed_was_stopped_is_no_candidate(config: Config) -> 
     assert "2 points, 1 of them evaluated with every seed" in told(found, [], PARTS.told(["tiny"]))[0]
 
 
+def test_so_few_tasks_that_a_half_is_empty_are_refused() -> None:
+    check_halves(PARTS, {"tiny": TASKS})
+    check_halves(PARTS, {})
+    with pytest.raises(CodeBlockError, match=r"none of the tasks of tiny is left to report the point.*raise evaluate\.limit"):
+        check_halves(PARTS, {"tiny": CHOOSING[:1]})
+    with pytest.raises(CodeBlockError, match=r"none of the tasks of tiny is left to choose a point"):
+        check_halves(PARTS, {"tiny": REPORTED[:2]})
+
+
 def test_one_of_several_benchmarks_may_choose() -> None:
     parts = Parts("mbpp")
     assert parts.chooses("mbpp", "t1")
@@ -116,6 +125,21 @@ def test_the_table_has_a_line_for_each_point_with_both_parts_and_the_nll(config:
     assert lines[2].startswith(f"| 0.3 | {6 / len(CHOOSING):.3f} | {6 / len(REPORTED):.3f} [")
     assert "| 1.000, -2.000" in lines[2]
     assert len(lines) == 5
+
+
+def test_a_benchmark_that_only_chooses_has_no_empty_column(tmp_path: Path) -> None:
+    path = tmp_path / "two.yaml"
+    path.write_text(
+        "sweep: {space: {select.token_budget: [0.1, 0.2]}, choose_on: mbpp}\nevaluate: {benchmarks: {tiny: tiny, mbpp: m}}\n"
+    )
+    points = [record(budget, 0, 4, 4) for budget in (0.1, 0.2)]
+    for each in points:
+        each.counts["mbpp"] = {"m1": (1, 1), "m2": (1, 0)}
+    heading = points_markdown(results_of(points, [0], load_config(path), {})).splitlines()[0]
+    assert heading == (
+        f"| budget | mbpp pass@1, choosing tasks (2 tasks) | tiny pass@1, reported tasks ({len(TASKS)} tasks) "
+        "| tiny reference nll, reported tasks | supervised tokens | pairs | train seconds | seeds |"
+    )
 
 
 def test_the_plots_are_written_for_the_keys_that_there_are(config: Config, tmp_path: Path) -> None:

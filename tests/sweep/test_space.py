@@ -32,6 +32,11 @@ def test_a_grid_is_all_combinations_the_last_key_changing_first(tmp_path: Path) 
     ]
 
 
+def test_a_number_that_yaml_takes_for_a_word_is_a_number(tmp_path: Path) -> None:
+    (point,) = points_of(sweep(tmp_path, "{train.learning_rate: [1e-3, 0.001]}"))
+    assert point.values == {"train.learning_rate": 0.001}
+
+
 def test_random_points_lie_on_their_steps_and_are_drawn_alike_each_time(tmp_path: Path) -> None:
     space = "{train.learning_rate: {loguniform: [1.0e-5, 1.0e-2]}, select.reach_weight: {uniform: [0, 1], step: 0.25}"
     config = sweep(tmp_path, space + ", train.batch_pairs: {uniform: [8, 32], step: 8}}", search="random", samples=30)
@@ -98,6 +103,16 @@ def test_optuna_gets_the_space_and_its_suggestions_become_points(tmp_path: Path)
         ("{storage: [a]}", "sweep.space.storage: cannot be swept"),
         ("{train.steps: {uniform: [1, 2]}}", "search=grid takes lists, and train.steps is a range"),
         ("{train.steps: {uniform: [2, 1]}}", r"train.steps: \[2, 1\] is no range"),
+        ("{train.steps: {uniform: [20, 50], step: 20}}", r"the ends 20 and 50 are no multiples of step=20"),
+        ("{train.steps: []}", "sweep.space.train.steps: no values; list some"),
+        (
+            "{rank.by: [[length], [random]]}",
+            r"rank.by: a value has to be a number, a word or null \(found \['length'\]",
+        ),
+        (
+            f"{{train.steps: {[*range(101)]}, train.batch_pairs: {[*range(101)]}}}",
+            "10,201 points, and a sweep has at most 10,000",
+        ),
         ("{train.steps: 3}", "train.steps: write a list of values, or a range"),
         ("{strategy: [no_such]}", "no_such"),
     ],

@@ -17,7 +17,7 @@ from codeblock.core.config.file import load_config
 from codeblock.report.mlflow.runs import Tracker
 from codeblock.sweep.choose import Parts, parts_of
 from codeblock.sweep.record import Record
-from codeblock.sweep.track import SweepRuns, metrics_of, sweep_view
+from codeblock.sweep.track import POINT_TAG, SweepRuns, metrics_of, sweep_view
 
 VALUES = {"select.token_budget": 0.15, "strategy": "codeblock"}
 
@@ -93,3 +93,8 @@ def test_the_view_begins_with_what_is_reported_and_calls_the_rest_by_its_name(
     shown = [each.removeprefix("metrics.`").removesuffix("`") for each in view.columns]
     assert [each for each in shown if each in columns] == columns
     assert not [each for each in shown if each.startswith("pass_at_1/")], "all tasks together say too much of the chosen point"
+
+
+def test_runs_are_grouped_by_point_where_there_are_several_seeds(config: Config) -> None:
+    assert sweep_view(config, "parent").group_by is None
+    assert sweep_view(config.model_copy(update={"seeds": [0, 1]}), "parent").group_by == POINT_TAG

@@ -12,14 +12,14 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 from codeblock.core.capacity import LOWER, capacity
 from codeblock.core.config import ClusterConfig
-from codeblock.core.console import errors, say
+from codeblock.core.console import console, errors, say
 from codeblock.core.errors import ClusterLostError, CodeBlockError, WorkersDiedError, causes
 
 LOOK_SECONDS = 2.0
@@ -41,17 +41,18 @@ AGAIN = "what was finished is kept; the same command goes on from there"
 
 
 @contextmanager
-def watched_cluster(config: ClusterConfig) -> Iterator[None]:
+def watched_cluster(config: ClusterConfig, ended_by: Callable[[BaseException], None] | None = None) -> Iterator[None]:
     """Raise ClusterLostError out of the block where the cluster is lost, or can do its work no more.
 
-    To be used inside `ray_session`, in the main thread; elsewhere, or without a cluster, the block is left alone.
+    To be used inside `ray_session`, in the main thread; elsewhere, or without a cluster, the block is left alone. Where the
+    block waits inside of Ray and cannot be left, `ended_by` is told of the error in another thread, and the process ends.
     """
     import ray
 
     if not ray.is_initialized() or threading.current_thread() is not threading.main_thread():
         yield
         return
-    look = _Look(config, ray.get_runtime_context().gcs_address)
+    look = _Look(config, ray.get_runtime_context().gcs_address, ended_by)
     before = signal.signal(signal.SIGUSR1, _interrupt)
     look.start()
     try:
@@ -71,10 +72,14 @@ def _interrupt(*_: Any) -> None:
 
 @dataclass
 class _Look:
-    """A thread that looks every LOOK_SECONDS whether the head answers, and whether a node is there that one worker fits."""
+    """Threads that look every LOOK_SECONDS whether the head answers, and whether a node is there that one worker fits.
+
+    Two of them, for a question to a head that is just going waits for as long as Ray does.
+    """
 
     config: ClusterConfig
     address: str
+    ended_by: Callable[[BaseException], None] | None = None
     lost: str | None = None
     """Why the run was ended."""
     _answered: float = field(default_factory=time.monotonic)
@@ -86,23 +91,33 @@ class _Look:
     """No signal is sent to a process that listens no more."""
 
     def start(self) -> None:
-        threading.Thread(target=self._run, daemon=True).start()
+        for checks in ((self._head_is_lost, self._disk_is_full), (self._room_is_lost,)):
+            threading.Thread(target=self._run, args=checks, daemon=True).start()
 
     def end(self) -> None:
         with self._lock:
             self._ended.set()
 
-    def _run(self) -> None:
+    def _run(self, *checks: Callable[[], bool]) -> None:
         while not self._ended.wait(LOOK_SECONDS):
-            if self._head_is_lost() or self._room_is_lost() or self._disk_is_full():
+            if any(check() for check in checks):
                 with self._lock:
                     if self._ended.is_set():
                         return
                     os.kill(os.getpid(), signal.SIGUSR1)
                 if not self._ended.wait(UNWIND_SECONDS):  # something waits for the cluster, and hears no signal
-                    errors.print(f"[bold red]error:[/bold red] {self.lost}", soft_wrap=True)
-                    os._exit(1)
+                    self._leave()
                 return
+
+    def _leave(self) -> NoReturn:
+        """End the process from here, with all that leaving the block would have done for the user."""
+        if self.ended_by is not None:
+            told = threading.Thread(target=self.ended_by, args=(ClusterLostError(self.lost),), daemon=True)
+            told.start()
+            told.join(TELL_SECONDS)
+        console.show_cursor()
+        errors.print(f"[bold red]error:[/bold red] {self.lost}", soft_wrap=True)
+        os._exit(1)
 
     def _head_is_lost(self) -> bool:
         now = time.monotonic()

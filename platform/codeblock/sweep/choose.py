@@ -6,7 +6,7 @@ The best of many points on some tasks is better there than it is: choosing and r
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -59,6 +59,16 @@ def parts_of(config: Config) -> Parts:
     if sweep.measure == "pass_at_1" and sweep.arm in config.arms and not config.arms[sweep.arm].generate:
         raise CodeBlockError(f"sweep.measure=pass_at_1: arms.{sweep.arm} has generate=false; set sweep.measure=reference_nll")
     return Parts(sweep.choose_on)
+
+
+def check_halves(parts: Parts, tasks: Mapping[str, Iterable[str]]) -> None:
+    """Raise CodeBlockError where no task of any benchmark chooses, or none is left to report: so few there may be."""
+    sides = {parts.chooses(name, task) for name, ids in tasks.items() for task in ids}
+    if len(sides) == 1:
+        missing = "report the point that they choose" if True in sides else "choose a point"
+        raise CodeBlockError(
+            f"evaluate.benchmarks: none of the tasks of {', '.join(tasks)} is left to {missing}; raise evaluate.limit"
+        )
 
 
 def merit(record: Record, parts: Parts, measure: str) -> float:

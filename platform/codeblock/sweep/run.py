@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from codeblock.core.cluster import preflight, ray_session
+from codeblock.core.cluster_watch import watched_cluster
 from codeblock.core.config import Config
 from codeblock.core.console import say
 from codeblock.core.errors import CodeBlockError
@@ -23,7 +24,7 @@ from codeblock.experiment.plan import Plan, make_plan
 from codeblock.experiment.watch import telling
 from codeblock.pipeline import check_plan
 from codeblock.sweep import disk, record
-from codeblock.sweep.choose import PointResult, parts_of, results_of
+from codeblock.sweep.choose import PointResult, check_halves, parts_of, results_of
 from codeblock.sweep.console import Screen
 from codeblock.sweep.points import Point, config_of
 from codeblock.sweep.record import Record, identity_of, place_of
@@ -111,18 +112,19 @@ def run_sweep(sweep: Sweep, runs: SweepRuns) -> Outcome:
         check_plan(plan)
     runs.begin(sweep.plans[0], sweep.done if len(sweep.done) == sweep.trials else None)
     error = None
-    with _session(sweep) as ray_runs:
+    with _session(sweep, runs) as ray_runs:
         if ray_runs:
             probe_models(sweep.plans[0], "evaluate")
         shared = run_shared(sweep.plans)
         untrained = {name: read_reference_nll(step.directory) for name, step in sweep.plans[0].untrained_nll.items()}
+        check_halves(parts_of(sweep.config), untrained)
         for line in (*shared[0].rows_told(), shared[0].pool()):
             say(line)
         following = _Following(sweep, runs, untrained)
         if ray_runs:
             from codeblock.sweep.tuner import run_trials
 
-            with following.screen, telling(runs.ended_by):
+            with following.screen:
                 error = run_trials(sweep.config, sweep.left, sweep.done, following).error
     following.clear()
     return Outcome(sweep, following.results(), error, untrained)
@@ -177,15 +179,16 @@ class _Following:
 
 
 @contextmanager
-def _session(sweep: Sweep) -> Iterator[bool]:
+def _session(sweep: Sweep, runs: SweepRuns) -> Iterator[bool]:
     """A Ray cluster that the config fits, and whether one was needed: none is where all is done already."""
     steps = shared_steps(sweep.plans)
     optuna_left = sweep.config.sweep.search == "optuna" and len(sweep.done) < sweep.trials
     if not sweep.left and not optuna_left and all(step.facts is not None for step in steps):
         yield False
         return
-    with ray_session(sweep.config.cluster):
-        preflight(sweep.config.cluster)
+    cluster = sweep.config.cluster
+    with ray_session(cluster), telling(runs.ended_by), watched_cluster(cluster, runs.ended_by):
+        preflight(cluster)
         yield True
 
 

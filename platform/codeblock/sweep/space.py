@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from codeblock.core.config import Config, SweepConfig
-from codeblock.core.config.sweep import Axis, Range
+from codeblock.core.config.sweep import MOST, Axis, Range
 from codeblock.core.errors import CodeBlockError
 from codeblock.sweep.points import Point, config_of
 
@@ -25,6 +25,12 @@ def points_of(config: Config) -> list[Point]:
     sweep = config.sweep
     if not sweep.space:
         raise CodeBlockError("sweep.space: empty; name keys with their values, as in configs/sweep.yaml")
+    count = math.prod(len(axis) for axis in sweep.space.values() if isinstance(axis, list))
+    if sweep.search == "grid" and count > MOST:
+        raise CodeBlockError(
+            f"sweep.space: {count:,} points, and a sweep has at most {MOST:,}; list fewer values, or set sweep.search=random "
+            "and sweep.samples"
+        )
     points = grid(sweep) if sweep.search == "grid" else drawn(sweep, config.seed)
     for point in points:
         config_of(config, point)

@@ -41,29 +41,32 @@ def points_markdown(results: Sequence[PointResult]) -> str:
 
 def _cells(results: Sequence[PointResult], brief: bool) -> tuple[list[str], list[list[str]]]:
     keys = list(results[0].point.values) if results else []
-    names, benchmarks = short_names(keys), _benchmarks(results)
-    headings = [names[key] for key in keys]
-    for name in benchmarks:
-        headings += [
-            f"{name} pass@1, choosing tasks ({_tasks([each.chosen.get(name) for each in results])})",
-            f"{name} pass@1, reported tasks ({_tasks([each.scores.get(name) for each in results])})",
+    names = short_names(keys)
+    columns = [(names[key], [text(each.point.values[key]) for each in results]) for key in keys]
+    for name in _benchmarks(results):
+        columns += [each for each in _of_benchmark(results, name, brief) if set(each[1]) != {DASH}]
+    for heading, section, key in FIGURES[:1] if brief else FIGURES:
+        values = [each.mean(section, key) for each in results]
+        columns.append((heading, [DASH if value is None else f"{value:,.0f}" for value in values]))
+    done = [sum(record.status == "evaluated" for record in each.records) for each in results]
+    columns.append(("seeds", [each.state() or str(count) for each, count in zip(results, done, strict=True)]))
+    return [heading for heading, _ in columns], [list(line) for line in zip(*(cells for _, cells in columns), strict=True)]
+
+
+def _of_benchmark(results: Sequence[PointResult], name: str, brief: bool) -> list[tuple[str, list[str]]]:
+    """Headings and cells; a benchmark that only chooses has nothing to report, and one that only reports has not chosen."""
+    chosen, scores = [each.chosen.get(name) for each in results], [each.scores.get(name) for each in results]
+    return [
+        (
+            f"{name} pass@1, choosing tasks ({_tasks(chosen)})",
+            [DASH if each is None else f"{each.pass_at_1:.3f}" for each in chosen],
+        ),
+        (f"{name} pass@1, reported tasks ({_tasks(scores)})", [_score(each, brief) for each in scores]),
+        (
             f"{name} reference nll{'' if brief else ', reported tasks'}",
-        ]
-    headings += [*(heading for heading, *_ in (FIGURES[:1] if brief else FIGURES)), "seeds"]
-    return headings, [[*(text(each.point.values[key]) for key in keys), *_figures(each, benchmarks, brief)] for each in results]
-
-
-def _figures(each: PointResult, benchmarks: Sequence[str], brief: bool) -> list[str]:
-    cells: list[str] = []
-    for name in benchmarks:
-        chosen = each.chosen.get(name)
-        cells.append(DASH if chosen is None else f"{chosen.pass_at_1:.3f}")
-        cells += [_score(each.scores.get(name), brief), _nll(each.nll.get(name), brief)]
-    for _, section, key in FIGURES[:1] if brief else FIGURES:
-        value = each.mean(section, key)
-        cells.append(DASH if value is None else f"{value:,.0f}")
-    done = sum(record.status == "evaluated" for record in each.records)
-    return [*cells, each.state() or str(done)]
+            [_nll(each.nll.get(name), brief) for each in results],
+        ),
+    ]
 
 
 def _benchmarks(results: Sequence[PointResult]) -> list[str]:
@@ -72,7 +75,7 @@ def _benchmarks(results: Sequence[PointResult]) -> list[str]:
 
 def _tasks(scores: Sequence[Score | None]) -> str:
     most = max((score.tasks for score in scores if score), default=0)
-    return f"{most:,} tasks" if most else "none"
+    return f"{most:,} tasks"
 
 
 def _score(score: Score | None, brief: bool) -> str:

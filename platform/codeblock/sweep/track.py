@@ -230,7 +230,7 @@ def metrics_of(record: Record, parts: Parts) -> dict[str, float]:
 
 
 def sweep_view(config: Config, parent: str) -> View:
-    """The points of a sweep, seeds averaged: what the table tells first, over the swept keys and as bars.
+    """The points of a sweep, several seeds averaged: what the table tells first, over the swept keys and as bars.
 
     That is pass@1 on the tasks that report; on those that choose, the best of many points is better than it is.
     """
@@ -254,4 +254,5 @@ def sweep_view(config: Config, parent: str) -> View:
     charts.append(curve(CORE, "held-out nll of core tokens"))
     metrics = (*passed, *nll, *(chosen if passed else ()))
     columns = [*(f"metrics.`{name}`" for name in metrics), *(f"params.`{key}`" for key in (*keys, "seed"))]
-    return View(f"Sweep {config.name}", of_parent(parent), first, charts, columns, group_by=POINT_TAG)
+    group_by = POINT_TAG if len(config.seeds) > 1 else None  # a group of one hides the run's name behind a line of its own
+    return View(f"Sweep {config.name}", of_parent(parent), first, charts, columns, group_by=group_by)

@@ -167,7 +167,7 @@ def run_trials(config: Config, trials: list[tuple[Point, int]], before: Sequence
             ).fit()
     finally:
         shutil.rmtree(home, ignore_errors=True)
-        ray.kill(board)
+    ray.kill(board)  # not after an error: where the head is lost it waits until Ray ends the process
     return Found(following.records, following.error)
 
 

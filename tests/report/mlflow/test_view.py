@@ -25,7 +25,9 @@ POINTS = [Point.of({"select.token_budget": budget, "select.reach_weight": reach}
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
     path = tmp_path_factory.mktemp("config") / "config.yaml"
-    path.write_text("name: seen\nsweep: {space: {select.token_budget: [0.05, 0.15], select.reach_weight: [0, 0.5]}}\n")
+    path.write_text(
+        "name: seen\nseeds: [0, 1]\nsweep: {space: {select.token_budget: [0.05, 0.15], select.reach_weight: [0, 0.5]}}\n"
+    )
     return load_config(path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -11,6 +12,10 @@ from codeblock.core.config.section import Name, Section, execution
 
 RANGE = ("uniform", "loguniform", "step")
 """The keys by which a range is told from a section of further keys."""
+MOST = 10_000
+"""Points of one sweep."""
+EXPONENT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
+"""Numbers that YAML takes for words where the point or the sign is missing."""
 
 
 class Range(Section):
@@ -30,7 +35,7 @@ class Range(Section):
         low, high = self.ends
         if low >= high or (self.loguniform is not None and low <= 0):
             raise ValueError(f"[{low:g}, {high:g}] is no range; write the lower end first, above 0 for loguniform")
-        if self.step is not None and any(round(end / self.step) * self.step - end > 1e-9 * abs(end) for end in self.ends):
+        if self.step is not None and any(abs(round(end / self.step) * self.step - end) > 1e-9 * abs(end) for end in self.ends):
             raise ValueError(f"the ends {low:g} and {high:g} are no multiples of step={self.step:g}")
         return self
 
@@ -68,7 +73,7 @@ class SweepConfig(Section):
     values or a range."""
     search: Literal["grid", "random", "optuna"] = "grid"
     """All combinations of the lists, `samples` drawn at random, or `samples` of Optuna's (needs `codeblock[tune]`)."""
-    samples: int = Field(20, ge=1)
+    samples: int = Field(20, ge=1, le=MOST)
     """Points of the searches `random` and `optuna`."""
     stopping: StoppingConfig | None = None
     """Early stopping of trials. Empty: all are trained to their end."""
@@ -105,7 +110,9 @@ class SweepConfig(Section):
 
 
 def _range(key: str, axis: Any) -> Any:
-    if isinstance(axis, list | Range):
+    if isinstance(axis, list):
+        return [_value(key, each) for each in axis] or _no_values(key)
+    if isinstance(axis, Range):
         return axis
     if not isinstance(axis, Mapping):
         raise ValueError(f"sweep.space.{key}: write a list of values, or a range such as uniform: [0, 1] (found {axis!r:.40})")
@@ -115,6 +122,17 @@ def _range(key: str, axis: Any) -> Any:
         told = error.errors()[0]
         place = ".".join(["sweep.space", key, *map(str, told["loc"])])
         raise ValueError(f"{place}: {told['msg'].removeprefix('Value error, ')}") from error
+
+
+def _value(key: str, value: Any) -> Any:
+    """A value of a list; a number that YAML takes for a word, such as 1e-3, as a number."""
+    if isinstance(value, list | Mapping):
+        raise ValueError(f"sweep.space.{key}: a value has to be a number, a word or null (found {value!r:.40})")
+    return float(value) if isinstance(value, str) and EXPONENT.fullmatch(value) else value
+
+
+def _no_values(key: str) -> Any:
+    raise ValueError(f"sweep.space.{key}: no values; list some, or leave the key out")
 
 
 def _flattened(space: Mapping[Any, Any], prefix: str) -> dict[str, Any]:
