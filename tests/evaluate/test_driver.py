@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import ray
 import torch
 
 from codeblock.core.config import ClusterConfig, EvaluateConfig
@@ -53,8 +54,6 @@ generate(ModelRef(model), load("tiny", tasks), Path(output), EvaluateConfig.mode
 
 
 def gcs_address() -> str:
-    import ray
-
     return str(ray.get_runtime_context().gcs_address)
 
 
@@ -81,14 +80,15 @@ def wait_for(condition: Callable[[], bool], seconds: float = 120.0) -> None:
 
 
 def settled(answers: Path) -> dict[Path, int]:
-    """The parts and their times, once the dead run's actors have ended too."""
+    """The parts and their times, once the dead run's actors have ended too: they hold CPUs, and its last writers hold none."""
+    wait_for(lambda: ray.available_resources().get("CPU", 0) == 2)
     before: dict[Path, int] | None = None
     while True:
         now = {path: path.stat().st_mtime_ns for path in answers.glob("part-*.json")}
         if now == before:
             return now
         before = now
-        time.sleep(2.0)
+        time.sleep(1.0)
 
 
 def engine_answers(loaded: tuple[Any, Any], benchmark: Benchmark, config: EvaluateConfig) -> list[Answer]:
