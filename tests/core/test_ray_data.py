@@ -12,9 +12,11 @@ import pyarrow as pa
 import pytest
 import torch  # before an actor is built, as where there is a model
 
+from codeblock.core import ray_data
 from codeblock.core.cluster import pending
+from codeblock.core.cluster_watch import watched_cluster
 from codeblock.core.config import ClusterConfig
-from codeblock.core.errors import CodeBlockError
+from codeblock.core.errors import CodeBlockError, WorkersDiedError
 from codeblock.core.ray_data import Actors, Part, filled, part_writer, read_parts, run_parts, tables_as_parts
 from codeblock.core.storage.tables import part_name, parts, read_part, read_table, write_part
 
@@ -131,6 +133,33 @@ def test_an_actor_that_is_killed_in_the_middle_costs_no_row(source: Path, tmp_pa
     assert {each["threads"] for each in facts} == {2.0}
     assert [each["part"] for each in facts] == [part_name(number) for number in range(1, 6)]
     assert read_table(output)["value"].to_pylist() == [1 + value for value in read_table(source)["value"].to_pylist()]
+
+
+class Deadly:
+    """An actor whose process ends: with its first part, or before."""
+
+    def __init__(self, at_once: bool) -> None:
+        if at_once:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def __call__(self, rows: pa.Table, part: str) -> tuple[pa.Table, dict[str, float]]:
+        if part == part_name(2):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return rows, {}
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("at_once", [False, True], ids=["with a part", "before any part"])
+def test_actors_that_die_again_and_again_end_the_step_in_one_line(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: bool
+) -> None:
+    monkeypatch.setattr(ray_data, "LIMITS", {"max_restarts": 2, "max_task_retries": 1})
+    output, pool = tmp_path / "output", actors(1, at_once=at_once)
+    with (
+        pytest.raises(WorkersDiedError, match=r"^die: worker processes died again and again \(Actor\w+Error\), most often for"),
+        watched_cluster(pool.cluster),
+    ):
+        run_parts("die", read_parts(todo(source, output)), Deadly, part_writer(output), pool)
 
 
 def refused(rows: pa.Table, part: str) -> tuple[pa.Table, dict[str, float]]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from tests.faults.nodes import Nodes, wait_until
 
@@ -42,8 +43,7 @@ def nodes() -> Iterator[Nodes]:
     started = Nodes(Path(tempfile.mkdtemp(prefix="f")))
     try:
         started.start_head()
-        started.add("one")
-        started.add("two")
+        started.add("one", "two")
         yield started
     finally:
         started.kill_all()
@@ -67,7 +67,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, small_model: Path) -> Path:
         "filter": {"near_duplicates": None, "decontaminate": False},
         "model": {"path": str(small_model), "max_length": 256},
         "rank": {"by": ["random"]},
-        "score": {"batch_tokens": 64},
+        "score": {"batch_tokens": 128},
         "select": {"token_budget": 0.2, "subset_ratio": 1.0},
         "arms": {"codeblock": {"strategy": "codeblock"}},
         "train": {"steps": STEPS, "batch_pairs": 8, "dev_pairs": 4, "dev_every": 1000, "checkpoint_every": 10},
@@ -123,6 +123,13 @@ class Run:
 
         self.reaches(enough)
 
+    def workers(self, nodes: Nodes, title: str, count: int) -> list[psutil.Process]:
+        """Wait until so many worker processes are there while it runs."""
+        self.reaches(lambda: len(nodes.workers(title)) == count)
+        found = nodes.workers(title)
+        assert len(found) == count, self.told()
+        return found
+
     def _checkpoints(self) -> set[str]:
         return {path.name for path in (self.storage / "cache" / ".work").glob(f"trained-*/{CHECKPOINTS}/checkpoint_*-*")}
 
@@ -167,8 +174,8 @@ def hit(begin_in: Begin, nodes: Nodes, tmp_path_factory: pytest.TempPathFactory)
         with suppress(Exception):
             task.kill()
     run.reaches_part("scored")
-    # Halted, each has a part in hand for sure.
-    first, second = actors = nodes.workers("ray::MapWorker")
+    # Halted, each has a part in hand.
+    first, second = actors = run.workers(nodes, "MapWorker", 2)
     for actor in actors:
         actor.suspend()
     lost = nodes.node_of(second)
@@ -181,7 +188,8 @@ def hit(begin_in: Begin, nodes: Nodes, tmp_path_factory: pytest.TempPathFactory)
 
 def tasks_of(nodes: Nodes) -> list[Any]:
     """The processes of Ray Data's tasks that run now."""
-    return [process for process in nodes.workers("ray::Map") if "MapWorker" not in process.cmdline()[0]]
+    actors = {process.pid for process in nodes.workers("MapWorker")}
+    return [process for process in nodes.workers("Map") if process.pid not in actors]
 
 
 @pytest.fixture

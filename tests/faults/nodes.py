@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+from tests.processes import running_below
 
 START_SECONDS = 90.0
 HEALTH = {"RAY_health_check_initial_delay_ms": "1000", "RAY_health_check_period_ms": "500"}
@@ -44,11 +45,13 @@ class Nodes:
         self.address = f"127.0.0.1:{port}"
         self._wait_for("head")
 
-    def add(self, name: str, cpus: int = 1) -> None:
-        """Start a node and wait until it is one of the cluster."""
-        agent = f"--dashboard-agent-listen-port={free_port()}"
-        self._start(name, [f"--address={self.address}", f"--num-cpus={cpus}", f'--resources={{"{name}": 1}}', agent], {})
-        self._wait_for(name)
+    def add(self, *names: str) -> None:
+        """Start nodes side by side and wait until they are of the cluster."""
+        for name in names:
+            asked = [f"--address={self.address}", "--num-cpus=1", f'--resources={{"{name}": 1}}']
+            self._start(name, [*asked, f"--dashboard-agent-listen-port={free_port()}"], {})
+        for name in names:
+            self._wait_for(name)
 
     def kill(self, name: str) -> None:
         """End a node as a machine that goes down does: all of its processes at once, none of them asked."""
@@ -70,14 +73,8 @@ class Nodes:
         return next(name for name, top in self.started.items() if top.pid in above)
 
     def workers(self, title: str) -> list[psutil.Process]:
-        """The worker processes whose title, such as `ray::MapWorker(...)`, begins so."""
-        found = []
-        for top in self.started.values():
-            for process in psutil.Process(top.pid).children(recursive=True):
-                with suppress(psutil.Error):
-                    if " ".join(process.cmdline()).startswith(title):
-                        found.append(process)
-        return found
+        """The worker processes whose title, such as `ray::MapWorker(...)`, holds `title`."""
+        return [process for top in self.started.values() for process in running_below(top.pid, f"ray::{title}")]
 
     def _start(self, name: str, asked: list[str], environment: dict[str, str]) -> None:
         command = [str(Path(sys.executable).parent / "ray"), "start", "--block", *asked]

@@ -36,7 +36,7 @@ def test_without_nodes_it_is_told_what_is_waited_for_and_without_a_head_the_run_
     shutil.rmtree(scored)
     run = begin_in(storage, "score")
     run.reaches_part("scored")
-    (actor,) = nodes.workers("ray::MapWorker")
+    (actor,) = run.workers(nodes, "MapWorker", 1)
     actor.suspend()
     nodes.kill("one")
     nodes.kill("two")
@@ -46,8 +46,7 @@ def test_without_nodes_it_is_told_what_is_waited_for_and_without_a_head_the_run_
         line = run.error()
     finally:  # the other tests need a cluster, whatever this one finds
         nodes.start_head()
-        nodes.add("one")
-        nodes.add("two")
+        nodes.add("one", "two")
     assert line.startswith("error: cluster ")
     assert line.endswith(
         ": its head does not answer any more; what was finished is kept; the same command goes on from there, on this "

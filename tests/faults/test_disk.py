@@ -54,8 +54,8 @@ def test_rays_own_disk_that_is_full_ends_the_run_in_one_line(begin_in, tmp_path)
             nodes.start_head()
             nodes.add("one")
             run = begin_in(tmp_path / "runs", "score", address=nodes.address)
-            run.reaches(lambda: nodes.workers("ray::MapWorker"))
-            for actor in nodes.workers("ray::MapWorker"):
+            run.reaches(lambda: nodes.workers("MapWorker"))
+            for actor in nodes.workers("MapWorker"):
                 actor.suspend()
             subprocess.run(["dd", "if=/dev/zero", f"of={disk}/all", "bs=64k"], stderr=subprocess.DEVNULL)
             line = [line for line in (run.end(), *run.told().splitlines()) if str(line).startswith("error: ")]

@@ -5,19 +5,18 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
 from ray.train import WorkerGroupError
+from tests.processes import running_below
 
 from codeblock.core import schema
 from codeblock.core.config import ClusterConfig, LoraConfig, TrainConfig
@@ -94,9 +93,9 @@ def kill_a_worker_once_a_checkpoint_is_registered(output: Path) -> threading.Thr
         while len(seen) < 3 and time.monotonic() < deadline:
             seen.update(path.name for path in (output / CHECKPOINTS).glob("checkpoint_*"))
             time.sleep(0.01)
-        for process in psutil.Process().children(recursive=True):
-            if "RayTrainWorker" in " ".join(process.cmdline()):
-                os.kill(process.pid, signal.SIGKILL)
+        while time.monotonic() < deadline:
+            for worker in running_below(os.getpid(), "RayTrainWorker"):
+                worker.kill()
                 return
 
     thread = threading.Thread(target=kill, daemon=True)

@@ -76,7 +76,7 @@ def quiet_data() -> None:
     context.execution_options.preserve_order = True
     context.print_on_execution_start = False
     context.enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # its errors are raised as well
 
 
 def preflight(config: ClusterConfig) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 from codeblock.core.capacity import LOWER, capacity
 from codeblock.core.config import ClusterConfig
 from codeblock.core.console import errors, say
-from codeblock.core.errors import ClusterLostError, CodeBlockError
+from codeblock.core.errors import ClusterLostError, CodeBlockError, WorkersDiedError
 
 LOOK_SECONDS = 2.0
 GONE_SECONDS = 30.0
@@ -167,7 +167,8 @@ def _told(error: BaseException, address: str) -> str | None:
     from ray.exceptions import RayError, RayTaskError
 
     chain = list(_chain(error))
-    if isinstance(error, KeyboardInterrupt) or any(isinstance(each, CodeBlockError) for each in chain):
+    told = [each for each in chain if isinstance(each, CodeBlockError)]
+    if isinstance(error, KeyboardInterrupt) or not all(isinstance(each, WorkersDiedError) for each in told):
         return None
     own = [each for each in chain if isinstance(each, RayError) and not isinstance(each, RayTaskError)]
     if not own and not any(isinstance(each, SystemException | ConnectionError) for each in chain):
@@ -179,6 +180,8 @@ def _told(error: BaseException, address: str) -> str | None:
     usage = shutil.disk_usage(directory := _session_directory())
     if usage.free < LOW_SHARE * usage.total:
         return disk_full(directory)
+    if told:
+        return None  # the cluster is there: what was told says enough
     said = " ".join(str(own[-1]).split())
     return f"Ray: {type(own[-1]).__name__}: {said[:300]}; see `codeblock doctor` and Ray's logs; {AGAIN}"
 

@@ -17,6 +17,10 @@ class ClusterLostError(CodeBlockError):
     """The cluster is gone, or can do its work no more, so that the process has to end."""
 
 
+class WorkersDiedError(CodeBlockError):
+    """The processes of a step died again and again; the cluster may be the cause."""
+
+
 def storage_error(error: OSError) -> str:
     """One line for a file that could not be written."""
     said = os.strerror(error.errno) if error.errno else error.strerror  # libraries have words of their own

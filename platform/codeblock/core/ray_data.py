@@ -7,6 +7,7 @@ actors may hold every one, and Ray Data would wait for a free one for ever.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,11 +19,12 @@ import pyarrow as pa
 from ray.data import ActorPoolStrategy, Dataset, Datasource, TaskPoolStrategy, from_arrow, read_datasource
 from ray.data.block import BlockMetadata
 from ray.data.datasource import ReadTask
+from ray.exceptions import NodeDiedError, OutOfMemoryError, RayActorError, WorkerCrashedError
 
 from codeblock.core.cluster import require, without_restart_warning
 from codeblock.core.config import ClusterConfig
 from codeblock.core.console import counter
-from codeblock.core.errors import CodeBlockError, storage_error
+from codeblock.core.errors import CodeBlockError, WorkersDiedError, storage_error
 from codeblock.core.own_process import begin, is_worker
 from codeblock.core.storage.tables import part_rows, read_part, write_part
 from codeblock.core.threads import use_threads
@@ -35,6 +37,9 @@ ERROR = "_error"
 """The one column of a block that stands for a part that the user can mend."""
 AT_ONCE = 2
 """Parts that are read, or written, at the same time: they take no CPU, so nothing else would keep them from being all."""
+LIMITS = {"max_restarts": 20, "max_task_retries": 5}
+"""Deaths of one actor, and of actors over one part. Ray Data's own limits are none: a part that ends every process would be
+tried for ever. A node that goes down counts as one death of each of its actors, so nodes may go down many times."""
 
 Facts = dict[str, Any]
 Transform = Callable[[pa.Table, str], tuple[pa.Table, Mapping[str, float]]]
@@ -168,7 +173,9 @@ def _map_by_actors(rows: Rows, transform: type, actors: Actors) -> Dataset:
     arguments = {"work": transform, "constructor": dict(actors.constructor), "cpus": cluster.cpus_per_worker}
     how = {"num_cpus": cluster.cpus_per_worker, "num_gpus": cluster.gpus_per_worker}
     source = _uncut(rows.dataset(0.0, _at_once(rows)))
-    return _map(source, _actor(transform), compute=pool, fn_constructor_kwargs=arguments, **how)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of limits under their own names, for which there is no other way
+        return _map(source, _actor(transform), compute=pool, fn_constructor_kwargs=arguments, **how, **LIMITS)
 
 
 def part_writer(output: Path) -> Write:
@@ -218,13 +225,24 @@ def _map(rows: Dataset, work: Any, **how: Any) -> Dataset:
 
 def _collect(rows: Iterable[Facts], what: str, parts: int) -> list[Facts]:
     facts: list[Facts] = []
-    with without_restart_warning(), counter(what, parts) as advance:
-        for row in rows:
-            if row.get(ERROR):
-                raise CodeBlockError(f"{what}: {row[ERROR]}")
-            facts.append(row)
-            advance(1)
+    try:
+        with without_restart_warning(), counter(what, parts) as advance:
+            for row in rows:
+                if row.get(ERROR):
+                    raise CodeBlockError(f"{what}: {row[ERROR]}")
+                facts.append(row)
+                advance(1)
+    except (RayActorError, WorkerCrashedError, OutOfMemoryError, NodeDiedError) as error:
+        raise WorkersDiedError(died(what, error)) from error
     return facts
+
+
+def died(what: str, error: Exception) -> str:
+    """The line for a step whose processes die again and again."""
+    return (
+        f"{what}: worker processes died again and again ({type(error).__name__}), most often for want of memory: take smaller "
+        "batches, fewer cluster.actors or larger nodes; Ray's lines above name the processes; what was finished is kept"
+    )
 
 
 def _labelled(table: pa.Table, name: str) -> pa.Table:
