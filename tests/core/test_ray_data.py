@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 import torch  # before an actor is built, as where there is a model
 
-from codeblock.core import ray_data
+from codeblock.core import cluster
 from codeblock.core.cluster import pending
 from codeblock.core.cluster_watch import watched_cluster
 from codeblock.core.config import ClusterConfig
@@ -153,7 +153,7 @@ class Deadly:
 def test_actors_that_die_again_and_again_end_the_step_in_one_line(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: bool
 ) -> None:
-    monkeypatch.setattr(ray_data, "LIMITS", {"max_restarts": 2, "max_task_retries": 1})
+    monkeypatch.setattr(cluster, "LIMITS", {"max_restarts": 2, "max_task_retries": 1})
     output, pool = tmp_path / "output", actors(1, at_once=at_once)
     with (
         pytest.raises(WorkersDiedError, match=r"^die: worker processes died again and again \(Actor\w+Error\), most often for"),

@@ -31,6 +31,7 @@ def measure(job: Job, setting: Setting, processes: int, steps: int, batch_sizes:
     """Training in one process and in several; answers of the untrained model and through adapters, batch by batch."""
     facts: Facts = {"packing": packing_gap(job, setting)}
     facts["train"] = {count: train_speed(setting, count, steps) for count in sorted({1, processes})}
+    facts["profile"] = profile_of_answers(job, setting, max(batch_sizes), new_tokens)
     facts["answers"] = [row for size in batch_sizes for row in answer_speeds(job, setting, size, new_tokens)]
     return facts
 
@@ -100,6 +101,27 @@ def answer_speeds(job: Job, setting: Setting, batch_size: int, new_tokens: int) 
                 row = {"model": what, "merged": merge, "sampled": sampled, "batch_size": batch_size}
                 rows.append({**row, "seconds_per_token": seconds, "peak_memory_mb": worker_peak_mb()})
     return rows
+
+
+def profile_of_answers(job: Job, setting: Setting, batch_size: int, new_tokens: int) -> list[Facts]:
+    """What sampled answers of the untrained model spend their time on: the ten longest operations here and on the device."""
+    model = answering_model(Task("base", 0), job, setting)
+    kinds = [torch.profiler.ProfilerActivity.CPU]
+    if torch.cuda.is_available():
+        kinds.append(torch.profiler.ProfilerActivity.CUDA)
+    with torch.profiler.profile(activities=kinds) as profile:
+        _answer_some(job, setting, model, batch_size, new_tokens, sampled=True)
+    rows = [
+        {
+            "name": each.key,
+            "calls": each.count,
+            "here_ms": each.self_cpu_time_total / 1e3,
+            "device_ms": each.self_device_time_total / 1e3,
+        }
+        for each in profile.key_averages()
+    ]
+    longest = [row["name"] for what in ("here_ms", "device_ms") for row in sorted(rows, key=lambda row: -row[what])[:10]]
+    return [row for row in rows if row["name"] in longest]
 
 
 def _answer_some(job: Job, setting: Setting, model: Any, batch_size: int, new_tokens: int, sampled: bool) -> float:

@@ -169,6 +169,8 @@ def test_speeds_are_measured_and_packed_pairs_do_not_see_each_other(job, setting
     facts = measure.measure(job, setting, processes=1, steps=1, batch_sizes=[2], new_tokens=4)
     assert facts["packing"]["relative_gap"] < 1e-5
     assert list(facts["train"]) == [1]
+    assert all(row["calls"] > 0 for row in facts["profile"])
+    assert any(row["name"].startswith("aten::") and row["here_ms"] > 0 for row in facts["profile"])
     assert [(row["model"], row["merged"], row["sampled"]) for row in facts["answers"]] == [
         ("untrained", False, False), ("untrained", False, True), ("trained", False, False), ("trained", False, True),
         ("trained", True, False), ("trained", True, True),

@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -20,10 +21,14 @@ from typing import Any
 from codeblock.core.capacity import LOWER, capacity
 from codeblock.core.config import ClusterConfig
 from codeblock.core.console import counter
-from codeblock.core.errors import CodeBlockError, storage_error
+from codeblock.core.errors import CodeBlockError, WorkersDiedError, result_or_told
 from codeblock.core.own_process import begin, is_worker
 from codeblock.core.quiet import QUIET, quiet_environment
 from codeblock.core.storage import store
+
+LIMITS = {"max_restarts": 20, "max_task_retries": 5}
+"""Deaths of one actor, and of actors over one part. Ray Data's own limits are none: a part that ends every process would be
+tried for ever. A node that goes down counts as one death of each of its actors, so nodes may go down many times."""
 
 
 @contextmanager
@@ -123,10 +128,11 @@ def map_parts(
     if isinstance(work, type):
         pool = ray.data.ActorPoolStrategy(size=min(actors or 1, len(items)))
         arguments = {"work": work, "constructor": constructor or {}}
-        rows = rows.map(_TellingActor, fn_constructor_kwargs=arguments, compute=pool, num_cpus=cpus, num_gpus=gpus)
+        how = {"compute": pool, "num_cpus": cpus, "num_gpus": gpus}
+        rows = with_limits(partial(rows.map, _Actor), fn_constructor_kwargs=arguments, **how)
     else:
-        rows = rows.map(partial(_telling, work), num_cpus=cpus)
-    with without_restart_warning():
+        rows = rows.map(partial(_call, work), num_cpus=cpus)
+    with deaths_told(what), without_restart_warning():
         return _collected(rows.iter_rows(), what, len(items))
 
 
@@ -140,7 +146,7 @@ def _map_here(
     if not items:
         return []
     begin()
-    call = _TellingActor(work, constructor) if isinstance(work, type) else partial(_telling, work)
+    call = _Actor(work, constructor) if isinstance(work, type) else partial(_call, work)
     return _collected(map(call, items), what, len(items))
 
 
@@ -156,19 +162,11 @@ def _collected(found: Iterable[dict[str, Any]], what: str, count: int) -> list[d
     return results
 
 
-def _telling(work: Callable[[dict[str, Any]], dict[str, Any]], item: dict[str, Any]) -> dict[str, Any]:
-    """The result, or what the user can mend. An error that Ray carries has lost its cause and comes with pages of traces."""
-    try:
-        return work(item)
-    except CodeBlockError as error:
-        return {"error": str(error)}
-    except OSError as error:
-        if error.errno is None:
-            raise
-        return {"error": storage_error(error)}
+def _call(work: Callable[[dict[str, Any]], dict[str, Any]], item: dict[str, Any]) -> dict[str, Any]:
+    return result_or_told(partial(work, item), lambda told: {"error": told})
 
 
-class _TellingActor:
+class _Actor:
     def __init__(self, work: type, constructor: dict[str, Any]) -> None:
         self._error: CodeBlockError | None = None
         try:
@@ -177,12 +175,34 @@ class _TellingActor:
             self._error = error
 
     def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
-        return {"error": str(self._error)} if self._error else _telling(self._work, item)
+        return {"error": str(self._error)} if self._error else _call(self._work, item)
 
 
 def peak_of(results: Sequence[dict[str, Any]]) -> float:
     """The largest `peak_mb` that a worker reported."""
     return round(max((result["peak_mb"] for result in results), default=0.0), 1)
+
+
+def with_limits(map_by_actors: Callable[..., Any], **how: Any) -> Any:
+    """A map of Ray Data by actors that may not die for ever."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of limits under their own names, for which there is no other way
+        return map_by_actors(**how, **LIMITS)
+
+
+@contextmanager
+def deaths_told(what: str) -> Iterator[None]:
+    """Raise WorkersDiedError for a step whose processes die again and again."""
+    from ray.exceptions import NodeDiedError, OutOfMemoryError, RayActorError, WorkerCrashedError
+
+    try:
+        yield
+    except (RayActorError, WorkerCrashedError, OutOfMemoryError, NodeDiedError) as error:
+        raise WorkersDiedError(
+            f"{what}: worker processes died again and again ({type(error).__name__}), most often for want of memory: take "
+            "smaller batches, fewer cluster.actors or larger nodes; Ray's lines above name the processes; what was finished is "
+            "kept"
+        ) from error
 
 
 @contextmanager

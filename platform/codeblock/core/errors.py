@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from codeblock.core.schema import Reason
+
+
+Result = TypeVar("Result")
 
 
 class CodeBlockError(Exception):
@@ -25,6 +29,21 @@ def storage_error(error: OSError) -> str:
     """One line for a file that could not be written."""
     said = os.strerror(error.errno) if error.errno else error.strerror  # libraries have words of their own
     return f"{said}: {error.filename or 'storage'}; free space there or name another storage=DIR"
+
+
+def result_or_told(work: Callable[[], Result], told: Callable[[str], Result]) -> Result:
+    """The result of a worker's work, or `told` of the line for what the user can mend.
+
+    An error that Ray carries has lost its cause and comes with pages of traces, so a line travels as a result.
+    """
+    try:
+        return work()
+    except CodeBlockError as error:
+        return told(str(error))
+    except OSError as error:
+        if error.errno is None:
+            raise
+        return told(storage_error(error))
 
 
 class RowError(Exception):

@@ -7,7 +7,6 @@ actors may hold every one, and Ray Data would wait for a free one for ever.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,12 +18,11 @@ import pyarrow as pa
 from ray.data import ActorPoolStrategy, Dataset, Datasource, TaskPoolStrategy, from_arrow, read_datasource
 from ray.data.block import BlockMetadata
 from ray.data.datasource import ReadTask
-from ray.exceptions import NodeDiedError, OutOfMemoryError, RayActorError, WorkerCrashedError
 
-from codeblock.core.cluster import require, without_restart_warning
+from codeblock.core.cluster import deaths_told, require, with_limits, without_restart_warning
 from codeblock.core.config import ClusterConfig
 from codeblock.core.console import counter
-from codeblock.core.errors import CodeBlockError, WorkersDiedError, storage_error
+from codeblock.core.errors import CodeBlockError, result_or_told
 from codeblock.core.own_process import begin, is_worker
 from codeblock.core.storage.tables import part_rows, read_part, write_part
 from codeblock.core.threads import use_threads
@@ -37,10 +35,6 @@ ERROR = "_error"
 """The one column of a block that stands for a part that the user can mend."""
 AT_ONCE = 2
 """Parts that are read, or written, at the same time: they take no CPU, so nothing else would keep them from being all."""
-LIMITS = {"max_restarts": 20, "max_task_retries": 5}
-"""Deaths of one actor, and of actors over one part. Ray Data's own limits are none: a part that ends every process would be
-tried for ever. A node that goes down counts as one death of each of its actors, so nodes may go down many times."""
-
 Facts = dict[str, Any]
 Transform = Callable[[pa.Table, str], tuple[pa.Table, Mapping[str, float]]]
 """From the rows of a part and its name to other rows (some, where there were some) and numbers of the part."""
@@ -173,9 +167,8 @@ def _map_by_actors(rows: Rows, transform: type, actors: Actors) -> Dataset:
     arguments = {"work": transform, "constructor": dict(actors.constructor), "cpus": cluster.cpus_per_worker}
     how = {"num_cpus": cluster.cpus_per_worker, "num_gpus": cluster.gpus_per_worker}
     source = _uncut(rows.dataset(0.0, _at_once(rows)))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of limits under their own names, for which there is no other way
-        return _map(source, _actor(transform), compute=pool, fn_constructor_kwargs=arguments, **how, **LIMITS)
+    work = partial(_map, source, _actor(transform))
+    return with_limits(work, compute=pool, fn_constructor_kwargs=arguments, **how)
 
 
 def part_writer(output: Path) -> Write:
@@ -216,7 +209,7 @@ def _read(part: Part, columns: list[str] | None) -> list[pa.Table]:
         table = read_part(part.path, columns)
         return _labelled(table if part.rows is None else table.take(pa.array(part.rows, pa.int64())), part.becomes)
 
-    return [_telling(rows)]
+    return [result_or_told(rows, _error_row)]
 
 
 def _map(rows: Dataset, work: Any, **how: Any) -> Dataset:
@@ -225,24 +218,13 @@ def _map(rows: Dataset, work: Any, **how: Any) -> Dataset:
 
 def _collect(rows: Iterable[Facts], what: str, parts: int) -> list[Facts]:
     facts: list[Facts] = []
-    try:
-        with without_restart_warning(), counter(what, parts) as advance:
-            for row in rows:
-                if row.get(ERROR):
-                    raise CodeBlockError(f"{what}: {row[ERROR]}")
-                facts.append(row)
-                advance(1)
-    except (RayActorError, WorkerCrashedError, OutOfMemoryError, NodeDiedError) as error:
-        raise WorkersDiedError(died(what, error)) from error
+    with deaths_told(what), without_restart_warning(), counter(what, parts) as advance:
+        for row in rows:
+            if row.get(ERROR):
+                raise CodeBlockError(f"{what}: {row[ERROR]}")
+            facts.append(row)
+            advance(1)
     return facts
-
-
-def died(what: str, error: Exception) -> str:
-    """The line for a step whose processes die again and again."""
-    return (
-        f"{what}: worker processes died again and again ({type(error).__name__}), most often for want of memory: take smaller "
-        "batches, fewer cluster.actors or larger nodes; Ray's lines above name the processes; what was finished is kept"
-    )
 
 
 def _labelled(table: pa.Table, name: str) -> pa.Table:
@@ -266,7 +248,7 @@ def _transform(work: Transform, table: pa.Table) -> pa.Table:
             after = after.append_column(FACT + name, pa.repeat(float(value), after.num_rows))
         return _labelled(after, part)
 
-    return _telling(rows)
+    return result_or_told(rows, _error_row)
 
 
 def _write(write: Write, table: pa.Table) -> pa.Table:
@@ -277,7 +259,7 @@ def _write(write: Write, table: pa.Table) -> pa.Table:
         rows, part, facts = _unlabelled(table)
         return pa.Table.from_pylist([{"part": part, **facts, **write(rows, part, facts)}])
 
-    return _telling(row)
+    return result_or_told(row, _error_row)
 
 
 def _write_below(output: Path, table: pa.Table, part: str, facts: Facts) -> Facts:  # noqa: ARG001
@@ -285,16 +267,7 @@ def _write_below(output: Path, table: pa.Table, part: str, facts: Facts) -> Fact
     return {}
 
 
-def _telling(rows: Callable[[], pa.Table]) -> pa.Table:
-    """The rows, or what the user can mend. An error that Ray carries has lost its cause and comes with pages of traces."""
-    try:
-        return rows()
-    except CodeBlockError as error:
-        told = str(error)
-    except OSError as error:
-        if error.errno is None:
-            raise
-        told = storage_error(error)
+def _error_row(told: str) -> pa.Table:
     return pa.table({ERROR: [told]})
 
 
@@ -308,7 +281,7 @@ class _Actor:
             self._error = str(error)
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        return pa.table({ERROR: [self._error]}) if self._error else _transform(self._work, table)
+        return _error_row(self._error) if self._error else _transform(self._work, table)
 
 
 def _actor(work: type) -> type:
