@@ -11,12 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
+from tests.tracked import local_tracker as local_tracker
+from tests.tracked import server as server
+from tests.tracked import storage as storage
 
 from codeblock.core.quiet import QUIET
 
-settings.register_profile("no_deadline", deadline=None)  # a busy machine is no failure
-settings.load_profile("no_deadline")
+# A busy machine is no failure, and two runs of the same code try the same examples; others: `--hypothesis-profile=explore`.
+settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("same", settings.get_profile("explore"), derandomize=True)
+settings.load_profile("same")
 
 for _key, _value in QUIET.items():
     os.environ.setdefault(_key, _value)

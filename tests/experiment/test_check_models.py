@@ -18,6 +18,7 @@ from codeblock.cli.commands import main
 from codeblock.core.config.file import load_config
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.models.load import load_model
+from codeblock.core.own_process import as_worker
 from codeblock.core.storage.scores import with_scores
 from codeblock.core.storage.tables import read_table
 from codeblock.experiment.cache import check_storage
@@ -137,7 +138,8 @@ def test_scaled_logits_are_scored_and_trained_on(home: Path) -> None:
     config = transformers.GraniteConfig(**SIZES, num_key_value_heads=2, logits_scaling=0.05, max_position_embeddings=256)
     torch.manual_seed(0)
     transformers.GraniteForCausalLM(config).save_pretrained(home / "model")
-    plan = run(load_config(home / "config.yaml", []), "train").plan
+    with as_worker():  # as in a trial of a sweep
+        plan = run(load_config(home / "config.yaml", []), "train").plan
     model = load_model(str(home / "model"))
     for row in with_scores(read_table(plan.kept.directory), {"nll": plan.scored.directory}).to_pylist():
         ids_T, start = torch.tensor(row["input_ids"]), row["response_start"]

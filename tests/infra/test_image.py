@@ -29,10 +29,10 @@ def test_the_constraints_are_the_tests_own():
 
 def test_what_the_image_adds_can_be_had_for_a_clean_environment(tmp_path):
     """What the package itself depends on is what these tests run with, from the same constraints."""
-    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "env")], check=True)
-    python = tmp_path / "env" / "bin" / "python"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "env")], check=True)
+    pip = [sys.executable, "-m", "pip", "--python", str(tmp_path / "env" / "bin" / "python")]
     steps = [argument for argument in install_step() if argument != "--no-cache-dir"]
-    command = [str(python), "-m", "pip", *steps, "--dry-run", "--no-deps", "--quiet", "--report", str(tmp_path / "report.json")]
+    command = [*pip, *steps, "--dry-run", "--no-deps", "--quiet", "--report", str(tmp_path / "report.json")]
     told = subprocess.run(command, cwd=INFRA.parent, capture_output=True, text=True)
     if "Could not find a version" in told.stderr and "from versions: none" in told.stderr:
         pytest.skip(f"no package index here: {told.stderr.splitlines()[-1]}")

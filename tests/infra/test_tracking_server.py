@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,9 +19,9 @@ from typing import Any
 import boto3
 import pytest
 import requests
-from tests.cli.jobs.conftest import free_port
 from tests.conftest import make_model, make_tokenizer
 from tests.infra.conftest import INFRA, documents
+from tests.ports import free_port
 
 from codeblock.cli.commands import main
 from codeblock.core.config import TrackConfig
@@ -61,13 +62,13 @@ def database() -> Iterator[int]:
         server = subprocess.Popen(command, cwd=directory, **quiet, **how)
         try:
             ask = [tool("pg_isready"), "-h", "127.0.0.1", "-p", str(port)]
-            wait_for(lambda: subprocess.run(ask, capture_output=True).returncode == 0, 30)
+            wait_for(lambda: subprocess.run(ask, capture_output=True).returncode == 0, 120)
             create = [tool("createdb"), "-h", "127.0.0.1", "-p", str(port), "-U", "mlflow", "mlflow"]
             subprocess.run(create, check=True, capture_output=True, env={**os.environ, "PGPASSWORD": PASSWORD})
             yield port
         finally:
-            server.terminate()
-            server.wait(timeout=30)
+            server.send_signal(signal.SIGINT)  # at SIGTERM it waits until every client has left
+            server.wait(timeout=60)
 
 
 def wait_for(there: Any, seconds: float) -> None:
@@ -97,8 +98,8 @@ def serving(database: int, artifacts: str, log_file: Path) -> Iterator[str]:
         assert server.poll() is None, log_file.read_text()[-2000:]
         yield address
     finally:
-        server.terminate()
-        server.wait(timeout=30)
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(timeout=60)
 
 
 def answers(address: str) -> bool:

@@ -108,7 +108,7 @@ class Helper:
     def server(self) -> psutil.Process:
         """The process that forks the programs: the first of its namespace, if it has one."""
         for process in self.processes():
-            numbers = re.search(r"NSpid:\t(.*)", Path(f"/proc/{process.pid}/status").read_text())
+            numbers = re.search(r"NSpid:\t(.*)", status_of(process.pid))
             if numbers and numbers[1].split()[1:] == ["1"]:
                 return process
         return psutil.Process(self.process.pid)
@@ -116,13 +116,22 @@ class Helper:
     def program(self) -> psutil.Process:
         """The program that runs, once it is confined."""
         last_wall = "NoNewPrivs:\t1" if any(layer.startswith("system calls") for layer in self.missing) else "Seccomp:\t2"
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             for process in self.server().children():
-                if last_wall in Path(f"/proc/{process.pid}/status").read_text():
+                if last_wall in status_of(process.pid):
                     return process
             time.sleep(0.01)
         raise AssertionError("no program is confined")
+
+    def seen_while_it_runs(self, file: str) -> str:
+        """A file of /proc of a program that sleeps; then it is killed."""
+        self.send("import time; time.sleep(600)", timeout=60.0)
+        program = self.program()
+        content = Path(f"/proc/{program.pid}/{file}").read_text()
+        program.kill()
+        self.receive()
+        return content
 
     def as_grader(self, source: str, **options: Any) -> subprocess.Popen[bytes]:
         """A Python process of the grader's user."""
@@ -264,6 +273,14 @@ def victim(helper: Helper) -> Iterator[Victim]:
     process.stdout.close()
 
 
+def status_of(pid: int) -> str:
+    """What the kernel says of a process; nothing of one that has ended."""
+    try:
+        return Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return ""
+
+
 def processes_with(mark: str) -> list[int]:
     """Processes whose command line holds the mark, seen from outside."""
     found = []
@@ -277,7 +294,7 @@ def processes_with(mark: str) -> list[int]:
     return found
 
 
-def gone(mark: str, seconds: float = 2.0) -> bool:
+def gone(mark: str, seconds: float = 20.0) -> bool:
     """Whether no process has the mark, at the latest after these seconds."""
     deadline = time.monotonic() + seconds
     while processes_with(mark):

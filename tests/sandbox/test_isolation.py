@@ -62,9 +62,7 @@ def test_programs_have_a_loopback_of_their_own(helper: Helper) -> None:
 
 
 def test_program_has_no_privilege(any_helper: Helper) -> None:
-    any_helper.send("import time; time.sleep(600)", timeout=1.0)
-    status = Path(f"/proc/{any_helper.program().pid}/status").read_text()
-    any_helper.receive()
+    status = any_helper.seen_while_it_runs("status")
     found = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
     read_only = "0000000000000004"  # CAP_DAC_READ_SEARCH alone, where this Python lies where only root may read
     allowed = {"0000000000000000"} | ({read_only} if any_helper.mode.root and any_helper.missing else set())
@@ -266,9 +264,7 @@ def test_nothing_outside_the_scratch_can_be_written(any_helper: Helper, stage: P
 def test_memory_is_where_the_scratch_lies(helper: Helper) -> None:
     """Seen from outside: the place that the program's working directory is in is no directory of this machine."""
     helper.needs_tmp()
-    helper.send("import time; time.sleep(600)", timeout=1.0)
-    mounts = Path(f"/proc/{helper.program().pid}/mountinfo").read_text().splitlines()
-    helper.receive()
+    mounts = helper.seen_while_it_runs("mountinfo").splitlines()
     points = {line.split()[4]: line for line in mounts}
     assert " - tmpfs " in points["/tmp"]
     writable = {

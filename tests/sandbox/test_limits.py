@@ -14,7 +14,7 @@ from codeblock.sandbox.limits import MAX_PROCESSES
 from codeblock.sandbox.rootfs import SCRATCH_BYTES, SCRATCH_FILES
 
 TIMEOUT = 1.0
-SLACK = 4.0
+SLACK = 10.0
 """Seconds that killing and cleaning may take on a busy machine."""
 
 
@@ -105,10 +105,7 @@ def test_hidden_memory_is_refused(any_helper: Helper) -> None:
 
 def test_when_memory_runs_out_programs_go_before_the_grader(helper: Helper) -> None:
     """The sum over a program's processes is not limited: the kernel is told whom to end first."""
-    helper.send("import time; time.sleep(600)", TIMEOUT)
-    score = Path(f"/proc/{helper.program().pid}/oom_score_adj").read_text()
-    helper.receive()
-    assert score == "1000\n"
+    assert helper.seen_while_it_runs("oom_score_adj") == "1000\n"
 
 
 BOMBS = {

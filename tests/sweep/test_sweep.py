@@ -34,7 +34,7 @@ model: {{path: {model}, max_length: 256}}
 seeds: [0, 1]
 select: {{token_budget: 0.2, subset_ratio: 1.0, nl_share: 0}}
 arms: {{base: {{}}, codeblock: {{strategy: codeblock}}}}
-train: {{steps: 60, batch_pairs: 4, dev_pairs: 4, dev_every: 1, learning_rate: 1.0e-2}}
+train: {{steps: 16, batch_pairs: 4, dev_pairs: 4, dev_every: 1, learning_rate: 1.0e-2}}
 evaluate: {{benchmarks: {{tiny: {home}/tasks.jsonl}}, max_new_tokens: 4}}
 cluster: {{cpus_per_worker: 0.9}}
 sweep:
@@ -57,7 +57,7 @@ def second_ray() -> Iterator[None]:
     assert "up" in process.stdout.readline() or process.poll() is None
     yield
     os.killpg(process.pid, signal.SIGTERM)
-    process.wait(30)
+    process.wait(120)
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def test_the_plan_tells_trials_shared_steps_and_the_time_of_a_trial(done: Path, 
 def test_early_stopping_ends_two_of_four_and_leaves_no_placement_group(done: Path) -> None:
     found = sorted((each["values"]["train.learning_rate"], each["seed"], each["status"]) for each in records(done).values())
     assert found == [(1e-9, 0, "stopped"), (1e-9, 1, "stopped"), (1e-2, 0, "evaluated"), (1e-2, 1, "evaluated")]
-    assert all(each["steps"] < 60 for each in records(done).values() if each["status"] == "stopped")
+    assert all(each["steps"] < 16 for each in records(done).values() if each["status"] == "stopped")
     assert [each["state"] for each in placement_group_table().values() if each["state"] not in ("REMOVED",)] == []
     until = time.monotonic() + 30
     while ray.available_resources().get("CPU", 0) < 2 and time.monotonic() < until:

@@ -8,9 +8,6 @@ from types import SimpleNamespace
 
 import pytest
 from mlflow import MlflowClient
-from tests.report.mlflow.conftest import local_tracker as local_tracker
-from tests.report.mlflow.conftest import server as server
-from tests.report.mlflow.conftest import storage as storage
 
 from codeblock.core.config import Config
 from codeblock.core.config.file import load_config

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-from tests.cli.jobs.conftest import free_port
+from tests.ports import free_port
 from transformers import AutoModelForCausalLM
 
 from codeblock.core.config import TrainConfig

@@ -101,7 +101,7 @@ def lines(label: str) -> Iterator[None]:
     def tell() -> None:
         while not ended.wait(LINE_SECONDS):
             now = time.perf_counter()
-            far = f", {_counts[-1].line(now)}" if _counts else ""
+            far = "".join(f", {count.line(now)}" for count in _counts[-1:])  # another thread may end it meanwhile
             say(f"{label}: {now - started:,.0f} s so far{far}")
 
     thread = threading.Thread(target=tell, daemon=True)

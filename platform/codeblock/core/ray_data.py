@@ -102,21 +102,28 @@ def run_parts(what: str, rows: Rows, transform: Transform | type, write: Write, 
     """Map the parts of `rows` with `transform` and write them; the facts of each, in order.
 
     A function runs in tasks of one CPU, read and write with it. A class runs in a pool of `actors`, beside tasks that read and
-    write. Raises CodeBlockError where the pool does not fit the cluster, and the one that a part raises; an OSError (a full
-    disk) becomes one. A process that is a worker itself (own_process.py) does it alone.
+    write; without a GPU, a single part takes a task in place of an actor. Raises CodeBlockError where the pool does not fit
+    the cluster, and the one that a part raises; an OSError (a full disk) becomes one. A process that is a worker itself
+    (own_process.py) does it alone.
     """
     if not rows.parts:
         return []
     if is_worker():
         return _collect(_here(rows, transform, write, actors), what, rows.parts)
+    cpus, at_once = 1.0, None
     if isinstance(transform, type):
         if actors is None:
             raise TypeError(f"{what}: a class needs actors")
-        cpus, at_once = 0.0, _at_once(rows)
-        mapped = _map_by_actors(what, rows, transform, actors)
+        cluster = actors.cluster
+        require(what, actors.pool(rows.parts).max_size, cluster.cpus_per_worker, cluster.gpus_per_worker)
+        if rows.parts == 1 and not cluster.gpus_per_worker:
+            cpus = cluster.cpus_per_worker
+            mapped = _map_by_tasks(what, rows, partial(_once, transform, dict(actors.constructor), cpus), cpus)
+        else:
+            cpus, at_once = 0.0, _at_once(rows)
+            mapped = _map_by_actors(rows, transform, actors)
     else:
-        cpus, at_once = 1.0, None
-        mapped = _map(_uncut(rows.dataset(cpus, at_once)), _named(partial(_transform, transform), what), num_cpus=cpus)
+        mapped = _map_by_tasks(what, rows, transform, cpus)
     written = _map(mapped, _named(partial(_write, write), "write"), num_cpus=cpus, compute=TaskPoolStrategy(at_once))
     written.set_name(what.replace(" ", "_"))
     return _collect(written.iter_rows(), what, rows.parts)
@@ -143,9 +150,20 @@ def _uncut(rows: Dataset) -> Dataset:
     return rows
 
 
-def _map_by_actors(what: str, rows: Rows, transform: type, actors: Actors) -> Dataset:
+def _map_by_tasks(what: str, rows: Rows, transform: Transform, cpus: float) -> Dataset:
+    return _map(_uncut(rows.dataset(cpus, None)), _named(partial(_transform, transform), what), num_cpus=cpus)
+
+
+def _once(work: type, constructor: dict[str, Any], cpus: float, rows: pa.Table, part: str) -> tuple[pa.Table, Facts]:
+    """What an actor would do with its only part. A task gets a process that has imported torch before; each actor a new one."""
+    begin()
+    use_threads(cpus)
+    found: tuple[pa.Table, Facts] = work(**constructor)(rows, part)
+    return found
+
+
+def _map_by_actors(rows: Rows, transform: type, actors: Actors) -> Dataset:
     pool, cluster = actors.pool(rows.parts), actors.cluster
-    require(what, pool.max_size, cluster.cpus_per_worker, cluster.gpus_per_worker)
     arguments = {"work": transform, "constructor": dict(actors.constructor), "cpus": cluster.cpus_per_worker}
     how = {"num_cpus": cluster.cpus_per_worker, "num_gpus": cluster.gpus_per_worker}
     source = _uncut(rows.dataset(0.0, _at_once(rows)))

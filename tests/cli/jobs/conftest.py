@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
+from tests.ports import free_port
 
 from codeblock.cli.jobs.address import connect
 from codeblock.cli.jobs.follow import Lines, Say, exit_code, follow
@@ -42,12 +41,6 @@ class Cluster:
         """A job of a shell command, followed to its end; its exit status."""
         id_ = client.submit_job(entrypoint=entrypoint)
         return exit_code(follow(client, id_, self.address, Lines(say)))
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 @pytest.fixture(scope="package")
@@ -75,12 +68,23 @@ def cluster() -> Iterator[Cluster]:
 def _end(head: subprocess.Popen[bytes]) -> None:
     """End the head with all that it started, whether or not `--block` does so in time."""
     started = psutil.Process(head.pid).children(recursive=True) if head.poll() is None else []
-    head.send_signal(signal.SIGTERM)
-    _, left = psutil.wait_procs([*started, psutil.Process(head.pid)], timeout=10) if started else ([], [])
-    for process in left:
+    head.terminate()
+    until = time.monotonic() + 10
+    while any(map(_runs, started)) and time.monotonic() < until:
+        time.sleep(0.1)
+    for process in started:
         with suppress(psutil.NoSuchProcess):
             process.kill()
-    head.wait(timeout=10)
+    head.kill()
+    head.wait()
+
+
+def _runs(process: psutil.Process) -> bool:
+    """A zombie has ended: whoever adopted it may never ask."""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _wait_for(address: str, own: dict[str, str], head: subprocess.Popen[bytes], log: Path) -> None:

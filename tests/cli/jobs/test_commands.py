@@ -110,7 +110,7 @@ class Terminal:
 
 def test_ctrl_c_leaves_the_job_or_stops_it_and_then_its_mlflow_run_is_killed(cluster, client, project, tmp_path):
     command = [sys.executable, "-m", "codeblock"]
-    sent = ["mine.yaml", f"storage={tmp_path}/runs", "--include", "model", "--include", "pairs.jsonl"]
+    sent = ["mine.yaml", f"storage={tmp_path}/runs", "train.steps=100000", "--include", "model", "--include", "pairs.jsonl"]
     first = Terminal([*command, "submit", *sent, "--address", cluster.address], cwd=project, env=cluster.environment)
     first.read_until("pairs  ")  # the job's first line of its own: MLflow's run is open
     first.type("\x03")

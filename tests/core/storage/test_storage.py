@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -156,36 +157,45 @@ def test_a_damaged_pairs_file_of_the_user_is_one_line(home, tmp_path, capsys):
     assert told.count("\n") == 1
 
 
-def begin(home: Path, storage: Path) -> "subprocess.Popen[str]":
+def begin(home: Path, storage: Path) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-m", "codeblock", "prepare", str(home / "config.yaml"), f"storage={storage}"]
     environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    return subprocess.Popen(command, text=True, env=environment, start_new_session=True, **pipes)
+    return subprocess.Popen(command, env=environment, start_new_session=True)
 
 
 @pytest.mark.slow
-def test_two_runs_in_one_storage_share_the_work_and_one_goes_on_where_the_other_is_killed(home, tmp_path):
-    """The first is killed in the middle of a stage on Ray; what it had finished is not done again."""
+def test_of_two_runs_in_one_storage_one_waits_and_goes_on_where_the_other_is_killed(home, ray_cluster, tmp_path, capsys):
+    """The first is halted in the middle of a stage on Ray, and killed once the second waits for it."""
     storage = tmp_path / "runs"
-    first, second = begin(home, storage), begin(home, storage)
+    work, deadline, said = storage / "cache" / ".work", time.monotonic() + 200, ""
+    first = begin(home, storage)
+
+    def kill_when_it_is_waited_for():
+        nonlocal said
+        while "waiting for process" not in said and time.monotonic() < deadline:
+            said += capsys.readouterr().out
+            time.sleep(0.05)
+        first.kill()
+
+    killer = threading.Thread(target=kill_when_it_is_waited_for)
     try:
-        work, deadline = storage / "cache" / ".work", time.monotonic() + 200
         while not (notes := list(work.glob("filtered-*.json"))) and time.monotonic() < deadline:
             time.sleep(0.05)
-        holder = json.loads(notes[0].read_text())["pid"]
-        assert holder in (first.pid, second.pid)
-        other = second if first.pid == holder else first
-        os.kill(holder, signal.SIGKILL)
-        printed, _ = other.communicate(timeout=250)
-        assert other.returncode == 0, printed
-        assert f"rows: {PAIRS} read = " in printed
-        told = [line for line in printed.splitlines() if "waiting for process" in line]
-        assert not told or f"waiting for process {holder} on " in told[0]
+        first.send_signal(signal.SIGSTOP)
+        assert json.loads(notes[0].read_text())["pid"] == first.pid
+        finished = {path: path.stat().st_mtime_ns for path in (storage / "cache").glob(f"*/{MARKER}")}
+        assert {path.parent.name.partition("-")[0] for path in finished} == {"pairs"}
+        killer.start()
+        assert call("prepare", home / "config.yaml", f"storage={storage}") == 0
+        killer.join()
+        said += capsys.readouterr().out
+        assert f"waiting for process {first.pid} on " in said
+        assert f"rows: {PAIRS} read = " in said
         assert read_table(step_of(storage, "segmented")).num_rows > 0
+        assert {path: path.stat().st_mtime_ns for path in finished} == finished, "it is not done again"
         assert len(list((storage / "cache").glob(f"*/{MARKER}"))) == 4
         assert not [path for path in work.iterdir() if path.suffix == ".json"]
     finally:
-        for process in (first, second):
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        if first.poll() is None:
+            os.killpg(first.pid, signal.SIGKILL)
+        first.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -48,9 +49,17 @@ def swept(local_tracker: Tracker, config: Config) -> str:
     return save_view(local_tracker.client, local_tracker.uri, local_tracker.experiment_id, view_key(parent), view)
 
 
+GROUPS = "(document.body?.innerText ?? '').split('\\n').filter(line => line.startsWith('Group: '))"
+
+
+def shows(*texts: str) -> str:
+    """Whether the page shows all of these: its parts come one by one."""
+    return f"{json.dumps(texts)}.every(text => (document.body?.innerText ?? '').includes(text))"
+
+
 def groups(tab: Any) -> list[str]:
     """The groups of runs that the page lists, in its order."""
-    return [str(line) for line in tab.js("document.body.innerText.split('\\n').filter(line => line.startsWith('Group: '))")]
+    return [str(line) for line in tab.js(GROUPS)]
 
 
 def text(tab: Any) -> str:
@@ -63,7 +72,8 @@ def test_the_view_of_a_sweep_shows_a_line_for_each_point_and_pass_at_1_on_the_ta
 ) -> None:
     tab = chromium()
     tab.look(1600, 1000)
-    tab.visit(f"{server[0]}/{swept}", f"(document.body?.innerText ?? '').includes('{OVER_BUDGET}')")
+    there = shows("Sweep seen", "pass_at_1_reported/tiny", OVER_BUDGET)
+    tab.visit(f"{server[0]}/{swept}", f"{there} && {GROUPS}.length >= {len(POINTS)}")
     assert groups(tab) == [f"Group: {point.name}" for point in reversed(POINTS)], "the best that is told first, seeds together"
     shown = text(tab)
     assert shown.index("Sweep seen") < shown.index("pass_at_1_reported/tiny") < shown.index(OVER_BUDGET)
@@ -86,7 +96,7 @@ def test_the_view_of_a_run_shows_its_arms(
     assert newest_page(local_tracker.uri) == address
     tab = chromium()
     tab.look(1600, 1000)
-    tab.visit(f"{server[0]}/{address}", "(document.body?.innerText ?? '').includes('2 matching runs')")
+    tab.visit(f"{server[0]}/{address}", shows("2 matching runs", "Arms of seen", "full", "base"))
     shown = text(tab)
     assert shown.index("full") < shown.index("base"), "the best first"
     assert "Arms of seen" in shown
