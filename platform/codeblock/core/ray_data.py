@@ -35,6 +35,7 @@ ERROR = "_error"
 """The one column of a block that stands for a part that the user can mend."""
 AT_ONCE = 2
 """Parts that are read, or written, at the same time: they take no CPU, so nothing else would keep them from being all."""
+
 Facts = dict[str, Any]
 Transform = Callable[[pa.Table, str], tuple[pa.Table, Mapping[str, float]]]
 """From the rows of a part and its name to other rows (some, where there were some) and numbers of the part."""
