@@ -46,11 +46,10 @@ class Nodes:
         self._wait_for("head")
 
     def add(self, *names: str) -> None:
-        """Start nodes side by side and wait until they are of the cluster."""
+        """Start nodes, each once the one before is of the cluster: of two that start at once on one machine one may hang."""
         for name in names:
             asked = [f"--address={self.address}", "--num-cpus=1", f'--resources={{"{name}": 1}}']
             self._start(name, [*asked, f"--dashboard-agent-listen-port={free_port()}"], {})
-        for name in names:
             self._wait_for(name)
 
     def kill(self, name: str) -> None:

@@ -1,7 +1,12 @@
 """A job is followed to its end on a real cluster: each line once, its own exit status, whatever breaks in between."""
 
+import asyncio
+import os
+import signal
 import threading
 import time
+from contextlib import suppress
+from types import SimpleNamespace
 
 import pytest
 from tests.cli.jobs.cutting_proxy import cutting
@@ -88,6 +93,28 @@ def test_a_job_that_never_had_a_process_fails_with_1(cluster, client):
 
 
 @slow
+class Deaf:
+    """A client whose stream takes a Ctrl-C for nothing, as connections may that are just being made."""
+
+    def get_job_info(self, _):
+        return SimpleNamespace(status=SimpleNamespace(value="RUNNING", is_terminal=lambda: False))
+
+    async def tail_job_logs(self, _):
+        for number in range(1000):
+            if number == 1:
+                os.kill(os.getpid(), signal.SIGINT)
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.01)
+            yield f"line {number}\n"
+
+
+def test_a_ctrl_c_that_was_lost_is_heeded_with_the_next_line():
+    said = []
+    with pytest.raises(KeyboardInterrupt):
+        follow(Deaf(), "mine", "here", Lines(said.append))
+    assert said == ["line 0", "line 1"]
+
+
 def test_an_unknown_job_is_one_line(cluster, client):
     with pytest.raises(CodeBlockError, match=r"^job nobody-1: there is none on here; `codeblock jobs` lists them$"):
         follow(client, "nobody-1", "here", Lines())

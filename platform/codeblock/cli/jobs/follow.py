@@ -116,6 +116,7 @@ class _Follower:
     async def run(self) -> JobDetails:
         waited = ""
         for pause in _pauses():
+            _heed_interrupt()
             try:
                 job = await asyncio.to_thread(details, self._client, self._id, self._where)
                 self._heard = time.monotonic()
@@ -141,6 +142,7 @@ class _Follower:
                 async with asyncio.timeout(SILENT_SECONDS):  # Python 3.11's wait_for can lose a Ctrl-C
                     piece = await anext(pieces)
                 self._lines.add(piece)
+                _heed_interrupt()
                 self._heard = time.monotonic()
         except (StopAsyncIteration, TimeoutError):
             pass
@@ -167,6 +169,13 @@ class _Follower:
             ) from error
         if silent > 5 * PAUSE_SECONDS:
             self._note(f"connection lost ({type(error).__name__}); trying again")
+
+
+def _heed_interrupt() -> None:
+    """Raise for a Ctrl-C that came and was lost: it cancels what is awaited, and not every library hands that on."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _pauses() -> Iterator[float]:
