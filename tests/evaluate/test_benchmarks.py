@@ -94,7 +94,11 @@ def test_a_broken_file_is_named_with_its_line(tmp_path: Path, lines: list[str], 
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"not gzip", gzip.compress(b"{}")[:-5], gzip.compress(b"\xff\xfe\n")])
+@pytest.mark.parametrize(
+    "content",
+    [b"not gzip", gzip.compress(b"{}")[:-5], gzip.compress(b"\xff\xfe\n")],
+    ids=["no gzip", "cut off", "no UTF-8"],
+)
 def test_a_broken_archive_is_an_error_of_one_line(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "HumanEval.jsonl.gz"
     path.write_bytes(content)

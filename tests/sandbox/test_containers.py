@@ -41,7 +41,9 @@ def test_what_holds_plain_items_is_compared_by_them(part: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "part", [bytearray(b"a"), [array.array("i", [1])], [(1, array.array("i", [1]))], {"k": object()}], ids=repr
+    "part",
+    [bytearray(b"a"), [array.array("i", [1])], [(1, array.array("i", [1]))], {"k": object()}],
+    ids=["bytearray", "array in a list", "array in a tuple", "object in a dict"],
 )
 def test_what_holds_more_is_not_compared_by_its_items(part: Any) -> None:
     assert items_of([part]) is None

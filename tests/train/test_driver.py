@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import threading
 import time
 from pathlib import Path
@@ -193,6 +194,31 @@ def test_an_interrupted_lora_fit_says_so_and_goes_on_when_called_again(
     assert torch.equal(adapted.get_base_model().lm_head.weight, base.lm_head.weight)
     ids_BT = torch.arange(1, 20)[None]
     assert not torch.equal(adapted(input_ids=ids_BT).logits, base(input_ids=ids_BT).logits)
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_a_fit_at_once_ends_its_workers_and_is_again_what_it_was(
+    selected: Path, small_model: Path, tmp_path: Path
+) -> None:
+    before, rows = signal.getsignal(signal.SIGINT), list[Row]()
+
+    def interrupt_once(row: Row) -> None:
+        if not rows:
+            os.kill(os.getpid(), signal.SIGINT)
+        rows.append(row)
+
+    config = TrainConfig(steps=1_000_000, batch_pairs=4, dev_every=1_000_000)
+    with pytest.raises(KeyboardInterrupt):
+        fit(selected, ModelRef(str(small_model)), tmp_path, config, ClusterConfig(), SEED, Callbacks(interrupt_once))
+    assert signal.getsignal(signal.SIGINT) is before
+    wait_until_gone("ray::RayTrainWorker")
+
+
+def wait_until_gone(title: str) -> None:
+    until = time.monotonic() + 60
+    while running_below(os.getpid(), title) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not running_below(os.getpid(), title)
 
 
 @pytest.mark.slow

@@ -159,11 +159,29 @@ def _run(job: dict[str, Any], config: TrainConfig, cluster: ClusterConfig, outpu
         ),
     )
     try:
-        facts: dict[str, Any] = trainer.fit().return_value
+        with _interruptible(trainer):
+            facts: dict[str, Any] = trainer.fit().return_value
     except ray.train.TrainingFailedError as error:
         raise _readable(error) from error
     store.remove_tree(output / CHECKPOINTS)
     return facts
+
+
+@contextmanager
+def _interruptible(trainer: TorchTrainer) -> Iterator[None]:
+    """Let Ctrl-C raise KeyboardInterrupt out of a fit, and end what it leaves on the cluster.
+
+    Ray Train's own handler would end the process in its place, without a word and with an exit status of its own, and would
+    stay after the fit.
+    """
+    controllers: list[Any] = []
+    trainer._register_sigint_handler = controllers.append
+    try:
+        yield
+    except KeyboardInterrupt:
+        for controller in controllers:
+            controller.abort.remote()  # not waited for: where the cluster is lost, nobody answers
+        raise
 
 
 def _quiet_ray_train() -> None:
