@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import logging
 import os
+import subprocess
 import sys
-import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -205,33 +205,42 @@ def deaths_told(what: str) -> Iterator[None]:
         ) from error
 
 
+_FORWARD = """
+import sys
+for line in sys.stdin.buffer:
+    if b"constructor arguments in the object store" not in line:
+        sys.stderr.buffer.write(line)
+        sys.stderr.buffer.flush()
+"""
+
+
 @contextmanager
 def without_restart_warning() -> Iterator[None]:
     """Keep one line off standard error: Ray warns of every actor pool of its own making as if the user could mend it.
 
-    The line is written by C++ code, so it has to be taken out of the file descriptor.
+    The line is written by C++ code, so it has to be taken out of the file descriptor. A process of its own does it: what this
+    one writes last, such as why it aborts, comes through all the same.
     """
     sys.stderr.flush()
     real = os.dup(2)
-    source, sink = os.pipe()
-    os.dup2(sink, 2)
-    os.close(sink)
-
-    def forward() -> None:
-        with os.fdopen(source, "rb") as lines:
-            for line in lines:
-                if b"constructor arguments in the object store" not in line:
-                    os.write(real, line)
-
-    thread = threading.Thread(target=forward, daemon=True)
-    thread.start()
+    forward = subprocess.Popen(
+        [sys.executable, "-SE", "-c", _FORWARD],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=real,
+        start_new_session=True,  # a Ctrl-C in the terminal is not for it
+    )
+    assert forward.stdin is not None
+    os.dup2(forward.stdin.fileno(), 2)
+    forward.stdin.close()
     try:
         yield
     finally:
         sys.stderr.flush()
         os.dup2(real, 2)
-        thread.join(timeout=1.0)
         os.close(real)
+        with suppress(subprocess.TimeoutExpired):  # a process that was started meanwhile may hold it open
+            forward.wait(timeout=1.0)
 
 
 def pending(paths: Sequence[Path], output: Path) -> list[Path]:
