@@ -1,6 +1,11 @@
 """What an error came from is found through Python's chain and through Ray's attribute."""
 
-from codeblock.core.errors import CodeBlockError, causes
+import errno
+import os
+
+import pytest
+
+from codeblock.core.errors import CodeBlockError, causes, system_error
 
 
 class WorkerError(Exception):
@@ -21,3 +26,18 @@ def test_what_was_handled_meanwhile_is_no_cause() -> None:
     error = ValueError("its own")
     error.__context__ = KeyError("while this was handled")
     assert list(causes(error)) == [error]
+
+
+@pytest.mark.parametrize(
+    ("number", "file", "told"),
+    [
+        (errno.ENOSPC, "/runs/a", "No space left on device: /runs/a; free space there or name another storage=DIR"),
+        (errno.EDQUOT, None, "Disk quota exceeded: storage; free space there or name another storage=DIR"),
+        (errno.EACCES, "/runs", "Permission denied: /runs; let this user read and write it or name another storage=DIR"),
+        (errno.ENOENT, "data/x", "No such file or directory: data/x; check that path"),
+        (errno.EMFILE, "a", "Too many open files: a; raise the number of files that may be open (`ulimit -n`)"),
+        (errno.ECONNREFUSED, None, "Connection refused; check that the other side runs and that this machine reaches it"),
+    ],
+)
+def test_what_the_system_refused_has_the_remedy_that_helps_against_it(number: int, file: str | None, told: str) -> None:
+    assert system_error(OSError(number, os.strerror(number), file)) == told

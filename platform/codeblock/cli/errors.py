@@ -12,7 +12,7 @@ import typer
 from rich.markup import escape
 
 from codeblock.core.console import errors
-from codeblock.core.errors import ClusterLostError, CodeBlockError, causes, storage_error
+from codeblock.core.errors import ClusterLostError, CodeBlockError, causes, system_error
 
 
 @contextmanager
@@ -58,5 +58,5 @@ def _cause(error: BaseException) -> str | None:
         if isinstance(each, CodeBlockError):
             return str(each)
         if isinstance(each, OSError) and each.errno is not None:
-            return storage_error(each)
+            return system_error(each)
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeVar
@@ -25,10 +26,31 @@ class WorkersDiedError(CodeBlockError):
     """The processes of a step died again and again; the cluster may be the cause."""
 
 
-def storage_error(error: OSError) -> str:
-    """One line for a file that could not be written."""
+_SPACE = "free space there or name another storage=DIR"
+_RIGHTS = "let this user read and write it or name another storage=DIR"
+_FILES = "raise the number of files that may be open (`ulimit -n`)"
+_REMEDIES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), _SPACE),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), _RIGHTS),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), _FILES),
+}
+_OF_A_CONNECTION = (
+    errno.ECONNREFUSED,
+    errno.ECONNRESET,
+    errno.ECONNABORTED,
+    errno.EPIPE,
+    errno.ETIMEDOUT,
+    errno.EHOSTUNREACH,
+    errno.ENETUNREACH,
+)
+
+
+def system_error(error: OSError) -> str:
+    """One line for what the operating system refused: what it said, of which file, and what helps against that."""
     said = os.strerror(error.errno) if error.errno else error.strerror  # libraries have words of their own
-    return f"{said}: {error.filename or 'storage'}; free space there or name another storage=DIR"
+    if error.errno in _OF_A_CONNECTION:
+        return f"{said}; check that the other side runs and that this machine reaches it"
+    return f"{said}: {error.filename or 'storage'}; {_REMEDIES.get(error.errno or 0, 'check that path')}"
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
@@ -51,7 +73,7 @@ def result_or_told(work: Callable[[], Result], told: Callable[[str], Result]) ->
     except OSError as error:
         if error.errno is None:
             raise
-        return told(storage_error(error))
+        return told(system_error(error))
 
 
 class RowError(Exception):
