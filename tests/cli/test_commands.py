@@ -46,3 +46,37 @@ def test_ui_names_no_address_where_nothing_was_logged(tmp_path: Path, capsys: py
     seen = capsys.readouterr()
     assert "http" not in seen.out
     assert "no MLflow database yet" in seen.err
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (["merge", "--out", "there"], "error: --out there: exists; name another or remove it"),
+        (["merge", "--dtype", "int4"], "error: --dtype int4: unknown; there are float32, bfloat16, float16"),
+        (["merge"], "error: arm codeblock: train.mode=full trains no adapter, there is nothing to merge; set train.mode=lora"),
+        (["export", "--format", "x"], "error: export: format 'x' is not known; there are trl, axolotl, skyrl, parquet"),
+        (["merge", "--out", "s3://bucket/merged"], "s3:/bucket/merged: a directory on this machine is needed here, not a URL"),
+    ],
+)
+def test_what_cannot_be_written_is_refused_before_the_work_that_leads_to_it(
+    asked: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there").mkdir()
+    (tmp_path / "c.yaml").write_text("arms: {base: {}, codeblock: {strategy: codeblock}}\ntrain: {mode: full}\n")
+    with pytest.raises(SystemExit):
+        main([asked[0], "c.yaml", *asked[1:]])
+    seen = capsys.readouterr()
+    assert told in seen.err
+    assert seen.out == ""  # no stage has begun
+
+
+def test_a_function_in_the_current_directory_is_found_by_the_installed_command(tmp_path: Path) -> None:
+    (tmp_path / "picks_of_mine.py").write_text("def pick(pair, settings, rng):\n    return []\n")
+    (tmp_path / "types.py").write_text("raise SystemExit('hides what is installed')\n")
+    command = str(Path(sys.executable).parent / "codeblock")
+    asked = [command, "run", "--plan", "storage=runs", "arms={own: {strategy: 'picks_of_mine:pick'}}"]
+    (tmp_path / "c.yaml").write_text("{}\n")
+    told = subprocess.run([*asked[:2], "c.yaml", *asked[2:]], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (told.returncode, told.stderr) == (0, "")
+    assert "select[own]" in told.stdout

@@ -57,3 +57,9 @@ def test_the_innermost_count_is_said(step: Step, capsys: pytest.CaptureFixture[s
             advance(1)
             assert wait_for_a_line(capsys, of="parts: 1 of 2")
         assert wait_for_a_line(capsys, of="rows: 0")
+
+
+def test_text_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    said = "strategy 'mine:pick': no [bold] :smile: here"
+    shown.say(said)
+    assert capsys.readouterr().out == f"{said}\n"

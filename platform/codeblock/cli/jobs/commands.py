@@ -14,6 +14,7 @@ from rich.markup import escape
 
 from codeblock.core.console import errors, say
 from codeblock.core.errors import CodeBlockError
+from codeblock.core.signals import came
 
 if TYPE_CHECKING:
     from ray.job_submission import JobDetails, JobSubmissionClient
@@ -57,13 +58,14 @@ def submit(
     from codeblock.cli.jobs.address import address_and_why
     from codeblock.cli.jobs.environment import job_environment
     from codeblock.cli.jobs.package import pack
-    from codeblock.cli.jobs.places import check_places
+    from codeblock.cli.jobs.places import check_output, check_places
     from codeblock.cli.jobs.submission import Driver, plan_submission
     from codeblock.core.config.file import load_config
 
     words, paths = command_words(command), include or []
     settings = load_config(config, overrides or [])
     check_places(settings, paths)
+    check_output(words)
     environment = job_environment(env or [], secret_values)
     _, where = address_and_why(address)
     with tempfile.TemporaryDirectory() as scratch:
@@ -104,24 +106,31 @@ def logs(
 ) -> None:
     """Print a job's log and follow it to its end; exits with the job's own status (130 where it was stopped)."""
     from codeblock.cli.jobs.address import address_and_why, connect, one_line
-    from codeblock.cli.jobs.follow import details
+    from codeblock.cli.jobs.follow import details, write
 
     client, (_, where) = connect(address), address_and_why(address)
     if not no_follow:
         _follow_and_exit(client, id_, where)
     details(client, id_, where)
     with one_line(where):
-        sys.stdout.write(client.get_job_logs(id_))
+        log = client.get_job_logs(id_)
+    write(log)
 
 
 def stop(id_: JobId, address: Address = None) -> None:
     """Stop a job: SIGTERM, and SIGKILL after 3 seconds; what it had finished stays."""
     from codeblock.cli.jobs.address import address_and_why, connect
+    from codeblock.cli.jobs.follow import details
     from codeblock.cli.jobs.follow import stop as stop_job
 
     client, (_, where) = connect(address), address_and_why(address)
+    before = details(client, id_, where)
+    if before.status.is_terminal():
+        say(f"job {id_}: {before.status.value}; it had ended before")
+        return
     job = stop_job(client, id_, where)
-    say(f"job {id_}: {job.status.value}; submit it again to go on from what it had finished")
+    again = "; submit it again to go on from what it had finished" if job.status.value == "STOPPED" else ""
+    say(f"job {id_}: {job.status.value}{again}")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -186,15 +195,18 @@ def _follow_and_exit(client: JobSubmissionClient, id_: str, where: str) -> None:
             _interrupted(client, id_, where)
             continue
         _say_end(job, id_)
-        raise typer.Exit(exit_code(job))
+        sys.exit(exit_code(job))  # not by typer: 130 would look as if this command had been interrupted
 
 
 def _interrupted(client: JobSubmissionClient, id_: str, where: str) -> None:
-    """Ask what Ctrl-C was meant for; without a terminal the job is left."""
+    """Ask what Ctrl-C was meant for; without a terminal, and where this command is ended in another way, the job is left.
+
+    Exit status 0 is for the user who chose to leave it: whoever reads it else takes the job for done.
+    """
     from codeblock.cli.jobs.follow import stop as stop_job
 
-    answer = "l"
-    if sys.stdin.isatty():
+    answer, asked = "l", sys.stdin.isatty() and came() is None
+    if asked:
         try:
             answer = input(QUESTION).strip().lower()[:1] or "l"
         except (EOFError, KeyboardInterrupt):
@@ -203,7 +215,9 @@ def _interrupted(client: JobSubmissionClient, id_: str, where: str) -> None:
         stop_job(client, id_, where)
     elif answer != "g":
         say(f"job {id_} goes on; `codeblock logs {id_}` follows it, `codeblock stop {id_}` stops it")
-        raise typer.Exit(0)
+        if asked:
+            sys.exit(0)
+        raise KeyboardInterrupt
 
 
 def _say_end(job: JobDetails, id_: str) -> None:

@@ -8,12 +8,13 @@ has kept back is read in one piece at the end.
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from codeblock.cli.jobs.address import one_line
+from codeblock.cli.jobs.address import last_line, one_line
 from codeblock.core.errors import CodeBlockError
 
 if TYPE_CHECKING:
@@ -26,14 +27,25 @@ LOST_SECONDS = 300.0
 SILENT_SECONDS = 120.0
 """After so long without a line the stream is taken up anew: a connection that a router forgot tells nothing of it."""
 PAUSE_SECONDS = 1.0
+REST_TRIES = 10
+"""A log that cannot be read so often is given up once its job has ended: its node may be gone with it."""
 
 Say = Callable[[str], None]
 
 
 def say_line(line: str) -> None:
     """A line of the job on standard output, at once."""
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
+    write(f"{line}\n")
+
+
+def write(text: str) -> None:
+    """Text on standard output, at once. Ends the process without a word where nobody reads any more, as behind `| head`."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
+        sys.exit(1)
 
 
 class Lines:
@@ -112,6 +124,7 @@ class _Follower:
         self._lines = lines
         self._note = note
         self._heard = time.monotonic()
+        self._tries = 0
 
     async def run(self) -> JobDetails:
         waited = ""
@@ -123,8 +136,8 @@ class _Follower:
                 if job.status.value == "PENDING":
                     waited = self._tell_of_waiting(job, waited)
                 elif job.status.is_terminal():
-                    await self._rest()
-                    return job
+                    if await self._rest():
+                        return job
                 else:
                     await self._stream()
             except UnknownJobError:
@@ -149,10 +162,22 @@ class _Follower:
         finally:
             await pieces.aclose()
 
-    async def _rest(self) -> None:
+    async def _rest(self) -> bool:
+        """What the stream has not brought of an ended job's log; False where it is worth another try."""
+        try:
+            log = await asyncio.to_thread(self._client.get_job_logs, self._id)
+        except Exception as error:
+            self._tries += 1
+            if self._tries < REST_TRIES:
+                return False
+            self._lines.end()
+            why = last_line(error)
+            self._note(f"the end of its log cannot be read ({why}); the cluster keeps it as logs/job-driver-{self._id}.log")
+            return True
         self._lines.restart()
-        self._lines.add(await asyncio.to_thread(self._client.get_job_logs, self._id))
+        self._lines.add(log)
         self._lines.end()
+        return True
 
     def _tell_of_waiting(self, job: JobDetails, told: str) -> str:
         said = " ".join(str(job.message or "it waits to be started").split())
