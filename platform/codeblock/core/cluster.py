@@ -24,6 +24,7 @@ from codeblock.core.console import counter
 from codeblock.core.errors import CodeBlockError, WorkersDiedError, result_or_told
 from codeblock.core.own_process import begin, is_worker
 from codeblock.core.quiet import QUIET, quiet_environment
+from codeblock.core.signals import kept
 from codeblock.core.storage import store
 
 LIMITS = {"max_restarts": 20, "max_task_retries": 5}
@@ -42,7 +43,8 @@ def ray_session(config: ClusterConfig) -> Iterator[None]:
         return
     address = config.address or os.environ.get("RAY_ADDRESS")
     try:
-        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=True, runtime_env=runtime_env())
+        with kept():
+            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=True, runtime_env=runtime_env())
     except (ConnectionError, ValueError) as error:
         raise CodeBlockError(f"cluster.address={address}: {unreachable(error)}") from error
     quiet_data()

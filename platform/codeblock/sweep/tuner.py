@@ -34,6 +34,7 @@ from ray.tune.stopper import Stopper  # noqa: E402
 
 from codeblock.core.config import ClusterConfig, Config  # noqa: E402
 from codeblock.core.errors import CodeBlockError  # noqa: E402
+from codeblock.core.signals import ENDING, heeded, remember  # noqa: E402
 from codeblock.core.storage import places  # noqa: E402
 from codeblock.sweep.choose import merit, parts_of  # noqa: E402
 from codeblock.sweep.points import Point  # noqa: E402
@@ -173,15 +174,16 @@ def run_trials(config: Config, trials: list[tuple[Point, int]], before: Sequence
 
 @contextmanager
 def _signals(following: _Following) -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the sweep between two steps of Tune: raised inside of Ray's C++ code they abort the process."""
+    """Ctrl-C and its like end the sweep between two steps of Tune: raised inside of Ray's C++ code they abort the process."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    caught = (signal.SIGINT, signal.SIGTERM)
+    caught = heeded((signal.SIGINT, *ENDING))
     before = {number: signal.getsignal(number) for number in caught}
 
     def note(number: int, _: FrameType | None) -> None:
-        following.signal = number
+        remember(number)
+        following.interrupted = True
 
     for number in caught:
         signal.signal(number, note)
@@ -216,17 +218,15 @@ class _Following(tune.Callback):  # type: ignore[misc]
         self._follower, self._board, self._enough = follower, board, enough
         self._errors: Counter[str] = Counter()
         self._begun: dict[str, tuple[Point, int]] = {}
-        self.signal: int | None = None
-        """The signal that has come, if one has."""
+        self.interrupted = False
+        """Whether a signal has come."""
         self._last: set[str] = set()
         """Trials that were running when the sweep was ended: they are waited for."""
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """A step of Tune: it ends here where a signal has come."""
-        if self.signal == signal.SIGINT:
+        if self.interrupted:
             raise KeyboardInterrupt
-        if self.signal is not None:
-            raise SystemExit(128 + self.signal)
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
         """A report of a trial: its beginning, a look, or its end."""
