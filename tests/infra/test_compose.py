@@ -53,3 +53,10 @@ def test_the_tracking_server_knows_its_hosts_with_and_without_the_port():
     (allowed,) = (each for each in services()["mlflow"]["command"] if each.startswith("--allowed-hosts="))
     hosts = set(allowed.partition("=")[2].split(","))
     assert hosts == {f"{host}{port}" for host in ("mlflow", "localhost", "127.0.0.1") for port in ("", ":5000")}
+
+
+def test_the_object_store_fits_the_shared_memory():
+    for name in ("head", "worker"):
+        service = services()[name]
+        (bytes_,) = (int(each.partition("=")[2]) for each in service["command"] if each.startswith("--object-store-memory="))
+        assert bytes_ <= 0.95 * int(service["shm_size"].removesuffix("gb")) * 2**30  # what Ray takes of it, at most

@@ -10,6 +10,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from tests.infra.conftest import INFRA, documents
 
+from codeblock.cli.jobs.commands import HEADINGS
 from codeblock.core.capacity import MAXIMUM, told_maximum
 
 RAY = [("RayCluster", INFRA / "kuberay" / "raycluster.yaml"), ("RayJob", INFRA / "kuberay" / "rayjob.yaml")]
@@ -56,6 +57,13 @@ def test_a_job_is_not_started_again_and_takes_its_cluster_down():
     job = of_kind(RAY[1][1], "RayJob")["spec"]
     assert job["submissionMode"] in SUBMISSION_MODES
     assert (job["backoffLimit"], job["shutdownAfterJobFinishes"]) == (0, True)
+
+
+def test_a_job_says_of_itself_what_the_list_of_jobs_shows():
+    job = of_kind(RAY[1][1], "RayJob")["spec"]
+    assert set(job["metadata"]) <= set(HEADINGS)
+    assert f" {job['metadata']['command']} " in job["entrypoint"]
+    assert f"/{job['metadata']['config']}.yaml " in job["entrypoint"]
 
 
 @pytest.mark.parametrize(("kind", "path"), RAY, ids=lambda value: value if isinstance(value, str) else "")
