@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from codeblock.core.errors import CodeBlockError, causes, system_error
+from codeblock.core.errors import CodeBlockError, causes, result_or_told, system_cause, system_error
 
 
 class WorkerError(Exception):
@@ -41,3 +41,11 @@ def test_what_was_handled_meanwhile_is_no_cause() -> None:
 )
 def test_what_the_system_refused_has_the_remedy_that_helps_against_it(number: int, file: str | None, told: str) -> None:
     assert system_error(OSError(number, os.strerror(number), file)) == told
+
+
+def test_an_error_of_a_library_in_rust_is_what_the_system_refused() -> None:
+    def write() -> str:
+        raise RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    assert result_or_told(write, str) == "No space left on device: storage; free space there or name another storage=DIR"
+    assert system_cause(RuntimeError("shapes differ")) is None

@@ -1,5 +1,7 @@
 """An adapter and its base become one plain model that says the same."""
 
+import errno
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from codeblock.core.config import LoraConfig
-from codeblock.core.errors import CodeBlockError
+from codeblock.core.errors import CodeBlockError, system_cause
 from codeblock.core.models.load import load_model, load_tokenizer
 from codeblock.train.merge import merge
 from codeblock.train.model import add_lora
@@ -56,3 +58,15 @@ def test_what_cannot_be_merged_is_refused(adapter, small_model, tmp_path):
     with pytest.raises(CodeBlockError, match=r"^--out .*: exists; name another"):
         merge(adapter, adapter)
     assert not (tmp_path / "merged").exists()
+
+
+def test_a_disk_that_is_full_is_told_as_such_and_keeps_nothing_half_written(adapter, tmp_path):
+    allowed = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, allowed[1]))
+    try:
+        with pytest.raises(Exception, match="File too large") as full:
+            merge(adapter, tmp_path / "merged")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, allowed)
+    assert system_cause(full.value).errno == errno.EFBIG
+    assert [path.name for path in tmp_path.iterdir()] == ["adapter"]

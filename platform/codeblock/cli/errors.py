@@ -12,7 +12,7 @@ import typer
 from rich.markup import escape
 
 from codeblock.core.console import errors
-from codeblock.core.errors import ClusterLostError, CodeBlockError, causes, system_error
+from codeblock.core.errors import ClusterLostError, CodeBlockError, causes, system_cause, system_error
 
 
 @contextmanager
@@ -57,6 +57,6 @@ def _cause(error: BaseException) -> str | None:
     for each in causes(error):
         if isinstance(each, CodeBlockError):
             return str(each)
-        if isinstance(each, OSError) and each.errno is not None:
-            return system_error(each)
+        if (refused := system_cause(each)) is not None:
+            return system_error(refused)
     return None

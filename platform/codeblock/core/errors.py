@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
@@ -45,6 +46,18 @@ _OF_A_CONNECTION = (
 )
 
 
+_OF_RUST = re.compile(r"\(os error (\d+)\)")
+
+
+def system_cause(error: BaseException) -> OSError | None:
+    """What the operating system refused, where an error says that: safetensors and tokenizers, which are written in Rust, raise
+    errors of their own for it."""
+    if isinstance(error, OSError):
+        return error if error.errno is not None else None
+    told = _OF_RUST.search(str(error))
+    return OSError(int(told[1]), os.strerror(int(told[1]))) if told else None
+
+
 def system_error(error: OSError) -> str:
     """One line for what the operating system refused: what it said, of which file, and what helps against that."""
     said = os.strerror(error.errno) if error.errno else error.strerror  # libraries have words of their own
@@ -70,10 +83,10 @@ def result_or_told(work: Callable[[], Result], told: Callable[[str], Result]) ->
         return work()
     except CodeBlockError as error:
         return told(str(error))
-    except OSError as error:
-        if error.errno is None:
+    except Exception as error:
+        if (refused := system_cause(error)) is None:
             raise
-        return told(system_error(error))
+        return told(system_error(refused))
 
 
 class RowError(Exception):

@@ -23,7 +23,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from codeblock.core.cluster import require
 from codeblock.core.config import ClusterConfig, TrainConfig
 from codeblock.core.console import counter
-from codeblock.core.errors import CodeBlockError
+from codeblock.core.errors import CodeBlockError, system_cause, system_error
 from codeblock.core.models import load as models
 from codeblock.core.models.ref import ModelRef
 from codeblock.core.own_process import is_worker
@@ -199,6 +199,8 @@ def _readable(error: Exception) -> CodeBlockError:
     for failure in failures.values():
         if isinstance(failure, CodeBlockError):
             return failure
+        if (refused := system_cause(failure)) is not None:
+            return CodeBlockError(f"training: {system_error(refused)}")
     said = [line for failure in failures.values() for line in str(failure).splitlines() if line.strip()]
     last = (said or str(error).splitlines())[-1].strip()
     return CodeBlockError(f"training: a worker failed ({last[:300]}); its log is in Ray's session directory")

@@ -41,9 +41,13 @@ def merge(adapter: Path, output: Path, dtype: str | None = None) -> str:
     merged = model.merge_and_unload(safe_merge=True).to(getattr(torch, stored))
     scratch = output.with_name(f".{output.name}.part")
     shutil.rmtree(scratch, ignore_errors=True)
-    merged.save_pretrained(scratch)
-    models.load_tokenizer(str(adapter)).save_pretrained(scratch)
-    scratch.rename(output)
+    try:
+        merged.save_pretrained(scratch)
+        models.load_tokenizer(str(adapter)).save_pretrained(scratch)
+        scratch.rename(output)
+    except BaseException:  # a full disk, or Ctrl-C
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
     return stored
 
 
