@@ -35,14 +35,20 @@ def ended_by(number: int) -> str:
 
 @pytest.mark.parametrize(
     ("number", "told"),
-    [(signal.SIGINT, "closed after None\n"), (signal.SIGTERM, "closed after SIGTERM\n"), (signal.SIGHUP, "closed after SIGHUP\n")],
+    [
+        (signal.SIGINT, "closed after None\n"),
+        (signal.SIGTERM, "closed after SIGTERM\n"),
+        (signal.SIGHUP, "closed after SIGHUP\n"),
+    ],
 )
 def test_each_closes_what_is_open_whatever_a_library_sets_meanwhile(number: int, told: str) -> None:
     assert ended_by(number) == told
 
 
 def test_a_signal_that_is_ignored_stays_so() -> None:
-    begun = subprocess.Popen(["nohup", sys.executable, "-uc", WAITING], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    begun = subprocess.Popen(
+        ["nohup", sys.executable, "-uc", WAITING], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
     assert begun.stdout is not None
     assert begun.stdout.readline() == "up\n"
     begun.send_signal(signal.SIGHUP)

@@ -333,7 +333,9 @@ def _trained(path: Path, overrides: list[str] | None, name: str) -> Path:
     plan = _plan(path, overrides)
     arm = _arm(plan, name)
     if arm.rounds and arm.rounds[-1].train.mode == "full":
-        raise CodeBlockError(f"arm {arm.name}: train.mode=full trains no adapter, there is nothing to merge; set train.mode=lora")
+        raise CodeBlockError(
+            f"arm {arm.name}: train.mode=full trains no adapter, there is nothing to merge; set train.mode=lora"
+        )
     if arm.trained is not None and arm.trained.facts is None:
         _run(path, overrides, "train")
     return Path(model_of(plan, arm).path)

@@ -31,7 +31,7 @@ def heeded(numbers: tuple[signal.Signals, ...]) -> list[signal.Signals]:
 
 
 def remember(number: int) -> None:
-    """Note what has come, for the exit status and the last line. After SIGHUP nobody reads at the terminal, and writing fails."""
+    """Note what has come, for the exit status and the last line. After SIGHUP the terminal is gone, and writing there fails."""
     global _came
     if number in ENDING:
         _came = signal.Signals(number)

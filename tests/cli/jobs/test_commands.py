@@ -4,6 +4,7 @@ import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -135,6 +136,29 @@ def test_ctrl_c_leaves_the_job_or_stops_it_and_then_its_mlflow_run_is_killed(clu
 
     runs = mlflow.MlflowClient(f"sqlite:///{tmp_path}/runs/mlflow.db").search_runs(["1"])
     assert {run.info.status for run in runs} == {"KILLED"}
+
+
+def test_following_ends_by_itself_where_nobody_reads_or_the_command_is_ended_and_the_job_goes_on(cluster, client, project):
+    id_ = client.submit_job(entrypoint="while true; do echo line; sleep 0.05; done")
+    asked = [sys.executable, "-m", "codeblock", "logs", id_, "--address", cluster.address]
+    how = {"cwd": project, "env": cluster.environment, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    read = subprocess.Popen(asked, **how)
+    while read.stdout.readline() != "line\n":
+        pass
+    read.stdout.close()  # as `| head -1` does
+    assert (read.wait(60), read.stderr.read()) == (1, "")
+    for number, status, told in ((signal.SIGTERM, 143, "ended by SIGTERM\n"), (signal.SIGINT, 130, "interrupted\n")):
+        following = subprocess.Popen(asked, stdin=subprocess.DEVNULL, **how)
+        while following.stdout.readline() != "line\n":
+            pass
+        following.send_signal(number)
+        out, err = following.communicate(timeout=60)
+        assert (following.returncode, err) == (status, told)
+        assert out.endswith(f"job {id_} goes on; `codeblock logs {id_}` follows it, `codeblock stop {id_}` stops it\n")
+    stopped = cluster.codeblock("stop", id_, cwd=project)
+    assert stopped.stdout == f"job {id_}: STOPPED; submit it again to go on from what it had finished\n"
+    assert cluster.codeblock("stop", id_, cwd=project).stdout == f"job {id_}: STOPPED; it had ended before\n"
+    assert cluster.codeblock("logs", id_, cwd=project).stderr == f"job {id_}: STOPPED\n"
 
 
 def test_doctor_looks_from_the_cluster_and_each_red_line_has_its_remedy(cluster, project, tmp_path):
