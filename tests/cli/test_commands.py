@@ -55,7 +55,7 @@ def test_ui_names_no_address_where_nothing_was_logged(tmp_path: Path, capsys: py
         (["merge", "--dtype", "int4"], "error: --dtype int4: unknown; there are float32, bfloat16, float16"),
         (["merge"], "error: arm codeblock: train.mode=full trains no adapter, there is nothing to merge; set train.mode=lora"),
         (["export", "--format", "x"], "error: export: format 'x' is not known; there are trl, axolotl, skyrl, parquet"),
-        (["merge", "--out", "s3://bucket/merged"], "s3:/bucket/merged: a directory on this machine is needed here, not a URL"),
+        (["merge", "--out", "s3://bucket/merged"], "s3:/bucket/merged: a path on this machine is needed here, not a URL"),
     ],
 )
 def test_what_cannot_be_written_is_refused_before_the_work_that_leads_to_it(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from codeblock.cli.jobs.environment import NEEDED, check_forwarded, is_secret, job_environment
+from codeblock.cli.jobs.environment import NEEDED, check_forwarded, is_secret, job_environment, untracked
 from codeblock.core.errors import CodeBlockError
 
 
@@ -46,3 +46,13 @@ def test_a_job_does_not_start_without_the_value_that_it_was_promised():
     check_forwarded({})
     with pytest.raises(CodeBlockError, match=r"^the cluster has no value for B, C, which --env forwards; set it"):
         check_forwarded({NEEDED: "A,B,C", "A": "1", "B": ""})
+
+
+def test_a_tracking_server_of_this_machine_that_is_not_sent_is_told():
+    here = {"MLFLOW_TRACKING_URI": "http://user:password@server"}
+    assert untracked(None, {}, {}) is None
+    assert untracked("http://mine", {}, here) is None
+    assert untracked(None, {"MLFLOW_TRACKING_URI": "http://server"}, here) is None
+    told = untracked(None, {}, here)
+    assert told.startswith("note: MLFLOW_TRACKING_URI is set here but not sent; ")
+    assert "password" not in told

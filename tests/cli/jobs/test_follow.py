@@ -128,6 +128,10 @@ def test_a_ctrl_c_that_was_lost_is_heeded_with_the_next_line():
     assert said == ["line 0", "line 1"]
 
 
+@slow
 def test_an_unknown_job_is_one_line(cluster, client):
     with pytest.raises(CodeBlockError, match=r"^job nobody-1: there is none on here; `codeblock jobs` lists them$"):
         follow(client, "nobody-1", "here", Lines())
+    whole = client.submit_job(entrypoint="true", submission_id="jane-quickstart-1")
+    with pytest.raises(CodeBlockError, match=rf"^job jane-quick: there is none on here; did you mean {whole}\?$"):
+        follow(client, "jane-quick", "here", Lines())

@@ -10,7 +10,7 @@ import pytest
 from codeblock.cli.commands import app
 from codeblock.cli.jobs.commands import command_words
 from codeblock.cli.jobs.package import Parcel
-from codeblock.cli.jobs.places import check_output, check_places
+from codeblock.cli.jobs.places import check_homes, check_output, check_places
 from codeblock.cli.jobs.submission import Driver, commit, job_id, plan_submission
 from codeblock.core.config.file import load_config
 from codeblock.core.errors import CodeBlockError
@@ -112,3 +112,17 @@ def test_a_function_of_ones_own_is_sent_along(tmp_path, monkeypatch):
     )
     check_places(config, [Path("picks_of_mine.py")])
     check_places(load_config(None, ["storage=/shared", "arms={own: {strategy: 'installed_there:pick'}}"]), [])
+
+
+def test_a_home_is_another_one_on_the_cluster(tmp_path):
+    config = tmp_path / "c.yaml"
+    config.write_text("# in ~/ here\nname: a~b\npairs: {path: [/data/~/x.jsonl]}\n")
+    check_homes(config, ["storage=/shared/~runs", "name=~"])
+    for override in ("storage=~/runs", "model.path='~/models/a'", "pairs.path=[~jane/a.jsonl]"):
+        with pytest.raises(CodeBlockError, match=r"~\w*/ is another directory on the cluster; write the whole path$"):
+            check_homes(config, [override])
+    for line in ("storage: ~/runs", "- ~/pairs.jsonl"):
+        config.write_text(f"{line}\n")
+        with pytest.raises(CodeBlockError) as refused:
+            check_homes(config, [])
+        assert str(refused.value) == f"{line}: ~/ is another directory on the cluster; write the whole path"

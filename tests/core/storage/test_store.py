@@ -30,7 +30,7 @@ def test_a_url_is_named_by_the_path_of_its_mirror_which_says_what_it_mirrors(mon
 def test_where_a_directory_here_is_asked_for_a_url_is_refused(capsys):
     with pytest.raises(SystemExit):
         main(["export", "configs/quickstart.yaml", "--out", "s3://bucket/masks"])
-    assert capsys.readouterr().err == "error: s3:/bucket/masks: a directory on this machine is needed here, not a URL\n"
+    assert capsys.readouterr().err == "error: s3:/bucket/masks: a path on this machine is needed here, not a URL\n"
 
 
 def test_a_config_keeps_the_url(monkeypatch):

@@ -15,6 +15,7 @@ from rich.markup import escape
 from codeblock.core.console import errors, say
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.signals import came
+from codeblock.core.storage.places import file_path
 
 if TYPE_CHECKING:
     from ray.job_submission import JobDetails, JobSubmissionClient
@@ -32,7 +33,9 @@ JobId = Annotated[str, typer.Argument(metavar="ID", help="Id of the job, as `cod
 
 
 def submit(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file on this machine; it is sent along.")],
+    config: Annotated[
+        Path, typer.Argument(metavar="CONFIG", help="YAML file on this machine; it is sent along.", callback=file_path)
+    ],
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Such as storage=/shared/runs.")
     ] = None,
@@ -56,17 +59,20 @@ def submit(
 ) -> None:
     """Run a config as a job on a Ray cluster, and follow it; exits with the job's own status (130 where it was stopped)."""
     from codeblock.cli.jobs.address import address_and_why
-    from codeblock.cli.jobs.environment import job_environment
+    from codeblock.cli.jobs.environment import job_environment, untracked
     from codeblock.cli.jobs.package import pack
-    from codeblock.cli.jobs.places import check_output, check_places
+    from codeblock.cli.jobs.places import check_homes, check_output, check_places
     from codeblock.cli.jobs.submission import Driver, plan_submission
     from codeblock.core.config.file import load_config
 
     words, paths = command_words(command), include or []
     settings = load_config(config, overrides or [])
     check_places(settings, paths)
+    check_homes(config, overrides or [])
     check_output(words)
     environment = job_environment(env or [], secret_values)
+    if (note := untracked(settings.track.uri, environment)) is not None:
+        say(note)
     _, where = address_and_why(address)
     with tempfile.TemporaryDirectory() as scratch:
         parcel = pack(config, paths, Path(scratch))

@@ -13,6 +13,7 @@ from codeblock.core.errors import CodeBlockError
 
 NEEDED = "CODEBLOCK_NEEDS"
 """Variable of a job with the names that were forwarded; the job refuses to start where the cluster has no value."""
+_SERVER = "MLFLOW_TRACKING_URI"
 _SECRET = re.compile(
     r"TOKEN|SECRET|PASSW|CREDENTIAL|PRIVATE|(^|_)(API_?|ACCESS_?)?KEY(_|$)|(^|_)PAT$|(^|_)AUTH(_|$)", re.IGNORECASE
 )
@@ -44,6 +45,16 @@ def job_environment(asked: Sequence[str], secret_values: bool = False) -> dict[s
     if needed:
         variables[NEEDED] = ",".join(needed)
     return variables
+
+
+def untracked(uri: str | None, sent: Mapping[str, str], here: Mapping[str, str] = os.environ) -> str | None:
+    """What to say where runs of this machine are tracked at a server that the job is not told of; `uri`: the config's own."""
+    if uri or _SERVER in sent or not here.get(_SERVER):
+        return None
+    return (
+        f"note: {_SERVER} is set here but not sent; the job tracks where the cluster says, else in its storage. Set track.uri, or "
+        f"send it with --env {_SERVER}=..."
+    )
 
 
 def is_secret(name: str, value: str = "") -> bool:

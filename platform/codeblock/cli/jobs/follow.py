@@ -112,7 +112,9 @@ def details(client: JobSubmissionClient, id_: str, where: str) -> JobDetails:
             return client.get_job_info(id_)
     except CodeBlockError as error:
         if "does not exist" in str(error):
-            raise UnknownJobError(f"job {id_}: there is none on {where}; `codeblock jobs` lists them") from error
+            near = [job.submission_id for job in listed(client, where) if id_ in job.submission_id]
+            hint = f"did you mean {near[-1]}?" if near else "`codeblock jobs` lists them"
+            raise UnknownJobError(f"job {id_}: there is none on {where}; {hint}") from error
         raise
 
 

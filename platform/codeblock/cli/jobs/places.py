@@ -12,6 +12,7 @@ from codeblock.core.errors import CodeBlockError
 
 WRITES = {"export": "--out", "merge": "--out"}
 """Commands for a cluster that write elsewhere than into the storage, and the option that says where."""
+_HOME = re.compile(r"""(?:[=:\[{,]|^\s*-)\s*["']?(~[\w.-]*/)""")
 _URI = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:/")
 
 
@@ -53,6 +54,14 @@ def check_output(words: Sequence[str]) -> None:
             f"--command {words[0]!r}: {asked}: a job's own directory is removed with it; name one that all nodes share, "
             f"--command '{words[0]} {option} /shared/{given[-1] if given else words[0]}'"
         )
+
+
+def check_homes(config: Path, overrides: Sequence[str]) -> None:
+    """Raise CodeBlockError for a path that begins with `~`: the job's user has another home, which the nodes do not share."""
+    lines = [line for line in config.read_text(encoding="utf-8").splitlines() if not line.lstrip().startswith("#")]
+    for said in (*overrides, *lines):
+        if found := _HOME.search(said):
+            raise CodeBlockError(f"{said.strip()}: {found[1]} is another directory on the cluster; write the whole path")
 
 
 def _check_functions(config: Config, included: Sequence[Path]) -> None:

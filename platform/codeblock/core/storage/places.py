@@ -110,9 +110,9 @@ def is_remote(path: Path) -> bool:
 
 
 def file_path(path: Path | None) -> Path | None:
-    """The path itself. Raises CodeBlockError for what pathlib has made of a URL, where a directory here is asked for."""
+    """The path itself. Raises CodeBlockError for what pathlib has made of a URL, where a path here is asked for."""
     if path is not None and _IN_PATH.match(str(path)):
-        raise CodeBlockError(f"{path}: a directory on this machine is needed here, not a URL")
+        raise CodeBlockError(f"{path}: a path on this machine is needed here, not a URL")
     return path
 
 
