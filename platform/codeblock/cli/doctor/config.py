@@ -13,6 +13,7 @@ from codeblock.cli.doctor.nodes import Node, versions
 from codeblock.core.capacity import LOWER, Capacity
 from codeblock.core.config import TINY, Config
 from codeblock.core.errors import CodeBlockError
+from codeblock.core.storage import places
 from codeblock.experiment.cache import check_storage
 
 CALLER = "CODEBLOCK_CALLER_VERSIONS"
@@ -34,9 +35,8 @@ def config_checks(config: Config) -> list[Check]:
 
 
 def _storage(config: Config) -> str:
-    """The storage as a config file names it: a path or a URL."""
-    named: str = config.model_dump(mode="json")["storage"]
-    return named
+    """The storage as every node is asked for it: a whole path, for workers have a working directory of their own, or a URL."""
+    return places.show(config.storage.absolute())
 
 
 def _with_remedy(check: Check) -> Check:
