@@ -33,6 +33,7 @@ os.environ.pop("COLUMNS", None)  # a process of pytest-xdist has one; lines are 
 os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
 
 
+@pytest.hookimpl(tryfirst=True)  # before the plugin reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """For several processes (pytest-xdist): keep together the tests of a file, and those with clusters of their own."""
     rooms = {item: item.path.relative_to(Path(__file__).parent) for item in items}
