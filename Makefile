@@ -10,7 +10,7 @@ quickstart: $(DONE)
 	$(BIN)/codeblock run configs/quickstart.yaml
 
 test: $(DONE)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2
 
 test-fast: $(DONE)
 	$(BIN)/python -m pytest -m "not slow"
