@@ -6,6 +6,7 @@ import itertools
 import logging
 import os
 import secrets
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ settings.load_profile("same")
 for _key, _value in QUIET.items():
     os.environ.setdefault(_key, _value)
 os.environ.pop("COLUMNS", None)  # a process of pytest-xdist has one; lines are as wide as where there is no terminal
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # begun in the background of a shell, as all children would be
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # One token for all clusters of the session: a process reads it once, whichever cluster it asks.
 os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
 
