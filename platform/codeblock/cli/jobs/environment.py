@@ -52,8 +52,8 @@ def untracked(uri: str | None, sent: Mapping[str, str], here: Mapping[str, str] 
     if uri or _SERVER in sent or not here.get(_SERVER):
         return None
     return (
-        f"note: {_SERVER} is set here but not sent; the job tracks where the cluster says, else in its storage. Set track.uri, or "
-        f"send it with --env {_SERVER}=..."
+        f"note: {_SERVER} is set here but not sent; the job tracks where the cluster says, else in its storage. Set track.uri, "
+        f"or send it with --env {_SERVER}=..."
     )
 
 
