@@ -168,7 +168,7 @@ def _ranked(
         of_model: dict[str, Any] = {"model": reference.fingerprint, "dtype": config.score.dtype}
         embedded = _step(cache, "embedded", "embed", segmented=Product(segmented), embedding=asked.embedding, **of_model)
     read: dict[str, Any] = {step.stage: Product(step) for step in (pool_scored, embedded) if step is not None}
-    versions = {"grammars": _grammars, "python": partial(interpreter, None)}
+    versions: dict[str, Callable[[], dict[str, str]]] = {"grammars": _grammars, "python": partial(interpreter, None)}
     read |= {tool: versions[tool]() for tool in tools(asked)}
     ranked = _step(cache, "ranked", "rank", segmented=Product(segmented), seed=config.seed, **read, **asked.identity())
     return pool_scored, embedded, ranked

@@ -169,3 +169,5 @@ def test_a_bucket_that_is_not_there_is_one_line(s3_address):
     assert told.startswith("s3://nobody-has-it/runs/cache/.probe-")
     assert "The specified bucket does not exist; check the name of the bucket, the credentials" in told
     assert "\n" not in told
+    # To look at it is no error: a plan finds nothing there.
+    assert store.by_age(places.place("s3://nobody-has-it/runs/cache"), "scored-*/_complete.json") == []

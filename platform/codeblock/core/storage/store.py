@@ -65,7 +65,10 @@ def by_age(directory: Path, pattern: str) -> list[Path]:
     if remote is None:
         return sorted(directory.glob(pattern), key=lambda path: path.stat().st_mtime)
     with told(remote.url):
-        found = remote.filesystem.glob(f"{remote.key}/{pattern}", detail=True, refresh=True)
+        try:
+            found = remote.filesystem.glob(f"{remote.key}/{pattern}", detail=True, refresh=True)
+        except FileNotFoundError:  # not even the bucket
+            return []
     return [
         directory / name.removeprefix(remote.key + "/")
         for name, _ in sorted(found.items(), key=lambda item: str(item[1].get("LastModified")))
