@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeVar
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
 
 
 Result = TypeVar("Result")
+_SPACE = "free space there or name another storage=DIR"
+_LEAVE = "get leave to write there or name another directory"
+_REMEDIES = {errno.ENOSPC: _SPACE, errno.EDQUOT: _SPACE, errno.EROFS: _LEAVE, errno.EACCES: _LEAVE, errno.EPERM: _LEAVE}
 
 
 class CodeBlockError(Exception):
@@ -26,9 +30,10 @@ class WorkersDiedError(CodeBlockError):
 
 
 def storage_error(error: OSError) -> str:
-    """One line for a file that could not be written."""
+    """One line for a file that could not be written, or read."""
     said = os.strerror(error.errno) if error.errno else error.strerror  # libraries have words of their own
-    return f"{said}: {error.filename or 'storage'}; free space there or name another storage=DIR"
+    remedy = _REMEDIES.get(error.errno or errno.ENOSPC, "see that it is there and that this user may use it")
+    return f"{said}: {error.filename or 'storage'}; {remedy}"
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
