@@ -1,5 +1,6 @@
 # Two commands: `make quickstart` and `make test`. Each creates .venv and installs what it needs on the first call.
 PYTHON ?= python3
+PROCESSES ?= 0
 VENV := .venv
 BIN := $(VENV)/bin
 DONE := $(VENV)/.installed
@@ -10,7 +11,7 @@ quickstart: $(DONE)
 	$(BIN)/codeblock run configs/quickstart.yaml
 
 test: $(DONE)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -n $(PROCESSES)
 
 test-fast: $(DONE)
 	$(BIN)/python -m pytest -m "not slow"

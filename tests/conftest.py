@@ -6,12 +6,14 @@ import itertools
 import logging
 import os
 import secrets
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from tests.scheduling import rank, scheduler
 from tests.tracked import local_tracker as local_tracker
 from tests.tracked import server as server
 from tests.tracked import storage as storage
@@ -23,25 +25,24 @@ settings.register_profile("explore", deadline=None, suppress_health_check=[Healt
 settings.register_profile("same", settings.get_profile("explore"), derandomize=True)
 settings.load_profile("same")
 
-# What starts clusters of its own, the longest first: side by side, they would wait for each other's starts.
-CLUSTERS = ("core/storage", "faults", "sweep", "cli/jobs")
-
 for _key, _value in QUIET.items():
     os.environ.setdefault(_key, _value)
-# One token for all clusters of the session: a process reads it once, whichever cluster it asks.
 os.environ.pop("COLUMNS", None)  # a process of pytest-xdist has one; lines are as wide as where there is no terminal
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # begun in the background of a shell, as all children would be
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+# One token for all clusters of the session: a process reads it once, whichever cluster it asks.
 os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For several processes (pytest-xdist): keep together the tests of a file, and those with clusters of their own."""
-    rooms = {item: item.path.relative_to(Path(__file__).parent) for item in items}
-    own = {
-        item: next((at for at, name in enumerate(CLUSTERS) if room.is_relative_to(name)), None) for item, room in rooms.items()
-    }
-    for item, room in rooms.items():
-        item.add_marker(pytest.mark.xdist_group(str(room) if own[item] is None else "clusters"))
-    items.sort(key=lambda item: len(CLUSTERS) if (at := own[item]) is None else at)
+    """The longest first: tests that start clusters of their own."""
+    items.sort(key=lambda item: rank(item.nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Who runs what where several processes run the tests."""
+    return scheduler(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -1,31 +1,38 @@
 """Rows and tokens per second of segmenting and scoring with 1 and 2 processes, by the stages' own drivers over Ray.
 
-python tests/bench/bench_processes.py --pairs PAIRS --model MODEL [--rounds 2] [--scored 96]
+python tests/bench/bench_processes.py --pairs PAIRS --model MODEL [--rounds 2] [--times 1] [--scored 96]
 
 Each size gets a Ray cluster of so many CPUs, in turns, so that other work on the machine meets both alike. What is timed is the
 driver's call on a warm cluster: Ray's start is not in it, the start of the actors and the loading of the model are.
+Beside it, what the machine itself allows: the same parts by as many processes without Ray, which have imported all before.
+With `--times`, tokenize and segment do the pool so many times over, as further parts: a longer call has less of its start.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import platform
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import ray
 
-from codeblock.annotate.prepare.driver import segment, tokenize
+from codeblock.annotate.prepare.driver import _segment_part, _tokenize_part, _write, segment, tokenize
 from codeblock.annotate.score.driver import score
 from codeblock.core.cluster import quiet_data, runtime_env
 from codeblock.core.config import ClusterConfig, PrepareConfig, ScoreConfig
 from codeblock.core.config.pairs import PairsConfig
 from codeblock.core.models.ref import ModelRef
+from codeblock.core.quiet import quiet_environment
+from codeblock.core.schema import SEGMENTED, TOKENIZED
 from codeblock.core.storage.tables import part_name, parts, read_part, write_part
 from codeblock.data.read.files import data_sets
 from codeblock.data.read.stage import read_pairs
@@ -42,11 +49,14 @@ def main() -> None:
     parser.add_argument("--model", required=True)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--scored", type=int, default=96, help="pairs that are scored")
+    parser.add_argument("--times", type=int, default=1, help="how often the pool is tokenized and segmented in one call")
     options = parser.parse_args()
+    quiet_environment()
     with tempfile.TemporaryDirectory() as directory:
         home = Path(directory)
         config = PairsConfig(path=options.pairs)
-        read_pairs(data_sets(config), config, home / "pairs")
+        read_pairs(data_sets(config), config, home / "once")
+        repeat(home / "once", home / "pairs", options.times)
         seconds: dict[tuple[str, int], list[float]] = {}
         work: dict[str, tuple[int, int]] = {}
         for number in range(options.rounds):
@@ -83,10 +93,42 @@ def measured(home: Path, options: argparse.Namespace, processes: int) -> list[tu
         timed("segment", lambda: segment(out / "tokenized", out / "segmented", PrepareConfig()))
         some(out / "segmented", out / "some", options.scored)
         cluster = ClusterConfig(actors=processes, cpus_per_worker=0.5)
+        plain = partial(without_ray, processes=processes, home=home, out=out, model=options.model)
+        for what in ("tokenize", "segment"):
+            rows, tokens = next(each[2:] for each in found if each[0] == what)
+            found.append((f"{what}, no Ray", plain(what), rows, tokens))
         timed("score", lambda: score(out / "some", out / "scored", ModelRef(options.model), ScoreConfig(), cluster))
         return found
     finally:
         ray.shutdown()
+
+
+def repeat(once: Path, pairs: Path, times: int) -> None:
+    """The parts of a pool so many times over, under names of their own."""
+    pairs.mkdir()
+    for number, part in enumerate(part for _ in range(times) for part in parts(once)):
+        shutil.copyfile(part, pairs / part_name(number))
+
+
+def without_ray(what: str, processes: int, home: Path, out: Path, model: str) -> float:
+    """Seconds in which so many processes read, map and write the parts, once all have done one of them."""
+    source = home / "pairs" if what == "tokenize" else out / "tokenized"
+    done = partial(one_part, what, out / f"plain-{what}", model)
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        pool.map(done, parts(source)[:processes], chunksize=1)
+        started = time.perf_counter()
+        pool.map(done, parts(source), chunksize=1)
+        return time.perf_counter() - started
+
+
+def one_part(what: str, output: Path, model: str, path: Path) -> None:
+    """What a task does with a part."""
+    rows = read_part(path)
+    if what == "tokenize":
+        found, facts = _tokenize_part(rows, path.name, ModelRef(model), MAX_LENGTH)
+    else:
+        found, facts = _segment_part(rows, path.name, output, PrepareConfig())
+    _write(found, path.name, facts, output, TOKENIZED if what == "tokenize" else SEGMENTED)
 
 
 def warm() -> None:

@@ -16,6 +16,7 @@ import psutil
 from tests.processes import running_below
 
 START_SECONDS = 90.0
+HANGS_SECONDS = 45.0
 HEALTH = {"RAY_health_check_initial_delay_ms": "1000", "RAY_health_check_period_ms": "500"}
 """A node that is gone is noticed within seconds."""
 
@@ -46,11 +47,26 @@ class Nodes:
         self._wait_for("head")
 
     def add(self, *names: str) -> None:
-        """Start nodes, each once the one before is of the cluster: of two that start at once on one machine one may hang."""
+        """Start nodes, each once the one before is of the cluster: of two that start at once on one machine one may hang.
+
+        Another process of the tests may start a cluster at that time, so one that hangs is started again.
+        """
         for name in names:
-            asked = [f"--address={self.address}", "--num-cpus=1", f'--resources={{"{name}": 1}}']
-            self._start(name, [*asked, f"--dashboard-agent-listen-port={free_port()}"], {})
-            self._wait_for(name)
+            self._add(name)
+            if not self._is_up(name, HANGS_SECONDS):
+                self.kill(name)
+                self._add(name)
+                self._wait_for(name)
+
+    def _add(self, name: str) -> None:
+        asked = [f"--address={self.address}", "--num-cpus=1", f'--resources={{"{name}": 1}}']
+        self._start(name, [*asked, f"--dashboard-agent-listen-port={free_port()}"], {})
+
+    def _is_up(self, name: str, seconds: float) -> bool:
+        with suppress(AssertionError):
+            self._wait_for(name, seconds)
+            return True
+        return False
 
     def kill(self, name: str) -> None:
         """End a node as a machine that goes down does: all of its processes at once, none of them asked."""
@@ -82,9 +98,9 @@ class Nodes:
         with (self.directory / f"{name}.log").open("w") as log:
             self.started[name] = subprocess.Popen(command, env=given, stdout=log, stderr=log, start_new_session=True)
 
-    def _wait_for(self, name: str) -> None:
+    def _wait_for(self, name: str, seconds: float = START_SECONDS) -> None:
         log = self.directory / f"{name}.log"
-        wait_until(lambda: "Ray runtime started" in log.read_text(), f"node {name}: {log.read_text()}", START_SECONDS)
+        wait_until(lambda: "Ray runtime started" in log.read_text(), f"node {name}: {log.read_text()}", seconds)
 
 
 def wait_until(there: Callable[[], object], what: str, seconds: float = 90.0, pause: float = 0.02) -> None:
