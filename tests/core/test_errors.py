@@ -31,7 +31,7 @@ def test_what_was_handled_meanwhile_is_no_cause() -> None:
     ("number", "line"),
     [
         (errno.ENOSPC, "No space left on device: /runs/a; free space there or name another storage=DIR"),
-        (errno.EROFS, "Read-only file system: /runs/a; get leave to write there or name another directory"),
+        (errno.EROFS, "Read-only file system: /runs/a; make it writable or name another directory"),
         (errno.ENOENT, "No such file or directory: /runs/a; see that it is there and that this user may use it"),
     ],
 )

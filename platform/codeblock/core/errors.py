@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 _SPACE = "free space there or name another storage=DIR"
-_LEAVE = "get leave to write there or name another directory"
-_REMEDIES = {errno.ENOSPC: _SPACE, errno.EDQUOT: _SPACE, errno.EROFS: _LEAVE, errno.EACCES: _LEAVE, errno.EPERM: _LEAVE}
+_PERMIT = "make it writable or name another directory"
+_REMEDIES = {errno.ENOSPC: _SPACE, errno.EDQUOT: _SPACE, errno.EROFS: _PERMIT, errno.EACCES: _PERMIT, errno.EPERM: _PERMIT}
 
 
 class CodeBlockError(Exception):
