@@ -27,7 +27,7 @@ from codeblock.core.storage.claims import remove_dead
 from codeblock.data.filter.contamination import BenchmarkText
 from codeblock.data.filter.driver import filter_pairs
 from codeblock.data.filter.rating import check_endpoint
-from codeblock.data.rank.driver import embed_pairs
+from codeblock.data.rank.driver import embed_pairs, tools
 from codeblock.data.rank.keep import keep
 from codeblock.data.rank.stage import rank_pairs
 from codeblock.data.read.stage import read_pairs
@@ -257,7 +257,7 @@ def _check_filters(plan: Plan) -> None:
     rating = plan.config.filter.rating
     if rating is not None and plan.filtered is not None and plan.filtered.facts is None:
         check_endpoint(rating)
-    if "runs_examples" in plan.config.rank.by and plan.ranked.facts is None:
+    if "python" in tools(plan.config.rank) and plan.ranked.facts is None:
         check_sandbox(None, plan.config.evaluate.allow_missing_layers)
 
 

@@ -84,16 +84,25 @@ def test_an_error_of_the_work_is_told_in_its_own_words():
 
 
 class Unloadable:
-    def __init__(self):
-        raise CodeBlockError("model m: no weights there; download it")
+    def __init__(self, path):
+        if path is None:
+            raise CodeBlockError("model m: no weights there; download it")
+        self.weights = Path(path).read_bytes()
 
     def __call__(self, item):
         return item
 
 
-def test_an_actor_that_cannot_be_built_tells_why_in_one_line():
-    with pytest.raises(CodeBlockError, match=r"^score: model m: no weights there; download it$"):
-        map_parts(Unloadable, [{"value": 1}], what="score", actors=1)
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        (None, "model m: no weights there; download it"),
+        ("/no/weights", "No such file or directory: /no/weights; see that it is there and that this user may use it"),
+    ],
+)
+def test_an_actor_that_cannot_be_built_tells_why_in_one_line(path, told):
+    with pytest.raises(CodeBlockError, match=rf"^score: {told}$"):
+        map_parts(Unloadable, [{"value": 1}], what="score", actors=1, constructor={"path": path})
 
 
 def test_more_actors_than_the_cluster_has_are_refused():

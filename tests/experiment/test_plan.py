@@ -77,8 +77,21 @@ def test_how_answers_are_made_names_an_evaluation_and_how_it_is_carried_out_does
     greedy = evaluations(plan_of(setting))
     for same in ("evaluate.engine=vllm", "evaluate.batch_size=3", "cluster.actors=2"):
         assert evaluations(plan_of(setting, same)) == greedy
-    for other in ("prompt=base", "temperature=0.5", "top_p=0.9", "max_new_tokens=9", "dtype=bfloat16"):
+    for other in ("prompt=base", "temperature=0.5", "max_new_tokens=9", "dtype=bfloat16"):
         assert not set(evaluations(plan_of(setting, f"evaluate.{other}"))) & set(greedy)
+
+
+def test_what_has_no_effect_names_nothing(setting):
+    """How answers would be sampled, where they are greedy; the adapters, where all weights are trained."""
+
+    def fits(*overrides):
+        return [arm.trained.key for arm in plan_of(setting, *overrides).arms if arm.trained]
+
+    sampled = "evaluate.temperature=0.5"
+    assert evaluations(plan_of(setting, "evaluate.top_p=0.9")) == evaluations(plan_of(setting))
+    assert not set(evaluations(plan_of(setting, sampled, "evaluate.top_p=0.9"))) & set(evaluations(plan_of(setting, sampled)))
+    assert fits("train.lora.rank=4", "train.lora.target_modules=[q_proj]") == fits()
+    assert not set(fits("train.mode=lora", "train.lora.rank=4")) & set(fits("train.mode=lora"))
 
 
 def test_the_reference_nll_of_the_untrained_model_is_measured_once(setting):
@@ -127,6 +140,28 @@ def test_the_version_of_a_library_names_what_it_decides(setting, monkeypatch, li
     after = asked()
     changed = {stage for stage in before if before[stage] != after[stage]}
     assert changed == {first, *others, *({"generated", "graded"} if "trained" in others else set())}
+
+
+@pytest.mark.parametrize(
+    ("rankers", "tools"),
+    [
+        ("quality, long_tail, length", set()),
+        ("parses", {"grammars"}),
+        ("answers", {"grammars"}),
+        ("runs_examples", {"grammars", "python"}),
+    ],
+)
+def test_a_ranking_is_named_by_the_versions_of_what_its_rankers_work_with(setting, monkeypatch, rankers, tools):
+    """Also where the segmentation finds nothing else with them."""
+
+    def named():
+        identity = plan_of(setting, f"rank.by=[{rankers}]").ranked.identity
+        return {key: value for key, value in identity.items() if key != "segmented"}
+
+    before, real = named(), versions._version
+    monkeypatch.setattr(versions, "_version", lambda name: "0.1" if name == "tree-sitter-go" else real(name))
+    monkeypatch.setattr(versions.platform, "python_version", lambda: "3.99.0")
+    assert {key for key, value in named().items() if before[key] != value} == tools
 
 
 def test_the_source_of_a_function_of_the_users_own_names_its_selection(setting, tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ import pytest
 from tests.browser import chromium as chromium
 
 from codeblock.core.schema import TokenClass
-from codeblock.report.pages.sample import ArmView, ItemOutcome, ItemView, Sample
+from codeblock.report.pages.sample import ArmView, ItemOutcome, ItemView, SampleView
 
 
 def words(text: str) -> list[tuple[int, int]]:
@@ -36,7 +36,7 @@ def make_arm(name: str, items: list[ItemView], spans: list[tuple[int, int]], kep
     return ArmView(name, name, "trained on", [float(one) for one in selected], selected, outcomes)
 
 
-def make_sample(response: str, pieces: list[str], kinds: list[str], edges: list[tuple[int, int]], **changes: Any) -> Sample:
+def make_sample(response: str, pieces: list[str], kinds: list[str], edges: list[tuple[int, int]], **changes: Any) -> SampleView:
     """A sample whose items are `pieces` of the response, with two arms: `blocks` keeps odd items, `all` every one."""
     spans, items, at = words(response), [], 0
     for piece, kind in zip(pieces, kinds, strict=True):
@@ -46,7 +46,7 @@ def make_sample(response: str, pieces: list[str], kinds: list[str], edges: list[
         items.append(ItemView(kind, [(start, at)], tokens, tokens, 0.5, 0.25))
     odd = {index for index in range(len(items)) if index % 2}
     arms = [make_arm("blocks", items, spans, odd), make_arm("all", items, spans, set(range(len(items))), ranked=False)]
-    sample = Sample(
+    sample = SampleView(
         title="pairs <1>.jsonl:7",
         id="abc123",
         language="python",
@@ -74,7 +74,7 @@ if a < b:
 
 
 @pytest.fixture
-def sample() -> Sample:
+def sample() -> SampleView:
     """Four items, one over two lines, two on one line; its text would end a careless page's script."""
     lines = HOSTILE.split("\n")
     pieces = ["import os", "\n".join(lines[4:6]), "x = 1;", lines[6][lines[6].index("y = ") :]]
@@ -82,7 +82,7 @@ def sample() -> Sample:
 
 
 @pytest.fixture
-def long_sample() -> Sample:
+def long_sample() -> SampleView:
     """2,000 lines, an item each, 6,000 edges, about 20,000 tokens."""
     pieces = [f"value_{n} = combine(value_{n // 2}, value_{n // 3}, {n})" for n in range(2000)]
     edges = [(n // by, n) for n in range(2000) for by in (2, 3)] + [(max(0, n - 7), n) for n in range(2000)]
@@ -90,6 +90,6 @@ def long_sample() -> Sample:
 
 
 @pytest.fixture
-def build() -> Callable[..., Sample]:
+def build() -> Callable[..., SampleView]:
     """`make_sample`, for tests that bring their own response."""
     return make_sample

@@ -12,6 +12,7 @@ from codeblock.core.errors import CodeBlockError
 from codeblock.core.schema import TokenClass
 from codeblock.selection import ScoredPair, get_strategy, select, strategy_names
 from codeblock.selection.selection import units_of
+from codeblock.selection.utility import require_column
 
 P, X, C, K, S = TokenClass
 
@@ -30,6 +31,8 @@ def pair_of(id_, rng, items=6, words=3):
             "nll": [np.nan, np.nan, *rng.exponential(size=size - 2)],
             "nll_second": [np.nan, np.nan, *rng.exponential(size=size - 2)],
             "prompt_attention": [np.nan, np.nan, *rng.random(size - 2)],
+            "item_kind": ["return" if item % 3 == 0 else "statement" for item in range(items)],
+            "dataset": "mine",
         }
     )
 
@@ -150,8 +153,10 @@ def test_random_items_are_whole_items(pairs):
             assert len(set(weight[pair.token_item == item])) == 1
 
 
-def test_a_column_of_a_second_model_that_is_missing_is_named(pairs):
+def test_a_column_that_is_missing_is_named_with_what_brings_it(pairs):
     alone = [replace(pair, nll_second=None) for pair in pairs[:2]]
+    with pytest.raises(CodeBlockError, match=r"no column edges; decorate the strategy with reads=\(\"edges\",\)"):
+        require_column(pair_of("p", np.random.default_rng(0)), "edges")
     with pytest.raises(CodeBlockError, match=r"no column nll_second; set score.second_model"):
         select(alone, "rho1")
 
@@ -180,7 +185,13 @@ def test_the_core_imports_neither_ray_nor_mlflow():
 RANKED = SelectConfig(token_budget=0.1, rank_stop=True)
 
 
-@pytest.mark.parametrize("strategy", [name for name in BUDGETED if get_strategy(name).scope != "response"])
+RANKS_STOPS = (
+    *("codeblock", "codeblock_excess", "random_items", "random_tokens"),
+    *("self_evolving", "token_cleaning", "top_loss_tokens"),
+)
+
+
+@pytest.mark.parametrize("strategy", RANKS_STOPS)
 def test_a_ranked_stop_token_is_taken_or_not_like_any_other(pairs, strategy):
     selection = select(pairs, strategy, RANKED)
     assert abs(selection.supervised_tokens - selection.asked_tokens) <= 0.02 * selection.asked_tokens

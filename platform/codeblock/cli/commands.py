@@ -309,10 +309,10 @@ def _plan(path: Path, overrides: list[str] | None) -> Plan:
     from codeblock.core.config.file import load_config
 
     config = load_config(path, overrides or [])
-    from codeblock.experiment.cache import check_storage
+    from codeblock.experiment.cache import cache_of
     from codeblock.experiment.plan import make_plan
 
-    return make_plan(config, check_storage(config.storage))
+    return make_plan(config, cache_of(config.storage))
 
 
 def _arm(plan: Plan, name: str) -> ArmPlan:
@@ -354,8 +354,11 @@ def _print_plan(path: Path, overrides: list[str] | None) -> None:
         table.add_row(escape(step.label), state, "" if done else escape(step.why()))
     console.print(table)
     console.print("something would run" if stale else "nothing would run")
+    from codeblock.experiment.cache import check_storage
     from codeblock.experiment.check_models import check_models
 
+    if stale:
+        check_storage(plan.config.storage)
     check_models(plan, "evaluate")  # what would stop it, as far as files tell
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 from rich.markup import escape
@@ -24,6 +25,8 @@ from codeblock.report.mlflow.view import shown_at
 from codeblock.report.picked import picked_tables
 from codeblock.report.table import arms_table
 
+READ_ALONE = (errno.EROFS, errno.EACCES, errno.EPERM)
+"""Errors of a storage of others, which this user may read and not write."""
 SAMPLE_PAGES = 3
 """Pages of samples that are logged with each arm."""
 
@@ -134,5 +137,11 @@ def present_differences(plan: Plan, baseline: str | None) -> None:
     for each in every:
         console.print(differences_table(each))
         say(note(each))
-    files = write_differences(found, plan.config.storage / plan.config.name, nll)
+    try:
+        files = write_differences(found, plan.config.storage / plan.config.name, nll)
+    except OSError as error:
+        if error.errno not in READ_ALONE:
+            raise
+        say(f"not written beside the report ({error.strerror})")
+        return
     say(f"written: {', '.join(map(places.show, files))}")

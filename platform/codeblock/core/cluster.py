@@ -21,7 +21,7 @@ from typing import Any
 from codeblock.core.capacity import LOWER, capacity
 from codeblock.core.config import ClusterConfig
 from codeblock.core.console import counter
-from codeblock.core.errors import CodeBlockError, WorkersDiedError, result_or_told
+from codeblock.core.errors import CodeBlockError, Result, WorkersDiedError, result_or_told
 from codeblock.core.own_process import begin, is_worker
 from codeblock.core.quiet import QUIET, quiet_environment
 from codeblock.core.signals import kept
@@ -131,7 +131,7 @@ def map_parts(
         pool = ray.data.ActorPoolStrategy(size=min(actors or 1, len(items)))
         arguments = {"work": work, "constructor": constructor or {}}
         how = {"compute": pool, "num_cpus": cpus, "num_gpus": gpus}
-        rows = with_limits(partial(rows.map, _Actor), fn_constructor_kwargs=arguments, **how)
+        rows = with_limits(partial(rows.map, _ItemActor), fn_constructor_kwargs=arguments, **how)
     else:
         rows = rows.map(partial(_call, work), num_cpus=cpus)
     with deaths_told(what), without_restart_warning():
@@ -148,7 +148,7 @@ def _map_here(
     if not items:
         return []
     begin()
-    call = _Actor(work, constructor) if isinstance(work, type) else partial(_call, work)
+    call = _ItemActor(work, constructor) if isinstance(work, type) else partial(_call, work)
     return _collected(map(call, items), what, len(items))
 
 
@@ -168,16 +168,24 @@ def _call(work: Callable[[dict[str, Any]], dict[str, Any]], item: dict[str, Any]
     return result_or_told(partial(work, item), lambda told: {"error": told})
 
 
-class _Actor:
+def built(
+    work: type, constructor: dict[str, Any], call: Callable[[Any, Any], Result], told: Callable[[str], Result]
+) -> Callable[[Any], Result]:
+    """`call` with `work` as an actor builds it once. Where that cannot be built (a model), each call gets what is `told` of
+    the error: Ray would start the actor again and again."""
+
+    def calling() -> Callable[[Any], Result]:
+        return partial(call, work(**constructor))
+
+    return result_or_told(calling, lambda line: lambda _: told(line))
+
+
+class _ItemActor:
     def __init__(self, work: type, constructor: dict[str, Any]) -> None:
-        self._error: CodeBlockError | None = None
-        try:
-            self._work = work(**constructor)
-        except CodeBlockError as error:  # a model that cannot be loaded; Ray would start the actor again and again
-            self._error = error
+        self._answer = built(work, constructor, _call, lambda line: {"error": line})
 
     def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
-        return {"error": str(self._error)} if self._error else _call(self._work, item)
+        return self._answer(item)
 
 
 def peak_of(results: Sequence[dict[str, Any]]) -> float:

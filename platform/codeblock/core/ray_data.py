@@ -19,7 +19,7 @@ from ray.data import ActorPoolStrategy, Dataset, Datasource, TaskPoolStrategy, f
 from ray.data.block import BlockMetadata
 from ray.data.datasource import ReadTask
 
-from codeblock.core.cluster import deaths_told, require, with_limits, without_restart_warning
+from codeblock.core.cluster import built, deaths_told, require, with_limits, without_restart_warning
 from codeblock.core.config import ClusterConfig
 from codeblock.core.console import counter
 from codeblock.core.errors import CodeBlockError, result_or_told
@@ -135,7 +135,7 @@ def _here(rows: Rows, transform: Transform | type, write: Write, actors: Actors 
     begin()
     call: Callable[[pa.Table], pa.Table] = partial(_transform, transform)
     if isinstance(transform, type) and actors is not None:
-        call = _Actor(transform, dict(actors.constructor), actors.cluster.cpus_per_worker)
+        call = _PartActor(transform, dict(actors.constructor), actors.cluster.cpus_per_worker)
     for table in rows.tables():
         yield from _write(write, call(table)).to_pylist()
 
@@ -272,22 +272,18 @@ def _error_row(told: str) -> pa.Table:
     return pa.table({ERROR: [told]})
 
 
-class _Actor:
+class _PartActor:
     def __init__(self, work: type, constructor: dict[str, Any], cpus: float) -> None:
         use_threads(cpus)
-        self._error: str | None = None
-        try:
-            self._work = work(**constructor)
-        except CodeBlockError as error:  # a model that cannot be loaded; Ray would start the actor again and again
-            self._error = str(error)
+        self._answer = built(work, constructor, _transform, _error_row)
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        return _error_row(self._error) if self._error else _transform(self._work, table)
+        return self._answer(table)
 
 
 def _actor(work: type) -> type:
     """The class under the name of `work`, by which Ray Data names the operator."""
-    return type(work.__name__, (_Actor,), {})
+    return type(work.__name__, (_PartActor,), {})
 
 
 def _named(work: Callable[[pa.Table], pa.Table], name: str) -> Callable[[pa.Table], pa.Table]:

@@ -7,7 +7,6 @@ graded/verdicts.parquet    task_id, sample, verdict, seconds, error
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections import Counter
@@ -21,6 +20,7 @@ import pyarrow as pa
 
 from codeblock.core.cluster import peak_of
 from codeblock.core.config import ClusterConfig, EvaluateConfig
+from codeblock.core.digests import text_digest
 from codeblock.core.memory import worker_peak_mb
 from codeblock.core.models import load as models
 from codeblock.core.models.ref import ModelRef
@@ -161,7 +161,7 @@ def read_answers(directory: Path) -> dict[Key, Answer]:
 def write_answers(directory: Path, answers: Sequence[Answer]) -> None:
     """One part, named by what it answers: parts of an earlier run with another batch size stay valid beside it."""
     keys = "\n".join(f"{answer.task_id} {answer.sample}" for answer in answers)
-    name = f"part-{hashlib.sha256(keys.encode()).hexdigest()[:16]}.json"
+    name = f"part-{text_digest(keys)}.json"
     tables.write_text(directory / name, json.dumps([asdict(answer) for answer in answers]))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -13,6 +12,7 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any
 
+from codeblock.core.digests import text_digest
 from codeblock.sandbox import codec
 from codeblock.sandbox.launch import interpreter_paths
 from codeblock.sandbox.oracles import Cases, Command, Limits, Script, UnitTest
@@ -89,7 +89,7 @@ def _machine(sandbox: Sandbox) -> list[Any]:
 
 
 def _digest(machine: list[Any], content: list[Any]) -> str:
-    return hashlib.sha256(json.dumps([machine, content]).encode()).hexdigest()[:32]
+    return text_digest(json.dumps([machine, content]), 32)
 
 
 def _write(file: Path, content: dict[str, Any]) -> None:

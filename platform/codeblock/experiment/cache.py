@@ -235,6 +235,11 @@ def run_together(
                 step._finish(output, work)
 
 
+def cache_of(storage: Path) -> Path:
+    """The cache directory of a storage that is read alone, whether it is there or not."""
+    return (storage / "cache").resolve()
+
+
 def check_storage(storage: Path) -> Path:
     """The cache directory of a storage that can be written. Raises CodeBlockError where it cannot."""
     cache = storage / "cache"

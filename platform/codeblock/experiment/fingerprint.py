@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 from codeblock.core.digests import WHOLE, file_digest, value_digest
@@ -36,8 +37,9 @@ def model_fingerprint(path: str, revision: str | None, cache: Path) -> str:
         hashes.append(["base", model_fingerprint(base, base_revision, cache)])
         memo |= _read_memo(cache / MEMO)
     digest = value_digest(hashes, WHOLE)
-    if memo != known:
-        write_here(cache / MEMO, json.dumps(memo, indent=1, sort_keys=True))
+    if memo != known and cache.is_dir():  # not for a plan alone
+        with suppress(OSError):  # of a storage that is read alone
+            write_here(cache / MEMO, json.dumps(memo, indent=1, sort_keys=True))
     return digest
 
 

@@ -25,7 +25,7 @@ from codeblock.experiment.arms import ArmPlan, selecting_arm
 from codeblock.experiment.plan import Plan
 from codeblock.report.pages.index import ArmTally, write_pages
 from codeblock.report.pages.item_outcome import Bid, Cut, Status, ranked_outcome, unranked_outcome
-from codeblock.report.pages.sample import ArmView, ItemOutcome, Sample, items_from_row, sample_from_row
+from codeblock.report.pages.sample import ArmView, ItemOutcome, SampleView, items_from_row, sample_from_row
 from codeblock.selection.pair import COLUMNS, PoolStatistics, ScoredPair, iter_pairs
 from codeblock.selection.selection import settle, units_of
 from codeblock.selection.split import Split
@@ -238,7 +238,7 @@ def _rows(plan: Plan, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
     return (found[id_] for id_ in ids)
 
 
-def _sample(row: dict[str, Any], arms: list[_Arm], renderer: Renderer) -> Sample:
+def _sample(row: dict[str, Any], arms: list[_Arm], renderer: Renderer) -> SampleView:
     (rendered,) = render_pairs(renderer, [row["messages"]], [row["response"]], [row["tools"]])
     assert not isinstance(rendered, RowError), "a prepared pair was rendered before"
     start, length = rendered.response_start, len(row["response"])

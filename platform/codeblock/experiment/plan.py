@@ -14,7 +14,7 @@ from typing import Any
 
 from codeblock.core.config import Config
 from codeblock.core.storage.scores import Covered
-from codeblock.data.rank.driver import needs_model, needs_scores
+from codeblock.data.rank.driver import needs_model, needs_scores, tools
 from codeblock.experiment.arms import ArmPlan, Model, arm_name, plan_rounds
 from codeblock.experiment.cache import Product, Step
 from codeblock.experiment.inputs import Inputs
@@ -128,9 +128,8 @@ def make_plan(config: Config, cache: Path) -> Plan:
     tokenized = _step(
         cache, "tokenized", "tokenize", pairs=Product(filtered or pairs), max_length=config.model.max_length, **rendering
     )
-    grammars = installed(grammar_packages())
     segmented = _step(
-        cache, "segmented", "segment", tokenized=Product(tokenized), grammars=grammars, **config.prepare.identity()
+        cache, "segmented", "segment", tokenized=Product(tokenized), grammars=_grammars(), **config.prepare.identity()
     )
     pool_scored, embedded, ranked = _ranked(config, segmented, reference, rendering, cache)
     reach = Reach(config, ranked)
@@ -169,8 +168,14 @@ def _ranked(
         of_model: dict[str, Any] = {"model": reference.fingerprint, "dtype": config.score.dtype}
         embedded = _step(cache, "embedded", "embed", segmented=Product(segmented), embedding=asked.embedding, **of_model)
     read: dict[str, Any] = {step.stage: Product(step) for step in (pool_scored, embedded) if step is not None}
+    versions: dict[str, Callable[[], dict[str, str]]] = {"grammars": _grammars, "python": partial(interpreter, None)}
+    read |= {tool: versions[tool]() for tool in tools(asked)}
     ranked = _step(cache, "ranked", "rank", segmented=Product(segmented), seed=config.seed, **read, **asked.identity())
     return pool_scored, embedded, ranked
+
+
+def _grammars() -> dict[str, str]:
+    return installed(grammar_packages())
 
 
 def _step(cache: Path, stage: str, label: str, **identity: Any) -> Step:

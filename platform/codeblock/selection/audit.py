@@ -57,7 +57,7 @@ class Findings:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class AuditResult:
     """What the audit says: each a line for the user."""
 
     failures: list[str]
@@ -68,7 +68,7 @@ class Verdict:
 
 def judge(
     findings: Findings, undecodable: Sequence[str], asked: int | None, spent: int, whole_items: bool, settings: SelectConfig
-) -> Verdict:
+) -> AuditResult:
     """The findings of all parts as failures and warnings with the ids of some pairs; `settings` are settled (`settle`)."""
     failures, warnings = [], []
     if whole_items and findings.cut_items:
@@ -85,10 +85,10 @@ def judge(
         warnings.append(f"{len(findings.without_stop)} pairs do not learn to stop (select.{why})")
     if asked is not None and abs(spent - asked) > TOLERANCE * asked:
         warnings.append(
-            f"{spent:,} tokens spent of {asked:,} asked ({spent / asked:.1%}): the strategy candidates no more, or few pairs"
+            f"{spent:,} tokens spent of {asked:,} asked ({spent / asked:.1%}): the strategy offers no more, or few pairs"
         )
     values = np.percentile(findings.supervised, QUANTILES).round().astype(int).tolist() if findings.supervised else []
-    return Verdict(failures, warnings, {f"p{q}": value for q, value in zip(QUANTILES, values, strict=False)})
+    return AuditResult(failures, warnings, {f"p{q}": value for q, value in zip(QUANTILES, values, strict=False)})
 
 
 def undecodable(prepared: pa.Table, masks: dict[str, NDArray[np.bool_]], tokenizer: Any) -> Iterator[str]:

@@ -232,12 +232,12 @@ def write_candidates(order: Order, item: dict[str, Any]) -> dict[str, Any]:
         table["dataset"] = [names[row] for row, _, _ in kept]
     if request.reranks:
         table |= {"plain_priority": [each.priority for each in plain], "plain_tie": [each.tie for each in plain]}
-    columns = {name: pa.array(values, _OFFER[name.removeprefix("plain_")]) for name, values in table.items()}
+    columns = {name: pa.array(values, _CANDIDATE_COLUMNS[name.removeprefix("plain_")]) for name, values in table.items()}
     write_part(order.candidates / path.name, pa.table(columns))
     return {"pairs": len(kept), "items": items, "items_with_structure": structured}
 
 
-_OFFER: dict[str, pa.DataType] = {
+_CANDIDATE_COLUMNS: dict[str, pa.DataType] = {
     "row": pa.int32(),
     "role": pa.string(),
     "dataset": pa.string(),

@@ -86,7 +86,9 @@ def require_column(pair: ScoredPair, name: str) -> NDArray[np.float32]:
     """A column that not every run has. Raises CodeBlockError where it is missing."""
     values: NDArray[np.float32] | None = getattr(pair, name)
     if values is None:
-        raise CodeBlockError(f"pair {pair.id}: no column {name}; set score.second_model")
+        scored = name in ("nll_second", "prompt_attention")
+        remedy = "set score.second_model" if scored else f'decorate the strategy with reads=("{name}",)'
+        raise CodeBlockError(f"pair {pair.id}: no column {name}; {remedy}")
     return values
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import Any
 
 from codeblock.core.config import Config, SweepConfig
 from codeblock.core.config.file import with_values
+from codeblock.core.digests import text_digest
 from codeblock.core.errors import CodeBlockError
 
 STRATEGY = "strategy"
@@ -44,7 +44,7 @@ class Point:
     @property
     def key(self) -> str:
         """Hash of the values."""
-        return hashlib.sha256(json.dumps(self.items, default=str).encode()).hexdigest()[:10]
+        return text_digest(json.dumps(self.items, default=str), 10)
 
     @property
     def name(self) -> str:

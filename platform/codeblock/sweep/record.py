@@ -6,7 +6,6 @@ NAME/trials/POINT-SEED/verdicts-B.parquet  the verdicts on the answers to benchm
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -15,6 +14,7 @@ from typing import Any, Literal
 
 from codeblock.core.config import Config
 from codeblock.core.config.section import Section
+from codeblock.core.digests import value_digest
 from codeblock.core.metrics import Counts
 from codeblock.core.storage import store
 from codeblock.core.storage.tables import write_text
@@ -118,7 +118,7 @@ def identity_of(plan: Plan, seed: int) -> str:
     inputs = [plan.pairs.key, plan.model.fingerprint, plan.reference.fingerprint]
     benchmarks = [step.identity.get("tasks") for arm in plan.arms for step in arm.graded.values() if arm.seed == seed]
     told = [sections, arms, inputs, benchmarks, config.seed, seed, VERSION]
-    return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    return value_digest(told)
 
 
 def core_nll(rows: Iterable[Mapping[str, Any]]) -> dict[int, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -13,6 +12,7 @@ from typing import Any
 
 from codeblock.core.config import Config
 from codeblock.core.console import say
+from codeblock.core.digests import text_digest
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.metrics import mean_pass_at_k
 from codeblock.core.storage import store
@@ -158,7 +158,7 @@ class SweepRuns:
     def _of(self, point: Point, seed: int) -> _Trial:
         key = point, seed
         if key not in self._trials:
-            identity = hashlib.sha256(f"{self._parent} {point.key} {seed}".encode()).hexdigest()[:16]
+            identity = text_digest(f"{self._parent} {point.key} {seed}")
             tags = {
                 KIND_TAG: "trial",
                 SWEEP_TAG: self.config.name,
@@ -206,7 +206,7 @@ def results_identity(config: Config, records: Sequence[Record]) -> str:
     """Hash of all results of a sweep: an equal one has been logged before."""
     told = sorted([each.identity, each.name, each.status, each.seconds] for each in records)
     choice = [config.name, config.sweep.measure, config.sweep.choose_on]
-    return hashlib.sha256(json.dumps([choice, told], default=str).encode()).hexdigest()[:16]
+    return text_digest(json.dumps([choice, told], default=str))
 
 
 def metrics_of(record: Record, parts: Parts) -> dict[str, float]:

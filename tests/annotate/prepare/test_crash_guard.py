@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from codeblock.annotate.prepare import driver
-from codeblock.annotate.prepare.crash_guard import Job, apart, plainly, watched
+from codeblock.annotate.prepare.crash_guard import SegmentJob, apart, plainly, watched
 from codeblock.annotate.prepare.render import Renderer
 from codeblock.annotate.prepare.stage import tokenize_batch
 from codeblock.core.config import PrepareConfig
@@ -112,7 +112,7 @@ def test_a_part_that_goes_on_ending_its_workers_ends_the_run(tmp_path, tokenizer
 
 
 def jobs_of(*responses):
-    return [Job(response, np.arange(0, len(response), 3, dtype=np.int32)) for response in responses]
+    return [SegmentJob(response, np.arange(0, len(response), 3, dtype=np.int32)) for response in responses]
 
 
 def segment(job):

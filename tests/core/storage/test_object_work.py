@@ -183,6 +183,29 @@ def test_one_whose_lease_was_taken_over_puts_no_marker(cache):
     assert step.facts is None
 
 
+def test_one_who_was_halted_and_goes_on_leaves_nothing_beside_the_result_of_the_other(cache, elsewhere):
+    step = scored(cache)
+
+    def halted(output):
+        grow(output, 1)
+        directory = scored(elsewhere(cache)).directory
+        store.put_text(object_work.lease_of(directory) / "000002", "{}")  # the other one, which waits no longer
+        own = claims.open_work(directory, resume=True, grows=False)
+        grow(own, 2)
+        assert claims.publish(own, directory, {"identity": {}, "facts": {"kept": 200}})
+        return grow(output, 2)
+
+    with pytest.MonkeyPatch.context() as patch:
+        held = leases.check_held
+        patch.setattr(object_work, "check_held", lambda place: held(place) if str(place).startswith(str(cache)) else None)
+        with pytest.raises(CodeBlockError, match="was taken over by another process"):
+            step.run(halted, resume=True)
+    result = completed(step.directory)["at"]
+    assert [name for name in objects(cache) if name.startswith("objects/")] == [
+        f"objects/{result}/{part_name(number)}" for number in range(2)
+    ]
+
+
 WORKER = """
     import json, os, sys, time
     from pathlib import Path

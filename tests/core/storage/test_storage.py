@@ -136,6 +136,26 @@ def test_pages_and_masks_are_made_of_whole_stages_alone(home, storage, tmp_path,
     )
 
 
+@pytest.mark.skipif(shutil.which("bwrap") is None, reason="needs bubblewrap")
+def test_a_storage_that_may_be_read_alone_can_be_looked_at(home, storage, tmp_path):
+    """Plan, pages and masks; what a plan says would run could not."""
+
+    def look(*arguments: object) -> "subprocess.CompletedProcess[str]":
+        read_only = ["bwrap", "--dev-bind", "/", "/", "--ro-bind", str(storage), str(storage)]
+        command = [sys.executable, "-m", "codeblock", *map(str, arguments), f"storage={storage}"]
+        return subprocess.run([*read_only, *command], capture_output=True, text=True)
+
+    for command in ("inspect", "export"):
+        done = look(command, home / "config.yaml", "--out", tmp_path / command)
+        assert (done.returncode, done.stderr) == (0, "")
+    assert list((tmp_path / "inspect").glob("*.html"))
+    assert list((tmp_path / "export").glob("train/*"))
+    plan = look("run", home / "config.yaml", "--plan")
+    assert re.search(r"^score +cached *$", plan.stdout, re.MULTILINE)
+    assert re.search(r"^train\[codeblock\] +would run", plan.stdout, re.MULTILINE)
+    assert plan.stderr == f"error: storage={storage}: cannot be written (Read-only file system); free it or name another\n"
+
+
 def test_what_is_removed_as_told_is_computed_again_to_the_same(home, storage, capsys):
     directory = step_of(storage, "scored")
     before = read_table(directory)

@@ -1,8 +1,12 @@
 """Files by path and objects by URL, through the same functions, against an S3 server on this machine."""
 
+import http.client
 import json
+import os
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -148,7 +152,8 @@ def test_an_object_is_created_once_whoever_asks(bucket):
     path = places.place(f"{bucket}/mark")
     assert [store.put_if_absent(path, text) for text in ("first", "second")] == [True, False]
     assert store.read_text(path) == "first"
-    program = f"from codeblock.core.storage import places, store; print(store.put_if_absent(places.place('{bucket}/new'), 'x'))"
+    program = f"import os\nfrom codeblock.core.storage import places, store\nnew = places.place('{bucket}/new')\n"
+    program += "print(store.put_if_absent(new, str(os.getpid())))"
     racers = [subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) for _ in range(3)]
     assert sorted(racer.communicate()[0].strip() for racer in racers) == ["False", "False", "True"]
 
@@ -169,3 +174,81 @@ def test_a_bucket_that_is_not_there_is_one_line(s3_address):
     assert told.startswith("s3://nobody-has-it/runs/cache/.probe-")
     assert "The specified bucket does not exist; check the name of the bucket, the credentials" in told
     assert "\n" not in told
+    # To look at it is no error: a plan finds nothing there.
+    assert store.by_age(places.place("s3://nobody-has-it/runs/cache"), "scored-*/_complete.json") == []
+
+
+class Moody(ThreadingHTTPServer):
+    """In front of the S3 server: turns the first requests for `busy` away, and loses the answer to the first PUT of `lost`."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(("127.0.0.1", 0), Passing)
+        self.behind = address.removeprefix("http://")
+        self.refusals, self.to_lose = 7, 1
+
+
+class Passing(BaseHTTPRequestHandler):
+    server: Moody
+    protocol_version = "HTTP/1.1"
+
+    def do_PUT(self) -> None:
+        sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.path.endswith("/busy") and self.server.refusals:
+            self.server.refusals -= 1
+            self._answer(503, b"")
+            return
+        behind = http.client.HTTPConnection(self.server.behind)
+        behind.request(self.command, self.path, sent, dict(self.headers))
+        answer = behind.getresponse()
+        found = answer.read()
+        if self.command == "PUT" and self.path.endswith("/lost") and self.server.to_lose:
+            self.server.to_lose -= 1
+            self._answer(500, b"")
+            return
+        self._answer(
+            answer.status, found, {"ETag": answer.getheader("ETag") or "", "Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT"}
+        )
+
+    do_GET = do_HEAD = do_PUT
+
+    def _answer(self, status: int, body: bytes, headers: dict[str, str] = {}) -> None:  # noqa: B006
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def moody(s3_address):
+    server = Moody(s3_address)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("look", "expected"),
+    [
+        ("store.exists(home / 'busy')", "True"),
+        ("store.read_text(home / 'busy')", "it"),
+        ("store.put_if_absent(home / 'lost', 'mine')", "True"),
+    ],
+    ids=["looked at", "read", "created, and the answer lost"],
+)
+def test_a_store_that_is_busy_for_a_while_ends_no_run(bucket, moody, look, expected):
+    """Nor does one that did what it was asked for and could not say so: what it then has is no other's."""
+    store.put_text(places.place(f"{bucket}/busy"), "it")
+    program = f"from codeblock.core.storage import places, store\nhome = places.place('{bucket}')\nprint({look})"
+    address = f"http://127.0.0.1:{moody.server_port}"
+    environment = {**os.environ, "AWS_ENDPOINT_URL": address, "AWS_MAX_ATTEMPTS": "2"}  # the client's own tries: short ones
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=120)
+    assert (done.stdout.strip(), done.stderr) == (expected, "")
+    assert moody.refusals == 0 or moody.to_lose == 0

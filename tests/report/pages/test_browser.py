@@ -13,7 +13,7 @@ import pytest
 
 from codeblock.report.pages.index import ArmTally, index_page
 from codeblock.report.pages.page import sample_page
-from codeblock.report.pages.sample import Sample
+from codeblock.report.pages.sample import SampleView
 
 Open = Callable[[str], Any]
 LOAD_SECONDS = 20.0
@@ -45,7 +45,7 @@ def supervised(tab: Any, pane: int = 0) -> list[int]:
     return sorted(tab.js(query))
 
 
-def mask(sample: Sample, arm: int) -> list[int]:
+def mask(sample: SampleView, arm: int) -> list[int]:
     return [token for token, weight in enumerate(sample.arms[arm].weight) if weight]
 
 
@@ -56,7 +56,7 @@ def is_quiet(tab: Any) -> bool:
     return True
 
 
-def test_the_response_is_shown_exactly_and_its_scripts_never_run(show: Open, sample: Sample) -> None:
+def test_the_response_is_shown_exactly_and_its_scripts_never_run(show: Open, sample: SampleView) -> None:
     tab = show(sample_page(sample))
     assert tab.js("document.getElementById('response').textContent") == sample.response
     assert tab.js("window.hit") is None
@@ -65,7 +65,7 @@ def test_the_response_is_shown_exactly_and_its_scripts_never_run(show: Open, sam
     assert is_quiet(tab)
 
 
-def test_the_keyboard_walks_through_the_items_and_tells_their_figures(show: Open, sample: Sample) -> None:
+def test_the_keyboard_walks_through_the_items_and_tells_their_figures(show: Open, sample: SampleView) -> None:
     tab = show(sample_page(sample))
     tab.js("document.querySelector('summary').focus()")
     tab.press("Tab")
@@ -94,7 +94,7 @@ def test_the_keyboard_walks_through_the_items_and_tells_their_figures(show: Open
     assert is_quiet(tab)
 
 
-def test_the_arrow_keys_walk_through_the_tokens_of_an_item(show: Open, sample: Sample) -> None:
+def test_the_arrow_keys_walk_through_the_tokens_of_an_item(show: Open, sample: SampleView) -> None:
     tab = show(sample_page(sample))
     tab.js("document.getElementById('item-0').focus()")
     tab.press("ArrowRight", "ArrowRight")
@@ -104,7 +104,7 @@ def test_the_arrow_keys_walk_through_the_tokens_of_an_item(show: Open, sample: S
     assert tab.js("document.querySelectorAll('#response .cursor').length") == 1
 
 
-def test_the_pointer_tells_what_lies_under_it_and_leaves_the_focused_item(show: Open, sample: Sample) -> None:
+def test_the_pointer_tells_what_lies_under_it_and_leaves_the_focused_item(show: Open, sample: SampleView) -> None:
     tab = show(sample_page(sample))
     tab.js("document.getElementById('item-0').focus()")
     tab.hover("#item-1 [data-t]")
@@ -113,7 +113,7 @@ def test_the_pointer_tells_what_lies_under_it_and_leaves_the_focused_item(show: 
     assert "item 0, import" in details(tab)
 
 
-def test_the_switch_changes_the_mask_the_outlines_and_the_reason(show: Open, sample: Sample) -> None:
+def test_the_switch_changes_the_mask_the_outlines_and_the_reason(show: Open, sample: SampleView) -> None:
     tab = show(sample_page(sample))
     assert supervised(tab) == mask(sample, 0)
     tab.js("document.getElementById('item-0').focus()")
@@ -125,7 +125,7 @@ def test_the_switch_changes_the_mask_the_outlines_and_the_reason(show: Open, sam
     assert is_quiet(tab)
 
 
-def test_masks_stand_side_by_side_line_by_line(show: Open, sample: Sample) -> None:
+def test_masks_stand_side_by_side_line_by_line(show: Open, sample: SampleView) -> None:
     tab = show(sample_page(sample))
     tab.js("document.querySelectorAll('#beside input')[1].focus()")
     tab.press(" ")
@@ -140,7 +140,7 @@ def test_masks_stand_side_by_side_line_by_line(show: Open, sample: Sample) -> No
     assert is_quiet(tab)
 
 
-def test_the_edges_of_the_focused_item_stand_out(show: Open, sample: Sample) -> None:
+def test_the_edges_of_the_focused_item_stand_out(show: Open, sample: SampleView) -> None:
     tab = show(sample_page(sample))
     assert tab.js("document.querySelectorAll('#arcs path').length") == 3
     assert tab.js("document.querySelectorAll('#arcs .near').length") == 0
@@ -150,7 +150,7 @@ def test_the_edges_of_the_focused_item_stand_out(show: Open, sample: Sample) -> 
 
 
 @pytest.mark.parametrize("width", [1240, 700])
-def test_nothing_is_wider_than_the_window_and_no_labels_overlap(show: Open, sample: Sample, width: int) -> None:
+def test_nothing_is_wider_than_the_window_and_no_labels_overlap(show: Open, sample: SampleView, width: int) -> None:
     tab = show(sample_page(sample))
     tab.look(width)
     assert tab.js("document.documentElement.scrollWidth") <= width
@@ -158,7 +158,7 @@ def test_nothing_is_wider_than_the_window_and_no_labels_overlap(show: Open, samp
     assert all(low + 20 < high for low, high in pairwise(tops))
 
 
-def test_light_and_dark_both_have_readable_text(show: Open, sample: Sample) -> None:
+def test_light_and_dark_both_have_readable_text(show: Open, sample: SampleView) -> None:
     tab = show(sample_page(sample))
     grounds = []
     for dark in (False, True):
@@ -183,7 +183,7 @@ def luminance(colour: str) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def test_two_thousand_lines_open_scroll_switch_and_compare_without_freezing(show: Open, long_sample: Sample) -> None:
+def test_two_thousand_lines_open_scroll_switch_and_compare_without_freezing(show: Open, long_sample: SampleView) -> None:
     tab = show(sample_page(long_sample))
     assert tab.seconds < LOAD_SECONDS
     assert tab.js("document.querySelectorAll('#response .item').length") == 2000
@@ -205,7 +205,7 @@ def test_two_thousand_lines_open_scroll_switch_and_compare_without_freezing(show
     assert is_quiet(tab)
 
 
-def test_the_page_works_in_the_sandboxed_frame_of_a_tracking_server(show: Open, sample: Sample) -> None:
+def test_the_page_works_in_the_sandboxed_frame_of_a_tracking_server(show: Open, sample: SampleView) -> None:
     """MLflow shows HTML artifacts in a frame with scripts and without an origin."""
     tab = show(f'<iframe sandbox="allow-scripts" srcdoc="{escape(sample_page(sample))}"></iframe>')
     frame = tab.call("Page.getFrameTree")["frameTree"]["childFrames"][0]["frame"]["id"]
@@ -219,7 +219,7 @@ def test_the_page_works_in_the_sandboxed_frame_of_a_tracking_server(show: Open, 
     assert tab.complaints == []
 
 
-def test_the_index_opens_without_a_word(show: Open, sample: Sample) -> None:
+def test_the_index_opens_without_a_word(show: Open, sample: SampleView) -> None:
     tally = ArmTally("blocks", "codeblock", 0.1, 0.1, shares=[0.0, 0.5])
     tab = show(index_page("small", [sample], [tally]))
     assert "blocks" in tab.js("document.body.innerText")

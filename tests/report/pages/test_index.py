@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from codeblock.report.pages.index import BINS, ArmTally, index_page, write_pages
-from codeblock.report.pages.sample import Sample
+from codeblock.report.pages.sample import SampleView
 
 
 def make_tally() -> ArmTally:
@@ -41,7 +41,7 @@ def test_items_fall_into_cells_by_lift_and_utility() -> None:
     assert tally.cells == [(0, 0, 1.0, 2, 1), (11, 11, pytest.approx(np.log(2) / np.log(3)), 1, 1)]
 
 
-def test_the_index_shows_every_distribution_and_links_to_every_page(sample: Sample, tmp_path: Path) -> None:
+def test_the_index_shows_every_distribution_and_links_to_every_page(sample: SampleView, tmp_path: Path) -> None:
     tally = make_tally()
     tally.add_structure(np.array([0.1]), np.array([0.5]), np.array([True]), 0.5)
     samples = [sample, replace(sample, id="def456")]
@@ -60,7 +60,7 @@ def test_an_arm_that_ranks_nothing_has_no_plot_of_structure() -> None:
     assert "Utility against structure" not in index_page("small", [], [make_tally()])
 
 
-def test_nothing_is_written_where_a_sample_does_not_fit_together(sample: Sample, tmp_path: Path) -> None:
+def test_nothing_is_written_where_a_sample_does_not_fit_together(sample: SampleView, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="sample abc123"):
         write_pages("small", [replace(sample, token_nll=[])], [], tmp_path / "samples")
     assert not (tmp_path / "samples").exists()

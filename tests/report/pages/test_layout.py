@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codeblock.report.pages.layout import Block, blocks, line_numbers, shade
-from codeblock.report.pages.sample import ItemView, Sample
+from codeblock.report.pages.sample import ItemView, SampleView
 
 
-def bare(response: str, items: list[ItemView], spans: list[tuple[int, int]]) -> Sample:
+def bare(response: str, items: list[ItemView], spans: list[tuple[int, int]]) -> SampleView:
     """A sample of nothing but text, items and tokens."""
     count = len(spans)
-    return Sample("t", "i", "python", "", response, spans, [3] * count, [0.5] * count, items, [], [])
+    return SampleView("t", "i", "python", "", response, spans, [3] * count, [0.5] * count, items, [], [])
 
 
 def item(*spans: tuple[int, int]) -> ItemView:
@@ -27,7 +27,7 @@ def text(found: list[Block]) -> str:
     return "".join(unescape(piece.text) for b in found for line in b.lines for box in line.boxes for piece in box.pieces)
 
 
-def test_whole_lines_of_an_item_are_one_block_with_one_label_and_their_indents(sample: Sample) -> None:
+def test_whole_lines_of_an_item_are_one_block_with_one_label_and_their_indents(sample: SampleView) -> None:
     found = list(blocks(sample))
     assert text(found) == sample.response
     control = next(block for block in found if block.item == 1)
@@ -36,7 +36,7 @@ def test_whole_lines_of_an_item_are_one_block_with_one_label_and_their_indents(s
     assert [block.item for block in found] == [-1, 0, 1, -1, -1]
 
 
-def test_a_line_that_items_share_holds_a_box_for_each(sample: Sample) -> None:
+def test_a_line_that_items_share_holds_a_box_for_each(sample: SampleView) -> None:
     shared = next(block for block in blocks(sample) if block.shared)
     assert shared.shared == [2, 3]
     assert [box.item for box in shared.lines[0].boxes] == [-1, 2, -1, 3, -1]
@@ -54,13 +54,13 @@ def test_an_item_in_two_places_is_labelled_once() -> None:
     assert [(block.item, block.first) for block in found] == [(0, True), (1, True), (0, False)]
 
 
-def test_lines_are_counted_from_one(sample: Sample) -> None:
+def test_lines_are_counted_from_one(sample: SampleView) -> None:
     assert line_numbers(sample) == [(4, 4), (5, 6), (7, 7), (7, 7)]
 
 
 def test_blank_ends_of_a_line_have_no_shade() -> None:
     response = "x\n    y\n"
-    sample = Sample("t", "i", "python", "", response, [(0, 1), (1, 7)], [3, 3], [9.0, 9.0], [item((0, 7))], [], [])
+    sample = SampleView("t", "i", "python", "", response, [(0, 1), (1, 7)], [3, 3], [9.0, 9.0], [item((0, 7))], [], [])
     pieces = [
         (str(p.text), p.token, p.shade) for b in blocks(sample) for line in b.lines for box in line.boxes for p in box.pieces
     ]

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from codeblock.report.pages.page import sample_page
-from codeblock.report.pages.sample import Sample
+from codeblock.report.pages.sample import SampleView
 
 
 class Page(HTMLParser):
@@ -45,7 +45,7 @@ class Page(HTMLParser):
         return [attributes for _, attributes in self.elements if attributes.get("data-i") == str(item)]
 
 
-def test_the_response_is_shown_exactly_and_its_html_is_text(sample: Sample) -> None:
+def test_the_response_is_shown_exactly_and_its_html_is_text(sample: SampleView) -> None:
     page = Page(html := sample_page(sample))
     assert page.texts["response"] == sample.response
     assert page.texts["prompt"] == sample.prompt
@@ -54,7 +54,7 @@ def test_the_response_is_shown_exactly_and_its_html_is_text(sample: Sample) -> N
     assert [tag for tag, _ in page.elements].count("script") == 2
 
 
-def test_no_text_of_the_data_ends_the_script_or_opens_another(sample: Sample) -> None:
+def test_no_text_of_the_data_ends_the_script_or_opens_another(sample: SampleView) -> None:
     end = "</script><script>window.hit=3</script>"
     outcomes = [replace(outcome, reason=end) for outcome in sample.arms[0].outcomes]
     arm = replace(sample.arms[0], name=end, strategy=end, status=end, outcomes=outcomes)
@@ -64,7 +64,7 @@ def test_no_text_of_the_data_ends_the_script_or_opens_another(sample: Sample) ->
     assert json.loads(Page(html).texts["data"])["arms"][0]["reasons"] == [end]
 
 
-def test_the_page_asks_nothing_of_the_network(sample: Sample) -> None:
+def test_the_page_asks_nothing_of_the_network(sample: SampleView) -> None:
     page = Page(html := sample_page(sample))
     for tag, attributes in page.elements:
         assert tag not in {"link", "img", "iframe", "object"}
@@ -75,7 +75,7 @@ def test_the_page_asks_nothing_of_the_network(sample: Sample) -> None:
     assert html.count("http") == html.count("http://www.w3.org/2000/svg") == 1, "a name, never fetched"
 
 
-def test_every_item_can_be_focused_once_and_is_named_in_words(sample: Sample) -> None:
+def test_every_item_can_be_focused_once_and_is_named_in_words(sample: SampleView) -> None:
     page = Page(sample_page(sample))
     for item in range(len(sample.items)):
         assert [box.get("tabindex") for box in page.boxes(item)].count("0") == 1
@@ -84,7 +84,7 @@ def test_every_item_can_be_focused_once_and_is_named_in_words(sample: Sample) ->
     assert labels == ["import 0", "control 1", "2 · 3"]
 
 
-def test_the_mask_of_the_first_arm_needs_no_script(sample: Sample) -> None:
+def test_the_mask_of_the_first_arm_needs_no_script(sample: SampleView) -> None:
     page = Page(sample_page(sample))
     assert "dropped" in (page.boxes(0)[0]["class"] or "").split()
     assert "kept" in (page.boxes(1)[0]["class"] or "").split()
@@ -92,7 +92,7 @@ def test_the_mask_of_the_first_arm_needs_no_script(sample: Sample) -> None:
     assert {int(a["data-t"] or -1) for a in supervised} == {t for t, w in enumerate(sample.arms[0].weight) if w}
 
 
-def test_the_script_is_given_the_figures_of_every_arm(sample: Sample) -> None:
+def test_the_script_is_given_the_figures_of_every_arm(sample: SampleView) -> None:
     weight = [0.25, *sample.arms[1].weight[1:]]
     data = json.loads(
         Page(sample_page(replace(sample, arms=[sample.arms[0], replace(sample.arms[1], weight=weight)]))).texts["data"]
@@ -109,14 +109,14 @@ def test_the_script_is_given_the_figures_of_every_arm(sample: Sample) -> None:
     assert len(everything["levels"]) == len(sample.token_class)
 
 
-def test_a_sample_that_does_not_fit_together_has_no_page(sample: Sample) -> None:
+def test_a_sample_that_does_not_fit_together_has_no_page(sample: SampleView) -> None:
     with pytest.raises(ValueError, match="sample abc123: token lists"):
         sample_page(replace(sample, token_nll=[]))
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(response=st.text(max_size=60))
-def test_any_response_keeps_its_text(build: Callable[..., Sample], response: str) -> None:
+def test_any_response_keeps_its_text(build: Callable[..., SampleView], response: str) -> None:
     page = Page(sample_page(build(response, [], [], [], prompt=response)))
     assert page.texts.get("response", "") == response
     assert page.texts.get("prompt", "") == response

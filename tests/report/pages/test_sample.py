@@ -8,7 +8,17 @@ from dataclasses import replace
 import pytest
 
 from codeblock.core.schema import SCORED
-from codeblock.report.pages.sample import ArmView, ItemOutcome, ItemView, Sample, check, counts, levels, sample_from_row, state
+from codeblock.report.pages.sample import (
+    ArmView,
+    ItemOutcome,
+    ItemView,
+    SampleView,
+    check,
+    counts,
+    levels,
+    sample_from_row,
+    state,
+)
 
 
 def test_a_scored_row_becomes_a_sample() -> None:
@@ -60,7 +70,7 @@ def test_an_item_without_a_token_is_not_kept() -> None:
     assert state(ItemView("call", [(0, 0)], 0, 0, 0.0, 0.0), ItemOutcome(0, "")) == "dropped"
 
 
-def test_what_does_not_fit_together_is_refused_with_the_name_of_the_sample(sample: Sample) -> None:
+def test_what_does_not_fit_together_is_refused_with_the_name_of_the_sample(sample: SampleView) -> None:
     check(sample)
     arm = sample.arms[0]
     outside = replace(sample.items[0], spans=[(0, 10_000)])

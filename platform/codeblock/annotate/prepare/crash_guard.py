@@ -25,23 +25,23 @@ Outcome = Segmentation | tuple[Reason, str]
 """What was found, or why the row is taken out and in detail."""
 
 
-class Job(NamedTuple):
+class SegmentJob(NamedTuple):
     """One response to segment."""
 
     response: str
     token_starts: NDArray[np.int32]  # [T] characters of the response
 
 
-Segment = Callable[[Job], Outcome]
-SegmentAll = Callable[[Segment, Sequence[Job]], list[Outcome]]
+Segment = Callable[[SegmentJob], Outcome]
+SegmentAll = Callable[[Segment, Sequence[SegmentJob]], list[Outcome]]
 
 
-def plainly(segment: Segment, jobs: Sequence[Job]) -> list[Outcome]:
+def plainly(segment: Segment, jobs: Sequence[SegmentJob]) -> list[Outcome]:
     """Every job in this process, without a limit."""
     return [segment(job) for job in jobs]
 
 
-def watched(segment: Segment, jobs: Sequence[Job], seconds: float) -> list[Outcome]:
+def watched(segment: Segment, jobs: Sequence[SegmentJob], seconds: float) -> list[Outcome]:
     """Every job in this process, which ends (SIGPROF) where one takes more than so many CPU seconds."""
     with _clock() as restart:
         outcomes = []
@@ -51,7 +51,7 @@ def watched(segment: Segment, jobs: Sequence[Job], seconds: float) -> list[Outco
         return outcomes
 
 
-def apart(segment: Segment, jobs: Sequence[Job], seconds: float) -> list[Outcome]:
+def apart(segment: Segment, jobs: Sequence[SegmentJob], seconds: float) -> list[Outcome]:
     """Every job in a forked child. The job on which a child crashes or runs out of time has that as its outcome."""
     outcomes: list[Outcome] = []
     while len(outcomes) < len(jobs):
@@ -59,7 +59,7 @@ def apart(segment: Segment, jobs: Sequence[Job], seconds: float) -> list[Outcome
     return outcomes
 
 
-def _until_death(segment: Segment, jobs: Sequence[Job], seconds: float) -> list[Outcome]:
+def _until_death(segment: Segment, jobs: Sequence[SegmentJob], seconds: float) -> list[Outcome]:
     """The outcomes of one child, the last of them its death unless it came to the end."""
     context = multiprocessing.get_context("fork")  # grammars are loaded already, and cannot be pickled
     ours, theirs = context.Pipe(duplex=False)
@@ -76,7 +76,7 @@ def _until_death(segment: Segment, jobs: Sequence[Job], seconds: float) -> list[
     return outcomes
 
 
-def _serve(segment: Segment, jobs: Sequence[Job], seconds: float, theirs: Connection) -> None:
+def _serve(segment: Segment, jobs: Sequence[SegmentJob], seconds: float, theirs: Connection) -> None:
     """The child: outcomes one by one, so that the parent knows at which job it ended."""
     faulthandler.disable()
     for fatal in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL):

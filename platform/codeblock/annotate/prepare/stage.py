@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from codeblock.annotate.prepare.align import Spans, align
 from codeblock.annotate.prepare.conversation import Conversation
-from codeblock.annotate.prepare.crash_guard import Job, Outcome, SegmentAll, plainly
+from codeblock.annotate.prepare.crash_guard import Outcome, SegmentAll, SegmentJob, plainly
 from codeblock.annotate.prepare.render import Rendered, Renderer
 from codeblock.core.config import PrepareConfig
 from codeblock.core.errors import RowError
@@ -91,7 +91,8 @@ def _segment_batch(tokenized: pa.Table, config: PrepareConfig, segment_all: Segm
     responses: list[str] = tokenized["response"].to_pylist()
     rendered = _rendered(tokenized)
     jobs = [
-        Job(response, tokens.starts[tokens.response_start : -1]) for response, tokens in zip(responses, rendered, strict=True)
+        SegmentJob(response, tokens.starts[tokens.response_start : -1])
+        for response, tokens in zip(responses, rendered, strict=True)
     ]
     kept: list[int] = []
     found: list[Segmentation] = []
@@ -125,7 +126,7 @@ def render_pairs(
     return [next(rendered) if isinstance(chat, Conversation) else chat for chat in read]
 
 
-def _segment(config: PrepareConfig, job: Job) -> Outcome:
+def _segment(config: PrepareConfig, job: SegmentJob) -> Outcome:
     try:
         found = segment_response(
             job.response,

@@ -235,6 +235,10 @@ class TrainConfig(Section):
             raise ValueError("train.shard=true shares out all weights and needs train.mode=full")
         return self
 
+    def without_effect(self) -> set[str]:
+        """The adapters, where all weights are trained."""
+        return {"lora"} if self.mode == "full" else set()
+
 
 class EvaluateConfig(Section):
     """Generation and grading."""
@@ -277,6 +281,10 @@ class EvaluateConfig(Section):
                 f"evaluate.samples={self.samples} needs evaluate.temperature above 0: greedy answers are all the same"
             )
         return self
+
+    def without_effect(self) -> set[str]:
+        """How answers are sampled, where they are greedy."""
+        return {"top_p"} if self.temperature == 0 else set()
 
     def python_of(self, benchmark: str) -> str | None:
         """The interpreter of a benchmark's solutions, named in full or by its family (`bigcodebench`); None: this one."""

@@ -62,11 +62,16 @@ class Section(BaseModel):
         extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=(), allow_inf_nan=False
     )
 
+    def without_effect(self) -> set[str]:
+        """Fields that decide nothing as the others stand; they count as their defaults."""
+        return set()
+
     def identity(self) -> dict[str, Any]:
         """The fields that decide what a stage produces."""
         fields = type(self).model_fields
+        defaults = {name: fields[name].get_default(call_default_factory=True) for name in self.without_effect()}
         return {
             name: value
-            for name, value in self.model_dump(mode="json").items()
+            for name, value in self.model_copy(update=defaults).model_dump(mode="json").items()
             if not (isinstance(extra := fields[name].json_schema_extra, dict) and extra.get("execution"))
         }

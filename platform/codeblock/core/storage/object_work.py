@@ -78,7 +78,12 @@ def publish(own: Path, directory: Path, facts: dict[str, Any]) -> bool:
     store.put_tree(own)
     store.fetch_tree(own)
     files = describe(own)
-    check_held(lease_of(directory))
+    try:
+        check_held(lease_of(directory))
+    except CodeBlockError:
+        if not _note(_note_file(own)):  # the other one has a copy of what it took over, and what was put since nobody looks at
+            _remove(own)
+        raise
     before = completed(directory)
     text = marker_text({AT: own.name, **facts}, files)
     grows = before is not None and before[AT] == _note(_note_file(own)).get("from")

@@ -11,7 +11,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +26,10 @@ SCRATCH = "CODEBLOCK_SCRATCH"
 OWN_NAMES = {"s3a": "s3", "gcs": "gs", "abfss": "abfs"}
 WRITABLE = {"s3": "codeblock[s3]", "gs": "gcsfs", "abfs": "adlfs", "az": "adlfs"}
 """Schemes of stores that can create an object only where it does not exist, with what pip installs for them."""
+BUSY = (500, 502, 503, 504)
+"""Statuses of a store that may answer the same request a little later."""
+_CHECK = "check the name of the bucket, the credentials (AWS_ACCESS_KEY_ID and such) and the address (AWS_ENDPOINT_URL)"
+_WAIT = "the store has been busy for too long; run the same command again, and what was finished is kept"
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _IN_PATH = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(?=[^/])")
 """What pathlib makes of a scheme."""
@@ -128,6 +132,8 @@ def open_url(url: str) -> tuple[Any, str]:
 
     scheme = _SCHEME.match(url)
     listings = {"use_listings_cache": False} if scheme and OWN_NAMES.get(scheme[1], scheme[1]) in WRITABLE else {}
+    if scheme and OWN_NAMES.get(scheme[1], scheme[1]) == "s3":
+        _have_patience()
     filesystem, root = fsspec.core.url_to_fs(url, **listings)
     return filesystem, str(root)
 
@@ -150,10 +156,7 @@ def told(url: str, writes: bool = False) -> Iterator[None]:
         if is_there_already(error):
             raise
         reason = (str(error).splitlines() or [""])[0][:200] or type(error).__name__
-        raise CodeBlockError(
-            f"{url}: {reason.rstrip('.')}; check the name of the bucket, the credentials (AWS_ACCESS_KEY_ID and such) "
-            "and the address (AWS_ENDPOINT_URL)"
-        ) from error
+        raise CodeBlockError(f"{url}: {reason.rstrip('.')}; {_CHECK if _status(error) not in BUSY else _WAIT}") from error
 
 
 def _require(scheme: str, text: str) -> None:
@@ -174,11 +177,32 @@ def filesystem_of(scheme: str) -> Any:
     import fsspec
 
     try:
+        if scheme == "s3":
+            _have_patience()
         # Listings that are remembered would hide what other processes write.
         return fsspec.filesystem(scheme, use_listings_cache=False)
     except (ImportError, ValueError) as error:
         package = WRITABLE.get(scheme, scheme)
         raise CodeBlockError(f'{scheme}://: cannot be read here ({error}); pip install "{package}"') from error
+
+
+@lru_cache(maxsize=1)
+def _have_patience() -> None:
+    """Have s3fs try again, half a minute and more, whatever request a busy store turns away.
+
+    By itself it does where the text of an answer asks for it, and the answer to a HEAD has none.
+    """
+    with suppress(ImportError):
+        from s3fs.core import set_custom_error_handler
+
+        set_custom_error_handler(lambda error: _status(error) in BUSY)
+
+
+def _status(error: BaseException | None) -> int | None:
+    """The status of the answer that a client's error is about, as far as it says."""
+    while error is not None and not isinstance(getattr(error, "response", None), dict):
+        error = error.__cause__
+    return None if error is None else error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")  # type: ignore[attr-defined]
 
 
 def _scratch() -> Path:

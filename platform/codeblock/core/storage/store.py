@@ -19,7 +19,7 @@ from typing import Any
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.storage.places import MIRRORED, SCRATCH, Remote, is_there_already, remote_of, show, told
 
-_PROBES = 2
+_PROBES = ("one", "another")
 _AT_ONCE = 8
 _TAGS = ("ETag", "etag", "md5Hash", "content_md5")
 """What stores call the tag of an object's content."""
@@ -65,7 +65,10 @@ def by_age(directory: Path, pattern: str) -> list[Path]:
     if remote is None:
         return sorted(directory.glob(pattern), key=lambda path: path.stat().st_mtime)
     with told(remote.url):
-        found = remote.filesystem.glob(f"{remote.key}/{pattern}", detail=True, refresh=True)
+        try:
+            found = remote.filesystem.glob(f"{remote.key}/{pattern}", detail=True, refresh=True)
+        except FileNotFoundError:  # not even the bucket
+            return []
     return [
         directory / name.removeprefix(remote.key + "/")
         for name, _ in sorted(found.items(), key=lambda item: str(item[1].get("LastModified")))
@@ -164,19 +167,24 @@ def prune(directory: Path) -> None:
 
 
 def put_if_absent(path: Path, text: str) -> bool:
-    """Create an object with one conditional request; False where there is one. Only for paths of an object store."""
+    """Create an object with one conditional request; False where there is another one. Only for paths of an object store.
+
+    One of the same text is this one: a client whose request was answered too late, or by an error, sends it again, and is then
+    told that the object is there. So the text has to be one that no other process writes.
+    """
     remote = remote_of(str(path))
     assert remote is not None
     with told(remote.url, writes=True):
         try:
             remote.filesystem.pipe_file(remote.key, text.encode(), mode="create")
-        except FileExistsError:
-            return False
         except OSError as error:
-            if not is_there_already(error):
+            if not isinstance(error, FileExistsError) and not is_there_already(error):
                 raise
-            return False
-    return True
+        else:
+            return True
+    with suppress(FileNotFoundError):
+        return read_text(path) == text
+    return False
 
 
 def put_text(path: Path, text: str) -> None:
@@ -218,7 +226,7 @@ def remove_tree(directory: Path) -> None:
 def check_writable(directory: Path) -> None:
     """Raise CodeBlockError where a store cannot be written, or creates an object a second time. Only for object stores."""
     probe = directory / f".probe-{secrets.token_hex(4)}"
-    created = [put_if_absent(probe, "x") for _ in range(_PROBES)]
+    created = [put_if_absent(probe, text) for text in _PROBES]
     remove(probe)
     if created != [True, False]:
         raise CodeBlockError(

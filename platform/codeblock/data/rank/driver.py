@@ -8,7 +8,7 @@ from typing import Any
 from codeblock.core.config import ClusterConfig, RankConfig, ScoreConfig
 from codeblock.core.models.ref import ModelRef
 from codeblock.data.rank import rankers  # noqa: F401  registers them
-from codeblock.data.rank.registry import needs_of
+from codeblock.data.rank.registry import Tool, needs_of, tools_of
 
 
 def needs_model(config: RankConfig) -> bool:
@@ -19,6 +19,11 @@ def needs_model(config: RankConfig) -> bool:
 def needs_scores(config: RankConfig) -> bool:
     """Whether the whole pool has to be scored before it is ranked. Raises CodeBlockError for a ranker that is not known."""
     return "nll" in needs_of(config.by)
+
+
+def tools(config: RankConfig) -> frozenset[Tool]:
+    """What the rankers work with. Raises CodeBlockError for a ranker that is not known."""
+    return tools_of(config.by)
 
 
 def embed_pairs(

@@ -46,7 +46,7 @@ def near_duplicate(pool: RankPool) -> Signal:
     return pool.distances[:, 0]
 
 
-@ranker("parses", scale="share")
+@ranker("parses", scale="share", tools=("grammars",))
 def parses(pool: RankPool) -> Signal:
     """Share of the response's blocks of code that parse, of those in a language with a grammar; 0 without any code, unknown
     where no block is in such a language."""
@@ -59,7 +59,7 @@ def _share_parsed(facts: CodeFacts) -> float:
     return float("nan") if facts.unknown else 0.0
 
 
-@ranker("answers", scale="share")
+@ranker("answers", scale="share", tools=("grammars",))
 def answers(pool: RankPool) -> Signal:
     """Whether the response defines the names that the instruction asks for, in the language that it asks for."""
     requests = (
@@ -71,7 +71,7 @@ def answers(pool: RankPool) -> Signal:
     return np.array(shares, dtype=np.float32)
 
 
-@ranker("runs_examples", scale="share")
+@ranker("runs_examples", scale="share", tools=("grammars", "python"))
 def runs_examples(pool: RankPool) -> Signal:
     """1 where the response's Python code and its own examples run in the sandbox and give what it says, 0 where they do not;
     unknown without examples, in other languages, and where the code wants what the sandbox has not."""

@@ -15,6 +15,7 @@ from codeblock.data.rank.pool import RankPool, Signal
 
 Measure = Callable[[RankPool], Signal]
 Need = Literal["nll", "embedding"]
+Tool = Literal["grammars", "python"]
 Scale = Literal["quality", "share", "quantile"]
 
 
@@ -29,16 +30,21 @@ class Ranker:
     scale: Scale
     """How it is binned to 0..5: a `quality` by the scale of the data, a `share` of 0..1 by fifths, others by sixths of the
     pool."""
+    tools: frozenset[Tool]
+    """What gives its values besides this package: the `grammars` of tree-sitter, the `python` that programs run with in the
+    sandbox. Their versions are part of a ranking's name."""
 
 
 _REGISTRY: dict[str, Ranker] = {}
 
 
-def ranker(name: str, needs: Iterable[Need] = (), scale: Scale = "quantile") -> Callable[[Measure], Measure]:
+def ranker(
+    name: str, needs: Iterable[Need] = (), scale: Scale = "quantile", tools: Iterable[Tool] = ()
+) -> Callable[[Measure], Measure]:
     """Register a function as the ranker `name`."""
 
     def register(function: Measure) -> Measure:
-        _REGISTRY[name] = Ranker(name, function, frozenset(needs), scale)
+        _REGISTRY[name] = Ranker(name, function, frozenset(needs), scale, frozenset(tools))
         return function
 
     return register
@@ -66,3 +72,8 @@ def get_ranker(name: str) -> Ranker:
 def needs_of(names: Iterable[str]) -> frozenset[Need]:
     """What some rankers need together. Raises CodeBlockError for a name that is not known."""
     return frozenset().union(*(get_ranker(name).needs for name in names))
+
+
+def tools_of(names: Iterable[str]) -> frozenset[Tool]:
+    """What some rankers work with. Raises CodeBlockError for a name that is not known."""
+    return frozenset().union(*(get_ranker(name).tools for name in names))

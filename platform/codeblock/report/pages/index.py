@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from codeblock.core.schema import ItemKind
 from codeblock.core.storage.tables import write_text
 from codeblock.report.pages.page import page_name, sample_page, templates
-from codeblock.report.pages.sample import Sample, check, counts
+from codeblock.report.pages.sample import SampleView, check, counts
 
 BINS = 20
 COLUMNS, ROWS = 12, 12
@@ -87,7 +87,7 @@ class ArmTally:
         ]
 
 
-def index_page(title: str, samples: Sequence[Sample], tallies: Sequence[ArmTally]) -> str:
+def index_page(title: str, samples: Sequence[SampleView], tallies: Sequence[ArmTally]) -> str:
     """The index as HTML."""
     rows = [(sample, page_name(sample), [counts(sample, arm) for arm in sample.arms]) for sample in samples]
     kinds = [str(kind) for kind in ItemKind if any(tally.kind_tokens[kind] for tally in tallies)]
@@ -95,7 +95,7 @@ def index_page(title: str, samples: Sequence[Sample], tallies: Sequence[ArmTally
     return page.render(title=title, rows=rows, tallies=tallies, kinds=kinds, bins=BINS)
 
 
-def write_pages(title: str, samples: Sequence[Sample], tallies: Sequence[ArmTally], directory: Path) -> list[Path]:
+def write_pages(title: str, samples: Sequence[SampleView], tallies: Sequence[ArmTally], directory: Path) -> list[Path]:
     """Write `index.html` and one page per sample; returns the paths, the index first.
 
     Raises ValueError, before any file is written, where a sample's lists do not fit together.

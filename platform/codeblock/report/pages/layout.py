@@ -15,7 +15,7 @@ import numpy as np
 from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
-from codeblock.report.pages.sample import Sample
+from codeblock.report.pages.sample import SampleView
 
 TAB = 4
 MAX_INDENT = 40
@@ -70,7 +70,7 @@ class _Characters:
     item: Ints
 
 
-def blocks(sample: Sample) -> Iterator[Block]:
+def blocks(sample: SampleView) -> Iterator[Block]:
     """The blocks of the response in order."""
     characters = _owners(sample)
     shades = [shade(nll, sample.gce_q) for nll in sample.token_nll]
@@ -83,7 +83,7 @@ def blocks(sample: Sample) -> Iterator[Block]:
         yield _block(owner, [bound for _, bound in group], characters, shades, seen)
 
 
-def line_numbers(sample: Sample) -> list[tuple[int, int]]:
+def line_numbers(sample: SampleView) -> list[tuple[int, int]]:
     """First and last line of each item, counted from 1 in the response."""
     ends = np.array([high for _, high in _line_bounds(sample.response)] or [0])
     numbers = []
@@ -105,7 +105,7 @@ def plain(text: str) -> Markup:
     return Markup(str(escape(text)).replace("\r", "&#13;"))
 
 
-def _owners(sample: Sample) -> _Characters:
+def _owners(sample: SampleView) -> _Characters:
     token = np.full(len(sample.response), -1, dtype=np.int64)
     for index, (low, high) in enumerate(sample.token_spans):
         token[max(low, 0) : max(high, 0)] = index

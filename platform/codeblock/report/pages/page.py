@@ -15,13 +15,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from codeblock.core.schema import ItemKind, TokenClass
 from codeblock.report.pages.layout import Block, blocks, line_numbers, plain
-from codeblock.report.pages.sample import ArmView, Sample, check, counts, levels, state
+from codeblock.report.pages.sample import ArmView, SampleView, check, counts, levels, state
 
 CHUNK = 40
 CODES = {"on": "2", "faint": "1", "": "0"}
 
 
-def sample_page(sample: Sample) -> str:
+def sample_page(sample: SampleView) -> str:
     """The page as HTML. Raises ValueError where the sample's lists do not fit together."""
     check(sample)
     stops = [index for index, kind in enumerate(sample.token_class) if kind == TokenClass.STOP]
@@ -49,7 +49,7 @@ def batched(all_blocks: Iterator[Block]) -> Iterator[list[Block]]:
         yield chunk
 
 
-def page_name(sample: Sample) -> str:
+def page_name(sample: SampleView) -> str:
     """File name of a sample's page."""
     return f"{sample.id}.html"
 
@@ -61,7 +61,7 @@ def templates() -> Environment:
     return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
 
-def _data(sample: Sample) -> dict[str, Any]:
+def _data(sample: SampleView) -> dict[str, Any]:
     """What the page's script needs; positions in the lists are item and token indices."""
     lines = line_numbers(sample)
     return {
@@ -78,7 +78,7 @@ def _data(sample: Sample) -> dict[str, Any]:
     }
 
 
-def _arm(sample: Sample, arm: ArmView) -> dict[str, Any]:
+def _arm(sample: SampleView, arm: ArmView) -> dict[str, Any]:
     reasons = list(dict.fromkeys(outcome.reason for outcome in arm.outcomes))
     number = {reason: index for index, reason in enumerate(reasons)}
     ordinary = {0.0, 1.0}

@@ -53,7 +53,7 @@ class ArmView:
 
 
 @dataclass(frozen=True)
-class Sample:
+class SampleView:
     """One pair as several arms see it; the page opens with the first of them."""
 
     title: str
@@ -90,10 +90,10 @@ class Counts:
 
 def sample_from_row(
     row: Mapping[str, Any], token_spans: Sequence[Span], arms: Sequence[ArmView], *, title: str, gce_q: float = 0.7
-) -> Sample:
+) -> SampleView:
     """The page's input from a row of `schema.SCORED`; `token_spans` holds one entry per response token."""
     start = int(row["response_start"])
-    return Sample(
+    return SampleView(
         title=title,
         id=row["id"],
         language=row["language"],
@@ -144,7 +144,7 @@ def state(item: ItemView, outcome: ItemOutcome) -> State:
     return "kept" if outcome.supervised == item.tokens else "partly"
 
 
-def counts(sample: Sample, arm: ArmView) -> Counts:
+def counts(sample: SampleView, arm: ArmView) -> Counts:
     """The numbers of one arm."""
     chosen = np.asarray(arm.selected, dtype=bool)
     states = Counter(state(item, outcome) for item, outcome in zip(sample.items, arm.outcomes, strict=True))
@@ -160,7 +160,7 @@ def counts(sample: Sample, arm: ArmView) -> Counts:
     )
 
 
-def check(sample: Sample) -> None:
+def check(sample: SampleView) -> None:
     """Raises ValueError where lists differ in length, or an item or edge points outside the response."""
     lengths = {len(sample.token_spans), len(sample.token_class), len(sample.token_nll)}
     lengths |= {len(each) for arm in sample.arms for each in (arm.weight, arm.selected)}
