@@ -34,7 +34,7 @@ def test_what_was_handled_meanwhile_is_no_cause() -> None:
         (errno.ENOSPC, "/runs/a", "No space left on device: /runs/a; free space there or name another storage=DIR"),
         (errno.EDQUOT, None, "Disk quota exceeded: storage; free space there or name another storage=DIR"),
         (errno.EACCES, "/runs", "Permission denied: /runs; let this user read and write it or name another storage=DIR"),
-        (errno.ENOENT, "data/x", "No such file or directory: data/x; check that path"),
+        (errno.ENOENT, "data/x", "No such file or directory: data/x; see that it is there and that this user may use it"),
         (errno.EMFILE, "a", "Too many open files: a; raise the number of files that may be open (`ulimit -n`)"),
         (errno.ECONNREFUSED, None, "Connection refused; check that the other side runs and that this machine reaches it"),
     ],

@@ -63,7 +63,7 @@ def system_error(error: OSError) -> str:
     said = os.strerror(error.errno) if error.errno else error.strerror  # libraries have words of their own
     if error.errno in _OF_A_CONNECTION:
         return f"{said}; check that the other side runs and that this machine reaches it"
-    return f"{said}: {error.filename or 'storage'}; {_REMEDIES.get(error.errno or 0, 'check that path')}"
+    return f"{said}: {error.filename or 'storage'}; {_REMEDIES.get(error.errno or 0, 'see that it is there and that this user may use it')}"
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
