@@ -29,6 +29,7 @@ class WorkersDiedError(CodeBlockError):
 
 _SPACE = "free space there or name another storage=DIR"
 _RIGHTS = "let this user read and write it or name another storage=DIR"
+_USE = "see that it is there and that this user may use it"
 _FILES = "raise the number of files that may be open (`ulimit -n`)"
 _REMEDIES = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), _SPACE),
@@ -63,7 +64,7 @@ def system_error(error: OSError) -> str:
     said = os.strerror(error.errno) if error.errno else error.strerror  # libraries have words of their own
     if error.errno in _OF_A_CONNECTION:
         return f"{said}; check that the other side runs and that this machine reaches it"
-    return f"{said}: {error.filename or 'storage'}; {_REMEDIES.get(error.errno or 0, 'see that it is there and that this user may use it')}"
+    return f"{said}: {error.filename or 'storage'}; {_REMEDIES.get(error.errno or 0, _USE)}"
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
