@@ -16,7 +16,7 @@ import psutil
 from tests.processes import running_below
 
 START_SECONDS = 90.0
-HANGS_SECONDS = 45.0
+HANGS_SECONDS = 30.0
 HEALTH = {"RAY_health_check_initial_delay_ms": "1000", "RAY_health_check_period_ms": "500"}
 """A node that is gone is noticed within seconds."""
 
