@@ -140,6 +140,8 @@ def test_ctrl_c_leaves_the_job_or_stops_it_and_then_its_mlflow_run_is_killed(clu
 
 def test_following_ends_by_itself_where_nobody_reads_or_the_command_is_ended_and_the_job_goes_on(cluster, client, project):
     id_ = client.submit_job(entrypoint="while true; do echo line; sleep 0.05; done")
+    while client.get_job_status(id_) == "PENDING":  # which would be told
+        time.sleep(0.1)
     asked = [sys.executable, "-m", "codeblock", "logs", id_, "--address", cluster.address]
     how = {"cwd": project, "env": cluster.environment, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     read = subprocess.Popen(asked, **how)
