@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -13,18 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+from tests.ports import free_port
 from tests.processes import running_below
 
 START_SECONDS = 90.0
 HANGS_SECONDS = 30.0
 HEALTH = {"RAY_health_check_initial_delay_ms": "1000", "RAY_health_check_period_ms": "500"}
 """A node that is gone is noticed within seconds."""
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 @dataclass

@@ -12,7 +12,8 @@ import pytest
 import torch
 from mlflow import MlflowClient
 from tests.faults.conftest import STEPS, facts_of, step_of
-from tests.faults.nodes import free_port, wait_until
+from tests.faults.nodes import wait_until
+from tests.ports import free_port
 
 from codeblock.core.config.file import load_config
 from codeblock.core.models.load import load_model
