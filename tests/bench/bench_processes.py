@@ -17,7 +17,7 @@ import platform
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -25,14 +25,14 @@ from typing import Any
 
 import ray
 
-from codeblock.annotate.prepare.driver import _segment_part, _tokenize_part, _write, segment, tokenize
+from codeblock.annotate.prepare.driver import segment, tokenize
 from codeblock.annotate.score.driver import score
 from codeblock.core.cluster import quiet_data, runtime_env
 from codeblock.core.config import ClusterConfig, PrepareConfig, ScoreConfig
 from codeblock.core.config.pairs import PairsConfig
 from codeblock.core.models.ref import ModelRef
+from codeblock.core.own_process import as_worker
 from codeblock.core.quiet import quiet_environment
-from codeblock.core.schema import SEGMENTED, TOKENIZED
 from codeblock.core.storage.tables import part_name, parts, read_part, write_part
 from codeblock.data.read.files import data_sets
 from codeblock.data.read.stage import read_pairs
@@ -111,24 +111,32 @@ def repeat(once: Path, pairs: Path, times: int) -> None:
 
 
 def without_ray(what: str, processes: int, home: Path, out: Path, model: str) -> float:
-    """Seconds in which so many processes read, map and write the parts, once all have done one of them."""
-    source = home / "pairs" if what == "tokenize" else out / "tokenized"
-    done = partial(one_part, what, out / f"plain-{what}", model)
+    """Seconds in which so many processes do the parts, a share each, once each has done a first one."""
+    found = parts(home / "pairs" if what == "tokenize" else out / "tokenized")
+    shares = [share_of(found[number::processes], out / f"{what}-{number}") for number in range(processes)]
+    first = [share_of(found[:1], out / f"{what}-first-{number}") for number in range(processes)]
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        pool.map(done, parts(source)[:processes], chunksize=1)
+        pool.map(partial(do_share, what, model), first, chunksize=1)
         started = time.perf_counter()
-        pool.map(done, parts(source), chunksize=1)
+        pool.map(partial(do_share, what, model), shares, chunksize=1)
         return time.perf_counter() - started
 
 
-def one_part(what: str, output: Path, model: str, path: Path) -> None:
-    """What a task does with a part."""
-    rows = read_part(path)
-    if what == "tokenize":
-        found, facts = _tokenize_part(rows, path.name, ModelRef(model), MAX_LENGTH)
-    else:
-        found, facts = _segment_part(rows, path.name, output, PrepareConfig())
-    _write(found, path.name, facts, output, TOKENIZED if what == "tokenize" else SEGMENTED)
+def share_of(found: Sequence[Path], directory: Path) -> Path:
+    """A directory with these parts alone."""
+    directory.mkdir()
+    for part in found:
+        (directory / part.name).symlink_to(part)
+    return directory
+
+
+def do_share(what: str, model: str, share: Path) -> None:
+    """What the stage's driver does, in this process."""
+    with as_worker():
+        if what == "tokenize":
+            tokenize(share, share / "done", ModelRef(model), MAX_LENGTH)
+        else:
+            segment(share, share / "done", PrepareConfig())
 
 
 def warm() -> None:
