@@ -1,6 +1,6 @@
-"""Rows and tokens per second of segmenting and scoring with 1 and 2 processes, by the stages' own drivers over Ray.
+"""Rows per second of tokenizing, segmenting and scoring with 1 and more processes, by the stages' own drivers over Ray.
 
-python tests/bench/bench_processes.py --pairs PAIRS --model MODEL [--rounds 2] [--times 1] [--scored 96]
+python tests/bench/bench_processes.py --pairs PAIRS --model MODEL [--processes 1 2] [--rounds 2] [--times 1] [--scored 96]
 
 Each size gets a Ray cluster of so many CPUs, in turns, so that other work on the machine meets both alike. What is timed is the
 driver's call on a warm cluster: Ray's start is not in it, the start of the actors and the loading of the model are.
@@ -37,7 +37,6 @@ from codeblock.core.storage.tables import part_name, parts, read_part, write_par
 from codeblock.data.read.files import data_sets
 from codeblock.data.read.stage import read_pairs
 
-PROCESSES = (1, 2)
 SCORED_PARTS = 8
 MAX_LENGTH = 2048
 
@@ -47,8 +46,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", required=True)
     parser.add_argument("--model", required=True)
+    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2], help="efficiency is against the first")
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--scored", type=int, default=96, help="pairs that are scored")
+    parser.add_argument("--scored", type=int, default=96, help="pairs that are scored; 0: MODEL needs no weights then")
     parser.add_argument("--times", type=int, default=1, help="how often the pool is tokenized and segmented in one call")
     options = parser.parse_args()
     quiet_environment()
@@ -60,17 +60,19 @@ def main() -> None:
         seconds: dict[tuple[str, int], list[float]] = {}
         work: dict[str, tuple[int, int]] = {}
         for number in range(options.rounds):
-            for processes in PROCESSES if number % 2 == 0 else reversed(PROCESSES):
+            for processes in options.processes if number % 2 == 0 else reversed(options.processes):
                 for what, taken, rows, tokens in measured(home, options, processes):
                     seconds.setdefault((what, processes), []).append(taken)
                     work[what] = rows, tokens
                     print(f"round {number}, {processes} processes, {what}: {taken:.1f} s", flush=True)
+    first, *more = options.processes
     print(f"\n{platform.processor() or platform.machine()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}; medians")
-    print("| stage | rows | tokens | 1 process | 2 processes | efficiency |\n| --- | ---: | ---: | ---: | ---: | ---: |")
+    columns = [f"{first} process", *(f"{count} processes | efficiency" for count in more)]
+    print(f"| stage | rows | tokens | {' | '.join(columns)} |\n| --- |{' ---: |' * (2 + 2 * len(columns) - 1)}")
     for what, (rows, tokens) in work.items():
-        one, two = (median(seconds[what, processes]) for processes in PROCESSES)
-        rates = " | ".join(f"{rows / each:,.1f} rows/s, {tokens / each:,.0f} tokens/s" for each in (one, two))
-        print(f"| {what} | {rows:,} | {tokens:,} | {rates} | {one / two / 2:.2f} |")
+        taken = {count: median(seconds[what, count]) for count in options.processes}
+        rates = [f"{taken[count]:.1f} s | {taken[first] * first / taken[count] / count:.2f}" for count in more]
+        print(f"| {what} | {rows:,} | {tokens:,} | {taken[first]:.1f} s | {' | '.join(rates)} |")
 
 
 def measured(home: Path, options: argparse.Namespace, processes: int) -> list[tuple[str, float, int, int]]:
@@ -91,13 +93,15 @@ def measured(home: Path, options: argparse.Namespace, processes: int) -> list[tu
 
         timed("tokenize", lambda: tokenize(home / "pairs", out / "tokenized", ModelRef(options.model), MAX_LENGTH))
         timed("segment", lambda: segment(out / "tokenized", out / "segmented", PrepareConfig()))
-        some(out / "segmented", out / "some", options.scored)
+        if options.scored:
+            some(out / "segmented", out / "some", options.scored)
         cluster = ClusterConfig(actors=processes, cpus_per_worker=0.5)
         plain = partial(without_ray, processes=processes, home=home, out=out, model=options.model)
         for what in ("tokenize", "segment"):
             rows, tokens = next(each[2:] for each in found if each[0] == what)
             found.append((f"{what}, no Ray", plain(what), rows, tokens))
-        timed("score", lambda: score(out / "some", out / "scored", ModelRef(options.model), ScoreConfig(), cluster))
+        if options.scored:
+            timed("score", lambda: score(out / "some", out / "scored", ModelRef(options.model), ScoreConfig(), cluster))
         return found
     finally:
         ray.shutdown()

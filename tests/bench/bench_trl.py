@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from codeblock.core.config import LoraConfig, TrainConfig
-from codeblock.core.memory import process_peak_mb
-from codeblock.core.models.load import load_model, load_tokenizer
+from codeblock.core.memory import worker_peak_mb
+from codeblock.core.models.load import device, load_model, load_tokenizer
 from codeblock.train.model import add_lora
 from codeblock.train.rows import TokenPair, read_pairs, trim_all
 
@@ -39,21 +39,20 @@ def chosen_pairs(options: argparse.Namespace) -> list[TokenPair]:
 
 
 def built(options: argparse.Namespace) -> Any:
-    model = load_model(str(options.model))
+    model = load_model(str(options.model)).to(device())
     return add_lora(model, LORA) if options.mode == "lora" else model
 
 
 def ours(options: argparse.Namespace) -> list[float]:
     """Seconds of each step of our loop."""
-    import torch
-
     from codeblock.train.loop import Session
     from codeblock.train.model import MaskedLM
     from codeblock.train.step import DistContext
 
     pairs, _ = trim_all(chosen_pairs(options))
     config = TrainConfig(steps=options.steps, batch_pairs=options.batch, learning_rate=1e-4, dtype=options.dtype, dev_pairs=0)
-    session = Session(MaskedLM(built(options), options.dtype), pairs, [], config, 0, DistContext(torch.device("cpu")))
+    masked = MaskedLM(built(options), options.dtype).to(device())
+    session = Session(masked, pairs, [], config, 0, DistContext(device()))
     session.run()
     return [row["seconds"] for row in session.history]
 
@@ -86,7 +85,7 @@ def theirs(options: argparse.Namespace) -> list[float]:
             per_device_train_batch_size=options.batch,
             learning_rate=1e-4,
             report_to=[],
-            use_cpu=True,
+            use_cpu=device().type == "cpu",
             bf16=options.dtype == "bfloat16",
             gradient_checkpointing=False,
             save_strategy="no",
@@ -107,7 +106,7 @@ def child(options: argparse.Namespace) -> None:
 
     torch.set_num_threads(options.threads)
     times = (ours if options.child == "ours" else theirs)(options)
-    print(json.dumps({"seconds": statistics.mean(times[1:]), "peak_mb": process_peak_mb()}))
+    print(json.dumps({"seconds": statistics.mean(times[1:]), "peak_mb": worker_peak_mb()}))
 
 
 def main() -> None:

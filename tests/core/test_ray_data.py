@@ -12,12 +12,12 @@ import pyarrow as pa
 import pytest
 import torch  # before an actor is built, as where there is a model
 
-from codeblock.core import cluster
+from codeblock.core import cluster, ray_data
 from codeblock.core.cluster import pending
 from codeblock.core.cluster_watch import watched_cluster
 from codeblock.core.config import ClusterConfig
 from codeblock.core.errors import CodeBlockError, WorkersDiedError
-from codeblock.core.ray_data import Actors, Part, filled, part_writer, read_parts, run_parts, tables_as_parts
+from codeblock.core.ray_data import Actors, Part, filled, part_writer, parts_per_task, read_parts, run_parts, tables_as_parts
 from codeblock.core.storage.tables import part_name, parts, read_part, read_table, write_part
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
@@ -84,6 +84,62 @@ def test_only_missing_parts_are_mapped_in_order_and_each_is_written_whole_under_
     assert (output / part_name(3)).stat().st_mtime_ns == untouched
     assert read_table(output)["value"].to_pylist() == [2 * value for value in read_table(source)["value"].to_pylist()]
     assert work(rows=read_parts(todo(source, output))) == []
+
+
+def test_a_task_takes_several_parts_where_each_cpu_has_several_tasks_all_the_same() -> None:
+    assert [parts_per_task(parts, 2.0) for parts in (1, 8, 15, 16, 40, 1000)] == [1, 1, 1, 2, 5, 16]
+    assert parts_per_task(1000, 64.0) == 3
+    assert parts_per_task(1000, 0.0) == 16, "a cluster that says nothing of its CPUs"
+
+
+@pytest.fixture
+def together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All parts in one task."""
+    monkeypatch.setattr(ray_data, "parts_per_task", lambda parts, _: parts)
+
+
+class Killed:
+    """Ends its process with a part, the first time; notes what it began."""
+
+    def __init__(self, notes: Path, kill: str) -> None:
+        self.notes, self.kill = notes, kill
+
+    def __call__(self, rows: pa.Table, part: str) -> tuple[pa.Table, dict[str, float]]:
+        with (self.notes / part).open("a") as note:
+            note.write(".")
+        if part == self.kill and (self.notes / part).read_text() == ".":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return doubled(rows, part)
+
+
+@pytest.mark.usefixtures("together")
+def test_a_process_that_ends_in_the_middle_of_its_parts_has_written_those_before_and_costs_no_row(
+    source: Path, tmp_path: Path
+) -> None:
+    output, notes = tmp_path / "output", tmp_path / "notes"
+    notes.mkdir()
+    rows = read_parts(todo(source, output))
+    written = partial(noted, output, notes)
+    facts = run_parts("double", rows, Killed(notes, part_name(4)).__call__, written)
+    assert facts == [{"part": part_name(number), "largest": 11.0 * number - 1} for number in range(1, 6)]
+    assert read_table(output)["value"].to_pylist() == [2 * value for value in read_table(source)["value"].to_pylist()]
+    begun = {part.name: len(part.read_text()) for part in notes.glob("part-*")}
+    assert begun == {part_name(number): 2 if number < 5 else 1 for number in range(1, 6)}
+    assert (notes / "written").read_text().split()[:4] == [part_name(number) for number in (1, 2, 3, 1)], "before it ended"
+
+
+def noted(output: Path, notes: Path, rows: pa.Table, part: str, facts: dict[str, Any]) -> dict[str, Any]:
+    write_part(output / part, rows)
+    with (notes / "written").open("a") as note:
+        note.write(f"{part}\n")
+    return {}
+
+
+@pytest.mark.usefixtures("together")
+def test_an_error_ends_its_task_and_the_parts_before_it_stay(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(CodeBlockError, match=r"^read: part-000002.parquet: unreadable; write it again$"):
+        run_parts("read", read_parts(todo(source, tmp_path)), refused, part_writer(tmp_path))
+    assert [path.name for path in parts(tmp_path)] == [part_name(0), part_name(1)]
 
 
 def test_a_part_can_be_some_rows_of_another_and_have_another_name(source: Path, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Stages as pipelines of Ray Data: read the parts that are missing, map them by tasks or actors, write each one whole.
 
-A part is one block from the read to the write: its name goes along as a column, batches are sorted by length within it, and a
-part that is written is one that a later run does not read again. Reading and writing take no CPU of the cluster's account:
+A part is read, mapped and written as one: its name goes along as a column, batches are sorted by length within it, and a part
+that is written is one that a later run does not read again. Before an actor a block is one part; a task takes a block of
+several, and writes each before it begins the next. Beside a pool, reading and writing take no CPU of the cluster's account:
 actors may hold every one, and Ray Data would wait for a free one for ever.
 """
 
@@ -15,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from ray.data import ActorPoolStrategy, Dataset, Datasource, TaskPoolStrategy, from_arrow, read_datasource
 from ray.data.block import BlockMetadata
 from ray.data.datasource import ReadTask
 
+from codeblock.core.capacity import capacity
 from codeblock.core.cluster import built, deaths_told, require, with_limits, without_restart_warning
 from codeblock.core.config import ClusterConfig
 from codeblock.core.console import counter
@@ -33,6 +36,10 @@ FACT = "_fact."
 """Begins the names of columns with what a transform says of the part: the same number in each row."""
 ERROR = "_error"
 """The one column of a block that stands for a part that the user can mend."""
+TASKS_PER_CPU = 4
+"""Tasks that a CPU has at least, where there are as many parts, so that none waits long for the last ones."""
+PARTS_PER_TASK = 16
+"""At most: Ray Data takes some 0.1 s to see that a task has ended, and gives a CPU its next one only then."""
 AT_ONCE = 2
 """Parts that are read, or written, at the same time: they take no CPU, so nothing else would keep them from being all."""
 
@@ -76,21 +83,21 @@ class Rows:
     """The input of a pipeline."""
 
     parts: int
-    dataset: Callable[[float, int | None], Dataset]
-    """By the CPUs of a task that reads, and how many of these run at a time."""
+    dataset: Callable[[float, int | None, int], Dataset]
+    """By the CPUs of a task that reads, how many of these run at a time, and how many parts each reads."""
     tables: Callable[[], Iterator[pa.Table]]
     """The same blocks, read in this process."""
 
 
 def read_parts(parts: Sequence[Part], columns: list[str] | None = None) -> Rows:
-    """The rows of these parts, a block each, in this order. Each must have some: Ray Data maps no block without."""
+    """The rows of these parts, in this order. Each must have some: Ray Data maps no block without."""
 
-    def dataset(cpus: float, at_once: int | None) -> Dataset:
+    def dataset(cpus: float, at_once: int | None, per_task: int) -> Dataset:
         # With as many blocks as tasks Ray Data does not cut what they read.
-        source = Parts(parts, columns)
-        return read_datasource(source, override_num_blocks=len(parts), num_cpus=cpus, concurrency=at_once)
+        source = Parts([parts[first : first + per_task] for first in range(0, len(parts), per_task)], columns)
+        return read_datasource(source, override_num_blocks=len(source.tasks), num_cpus=cpus, concurrency=at_once)
 
-    return Rows(len(parts), dataset, lambda: chain.from_iterable(_read(part, columns) for part in parts))
+    return Rows(len(parts), dataset, lambda: chain.from_iterable(_read([part], columns) for part in parts))
 
 
 def tables_as_parts(tables: Mapping[str, pa.Table]) -> Rows:
@@ -102,8 +109,8 @@ def tables_as_parts(tables: Mapping[str, pa.Table]) -> Rows:
 def run_parts(what: str, rows: Rows, transform: Transform | type, write: Write, actors: Actors | None = None) -> list[Facts]:
     """Map the parts of `rows` with `transform` and write them; the facts of each, in order.
 
-    A function runs in tasks of one CPU, read and write with it. A class runs in a pool of `actors`, beside tasks that read and
-    write; without a GPU, a single part takes a task in place of an actor. Raises CodeBlockError where the pool does not fit
+    A function runs in tasks of one CPU, which read and write too. A class runs in a pool of `actors`, beside tasks that read
+    and write; without a GPU, a single part takes a task in place of an actor. Raises CodeBlockError where the pool does not fit
     the cluster, and the one that a part raises; an OSError (a full disk) becomes one. A process that is a worker itself
     (own_process.py) does it alone.
     """
@@ -111,23 +118,48 @@ def run_parts(what: str, rows: Rows, transform: Transform | type, write: Write, 
         return []
     if is_worker():
         return _collect(_here(rows, transform, write, actors), what, rows.parts)
-    cpus, at_once = 1.0, None
     if isinstance(transform, type):
         if actors is None:
             raise TypeError(f"{what}: a class needs actors")
         cluster = actors.cluster
         require(what, actors.pool(rows.parts).max_size, cluster.cpus_per_worker, cluster.gpus_per_worker)
-        if rows.parts == 1 and not cluster.gpus_per_worker:
-            cpus = cluster.cpus_per_worker
-            mapped = _map_by_tasks(what, rows, partial(_once, transform, dict(actors.constructor), cpus), cpus)
-        else:
-            cpus, at_once = 0.0, _at_once(rows)
-            mapped = _map_by_actors(rows, transform, actors)
+        if rows.parts > 1 or cluster.gpus_per_worker:
+            return _collect(_by_actors(what, rows, transform, write, actors), what, rows.parts)
+        cpus = cluster.cpus_per_worker
+        transform = partial(_once, transform, dict(actors.constructor), cpus)
     else:
-        mapped = _map_by_tasks(what, rows, transform, cpus)
-    written = _map(mapped, _named(partial(_write, write), "write"), num_cpus=cpus, compute=TaskPoolStrategy(at_once))
-    written.set_name(what.replace(" ", "_"))
-    return _collect(written.iter_rows(), what, rows.parts)
+        cpus = 1.0
+    return _collect(_by_tasks(what, rows, transform, write, cpus), what, rows.parts)
+
+
+def _by_tasks(what: str, rows: Rows, transform: Transform, write: Write, cpus: float) -> Iterator[Facts]:
+    """The facts of each part, from tasks that read, transform and write some parts each."""
+    source = _uncut(rows.dataset(cpus, None, parts_per_task(rows.parts, capacity().possible.get("CPU", 0.0))))
+    return _named_rows(what, _map(source, _named(partial(_done, transform, write), what), num_cpus=cpus))
+
+
+def _by_actors(what: str, rows: Rows, transform: type, write: Write, actors: Actors) -> Iterator[Facts]:
+    """The facts of each part, from tasks that read and write one each beside a pool that transforms them."""
+    pool, cluster = actors.pool(rows.parts), actors.cluster
+    arguments = {"work": transform, "constructor": dict(actors.constructor), "cpus": cluster.cpus_per_worker}
+    how = {"num_cpus": cluster.cpus_per_worker, "num_gpus": cluster.gpus_per_worker}
+    at_once = min(AT_ONCE, rows.parts)  # Ray Data warns of more tasks than there are parts
+    work = partial(_map, _uncut(rows.dataset(0.0, at_once, 1)), _actor(transform))
+    mapped = with_limits(work, compute=pool, fn_constructor_kwargs=arguments, **how)
+    writing = _named(partial(_written, write), "write")
+    return _named_rows(what, _map(mapped, writing, num_cpus=0.0, compute=TaskPoolStrategy(at_once)))
+
+
+def parts_per_task(parts: int, cpus: float) -> int:
+    """How many parts a task takes, where so many CPUs share them."""
+    return max(1, min(PARTS_PER_TASK, parts // max(1, round(TASKS_PER_CPU * cpus))))
+
+
+def _named_rows(what: str, rows: Dataset) -> Iterator[Facts]:
+    """The rows of a pipeline, which Ray's dashboard lists by the stage's name."""
+    rows.set_name(what.replace(" ", "_"))
+    found: Iterator[Facts] = rows.iter_rows()
+    return found
 
 
 def _here(rows: Rows, transform: Transform | type, write: Write, actors: Actors | None) -> Iterator[Facts]:
@@ -137,12 +169,7 @@ def _here(rows: Rows, transform: Transform | type, write: Write, actors: Actors 
     if isinstance(transform, type) and actors is not None:
         call = _PartActor(transform, dict(actors.constructor), actors.cluster.cpus_per_worker)
     for table in rows.tables():
-        yield from _write(write, call(table)).to_pylist()
-
-
-def _at_once(rows: Rows) -> int:
-    """Tasks beside a pool. Ray Data warns of more than there are parts."""
-    return min(AT_ONCE, rows.parts)
+        yield from _written(write, call(table)).to_pylist()
 
 
 def _uncut(rows: Dataset) -> Dataset:
@@ -151,25 +178,12 @@ def _uncut(rows: Dataset) -> Dataset:
     return rows
 
 
-def _map_by_tasks(what: str, rows: Rows, transform: Transform, cpus: float) -> Dataset:
-    return _map(_uncut(rows.dataset(cpus, None)), _named(partial(_transform, transform), what), num_cpus=cpus)
-
-
 def _once(work: type, constructor: dict[str, Any], cpus: float, rows: pa.Table, part: str) -> tuple[pa.Table, Facts]:
     """What an actor would do with its only part. A task gets a process that has imported torch before; each actor a new one."""
     begin()
     use_threads(cpus)
     found: tuple[pa.Table, Facts] = work(**constructor)(rows, part)
     return found
-
-
-def _map_by_actors(rows: Rows, transform: type, actors: Actors) -> Dataset:
-    pool, cluster = actors.pool(rows.parts), actors.cluster
-    arguments = {"work": transform, "constructor": dict(actors.constructor), "cpus": cluster.cpus_per_worker}
-    how = {"num_cpus": cluster.cpus_per_worker, "num_gpus": cluster.gpus_per_worker}
-    source = _uncut(rows.dataset(0.0, _at_once(rows)))
-    work = partial(_map, source, _actor(transform))
-    return with_limits(work, compute=pool, fn_constructor_kwargs=arguments, **how)
 
 
 def part_writer(output: Path) -> Write:
@@ -189,28 +203,32 @@ def filled(parts: Iterable[Path], output: Path, empty: pa.Table) -> list[Part]:
 
 
 class Parts(Datasource):  # type: ignore[misc]
-    """One read task and one block a part, whatever sizes Ray Data would like them to have."""
+    """One block a task, of the parts that are its, whatever sizes Ray Data would like blocks to have."""
 
-    def __init__(self, parts: Sequence[Part], columns: list[str] | None) -> None:
+    def __init__(self, tasks: Sequence[Sequence[Part]], columns: list[str] | None) -> None:
         super().__init__()
-        self._parts, self._columns = parts, columns
+        self.tasks, self._columns = tasks, columns
 
     def estimate_inmemory_data_size(self) -> int | None:
         """Not known."""
         return None
 
     def get_read_tasks(self, *_: Any, **__: Any) -> list[ReadTask]:
-        """The task of each part."""
+        """The tasks, in order."""
         nothing = BlockMetadata(num_rows=None, size_bytes=None, input_files=None, exec_stats=None)
-        return [ReadTask(partial(_read, part, self._columns), nothing) for part in self._parts]
+        return [ReadTask(partial(_read, parts, self._columns), nothing) for parts in self.tasks]
 
 
-def _read(part: Part, columns: list[str] | None) -> list[pa.Table]:
+def _read(parts: Sequence[Part], columns: list[str] | None) -> list[pa.Table]:
     def rows() -> pa.Table:
-        table = read_part(part.path, columns)
-        return _labelled(table if part.rows is None else table.take(pa.array(part.rows, pa.int64())), part.becomes)
+        return pa.concat_tables([_rows_of(part, columns) for part in parts])
 
     return [result_or_told(rows, _error_row)]
+
+
+def _rows_of(part: Part, columns: list[str] | None) -> pa.Table:
+    table = read_part(part.path, columns)
+    return _labelled(table if part.rows is None else table.take(pa.array(part.rows, pa.int64())), part.becomes)
 
 
 def _map(rows: Dataset, work: Any, **how: Any) -> Dataset:
@@ -252,7 +270,8 @@ def _transform(work: Transform, table: pa.Table) -> pa.Table:
     return result_or_told(rows, _error_row)
 
 
-def _write(write: Write, table: pa.Table) -> pa.Table:
+def _written(write: Write, table: pa.Table) -> pa.Table:
+    """Write a part; the block with its facts."""
     if ERROR in table.column_names:
         return table
 
@@ -261,6 +280,28 @@ def _write(write: Write, table: pa.Table) -> pa.Table:
         return pa.Table.from_pylist([{"part": part, **facts, **write(rows, part, facts)}])
 
     return result_or_told(row, _error_row)
+
+
+def _done(work: Transform, write: Write, table: pa.Table) -> pa.Table:
+    """Transform and write the parts of a block, one after the other; the block with their facts, or the first error."""
+    facts: list[Facts] = []
+    for part in _each(table):
+        done = _written(write, _transform(work, part))
+        if ERROR in done.column_names:
+            return done
+        facts += done.to_pylist()
+    return pa.Table.from_pylist(facts)
+
+
+def _each(table: pa.Table) -> Iterator[pa.Table]:
+    """The parts of a block."""
+    if ERROR in table.column_names:
+        yield table
+        return
+    first = 0
+    for count in pc.value_counts(table[PART]).field("counts").to_pylist():
+        yield table.slice(first, count)
+        first += count
 
 
 def _write_below(output: Path, table: pa.Table, part: str, facts: Facts) -> Facts:  # noqa: ARG001
