@@ -24,6 +24,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
+from codeblock.core.models.attention import attention_of_any_shape
 from codeblock.core.models.causal import check_ids, vocabulary_of
 from codeblock.core.models.load import context_room
 from codeblock.evaluate.answers import (
@@ -149,7 +150,7 @@ class _Decoder:
             mask_BP[number, width - len(row.ids) :] = 1
         drawn = [len(row.new) for row in rows]
         stops = StopTexts(self._tokenizer, [row.request.stops for row in rows], width, drawn)
-        with torch.inference_mode():
+        with torch.inference_mode(), attention_of_any_shape():
             output_BN = self._model.generate(
                 input_ids=input_BP.to(self._device),
                 attention_mask=mask_BP.to(self._device),

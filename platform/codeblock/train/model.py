@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from codeblock.core.errors import CodeBlockError
+from codeblock.core.models.attention import attention_of_any_shape
 from codeblock.core.models.causal import LogitHead, decoder_of, evaluation_mode, logit_head, probe_ids, tolerance
 from codeblock.train.batches import MicroBatch
 from codeblock.train.last_layer import sparse_last_layer
@@ -75,6 +76,7 @@ class MaskedLM(nn.Module):
             return sparse_cross_entropy(self.hidden(batch), self.head, batch.targets_N, batch.weights_N)
 
     @torch.no_grad()
+    @attention_of_any_shape()
     def nll(self, batch: MicroBatch) -> Tensor:
         """The nll [N] of each target of a micro-batch, without gradients."""
         with self._autocast(batch):

@@ -13,6 +13,7 @@ import torch.distributed as dist
 from torch import nn
 
 from codeblock.core.errors import CodeBlockError
+from codeblock.core.models.attention import attention_of_any_shape
 from codeblock.train.batches import MicroBatch
 
 
@@ -46,6 +47,7 @@ class Update:
     """Larger gradients are scaled down to this norm."""
 
 
+@attention_of_any_shape()
 def take_step(
     model: nn.Module,
     batches: Sequence[MicroBatch],

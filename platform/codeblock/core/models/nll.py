@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from codeblock.core.models.attention import attention_of_any_shape
 from codeblock.core.models.causal import LogitHead, check_ids, logit_head
 from codeblock.core.models.padding import batches_by_length, pad
 
@@ -23,6 +24,7 @@ LOGIT_ELEMENTS = 2**26
 
 
 @torch.inference_mode()
+@attention_of_any_shape()
 def response_nll(
     model: Any, input_ids: Sequence[NDArray[np.int32]], response_start: Sequence[int], batch_tokens: int
 ) -> list[NDArray[np.float32]]:

@@ -21,6 +21,7 @@ from codeblock.core.cluster import peak_of, pending
 from codeblock.core.config import ClusterConfig, ScoreConfig
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.memory import worker_peak_mb
+from codeblock.core.models.attention import attention_of_any_shape
 from codeblock.core.models.causal import check_ids, decoder_of
 from codeblock.core.models.load import device, load_model
 from codeblock.core.models.padding import batches_by_length, pad
@@ -88,6 +89,7 @@ def keep_layers(model: Any, count: int) -> None:
 
 
 @torch.inference_mode()
+@attention_of_any_shape()
 def mean_hidden(
     model: Any, input_ids: Sequence[NDArray[np.int64]], response_start: Sequence[int], batch_tokens: int
 ) -> NDArray[np.float32]:
