@@ -18,6 +18,7 @@ from codeblock.core.records import (
     NllRecord,
     PairsRecord,
     RankedRecord,
+    RoleCounts,
     ScoredRecord,
     SegmentedRecord,
     SelectedRecord,
@@ -36,7 +37,7 @@ from codeblock.experiment.spending import ArmCost, Ledger
 from codeblock.experiment.summary import arm_row, by_arm, mean_rows
 from codeblock.report.cost import cost_markdown
 from codeblock.report.findings import findings
-from codeblock.report.picked import Counts, picked_markdown
+from codeblock.report.picked import picked_markdown
 from codeblock.report.table import ArmRow, arms_markdown
 from codeblock.selection import get_strategy
 
@@ -273,16 +274,16 @@ def write_report(comparison: Comparison, directory: Path) -> list[Path]:
     return files
 
 
-def picked_by_arm(arms: Sequence[ArmResult], whole_items: bool = False) -> Mapping[str, Counts]:
+def picked_by_arm(arms: Sequence[ArmResult], whole_items: bool = False) -> Mapping[str, RoleCounts]:
     """What each arm that selects has picked, its seeds together; `whole_items`: of the arms that take whole items by rank."""
-    picked: dict[str, list[Counts]] = {}
+    picked: dict[str, list[RoleCounts]] = {}
     for arm in arms:
         if arm.selected and arm.plan.strategy and (not whole_items or _ranks_items(arm.plan.strategy)):
             picked.setdefault(arm.plan.arm, []).append(arm.selected["picked"])
     return {name: sum_picked(counts) for name, counts in picked.items()}
 
 
-def sum_picked(counts: Iterable[Counts]) -> Counts:
+def sum_picked(counts: Iterable[RoleCounts]) -> RoleCounts:
     """What several selections have picked together, by role."""
     picked: dict[str, Counter[str]] = {}
     for each in counts:

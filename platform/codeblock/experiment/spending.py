@@ -30,7 +30,15 @@ from codeblock.evaluate.prompts import make_prompt
 from codeblock.evaluate.reference_nll_driver import BATCH_TOKENS, FILE, PART_TASKS
 from codeblock.experiment.arms import ArmPlan, Round
 from codeblock.experiment.cache import Step
-from codeblock.experiment.cost import Adapters, Shape, Trained, adapters_of, generation_flops, padded_forward_flops, shape_of
+from codeblock.experiment.cost import (
+    Adapters,
+    ModelShape,
+    Trained,
+    adapters_of,
+    generation_flops,
+    padded_forward_flops,
+    shape_of,
+)
 from codeblock.experiment.cost import training_flops as pass_flops
 from codeblock.experiment.plan import Plan
 from codeblock.selection import get_strategy
@@ -104,7 +112,7 @@ class Ledger:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self._shapes: dict[str, Shape | None] = {}
+        self._shapes: dict[str, ModelShape | None] = {}
         self._passes: dict[str, float | None] = {}
         self._scored: dict[str, list[ScoredPart]] = {}
         self._reach: dict[str, int] = {}
@@ -158,7 +166,7 @@ class Ledger:
             if facts := step.facts:
                 spent.add(reference_flops(shape, step.directory, adapters) if shape else None, facts, ("seconds",))
 
-    def _shape(self, path: str) -> Shape | None:
+    def _shape(self, path: str) -> ModelShape | None:
         if path not in self._shapes:
             try:
                 self._shapes[path] = shape_of(
@@ -168,7 +176,7 @@ class Ledger:
                 self._shapes[path] = None  # its cost is a dash in the table
         return self._shapes[path]
 
-    def _adapters(self, shape: Shape) -> Adapters | None:
+    def _adapters(self, shape: ModelShape) -> Adapters | None:
         train = self.plan.config.train
         return adapters_of(shape, train.lora) if train.mode == "lora" else None
 
@@ -191,7 +199,7 @@ class Ledger:
         share = sum(part.tokens for part in own) / max(1, _tokens(step.directory, column))
         return sum(part.flops for part in own) if shape else None, min(1.0, share)
 
-    def _scored_part(self, shape: Shape | None, part: Path, scores: Path, column: str) -> ScoredPart:
+    def _scored_part(self, shape: ModelShape | None, part: Path, scores: Path, column: str) -> ScoredPart:
         """A pass over every pair that has scores, with logits at its response; none where only attention is looked at."""
         lengths, known = _lengths(part, scores, column)
         logits = known if column != "prompt_attention" else [0] * len(lengths)
@@ -262,7 +270,7 @@ def reads_nll(arm: ArmPlan) -> bool:
     return bool(rule.needs or READS_NLL & rule.uses or rule.name == "top_loss_tokens" or ":" in arm.strategy)
 
 
-def reference_flops(shape: Shape, directory: Path, adapters: Adapters | None) -> float:
+def reference_flops(shape: ModelShape, directory: Path, adapters: Adapters | None) -> float:
     """The passes of `reference_nll_driver` over the tasks that count."""
     columns = ["task_id", "length", "tokens", "closing_tokens", "reason"]
     rows = read_part(directory / FILE, columns).to_pylist()

@@ -57,7 +57,7 @@ class Sweep:
 
 
 @dataclass
-class Outcome:
+class SweepOutcome:
     """What a sweep came to."""
 
     sweep: Sweep
@@ -102,7 +102,7 @@ def plan_sweep(config: Config) -> Sweep:
     return Sweep(config, cache, points, shared, done, [] if optuna else left, trials)
 
 
-def run_sweep(sweep: Sweep, runs: SweepRuns) -> Outcome:
+def run_sweep(sweep: Sweep, runs: SweepRuns) -> SweepOutcome:
     """Run what is left of a sweep. Models of all but the best points are removed as soon as they are evaluated.
 
     Raises CodeBlockError for everything the user can mend; a trial that fails is told and costs only itself.
@@ -120,17 +120,17 @@ def run_sweep(sweep: Sweep, runs: SweepRuns) -> Outcome:
         check_halves(parts_of(sweep.config), untrained)
         for line in (*shared[0].rows_told(), shared[0].pool()):
             say(line)
-        following = _Following(sweep, runs, untrained)
+        following = _NewsOfTrials(sweep, runs, untrained)
         if ray_runs:
             from codeblock.sweep.tuner import run_trials
 
             with following.screen:
                 error = run_trials(sweep.config, sweep.left, sweep.done, following).error
     following.clear()
-    return Outcome(sweep, following.results(), error, untrained)
+    return SweepOutcome(sweep, following.results(), error, untrained)
 
 
-class _Following:
+class _NewsOfTrials:
     """Takes each trial's news to the screen, to MLflow and to the disk."""
 
     def __init__(self, sweep: Sweep, runs: SweepRuns, untrained: Mapping[str, Mapping[str, float]]) -> None:

@@ -33,7 +33,7 @@ from codeblock.train.model import MaskedLM
 from codeblock.train.shard import shard
 from codeblock.train.step import DistContext
 from codeblock.train.stored import Survey, survey
-from codeblock.train.worker import DEV, HISTORY, MODEL, OnRow, Row, Told, fit_here, load_for_training, train
+from codeblock.train.worker import DEV, HISTORY, MODEL, CurveRow, OnRow, Told, fit_here, load_for_training, train
 
 __all__ = ["CHECKPOINTS", "DEV", "HISTORY", "MODEL", "OnRow", "fit", "load_for_training"]
 
@@ -238,7 +238,7 @@ class _HandOn:
     def __init__(self, advance: Callable[..., None], on_row: OnRow | None) -> None:
         self._advance, self._on_row, self._step = advance, on_row, 0
 
-    def put_nowait_batch(self, rows: Sequence[Row]) -> None:
+    def put_nowait_batch(self, rows: Sequence[CurveRow]) -> None:
         """Take some rows."""
         for row in rows:
             if "loss" in row:
