@@ -22,8 +22,9 @@ from codeblock.sandbox import codec
 from codeblock.sandbox.classes import CheckerAnswer, rehearse, run_class
 from codeblock.sandbox.codec import Channel
 from codeblock.sandbox.compare import same, tolerances
+from codeblock.sandbox.failures import LostError, SolutionError
 from codeblock.sandbox.fork_server import receive, send, take_connection
-from codeblock.sandbox.proxy import MODULE, TESTS, Bounds, LostError, Peer, SolutionError
+from codeblock.sandbox.proxy import MODULE, TESTS, Bounds, Peer
 from codeblock.sandbox.text import MAX_REPORT, clean, describe
 from codeblock.sandbox.usage import content
 

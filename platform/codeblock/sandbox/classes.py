@@ -10,7 +10,8 @@ import ast
 import secrets
 from typing import Any
 
-from codeblock.sandbox.proxy import LostError, Peer, SolutionError
+from codeblock.sandbox.failures import LostError, SolutionError
+from codeblock.sandbox.proxy import Peer
 
 SPOILED_SECONDS = 0.5
 """Seconds of each spoiled test of a reference; and of all those together that its samples repeat."""

@@ -26,6 +26,7 @@ from codeblock.sandbox import codec
 from codeblock.sandbox.codec import Channel, ClosedError
 from codeblock.sandbox.containers import Containers
 from codeblock.sandbox.endpoints import MAX_DEPTH, Endpoint, Raised
+from codeblock.sandbox.failures import LostError, SolutionError
 from codeblock.sandbox.kinds import plain_of
 from codeblock.sandbox.known import is_error, known_name
 from codeblock.sandbox.standin import CHANGING, IMMUTABLE, MUTABLE, PLAIN_OPERANDS, READABLE, StandIn, StandInType, number_of
@@ -49,18 +50,6 @@ ENOUGH = 0.5
 
 
 ObjectId = tuple[int, bool]
-
-
-class LostError(BaseException):
-    """The solution's process ended."""
-
-
-class SolutionError(BaseException):
-    """The solution failed: it could not be loaded, or raised what the tests did not catch."""
-
-    def __init__(self, verdict: str, text: str) -> None:
-        super().__init__(text)
-        self.verdict, self.text = verdict, text
 
 
 class Object:
