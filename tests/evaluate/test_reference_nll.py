@@ -24,7 +24,8 @@ from codeblock.evaluate.benchmarks.humaneval import HumanEval
 from codeblock.evaluate.benchmarks.mbpp import Mbpp
 from codeblock.evaluate.prompts import PromptKind, make_prompt, make_requests
 from codeblock.evaluate.reference_nll import REFERENCE_NLL, RenderedReference, reference_nll, render
-from codeblock.evaluate.reference_nll_driver import NllJob, facts_of, fill_parts, finish, read_reference_nll
+from codeblock.evaluate.reference_nll_driver import NllJob, facts_of, fill_parts, finish
+from codeblock.evaluate.stored_nll import read_reference_nll
 
 HEAD = 'def double(x):\n    """Twice x."""\n'
 BODY = "    return 2 * x\n"

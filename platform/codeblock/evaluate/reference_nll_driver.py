@@ -28,8 +28,8 @@ from codeblock.core.storage import store, tables
 from codeblock.evaluate.benchmarks import Benchmark
 from codeblock.evaluate.prompts import PromptKind
 from codeblock.evaluate.reference_nll import REFERENCE_NLL, RenderedReference, reference_nll, render
+from codeblock.evaluate.stored_nll import FILE
 
-FILE = "reference_nll.parquet"
 PART_TASKS = 64
 """Tasks of a part."""
 BATCH_TOKENS = 2048
@@ -155,9 +155,3 @@ def facts_of(table: pa.Table) -> dict[str, Any]:
         "closing_nll": float(np.mean(closing)) if closing else None,
         "input_tokens": sum(row["length"] for row in counted),
     }
-
-
-def read_reference_nll(step_directory: Path) -> dict[str, float]:
-    """The nll of each task that counts."""
-    rows = tables.read_part(step_directory / FILE, ["task_id", "nll", "reason"]).to_pylist()
-    return {row["task_id"]: row["nll"] for row in rows if row["reason"] is None}

@@ -28,12 +28,12 @@ from codeblock.core.records import (
 from codeblock.core.schema import FILTERED
 from codeblock.core.storage.tables import read_part, write_text
 from codeblock.data.read.files import sources_of
-from codeblock.evaluate.reference_nll_driver import read_reference_nll
 from codeblock.evaluate.result import PASS_AT
+from codeblock.evaluate.stored_nll import read_reference_nll
+from codeblock.experiment.arm_cost import ArmCost, costs_of
 from codeblock.experiment.arms import ArmPlan
 from codeblock.experiment.differences import against_controls, differences, nll_differences, write_differences
 from codeblock.experiment.plan import Plan
-from codeblock.experiment.spending import ArmCost, Ledger
 from codeblock.experiment.summary import arm_row, by_arm, mean_rows
 from codeblock.report.cost import cost_markdown
 from codeblock.report.findings import findings
@@ -149,8 +149,7 @@ class Comparison:
     @cached_property
     def costs(self) -> dict[str, ArmCost]:
         """What each arm and seed has cost, by its label."""
-        ledger = Ledger(self.plan)
-        return {arm.plan.name: ledger.of(arm.plan) for arm in self.arms}
+        return costs_of(self.plan, [arm.plan for arm in self.arms])
 
     def mean_costs(self) -> dict[str, Facts]:
         """The numbers of `ArmCost.facts` by arm, means over seeds; one that a seed lacks is left out."""

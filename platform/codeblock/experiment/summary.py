@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from codeblock.core.metrics import compare_means, mean_of, mean_pass_at_k, pass_at_k_interval, pooled_counts
-from codeblock.evaluate.reference_nll_driver import read_reference_nll
+from codeblock.evaluate.stored_nll import read_reference_nll
 from codeblock.experiment.arms import ArmPlan
 from codeblock.experiment.differences import read_counts
 from codeblock.report.table import ArmRow, NllScore, Score

@@ -16,7 +16,7 @@ from codeblock.core.console import say
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.storage import store
 from codeblock.core.storage.claims import remove_dead
-from codeblock.evaluate.reference_nll_driver import read_reference_nll
+from codeblock.evaluate.stored_nll import read_reference_nll
 from codeblock.experiment.arms import ArmPlan
 from codeblock.experiment.cache import check_storage
 from codeblock.experiment.check_models import probe_models

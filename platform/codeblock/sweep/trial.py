@@ -20,7 +20,7 @@ from codeblock.core.errors import CodeBlockError, causes
 from codeblock.core.own_process import as_worker
 from codeblock.core.quiet import quiet_environment
 from codeblock.core.storage.tables import read_part, write_part
-from codeblock.evaluate.reference_nll_driver import read_reference_nll
+from codeblock.evaluate.stored_nll import read_reference_nll
 from codeblock.experiment.arms import ArmPlan
 from codeblock.experiment.cache import Step, check_storage
 from codeblock.experiment.differences import read_counts
