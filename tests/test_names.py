@@ -1,6 +1,7 @@
 """One name, one meaning: what a module defines by a name, no other module defines otherwise."""
 
 import ast
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,3 +37,16 @@ def test_a_name_of_a_type_has_one_meaning_in_the_package():
         if len(found) > 1 or any(len(places) > 1 for meaning, places in found.items() if meaning.startswith("class in "))
     }
     assert not twice
+
+
+def texts_of(module: ast.Module) -> Iterator[str]:
+    """Texts that may be shown: all but those that stand alone, which are documentation."""
+    alone = {id(node.value) for node in ast.walk(module) if isinstance(node, ast.Expr)}
+    for node in ast.walk(module):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in alone:
+            yield node.value
+
+
+def test_no_message_of_the_sandbox_names_its_inner_parts():
+    for path in sorted((PACKAGE / "sandbox").glob("*.py")):
+        assert not [text for text in texts_of(ast.parse(path.read_text())) if re.search(r"\bhelpers?\b", text)], path.name

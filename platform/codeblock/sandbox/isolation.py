@@ -82,7 +82,7 @@ def build_isolation(
     Raises RuntimeError where `inside_bwrap` is not so.
     """
     if inside_bwrap and os.getpid() != 1:
-        raise RuntimeError("the helper is not the first process: launch.command has not started it")
+        raise RuntimeError("the sandbox's own process is not the first of its namespace: launch.command has not started it")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a program of the same user could send it
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")  # when memory runs out, this goes before the grader
