@@ -18,7 +18,7 @@ from codeblock.core.storage import store
 from codeblock.core.storage.claims import remove_dead
 from codeblock.evaluate.stored_nll import read_reference_nll
 from codeblock.experiment.arms import ArmPlan
-from codeblock.experiment.cache import check_storage
+from codeblock.experiment.cache import cache_of, check_storage, check_storage_of_plan
 from codeblock.experiment.check_models import probe_models
 from codeblock.experiment.plan import Plan, make_plan
 from codeblock.experiment.watch import telling
@@ -85,7 +85,8 @@ def plan_sweep(config: Config) -> Sweep:
     points = corners(config) if optuna else points_of(config)
     parts_of(config)
     _check_stopping(config)
-    cache = check_storage(config.storage)
+    check_storage_of_plan(config.storage)
+    cache = cache_of(config.storage)
     known = _recorded(config) if optuna else points
     planned = {point: make_plan(config_of(config, point), cache) for point in dict.fromkeys([*points, *known])}
     done, left = [], []
@@ -107,7 +108,7 @@ def run_sweep(sweep: Sweep, runs: SweepRuns) -> SweepOutcome:
 
     Raises CodeBlockError for everything the user can mend; a trial that fails is told and costs only itself.
     """
-    remove_dead(sweep.cache)
+    remove_dead(check_storage(sweep.config.storage))
     for plan in sweep.plans:
         check_plan(plan)
     runs.begin(sweep.plans[0], sweep.done if len(sweep.done) == sweep.trials else None)
