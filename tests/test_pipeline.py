@@ -154,6 +154,22 @@ def test_a_second_run_recomputes_and_logs_nothing(finished, capsys):
 
 
 @pytest.mark.slow
+def test_a_run_with_nothing_left_to_do_prints_the_same_without_what_its_steps_need(finished, capsys):
+    costs = finished / "runs" / "cache" / ".costs"
+    remembered = sorted(costs.iterdir())
+    assert call("run", finished / "config.yaml") == 0
+    printed = capsys.readouterr().out
+    assert sorted(costs.iterdir()) == remembered, "the first run remembers them already"
+    code = "import sys\nfrom codeblock.cli.commands import app\napp(sys.argv[1:], standalone_mode=False)\n"
+    code += "print(sorted({'ray', 'torch', 'transformers', 'datasketch', 'matplotlib'} & sys.modules.keys()))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "run", str(finished / "config.yaml")], check=True, capture_output=True, text=True
+    )
+    lines = done.stdout.splitlines()
+    assert (lines[:-1], lines[-1]) == (printed.splitlines(), "[]")
+
+
+@pytest.mark.slow
 def test_a_change_of_the_budget_touches_selection_and_training_of_budgeted_arms_alone(finished, capsys):
     override = "select.token_budget=0.3"
     assert call("run", finished / "config.yaml", override, "--plan") == 0

@@ -1,50 +1,39 @@
 """The product in one screen: pairs -> filtered -> tokenized -> segmented -> scored -> selected -> model -> pass@1.
 
 Each stage is a cached step (experiment/cache.py) whose identity is planned before anything runs (experiment/plan.py). A stage
-reads the directory of the one before and writes its own; Ray does the work inside the stages' drivers.
+reads the directory of the one before and writes its own; what it does is in `work`, where Ray is met in the stages' drivers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-from codeblock import tiny
-from codeblock.annotate.prepare.driver import segment, tokenize
-from codeblock.annotate.score.driver import score
+from codeblock import work
 from codeblock.core.cluster import preflight, ray_session
 from codeblock.core.cluster_watch import watched_cluster
 from codeblock.core.config import TINY, Config
-from codeblock.core.console import counter, lines, say, stage_line
-from codeblock.core.models.load import NO_LIMIT, context_length, load_tokenizer
-from codeblock.core.records import EvaluatedRecord, FilteredRecord, NllRecord, ScoredRecord, SelectedRecord
+from codeblock.core.console import counter, say, stage_line
+from codeblock.core.models.config import tells_context
+from codeblock.core.records import EvaluatedRecord, NllRecord, ScoredRecord, SelectedRecord
 from codeblock.core.storage import places
 from codeblock.core.storage.claims import remove_dead
-from codeblock.data.filter.contamination import BenchmarkText
-from codeblock.data.filter.driver import filter_pairs
 from codeblock.data.filter.rating import check_endpoint
-from codeblock.data.rank.driver import embed_pairs, tools
+from codeblock.data.rank.driver import tools
 from codeblock.data.rank.keep import keep
-from codeblock.data.rank.stage import rank_pairs
 from codeblock.data.read.stage import read_pairs
-from codeblock.evaluate.benchmarks import load
-from codeblock.evaluate.driver import generate, grade_answers
-from codeblock.evaluate.prompts import check_prompts
-from codeblock.evaluate.reference_nll_driver import NllJob, fill_parts, finish
-from codeblock.evaluate.vllm_engine import check_vllm
 from codeblock.experiment.arms import ArmPlan, Model, Round
-from codeblock.experiment.cache import Step, check_storage, run_together
+from codeblock.experiment.cache import Step, check_storage
 from codeblock.experiment.check_models import check_models, probe_models
 from codeblock.experiment.plan import Plan, make_plan
 from codeblock.experiment.results import ArmResult, Comparison, require_pairs
 from codeblock.experiment.watch import Ends, Watch, telling
-from codeblock.sandbox.pool import Settings, check_sandbox
-from codeblock.selection.driver import select_arm
-from codeblock.train.driver import Callbacks, OnRow, fit
+from codeblock.sandbox.pool import check_sandbox
+
+if TYPE_CHECKING:
+    from codeblock.train.driver import OnRow
 
 Until = Literal["prepare", "score", "select", "train", "evaluate"]
 ORDER: tuple[Until, ...] = ("prepare", "score", "select", "train", "evaluate")
@@ -96,31 +85,18 @@ def run_data(plan: Plan, until: Until) -> Comparison:
     config, comparison = plan.config, Comparison(plan)
     if (embedded := plan.inputs.tiny) is not None and (until == "evaluate" or plan.inputs.starts_from_tiny):
         with stage_line(embedded):
-            embedded.run(partial(_build_tiny, config.seed))
+            embedded.run(partial(work.build_tiny, config.seed))
         embedded.check()
     with stage_line(plan.pairs), counter("rows") as advance:
         comparison.pairs = plan.pairs.run(lambda output: read_pairs(plan.inputs.data_sets, config.pairs, output, advance))
     if plan.filtered is not None:
         with stage_line(plan.filtered):
-            found = plan.filtered.run(
-                lambda output: filter_pairs(plan.pairs.directory, output, config.filter, _references(plan), config.cluster),
-                resume=True,
-            )
-            comparison.filtered = cast(FilteredRecord, found)
-    max_length = config.model.max_length or context_length(plan.model.path, plan.model.revision)
-    if max_length is None:
-        name = places.show(plan.model.path)
-        say(f"note: {name} tells no context length, so no pair is too long; set model.max_length where memory ends")
-        max_length = NO_LIMIT
+            comparison.filtered = plan.filtered.run(partial(work.filter_pairs, plan), resume=True)
+    _note_no_context(plan)
     with stage_line(plan.tokenized):
-        comparison.tokenized = plan.tokenized.run(
-            lambda output: tokenize(plan.to_tokenize.directory, output, plan.model.ref, max_length),
-            resume=True,
-        )
+        comparison.tokenized = plan.tokenized.run(partial(work.tokenize, plan), resume=True)
     with stage_line(plan.segmented):
-        comparison.segmented = plan.segmented.run(
-            lambda output: segment(plan.tokenized.directory, output, config.prepare), resume=True
-        )
+        comparison.segmented = plan.segmented.run(partial(work.segment, plan), resume=True)
     require_pairs(comparison)
     if until != "prepare":
         _rank(plan, comparison)
@@ -130,36 +106,23 @@ def run_data(plan: Plan, until: Until) -> Comparison:
 
 def _rank(plan: Plan, comparison: Comparison) -> None:
     """Rank the pool, by passes of the reference over it where a ranker needs them, and keep the best pairs."""
-    config, reference, segmented = plan.config, plan.reference, plan.segmented.directory
     if plan.pool_scored is not None:
         with stage_line(plan.pool_scored):
-            work = partial(score, segmented, model=reference.ref, config=config.score, cluster=config.cluster)
-            plan.pool_scored.run(work, resume=True)
+            plan.pool_scored.run(partial(work.score_pool, plan), resume=True)
     if plan.embedded is not None:
         with stage_line(plan.embedded):
-            plan.embedded.run(
-                lambda output: embed_pairs(segmented, output, reference.ref, config.rank, config.score, config.cluster),
-                resume=True,
-            )
-    read: dict[str, Any] = {
-        "scored": plan.pool_scored.directory if plan.pool_scored else None,
-        "embedded": plan.embedded.directory if plan.embedded else None,
-        "sandbox": Settings(
-            processes=config.cluster.grade_processes, allow_missing_layers=config.evaluate.allow_missing_layers
-        ),
-    }
+            plan.embedded.run(partial(work.embed_pairs, plan), resume=True)
     with stage_line(plan.ranked):
-        comparison.ranked = plan.ranked.run(lambda output: rank_pairs(segmented, output, config.rank, config.seed, **read))
+        comparison.ranked = plan.ranked.run(partial(work.rank_pairs, plan))
+    segmented, ranked = plan.segmented.directory, plan.ranked.directory
     with stage_line(plan.kept):
-        plan.kept.run(lambda output: keep(segmented, plan.ranked.directory, output, int(plan.reach())), resume=True)
+        plan.kept.run(lambda output: keep(segmented, ranked, output, int(plan.reach())), resume=True)
 
 
 def _score(plan: Plan, step: Step, model: Model, column: str) -> ScoredRecord:
     """Score the kept pairs by a model."""
-    config = plan.config
     with stage_line(step):
-        work = partial(score, plan.kept.directory, model=model.ref, config=config.score)
-        return step.run(partial(work, cluster=config.cluster, column=column, rows=plan.reach()), resume=True)
+        return step.run(partial(work.score_kept, plan, model, column), resume=True)
 
 
 def run_arm(plan: Plan, arm: ArmPlan, until: Until, watch: Watch) -> ArmResult:
@@ -179,41 +142,24 @@ def run_arm(plan: Plan, arm: ArmPlan, until: Until, watch: Watch) -> ArmResult:
 
 def _evaluate(plan: Plan, arm: ArmPlan, name: str, model: Model) -> EvaluatedRecord:
     """Answer a benchmark and grade the answers; the facts of both."""
-    config, answers, graded = plan.config, arm.generated[name], arm.graded[name]
-    benchmark = load(name, plan.inputs.benchmark_path(name), config.evaluate.limit)
-    how: dict[str, Any] = {"config": config.evaluate, "cluster": config.cluster}
+    answers, graded = arm.generated[name], arm.graded[name]
     with stage_line(answers):
-        facts = answers.run(partial(generate, model.ref, benchmark, seed=arm.seed, **how), resume=True)
+        facts = answers.run(partial(work.generate, plan, name, model, arm.seed), resume=True)
     with stage_line(graded):
-        work = partial(grade_answers, answers.directory, benchmark, store=config.storage / "expected", **how)
-        return cast(EvaluatedRecord, {**facts, **graded.run(work)})
+        return cast(EvaluatedRecord, {**facts, **graded.run(partial(work.grade, plan, name, answers.directory))})
 
 
 def measure_reference_nll(plan: Plan, comparison: Comparison) -> None:
     """Measure every arm's reference nll, and the untrained model's, which several may share."""
-    config = plan.config
-    benchmarks = {name: load(name, plan.inputs.benchmark_path(name), config.evaluate.limit) for name in plan.untrained_nll}
     models = [(plan.model, plan.untrained_nll), *((model_of(plan, arm), arm.reference_nll) for arm in plan.arms)]
-    jobs = {
-        step.key: (step, partial(NllJob, model.ref, benchmarks[name]))
-        for model, steps in models
-        for name, step in steps.items()
-    }
-    for step, _ in jobs.values():
+    wanted = {step.key: (step, model, name) for model, steps in models for name, step in steps.items()}
+    for step, *_ in wanted.values():
         if step.facts is not None:
             with stage_line(step):
                 pass
-
-    def fill(todo: list[tuple[Step, Path]]) -> None:
-        with lines("reference_nll"):
-            fill_parts([jobs[step.key][1](output) for step, output in todo], config.evaluate, config.cluster)
-
-    def end(step: Step, job: Callable[[Path], NllJob], output: Path) -> NllRecord:
-        with stage_line(step):
-            return finish(job(output))
-
-    run_together([(step, partial(end, step, job)) for step, job in jobs.values()], fill)
-    facts = {key: cast(NllRecord, step.facts or {}) for key, (step, _) in jobs.items()}
+    if pending := [each for each in wanted.values() if each[0].facts is None]:
+        work.measure_reference_nll(plan, pending)
+    facts = {key: cast(NllRecord, step.facts or {}) for key, (step, *_) in wanted.items()}
     comparison.untrained_nll = {name: facts[step.key] for name, step in plan.untrained_nll.items()}
     for result in comparison.arms:
         result.reference_nll = {name: facts[step.key] for name, step in result.plan.reference_nll.items()}
@@ -227,29 +173,25 @@ def model_of(plan: Plan, arm: ArmPlan) -> Model:
 def _select(plan: Plan, arm: ArmPlan, round_: Round) -> SelectedRecord:
     for column, needed in round_.extra.items():
         _score(plan, needed.step, needed.model, column)
-    scores = {column: needed.step.directory for column, needed in round_.extra.items()}
-    request = plan.selection(arm)
-    request = replace(request, scores={**request.scores, **scores}, share=round_.share)
     with stage_line(round_.selected):
-        return round_.selected.run(partial(select_arm, request, plan.model.ref))
+        return round_.selected.run(partial(work.select, plan, arm, round_))
 
 
 def _train(plan: Plan, round_: Round, seed: int, on_row: OnRow | None, ends: Ends | None) -> dict[str, Any]:
-    config = plan.config
-    work = partial(fit, round_.selected.directory, round_.start.ref, callbacks=Callbacks(on_row, ends))
     with stage_line(round_.trained):
-        return round_.trained.run(
-            lambda output: work(output, config=round_.train, cluster=config.cluster, seed=seed), resume=True
-        )
+        return round_.trained.run(partial(work.train, plan, round_, seed, on_row, ends), resume=True)
 
 
-def _references(plan: Plan) -> list[BenchmarkText]:
-    """All tasks that pairs must not hold, whatever `evaluate.limit` says."""
-    return [
-        BenchmarkText(name, task.task_id, task.prompt, task.reference)
-        for name in plan.inputs.decontaminated
-        for task in load(name, plan.inputs.benchmark_path(name)).tasks
-    ]
+def _note_no_context(plan: Plan) -> None:
+    """Say where no pair is too long, for the model tells no context length."""
+    model = plan.model.ref
+    if plan.config.model.max_length or tells_context(model.path, model.revision):
+        return
+    from codeblock.core.models.load import context_length
+
+    if context_length(model.path, model.revision) is None:
+        name = places.show(model.path)
+        say(f"note: {name} tells no context length, so no pair is too long; set model.max_length where memory ends")
 
 
 def _check_filters(plan: Plan) -> None:
@@ -269,13 +211,13 @@ def _check_evaluation(plan: Plan) -> None:
         check_sandbox(python, config.allow_missing_layers)
     todo = {name for arm in plan.arms for name, step in arm.generated.items() if step.facts is None}
     if todo and config.engine == "vllm":
+        from codeblock.evaluate.vllm_engine import check_vllm
+
         check_vllm(plan.config.cluster)
     todo |= {name for name, step in plan.untrained_nll.items() if step.facts is None}
     if todo and plan.config.model.path != TINY:
-        benchmarks = [load(name, plan.inputs.benchmark_path(name), config.limit) for name in sorted(todo)]
+        from codeblock.core.models.load import load_tokenizer
+        from codeblock.evaluate.prompts import check_prompts
+
+        benchmarks = [work.benchmark_of(plan, name) for name in sorted(todo)]
         check_prompts(load_tokenizer(plan.model.path, plan.model.revision), benchmarks, config.prompt)
-
-
-def _build_tiny(seed: int, output: Path) -> dict[str, Any]:
-    tiny.build(output, seed, say)
-    return {}

@@ -24,7 +24,8 @@ from codeblock.core.storage.tables import part_name, parts, read_part, read_tabl
 from codeblock.core.supervised import supervised
 from codeblock.report.picked import picked_markdown
 from codeblock.selection import iter_pairs
-from codeblock.selection.stage import SelectRequest, select_parts
+from codeblock.selection.request import SelectRequest
+from codeblock.selection.stage import select_parts
 from codeblock.selection.utility import item_utility
 
 PLAIN: dict[str, Any] = {"reach_weight": 0.0, "bridge_weight": 0.0}

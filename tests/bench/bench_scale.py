@@ -34,8 +34,9 @@ from codeblock.data.rank.keep import keep
 from codeblock.data.rank.stage import rank_pairs
 from codeblock.data.read.files import data_sets
 from codeblock.data.read.stage import read_pairs
+from codeblock.selection.request import SelectRequest
 from codeblock.selection.split import Ranked
-from codeblock.selection.stage import SelectRequest, select_parts
+from codeblock.selection.stage import select_parts
 from codeblock.train.loop import plan_run
 from codeblock.train.stored import store_pairs, survey
 

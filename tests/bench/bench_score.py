@@ -85,7 +85,7 @@ def plain_loop(model: Any, ids: list[Any], starts: list[int], batch: int) -> lis
 
 def real_rows(arguments: argparse.Namespace) -> tuple[list[Any], list[int]]:
     """Rendered pairs of a file, in file order."""
-    from codeblock.annotate.prepare.render import Rendered, Renderer
+    from codeblock.annotate.prepare.render import RenderedPair, Renderer
     from codeblock.core.errors import RowError
     from codeblock.data.read.files import find_files
     from codeblock.data.read.read import Row, read_rows
@@ -100,7 +100,7 @@ def real_rows(arguments: argparse.Namespace) -> tuple[list[Any], list[int]]:
                 continue
     renderer = Renderer(load_tokenizer(arguments.model))
     rendered = renderer([pair.messages for pair in pairs], [pair.response for pair in pairs])
-    good = [row for row in rendered if isinstance(row, Rendered) and row.input_ids.size <= 1024]
+    good = [row for row in rendered if isinstance(row, RenderedPair) and row.input_ids.size <= 1024]
     return [row.input_ids for row in good], [row.response_start for row in good]
 
 

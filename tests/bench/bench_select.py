@@ -20,7 +20,8 @@ from codeblock.core.config import SelectConfig
 from codeblock.core.memory import process_peak_mb
 from codeblock.selection.budget import spend
 from codeblock.selection.candidates import Candidates, supervised_tokens
-from codeblock.selection.stage import SelectRequest, select_parts
+from codeblock.selection.request import SelectRequest
+from codeblock.selection.stage import select_parts
 
 PER_PART = 100_000
 

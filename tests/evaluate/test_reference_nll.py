@@ -23,8 +23,9 @@ from codeblock.evaluate.benchmarks.bigcodebench import BigCodeBenchInstruct
 from codeblock.evaluate.benchmarks.humaneval import HumanEval
 from codeblock.evaluate.benchmarks.mbpp import Mbpp
 from codeblock.evaluate.prompts import PromptKind, make_prompt, make_requests
-from codeblock.evaluate.reference_nll import REFERENCE_NLL, Rendered, reference_nll, render
-from codeblock.evaluate.reference_nll_driver import NllJob, facts_of, fill_parts, finish, read_reference_nll
+from codeblock.evaluate.reference_nll import REFERENCE_NLL, RenderedReference, reference_nll, render
+from codeblock.evaluate.reference_nll_driver import NllJob, facts_of, fill_parts, finish
+from codeblock.evaluate.stored_nll import read_reference_nll
 
 HEAD = 'def double(x):\n    """Twice x."""\n'
 BODY = "    return 2 * x\n"
@@ -38,7 +39,7 @@ HUMANEVAL = HumanEval(
 )
 
 
-def naive(model: Any, rendered: Rendered) -> tuple[float, float]:
+def naive(model: Any, rendered: RenderedReference) -> tuple[float, float]:
     """Mean nll of the code and of what closes it, from all logits of the pair alone."""
     ids = torch.tensor(rendered.ids_T.astype(np.int64))[None]
     with torch.inference_mode():
@@ -48,7 +49,7 @@ def naive(model: Any, rendered: Rendered) -> tuple[float, float]:
     return float(np.mean(code)), float(np.mean(closing))
 
 
-def texts(tokenizer: Any, rendered: Rendered) -> tuple[str, str, str]:
+def texts(tokenizer: Any, rendered: RenderedReference) -> tuple[str, str, str]:
     ids = rendered.ids_T.tolist()
     cuts = ids[: rendered.code_start], ids[rendered.code_start : rendered.code_end], ids[rendered.code_end :]
     before, code, after = (tokenizer.decode(each) for each in cuts)

@@ -17,7 +17,7 @@ from codeblock.core.models.nll import response_nll
 from codeblock.core.schema import TokenClass
 from codeblock.experiment.cost import (
     Adapters,
-    Shape,
+    ModelShape,
     Trained,
     adapters_of,
     forward_flops,
@@ -35,7 +35,7 @@ LAYER = D * H * h + 2 * D * K * h + H * h * D + 3 * D * F
 
 
 @pytest.fixture(scope="module")
-def shape(small_model: Path) -> Shape:
+def shape(small_model: Path) -> ModelShape:
     return shape_of(str(small_model))
 
 
@@ -63,20 +63,20 @@ def batch_of(lengths: list[int], supervised: int) -> MicroBatch:
     return collate(rows)
 
 
-def test_a_shape_is_read_from_the_config(shape: Shape) -> None:
+def test_a_shape_is_read_from_the_config(shape: ModelShape) -> None:
     assert (shape.layers, shape.layer, shape.keys_values, shape.queries) == (L, LAYER, 2 * D * K * h, D * H * h)
     assert (shape.attention, shape.head, shape.sparse) == (H * h, V * D, True)
     assert shape.body == 2 * LAYER
 
 
-def test_a_forward_pass_is_two_for_each_weight_and_token_and_the_attention(shape: Shape, small_model: Path) -> None:
+def test_a_forward_pass_is_two_for_each_weight_and_token_and_the_attention(shape: ModelShape, small_model: Path) -> None:
     ours = forward_flops(shape, 3, 20, 60)
     assert ours == 2 * (2 * LAYER * 60 + 3 * 4 * H * h * 20 * 20) + 2 * V * D * 60
     model, ids_BT = eager(small_model), torch.arange(60).reshape(3, 20)
     assert counted(lambda: model(input_ids=ids_BT, use_cache=False)) == pytest.approx(ours, rel=0.01)
 
 
-def test_scoring_counts_padding_and_logits_of_the_response_alone(shape: Shape, small_model: Path) -> None:
+def test_scoring_counts_padding_and_logits_of_the_response_alone(shape: ModelShape, small_model: Path) -> None:
     lengths, starts = [30, 12, 25, 8], [20, 4, 5, 2]
     ids = [np.arange(length, dtype=np.int32) for length in lengths]
     ours = padded_forward_flops(shape, lengths, [n - s for n, s in zip(lengths, starts, strict=True)], 60)
@@ -89,7 +89,7 @@ def test_scoring_counts_padding_and_logits_of_the_response_alone(shape: Shape, s
 @pytest.mark.parametrize("checkpointing", [False, True])
 @pytest.mark.parametrize("mode", ["full", "lora"])
 def test_training_counts_what_the_trainer_computes(
-    shape: Shape, small_model: Path, mode: str, checkpointing: bool, supervised: int
+    shape: ModelShape, small_model: Path, mode: str, checkpointing: bool, supervised: int
 ) -> None:
     """With 3 of 59 positions a row the last layer is sparse, with 30 it is dense."""
     batch, model, adapters = batch_of([60, 52, 47], supervised), eager(small_model), None
@@ -105,7 +105,7 @@ def test_training_counts_what_the_trainer_computes(
     assert counted(lambda: masked(batch).backward()) + unseen == pytest.approx(ours, rel=0.01)
 
 
-def test_lora_has_no_gradients_of_frozen_weights(shape: Shape) -> None:
+def test_lora_has_no_gradients_of_frozen_weights(shape: ModelShape) -> None:
     full = training_flops(shape, 4, 50, 200, 50, Trained())
     lora = training_flops(shape, 4, 50, 200, 50, Trained(Adapters(1, frozenset())))
     attention = 3 * L * 4 * 4 * H * h * 50 * 50
@@ -113,7 +113,7 @@ def test_lora_has_no_gradients_of_frozen_weights(shape: Shape) -> None:
     assert lora == 4 * (2 * LAYER + V * D) * 200 - 2 * (shape.queries + shape.keys_values) * 200 + attention
 
 
-def test_generation_is_a_pass_over_the_prompt_and_one_for_each_further_token(shape: Shape, small_model: Path) -> None:
+def test_generation_is_a_pass_over_the_prompt_and_one_for_each_further_token(shape: ModelShape, small_model: Path) -> None:
     model = eager(small_model)
     ids_BT = torch.arange(36).reshape(3, 12) + 3
 
@@ -124,12 +124,12 @@ def test_generation_is_a_pass_over_the_prompt_and_one_for_each_further_token(sha
     assert counted(generate) == pytest.approx(generation_flops(shape, [(12, [8, 8, 8])]), rel=0.02)
 
 
-def test_an_answer_that_has_ended_costs_until_it_leaves_its_batch(shape: Shape) -> None:
+def test_an_answer_that_has_ended_costs_until_it_leaves_its_batch(shape: ModelShape) -> None:
     together = generation_flops(shape, [(12, [5, 40, 70])])
     assert together == pytest.approx(generation_flops(shape, [(12, [32]), (12, [64]), (12, [70])]))
 
 
-def test_adapters_are_on_the_named_matrices(shape: Shape) -> None:
+def test_adapters_are_on_the_named_matrices(shape: ModelShape) -> None:
     assert adapters_of(shape, LoraConfig(rank=2, target_modules=["q_proj", "down_proj"])).weights(shape) == 2 * (
         D + H * h + F + D
     )

@@ -25,11 +25,13 @@ from codeblock.evaluate.driver import write_answers
 from codeblock.evaluate.generate import generate_answers
 from codeblock.evaluate.prompts import make_requests
 from codeblock.evaluate.reference_nll import reference_nll, render
-from codeblock.evaluate.reference_nll_driver import BATCH_TOKENS, FILE
+from codeblock.evaluate.reference_nll_driver import BATCH_TOKENS
+from codeblock.evaluate.stored_nll import FILE
+from codeblock.experiment.arm_cost import ArmCost
 from codeblock.experiment.arms import ArmPlan, ExtraColumn, Model, Round
 from codeblock.experiment.cache import Step
 from codeblock.experiment.cost import forward_flops, padded_forward_flops, shape_of
-from codeblock.experiment.spending import ArmCost, Ledger, reads_nll
+from codeblock.experiment.spending import Ledger, reads_nll
 from codeblock.train.loop import Session
 from codeblock.train.model import MaskedLM
 from codeblock.train.rows import read_pairs, trim_all

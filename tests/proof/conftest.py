@@ -14,7 +14,8 @@ from codeblock.core.config import Config
 from codeblock.core.models.load import load_model, load_tokenizer
 from codeblock.core.storage.tables import write_part
 from codeblock.library import score_pairs
-from codeblock.selection.stage import SelectRequest, select_parts
+from codeblock.selection.request import SelectRequest
+from codeblock.selection.stage import select_parts
 
 FUNCTION = "def {name}(a, b):\n    total = a {sign} b\n    return total\n"
 ANSWER = "Here is a function that returns it.\n\n```python\n{code}```\n"

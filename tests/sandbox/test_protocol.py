@@ -103,7 +103,7 @@ ANSWERS = {
     "special methods that are none": "answers({'handle': ['mine', 5, [3, 'X', [], [{'tuple': []}], '']]})",
     "an error of no class": "serve(lambda m: F if m[2] == 'global' else ['error', m[1], 'exception', '', 'x', 5, None, None])",
     "an error that passes": "serve(lambda m: F if m[2] == 'global' else ['error', m[1], 'passed', '', 'x', {'handle': ['error', None, 'builtins:ValueError', [], None, {}]}, None, None])",
-    "an exception of this package": "serve(lambda m: F if m[2] == 'global' else ['error', m[1], 'exception', '', 'x', {'handle': ['error', None, 'codeblock.sandbox.proxy:LostError', [], None, {}]}, None, None])",
+    "an exception of this package": "serve(lambda m: F if m[2] == 'global' else ['error', m[1], 'exception', '', 'x', {'handle': ['error', None, 'codeblock.sandbox.failures:LostError', [], None, {}]}, None, None])",
     "changes to what is not there": "serve(lambda m: F if m[2] == 'global' else ['value', m[1], [1, 2, 3], [[40, []]], []])",
     "changes of another type": "serve(lambda m: F if m[2] == 'global' else ['value', m[1], [1, 2, 3], [[0, {'range': [0, 10 ** 12, 1]}]], []])",
     "an integer of a million digits": "answers(json.loads('1')) if 0 else serve(lambda m: F if m[2] == 'global' else b'[\"value\", %d, 1%s, null, null]' % (m[1], b'0' * 10 ** 6))",

@@ -12,8 +12,9 @@ from codeblock.core.schema import SCORED, TokenClass
 from codeblock.core.storage.tables import part_name, parts, read_part, read_table, write_part
 from codeblock.selection import select
 from codeblock.selection.pair import Units, iter_pairs
+from codeblock.selection.request import SelectRequest
 from codeblock.selection.split import Ranked, split_pairs
-from codeblock.selection.stage import SelectRequest, select_parts
+from codeblock.selection.stage import select_parts
 from codeblock.selection.strategies import _REGISTRY, strategy
 from codeblock.train.rows import read_pairs
 

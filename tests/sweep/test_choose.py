@@ -11,13 +11,13 @@ from codeblock.core.config import Config
 from codeblock.core.config.file import load_config
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.metrics import Counts
-from codeblock.sweep.choose import Parts, check_halves, parts_of, prediction, results_of
+from codeblock.sweep.choose import TaskSplit, check_halves, parts_of, prediction, results_of
 from codeblock.sweep.plots import plot_points
 from codeblock.sweep.record import Record, core_nll
 from codeblock.sweep.table import points_markdown, told
 
 TASKS = [f"t{n}" for n in range(40)]
-PARTS = Parts(None)
+PARTS = TaskSplit(None)
 CHOOSING = [task for task in TASKS if PARTS.chooses("tiny", task)]
 REPORTED = [task for task in TASKS if not PARTS.chooses("tiny", task)]
 
@@ -85,7 +85,7 @@ def test_so_few_tasks_that_a_half_is_empty_are_refused() -> None:
 
 
 def test_one_of_several_benchmarks_may_choose() -> None:
-    parts = Parts("mbpp")
+    parts = TaskSplit("mbpp")
     assert parts.chooses("mbpp", "t1")
     assert not parts.chooses("humaneval", "t1")
     assert parts.told(["humaneval", "mbpp"]) == "chosen on mbpp, reported on humaneval"

@@ -124,6 +124,12 @@ def test_a_mistake_in_the_space_is_one_line(tmp_path: Path, space: str, says: st
     assert "\n" not in str(caught.value)
 
 
+def test_a_plan_makes_no_directory(tmp_path: Path) -> None:
+    """Its storage may be misspelt."""
+    planned = plan_sweep(sweep(tmp_path, "{select.gce_q: [0, 0.7]}").model_copy(update={"storage": tmp_path / "rnus"}))
+    assert (planned.trials, (tmp_path / "rnus").exists()) == (2, False)
+
+
 @pytest.mark.parametrize(
     ("settings", "says"),
     [

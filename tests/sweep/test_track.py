@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from codeblock.core.config import Config
 from codeblock.core.config.file import load_config
 from codeblock.report.mlflow.runs import Tracker
-from codeblock.sweep.choose import Parts, parts_of
+from codeblock.sweep.choose import TaskSplit, parts_of
 from codeblock.sweep.record import Record
 from codeblock.sweep.track import POINT_TAG, SweepRuns, metrics_of, sweep_view
 
@@ -66,7 +66,7 @@ def test_the_registered_model_has_its_selection_as_tags_and_its_files_on_the_ser
 
 def test_pass_at_1_of_a_trial_is_told_of_the_tasks_that_choose_and_of_those_that_report() -> None:
     counts = {"one": {"a": (1, 1), "b": (1, 0)}, "two": {"c": (2, 1)}}
-    found = metrics_of(Record(VALUES, 0, "", "evaluated", counts=counts), Parts("one"))
+    found = metrics_of(Record(VALUES, 0, "", "evaluated", counts=counts), TaskSplit("one"))
     assert (found["pass_at_1_choosing/one"], found["pass_at_1_reported/two"]) == (0.5, 0.5)
     assert not {"pass_at_1_reported/one", "pass_at_1_choosing/two"} & found.keys()
 
@@ -84,7 +84,7 @@ def test_the_view_begins_with_what_is_reported_and_calls_the_rest_by_its_name(
     evaluate = config.evaluate.model_copy(update={"benchmarks": {"a": "tiny", "b": "tiny"}})
     sweep = config.sweep.model_copy(update=settings)
     config = config.model_copy(update={"evaluate": evaluate, "sweep": sweep})
-    assert parts_of(config) == Parts(sweep.choose_on)
+    assert parts_of(config) == TaskSplit(sweep.choose_on)
     view = sweep_view(config, "parent")
     assert view.first == first
     shown = [each.removeprefix("metrics.`").removesuffix("`") for each in view.columns]

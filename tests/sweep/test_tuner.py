@@ -11,7 +11,7 @@ from ray.tune.schedulers import TrialScheduler
 from codeblock.core.config import Config, StoppingConfig
 from codeblock.core.config.file import load_config
 from codeblock.sweep.record import Record
-from codeblock.sweep.stopping import NLL, POINT, STEP, Board, Ends, PoliteASHA
+from codeblock.sweep.stopping import NLL, POINT, STEP, Board, PoliteASHA, StopAsked
 from codeblock.sweep.tuner import _optuna, at_once, shared_out
 
 STOPPING = StoppingConfig(after=2, factor=2)
@@ -36,7 +36,9 @@ def test_a_point_is_asked_to_stop_and_never_killed(ray_cluster: None) -> None:
     asha = PoliteASHA(board, STOPPING, 8)
     for point, nll in (("a", 1.0), ("b", 1.1), ("a", 1.2)):
         assert asha.on_trial_result(None, None, look(point, 2, nll)) == TrialScheduler.CONTINUE
-    assert [Ends(board, point)() for point in ("a", "b")] == [False, True], "the other seed of a goes on, though it is worse"
+    assert [StopAsked(board, point)() for point in ("a", "b")] == [False, True], (
+        "the other seed of a goes on, though it is worse"
+    )
     assert asha.on_trial_result(None, None, {"point": {}}) == TrialScheduler.CONTINUE
 
 
@@ -44,7 +46,7 @@ def test_nobody_is_stopped_for_being_near_the_end(ray_cluster: None) -> None:
     board: Any = Board.remote()  # type: ignore[attr-defined]
     asha = PoliteASHA(board, STOPPING, 8)
     asha.on_trial_result(None, None, look("a", 8, 1.0))
-    assert not Ends(board, "a")()
+    assert not StopAsked(board, "a")()
 
 
 def test_decisions_go_on_where_an_earlier_command_was_cut(ray_cluster: None) -> None:
@@ -54,7 +56,7 @@ def test_decisions_go_on_where_an_earlier_command_was_cut(ray_cluster: None) -> 
     stopped = Record({"x": 2}, 0, "", "stopped", looks=[(2, 2.0)])
     asha.remember([good, stopped])
     asha.on_trial_result(None, None, look("new", 2, 1.6))
-    assert [Ends(board, point)() for point in ("new", stopped.point.key, good.point.key)] == [True, True, False]
+    assert [StopAsked(board, point)() for point in ("new", stopped.point.key, good.point.key)] == [True, True, False]
 
 
 def test_trials_at_once_are_what_the_cluster_has_room_for(ray_cluster: None, config: Config) -> None:

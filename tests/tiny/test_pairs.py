@@ -17,7 +17,7 @@ from codeblock.tiny.pairs import POOR_SHARES, QUALITY_GAPS, make_pairs
 from codeblock.tiny.poor import MAKERS, break_syntax, cut_short, wrong
 from codeblock.tiny.prose import FORMS, respond
 from codeblock.tiny.quality import WEIGHTS, judge, share_passed
-from codeblock.tiny.tasks import Task, draw_spec, normal_form
+from codeblock.tiny.tasks import TinyTask, draw_spec, normal_form
 
 TASKS = Recipe().tasks
 COUNT = 500
@@ -89,7 +89,7 @@ def test_the_held_out_check_sees_a_task_that_is_held_out() -> None:
     assert all(Holdout.of(tasks).has(task) for task in tasks)
 
 
-def some_tasks(count: int, holdout: Holdout) -> list[Task]:
+def some_tasks(count: int, holdout: Holdout) -> list[TinyTask]:
     """Tasks that pairs are made of."""
     rng = random.Random(3)
     drawn = (draw_task(rng, "pairs", 0, holdout) for _ in range(2 * count))

@@ -11,7 +11,7 @@ from codeblock.tiny import Recipe, make_benchmark
 from codeblock.tiny.holdout import Holdout, draw_task
 from codeblock.tiny.primitives import imperative
 from codeblock.tiny.quality import share_passed
-from codeblock.tiny.tasks import FAMILIES, PARTS, TESTS, Task, draw_spec, neighbour, normal_form, part_of
+from codeblock.tiny.tasks import FAMILIES, PARTS, TESTS, TinyTask, draw_spec, neighbour, normal_form, part_of
 
 
 def fenced(source: str) -> str:
@@ -23,47 +23,47 @@ def run(program: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def tasks() -> list[Task]:
+def tasks() -> list[TinyTask]:
     return make_benchmark(200, seed=0)
 
 
-def test_every_reference_passes_its_tests(tasks: list[Task]) -> None:
+def test_every_reference_passes_its_tests(tasks: list[TinyTask]) -> None:
     for task in tasks:
         run(task.solution + "\n" + task.test)
 
 
-def test_every_style_of_writing_a_solution_passes_the_tests_of_the_spec(tasks: list[Task]) -> None:
+def test_every_style_of_writing_a_solution_passes_the_tests_of_the_spec(tasks: list[TinyTask]) -> None:
     for task in tasks[:60]:
         for seed in range(8):
-            assert share_passed(fenced(Task(task.spec, seed).solution), task) == 1.0
+            assert share_passed(fenced(TinyTask(task.spec, seed).solution), task) == 1.0
 
 
-def test_a_task_has_several_tests_that_see_different_answers(tasks: list[Task]) -> None:
+def test_a_task_has_several_tests_that_see_different_answers(tasks: list[TinyTask]) -> None:
     for task in tasks:
         assert len(task.cases) == TESTS
         assert len({repr(answer) for _, answer in task.cases}) >= 3
 
 
-def test_exchanging_one_step_is_nearly_always_noticed(tasks: list[Task]) -> None:
+def test_exchanging_one_step_is_nearly_always_noticed(tasks: list[TinyTask]) -> None:
     rng = random.Random(0)
-    passed = [share_passed(fenced(Task(neighbour(t.spec, rng), 1).solution), t) == 1 for t in tasks for _ in range(3)]
+    passed = [share_passed(fenced(TinyTask(neighbour(t.spec, rng), 1).solution), t) == 1 for t in tasks for _ in range(3)]
     assert sum(passed) / len(passed) < 0.1
 
 
-def test_a_function_that_does_nothing_fails(tasks: list[Task]) -> None:
+def test_a_function_that_does_nothing_fails(tasks: list[TinyTask]) -> None:
     for task in tasks:
         if task.spec.family != "class":
             with pytest.raises(AssertionError):
                 run(f"def {task.spec.entry_point}(x):\n    return None\n\n{task.test}")
 
 
-def test_the_instruction_names_all_that_the_tests_call(tasks: list[Task]) -> None:
+def test_the_instruction_names_all_that_the_tests_call(tasks: list[TinyTask]) -> None:
     for task in tasks:
         for name in (task.spec.entry_point, task.spec.update, task.spec.query):
             assert name in task.instruction
 
 
-def test_the_benchmark_has_every_family_and_no_task_twice(tasks: list[Task]) -> None:
+def test_the_benchmark_has_every_family_and_no_task_twice(tasks: list[TinyTask]) -> None:
     assert {task.spec.family for task in tasks} == set(FAMILIES)
     assert len({(task.spec.composition, tuple(step.k for step in task.spec.steps)) for task in tasks}) == len(tasks)
 
@@ -94,7 +94,7 @@ def test_a_composition_keeps_its_part_whatever_its_constants() -> None:
 
 def test_instructions_are_worded_in_many_ways() -> None:
     spec = draw_spec(random.Random(5), "pairs", seed=0)
-    assert len({Task(spec, seed).instruction for seed in range(40)}) > 8
+    assert len({TinyTask(spec, seed).instruction for seed in range(40)}) > 8
 
 
 @pytest.mark.parametrize(

@@ -88,9 +88,9 @@ def test_frozen_weights_are_in_the_dtype_of_the_arithmetic_and_adapters_in_float
 
 
 def test_an_8b_model_fits_a_card_of_80_gib_by_lora_and_not_by_full_weights() -> None:
-    from codeblock.train.footprint import Shape
+    from codeblock.train.footprint import ModelSizes
 
-    llama8b = Shape(8_030_261_248, 41_943_040, 32, 4096, 14336, 128256)
+    llama8b = ModelSizes(8_030_261_248, 41_943_040, 32, 4096, 14336, 128256)
     lora = TrainConfig(mode="lora", dtype="bfloat16", gradient_checkpointing=True)
     full = lora.model_copy(update={"mode": "full"})
     assert footprint(llama8b, lora, 8192).gib < 80 < footprint(llama8b, full, 8192).gib

@@ -13,7 +13,6 @@ from codeblock.core.storage import places, store
 from codeblock.evaluate import Benchmark, Settings, grade_samples_file
 from codeblock.evaluate.formats import check_output, write_verdicts
 from codeblock.experiment.differences import differences, nll_differences, write_differences
-from codeblock.experiment.inspect import write_samples
 from codeblock.experiment.notes import notes
 from codeblock.experiment.plan import Plan
 from codeblock.experiment.results import Comparison, picked_by_arm, write_report
@@ -62,6 +61,8 @@ def present_comparison(comparison: Comparison, tracked: Tracked) -> None:
     if tracked.logged_before:
         say(f"report: {places.show(report)}; mlflow: {shown_at(uri, tracked.view)} (the same results were logged before)")
     else:
+        from codeblock.experiment.inspect import write_samples  # brings torch and transformers
+
         files = write_report(comparison, report)
         shown = [seeds[0] for seeds in by_arm(comparison.arms).values() if seeds[0].selected]
         samples = {arm.plan.name: report / "samples" / arm.plan.name for arm in shown}

@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -47,9 +48,8 @@ def watched_cluster(config: ClusterConfig, ended_by: Callable[[BaseException], N
     To be used inside `ray_session`, in the main thread; elsewhere, or without a cluster, the block is left alone. Where the
     block waits inside of Ray and cannot be left, `ended_by` is told of the error in another thread, and the process ends.
     """
-    import ray
-
-    if not ray.is_initialized() or threading.current_thread() is not threading.main_thread():
+    ray = sys.modules.get("ray")  # where nothing is left to do, nobody has imported it
+    if ray is None or not ray.is_initialized() or threading.current_thread() is not threading.main_thread():
         yield
         return
     look = _Look(config, ray.get_runtime_context().gcs_address, ended_by)

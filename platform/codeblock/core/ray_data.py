@@ -79,7 +79,7 @@ class Actors:
 
 
 @dataclass(frozen=True)
-class Rows:
+class PipelineInput:
     """The input of a pipeline."""
 
     parts: int
@@ -89,24 +89,26 @@ class Rows:
     """The same blocks, read in this process."""
 
 
-def read_parts(parts: Sequence[Part], columns: list[str] | None = None) -> Rows:
+def read_parts(parts: Sequence[Part], columns: list[str] | None = None) -> PipelineInput:
     """The rows of these parts, in this order. Each must have some: Ray Data maps no block without."""
 
     def dataset(cpus: float, at_once: int | None, per_task: int) -> Dataset:
         # With as many blocks as tasks Ray Data does not cut what they read.
-        source = Parts([parts[first : first + per_task] for first in range(0, len(parts), per_task)], columns)
+        source = PartSource([parts[first : first + per_task] for first in range(0, len(parts), per_task)], columns)
         return read_datasource(source, override_num_blocks=len(source.tasks), num_cpus=cpus, concurrency=at_once)
 
-    return Rows(len(parts), dataset, lambda: chain.from_iterable(_read([part], columns) for part in parts))
+    return PipelineInput(len(parts), dataset, lambda: chain.from_iterable(_read([part], columns) for part in parts))
 
 
-def tables_as_parts(tables: Mapping[str, pa.Table]) -> Rows:
+def tables_as_parts(tables: Mapping[str, pa.Table]) -> PipelineInput:
     """Tables of the driver by the names of the parts that they become, a block each."""
     blocks = [_labelled(table, name) for name, table in tables.items()]
-    return Rows(len(blocks), lambda *_: from_arrow(blocks), lambda: iter(blocks))
+    return PipelineInput(len(blocks), lambda *_: from_arrow(blocks), lambda: iter(blocks))
 
 
-def run_parts(what: str, rows: Rows, transform: Transform | type, write: Write, actors: Actors | None = None) -> list[Facts]:
+def run_parts(
+    what: str, rows: PipelineInput, transform: Transform | type, write: Write, actors: Actors | None = None
+) -> list[Facts]:
     """Map the parts of `rows` with `transform` and write them; the facts of each, in order.
 
     A function runs in tasks of one CPU, which read and write too. A class runs in a pool of `actors`, beside tasks that read
@@ -132,13 +134,13 @@ def run_parts(what: str, rows: Rows, transform: Transform | type, write: Write, 
     return _collect(_by_tasks(what, rows, transform, write, cpus), what, rows.parts)
 
 
-def _by_tasks(what: str, rows: Rows, transform: Transform, write: Write, cpus: float) -> Iterator[Facts]:
+def _by_tasks(what: str, rows: PipelineInput, transform: Transform, write: Write, cpus: float) -> Iterator[Facts]:
     """The facts of each part, from tasks that read, transform and write some parts each."""
     source = _uncut(rows.dataset(cpus, None, parts_per_task(rows.parts, capacity().possible.get("CPU", 0.0))))
     return _named_rows(what, _map(source, _named(partial(_done, transform, write), what), num_cpus=cpus))
 
 
-def _by_actors(what: str, rows: Rows, transform: type, write: Write, actors: Actors) -> Iterator[Facts]:
+def _by_actors(what: str, rows: PipelineInput, transform: type, write: Write, actors: Actors) -> Iterator[Facts]:
     """The facts of each part, from tasks that read and write one each beside a pool that transforms them."""
     pool, cluster = actors.pool(rows.parts), actors.cluster
     arguments = {"work": transform, "constructor": dict(actors.constructor), "cpus": cluster.cpus_per_worker}
@@ -162,7 +164,7 @@ def _named_rows(what: str, rows: Dataset) -> Iterator[Facts]:
     return found
 
 
-def _here(rows: Rows, transform: Transform | type, write: Write, actors: Actors | None) -> Iterator[Facts]:
+def _here(rows: PipelineInput, transform: Transform | type, write: Write, actors: Actors | None) -> Iterator[Facts]:
     """The facts of each part, without Ray, one part after the other."""
     begin()
     call: Callable[[pa.Table], pa.Table] = partial(_transform, transform)
@@ -202,7 +204,7 @@ def filled(parts: Iterable[Path], output: Path, empty: pa.Table) -> list[Part]:
     return found
 
 
-class Parts(Datasource):  # type: ignore[misc]
+class PartSource(Datasource):  # type: ignore[misc]
     """One block a task, of the parts that are its, whatever sizes Ray Data would like blocks to have."""
 
     def __init__(self, tasks: Sequence[Sequence[Part]], columns: list[str] | None) -> None:

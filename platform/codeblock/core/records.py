@@ -6,10 +6,11 @@ Every record also has what each step is given by the cache (`StepRecord`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NotRequired, TypedDict
 
-Picked = dict[str, dict[str, int]]
-"""By role: tokens of the `pool` and `selected` ones."""
+RoleCounts = Mapping[str, Mapping[str, int]]
+"""By role: tokens of the `pool` (all kept pairs) and `selected` ones."""
 
 
 class StepRecord(TypedDict):
@@ -114,7 +115,7 @@ class SelectedRecord(StepRecord):
     items_left_out: int
     rerank_changed_items: int
     noise_nll: float | None
-    picked: Picked
+    picked: RoleCounts
 
 
 class TrainedRecord(StepRecord):

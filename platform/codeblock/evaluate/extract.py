@@ -122,7 +122,7 @@ def _margin(text: str, entry_point: str) -> str | None:
     return None if re.match(r"\s*(?:class|def|async def|if|try|else|with|for)\b.*:\s*$", outer) else found[1]
 
 
-class _Judge:
+class _PythonJudge:
     """What Python says of an answer's pieces."""
 
     def __init__(self, text: str) -> None:
@@ -158,7 +158,7 @@ def blocks_of(text: str) -> list[tuple[str | None, str]]:
     """Tag and content of the fenced blocks, without the indentation that their lines share in a list or a quote."""
     text = unquote(text)
     blocks = []
-    for block in fenced_blocks(text, _Judge(text)):
+    for block in fenced_blocks(text, _PythonJudge(text)):
         code = text[block.start : block.end].rstrip()
         margin = text.rfind("\n", 0, block.start) + 1 < block.start or not _is_body(code)
         blocks.append((block.tag, without_margin(code) if margin else code))

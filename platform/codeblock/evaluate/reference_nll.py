@@ -37,7 +37,7 @@ REFERENCE_NLL = pa.schema(
 
 
 @dataclass(frozen=True)
-class Rendered:
+class RenderedReference:
     """A prompt with its reference answer: `[prompt | before | code | closing]`."""
 
     task_id: str
@@ -54,7 +54,7 @@ class Rendered:
         return TOO_LONG if self.ids_T.size > context else None
 
 
-def render(tokenizer: Any, benchmark: Benchmark, task: Task, prompt: PromptKind) -> Rendered:
+def render(tokenizer: Any, benchmark: Benchmark, task: Task, prompt: PromptKind) -> RenderedReference:
     """The tokens of a task's prompt, exactly as the evaluation has them, and of its reference as the answer."""
     made = make_prompt(tokenizer, benchmark, task, prompt)
     answer = benchmark.reference_answer(task, base=made.base, begun=made.begun)
@@ -66,10 +66,10 @@ def render(tokenizer: Any, benchmark: Benchmark, task: Task, prompt: PromptKind)
     whole = [*made.ids, *tokens.ids.tolist(), *([] if stop is None else [stop])]
     shift = len(made.ids)
     first, last = (shift + code[0], shift + code[-1] + 1) if code else (len(whole), len(whole))
-    return Rendered(task.task_id, np.asarray(whole, dtype=np.int32), first, last)
+    return RenderedReference(task.task_id, np.asarray(whole, dtype=np.int32), first, last)
 
 
-def reference_nll(model: Any, rendered: Sequence[Rendered], context: int, batch_tokens: int) -> pa.Table:
+def reference_nll(model: Any, rendered: Sequence[RenderedReference], context: int, batch_tokens: int) -> pa.Table:
     """One row per task (schema REFERENCE_NLL), in order. `batch_tokens`: padded tokens of one forward pass."""
     counted = [each for each in rendered if each.reason(context) is None]
     values = response_nll(model, [each.ids_T for each in counted], [each.code_start for each in counted], batch_tokens)
@@ -77,7 +77,7 @@ def reference_nll(model: Any, rendered: Sequence[Rendered], context: int, batch_
     return pa.Table.from_pylist([_row(each, nll.get(each.task_id), each.reason(context)) for each in rendered], REFERENCE_NLL)
 
 
-def _row(each: Rendered, nll_T: NDArray[np.float32] | None, reason: str | None) -> dict[str, Any]:
+def _row(each: RenderedReference, nll_T: NDArray[np.float32] | None, reason: str | None) -> dict[str, Any]:
     row = {"task_id": each.task_id, "length": each.ids_T.size, "tokens": each.code_end - each.code_start, "reason": reason}
     row["closing_tokens"] = each.ids_T.size - each.code_end
     if nll_T is not None:

@@ -27,9 +27,9 @@ from codeblock.core.records import NllRecord
 from codeblock.core.storage import store, tables
 from codeblock.evaluate.benchmarks import Benchmark
 from codeblock.evaluate.prompts import PromptKind
-from codeblock.evaluate.reference_nll import REFERENCE_NLL, Rendered, reference_nll, render
+from codeblock.evaluate.reference_nll import REFERENCE_NLL, RenderedReference, reference_nll, render
+from codeblock.evaluate.stored_nll import FILE
 
-FILE = "reference_nll.parquet"
 PART_TASKS = 64
 """Tasks of a part."""
 BATCH_TOKENS = 2048
@@ -57,7 +57,7 @@ class NllJob:
     benchmark: Benchmark
     output: Path
 
-    def chunks(self, prompt: PromptKind) -> dict[Path, list[Rendered]]:
+    def chunks(self, prompt: PromptKind) -> dict[Path, list[RenderedReference]]:
         """The tasks of each part, the longest first: pairs of like length share a part, and the last parts are short ones."""
         tokenizer = models.load_tokenizer(self.model.path, self.model.revision)
         rendered = [render(tokenizer, self.benchmark, task, prompt) for task in self.benchmark.tasks]
@@ -80,7 +80,7 @@ class ReferenceScorer:
             self._held = path, models.load_model(path, revision, self._dtype).to(models.device())
         context = models.context_length(path, revision) or models.NO_LIMIT
         rendered = [
-            Rendered(row["task_id"], np.asarray(row["ids"], np.int32), row["code_start"], row["code_end"])
+            RenderedReference(row["task_id"], np.asarray(row["ids"], np.int32), row["code_start"], row["code_end"])
             for row in rows.to_pylist()
         ]
         started = time.perf_counter()
@@ -102,7 +102,7 @@ def fill_parts(jobs: Sequence[NllJob], config: EvaluateConfig, cluster: ClusterC
     run_parts("reference nll", tables_as_parts(todo), ReferenceScorer, _write, Actors(cluster, {"dtype": config.dtype}))
 
 
-def _table_of(job: NllJob, chunk: list[Rendered]) -> pa.Table:
+def _table_of(job: NllJob, chunk: list[RenderedReference]) -> pa.Table:
     rows = [
         {
             "model": job.model.path,
@@ -155,9 +155,3 @@ def facts_of(table: pa.Table) -> dict[str, Any]:
         "closing_nll": float(np.mean(closing)) if closing else None,
         "input_tokens": sum(row["length"] for row in counted),
     }
-
-
-def read_reference_nll(step_directory: Path) -> dict[str, float]:
-    """The nll of each task that counts."""
-    rows = tables.read_part(step_directory / FILE, ["task_id", "nll", "reason"]).to_pylist()
-    return {row["task_id"]: row["nll"] for row in rows if row["reason"] is None}

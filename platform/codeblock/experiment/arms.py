@@ -161,10 +161,8 @@ def plan_rounds(
     if rule.rounds > 1 and config.train.mode == "lora":
         raise CodeBlockError(f"arms.{arm}: {strategy} goes on training its model, which train.mode=lora cannot; use full")
     second = _second_model(plan, arm, seed) if rule.needs else None
-    settings, train = config.settings_of(arm), _train_of_a_round(config.train, rule.rounds)
-    fields = sorted({"supervise_eos", "background_weight", *rule.uses})
-    shares = _asked(shares_of(rule, settings), rule)
-    name = arm_name(config, arm, seed)
+    train, name = _train_of_a_round(config.train, rule.rounds), arm_name(config, arm, seed)
+    decided_by = _selection_decided_by(config, arm, seed, rule)
     rounds: list[Round] = []
     start = plan.model
     for number in range(rule.rounds):
@@ -178,16 +176,9 @@ def plan_rounds(
             f"select[{label}]",
             kept=Product(plan.kept),
             scored=Product(plan.scored),
-            strategy=strategy,
-            split_seed=config.seed,
-            dev_pairs=config.train.dev_pairs,
-            dev_among=_dev_among(config.select.shares, settings.shares, rule) if config.train.dev_pairs else None,
-            shares=shares,
-            **({"seed": seed} if rule.seeded else {}),
-            **({"source": source_digest(strategy.partition(":")[0])} if ":" in strategy else {}),
+            **decided_by,
             **{column: Product(needed.step) for column, needed in extra.items()},
             **({"share": [number, rule.rounds]} if rule.rounds > 1 else {}),
-            **{field: getattr(settings, field) for field in fields},
         )
         trained = step(
             "trained",
@@ -200,6 +191,22 @@ def plan_rounds(
         rounds.append(Round(extra, selected, trained, start, train, (number, rule.rounds)))
         start = second = Model.trained_by(trained)
     return rounds
+
+
+def _selection_decided_by(config: Config, arm: str, seed: int, rule: Strategy) -> dict[str, Any]:
+    """What decides the selection of each round of an arm, besides the pairs and their scores."""
+    settings, strategy = config.settings_of(arm), config.arms[arm].strategy
+    fields = sorted({"supervise_eos", "background_weight", *rule.uses})
+    return {
+        "strategy": strategy,
+        "split_seed": config.seed,
+        "dev_pairs": config.train.dev_pairs,
+        "dev_among": _dev_among(config.select.shares, settings.shares, rule) if config.train.dev_pairs else None,
+        "shares": _asked(shares_of(rule, settings), rule),
+        **({"seed": seed} if rule.seeded else {}),
+        **({"source": source_digest(strategy.partition(":")[0])} if strategy and ":" in strategy else {}),
+        **{field: getattr(settings, field) for field in fields},
+    }
 
 
 def _train_of_a_round(train: TrainConfig, rounds: int) -> TrainConfig:

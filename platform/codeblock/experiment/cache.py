@@ -247,14 +247,35 @@ def check_storage(storage: Path) -> Path:
         store.check_writable(cache)
         store.make_parent(cache / "x")
         return cache.resolve()
-    probe = cache / f".probe-{secrets.token_hex(4)}"  # another process may look at the same time
-    try:
+    with _clear_errors(storage):
         cache.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"x" * 65536)
-        probe.unlink()
+        _probe(cache)
+    return cache.resolve()
+
+
+def check_storage_of_plan(storage: Path) -> None:
+    """`check_storage` for a plan alone, which makes no directory: its path may be misspelt."""
+    cache = (storage / "cache").absolute()
+    if places.is_remote(storage):
+        store.check_writable(cache)
+        return
+    with _clear_errors(storage):
+        _probe(next(path for path in (cache, *cache.parents) if path.exists()))
+
+
+def _probe(directory: Path) -> None:
+    """Write a file and remove it. Raises OSError."""
+    probe = directory / f".probe-{secrets.token_hex(4)}"  # another process may look at the same time
+    probe.write_bytes(b"x" * 65536)
+    probe.unlink()
+
+
+@contextmanager
+def _clear_errors(storage: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise CodeBlockError(f"storage={storage}: cannot be written ({error.strerror}); free it or name another") from error
-    return cache.resolve()
 
 
 def _identity(directory: Path) -> dict[str, Any] | None:

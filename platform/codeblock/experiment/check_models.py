@@ -20,7 +20,7 @@ from codeblock.experiment.plan import Plan
 
 
 @dataclass(frozen=True)
-class Asked:
+class NeededModel:
     """A model that is needed, by where it lies, and the recipe that trains it (None: it is run as it is)."""
 
     model: ModelRef
@@ -69,7 +69,7 @@ def probe_models(plan: Plan, until: str) -> None:
             raise CodeBlockError(said)
 
 
-def _probe(asked: Asked, dtype: str) -> str | None:
+def _probe(asked: NeededModel, dtype: str) -> str | None:
     """What is wrong with a model; an exception would come with the traces of Ray."""
     from codeblock.core.models.causal import logit_head
     from codeblock.core.models.load import device, load_model
@@ -85,12 +85,12 @@ def _probe(asked: Asked, dtype: str) -> str | None:
     return None
 
 
-def _asked(plan: Plan, until: str) -> Iterator[Asked]:
+def _asked(plan: Plan, until: str) -> Iterator[NeededModel]:
     """The models whose weights steps that are still to be done read, each once."""
-    found: dict[ModelRef, Asked] = {}
+    found: dict[ModelRef, NeededModel] = {}
     for model, train in _used(plan, until):
         if train is not None or model.ref not in found:
-            found[model.ref] = Asked(model.ref, train)
+            found[model.ref] = NeededModel(model.ref, train)
     yield from found.values()
 
 

@@ -33,7 +33,7 @@ MATMUL = 2
 
 
 @dataclass(frozen=True)
-class Shape:
+class ModelShape:
     """The sizes of a model that decide what a token costs; weights of matrices, without norms and biases."""
 
     layers: int
@@ -69,19 +69,19 @@ class Adapters:
     rank: int
     names: frozenset[str]
 
-    def weights(self, shape: Shape, among: Callable[[str], bool] = lambda _: True) -> int:
+    def weights(self, shape: ModelShape, among: Callable[[str], bool] = lambda _: True) -> int:
         """Their weights in one layer, on the matrices `among`."""
         return sum(self.rank * (i + o) for name, i, o in shape.linear if name in self.names and among(name))
 
 
-def shape_of(path: str, revision: str | None = None) -> Shape:
+def shape_of(path: str, revision: str | None = None) -> ModelShape:
     """The shape of a model, from its config alone: no weights are read. Raises CodeBlockError and ValueError."""
     with torch.device("meta"):
         model: Any = AutoModelForCausalLM.from_config(load_config(path, revision), trust_remote_code=False)
     return shape_of_model(model)
 
 
-def shape_of_model(model: Any) -> Shape:
+def shape_of_model(model: Any) -> ModelShape:
     """The shape of a model whose layers are alike, in `get_decoder().layers` (or `.h`)."""
     decoder, config = model.get_decoder(), model.config
     layers = getattr(decoder, "layers", None) or decoder.h
@@ -90,7 +90,7 @@ def shape_of_model(model: Any) -> Shape:
     size = {name: inputs * outputs for name, inputs, outputs in linear}
     heads = config.num_attention_heads
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // heads
-    return Shape(
+    return ModelShape(
         layers=len(layers),
         layer=sum(inputs * outputs for _, inputs, outputs in linear),
         keys_values=size.get("k_proj", 0) + size.get("v_proj", 0),
@@ -102,7 +102,7 @@ def shape_of_model(model: Any) -> Shape:
     )
 
 
-def adapters_of(shape: Shape, config: LoraConfig) -> Adapters:
+def adapters_of(shape: ModelShape, config: LoraConfig) -> Adapters:
     """The adapters that a config puts on a model."""
     targets = config.target_modules
     names = {name for name, _, _ in shape.linear}
@@ -110,7 +110,7 @@ def adapters_of(shape: Shape, config: LoraConfig) -> Adapters:
 
 
 def forward_flops(
-    shape: Shape, rows: int, width: int, logits: int, adapters: Adapters | None = None, layers: int | None = None
+    shape: ModelShape, rows: int, width: int, logits: int, adapters: Adapters | None = None, layers: int | None = None
 ) -> float:
     """A forward pass over `rows` x `width` tokens, logits at `logits` positions. `layers`: only the first so many."""
     count = shape.layers if layers is None else layers
@@ -120,7 +120,7 @@ def forward_flops(
 
 
 def padded_forward_flops(
-    shape: Shape, lengths: Sequence[int], logits: Sequence[int], batch_tokens: int, adapters: Adapters | None = None
+    shape: ModelShape, lengths: Sequence[int], logits: Sequence[int], batch_tokens: int, adapters: Adapters | None = None
 ) -> float:
     """Forward passes over pairs in `padding.batches_by_length`, each with its number of positions with logits."""
     return sum(
@@ -129,7 +129,9 @@ def padded_forward_flops(
     )
 
 
-def generation_flops(shape: Shape, batches: Iterable[tuple[int, Sequence[int]]], adapters: Adapters | None = None) -> float:
+def generation_flops(
+    shape: ModelShape, batches: Iterable[tuple[int, Sequence[int]]], adapters: Adapters | None = None
+) -> float:
     """Answers made with a key-value cache. A batch: tokens of its longest prompt, to which all are padded, and of each answer.
 
     An answer that has ended costs on until its row leaves (SHRINK_EVERY). One position of the prompt gets logits.
@@ -154,7 +156,7 @@ class Trained:
     checkpointing: bool = False
 
 
-def training_flops(shape: Shape, rows: int, width: int, supervised: int, most: int, how: Trained) -> float:
+def training_flops(shape: ModelShape, rows: int, width: int, supervised: int, most: int, how: Trained) -> float:
     """Forward and backward pass of one micro-batch, as `train.model.MaskedLM` computes it.
 
     supervised: N, the positions with a loss; most: S, the most of them in a row. The last layer is computed for these alone
@@ -188,7 +190,7 @@ def training_flops(shape: Shape, rows: int, width: int, supervised: int, most: i
     return total
 
 
-def _last(shape: Shape, adapters: Adapters | None) -> int:
+def _last(shape: ModelShape, adapters: Adapters | None) -> int:
     """Weights of a layer's last product: recomputing stops before it, for its result is not needed."""
     name, inputs, outputs = shape.linear[-1]
     return adapters.rank * outputs if adapters and name in adapters.names else inputs * outputs

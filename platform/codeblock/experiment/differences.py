@@ -15,7 +15,7 @@ from typing import TypeVar
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.metrics import Counts, compare, compare_means, mean_of, mean_pass_at_k, pooled_counts
 from codeblock.core.storage.tables import read_part, write_text
-from codeblock.evaluate.reference_nll_driver import read_reference_nll
+from codeblock.evaluate.stored_nll import read_reference_nll
 from codeblock.experiment.arms import ArmPlan
 from codeblock.experiment.cache import Step
 from codeblock.experiment.plan import Plan

@@ -24,7 +24,7 @@ from codeblock.core.supervised import COLUMN, supervised
 from codeblock.experiment.arms import ArmPlan, selecting_arm
 from codeblock.experiment.plan import Plan
 from codeblock.report.pages.index import ArmTally, write_pages
-from codeblock.report.pages.item_outcome import Bid, Cut, Status, ranked_outcome, unranked_outcome
+from codeblock.report.pages.item_outcome import Bid, Cut, PairStatus, ranked_outcome, unranked_outcome
 from codeblock.report.pages.sample import ArmView, ItemOutcome, SampleView, items_from_row, sample_from_row
 from codeblock.selection.pair import COLUMNS, PoolStatistics, ScoredPair, iter_pairs
 from codeblock.selection.selection import settle, units_of
@@ -250,9 +250,9 @@ def _sample(row: dict[str, Any], arms: list[_Arm], renderer: Renderer) -> Sample
 def _view(row: dict[str, Any], arm: _Arm) -> ArmView:
     pair = ScoredPair.from_columns(row)
     mask = arm.masks.get(pair.id) or Mask.empty(pair.nll.size)
-    status = Status.DEV if mask.split == "dev" else Status.TRAIN
+    status = PairStatus.DEV if mask.split == "dev" else PairStatus.TRAIN
     if pair.id not in arm.masks:
-        status = Status.EMPTY if pair.id in arm.split.train else Status.OUTSIDE
+        status = PairStatus.EMPTY if pair.id in arm.split.train else PairStatus.OUTSIDE
     _, taken = _item_tokens(pair, mask)
     outcomes = _outcomes(row, arm, pair, taken.tolist(), mask.split, status)
     response = slice(row["response_start"], None)
@@ -261,7 +261,7 @@ def _view(row: dict[str, Any], arm: _Arm) -> ArmView:
 
 
 def _outcomes(
-    row: dict[str, Any], arm: _Arm, pair: ScoredPair, taken: list[int], split: str, status: Status
+    row: dict[str, Any], arm: _Arm, pair: ScoredPair, taken: list[int], split: str, status: PairStatus
 ) -> list[ItemOutcome]:
     items = items_from_row(row)
     if not arm.ranked:
@@ -269,7 +269,7 @@ def _outcomes(
         return [unranked_outcome(*each, name, status, budgeted) for each in zip(items, taken, strict=True)]
     utility, priority = _figures(pair, arm)
     cut = _cut(arm, split, priority, np.array(taken) > 0)
-    stop_cost = int(arm.settings.supervise_eos and status is Status.EMPTY)
+    stop_cost = int(arm.settings.supervise_eos and status is PairStatus.EMPTY)
     return [
         ranked_outcome(item, tokens, Bid(u, p, stop_cost, arm.min_core), status, cut)
         for item, tokens, u, p in zip(items, taken, utility.tolist(), priority.tolist(), strict=True)

@@ -21,7 +21,7 @@ from codeblock.experiment.inputs import Inputs
 from codeblock.experiment.reach import Reach, ids_of
 from codeblock.experiment.versions import GENERATING, TOKENIZING, installed, interpreter
 from codeblock.segmentation.languages import grammar_packages
-from codeblock.selection.stage import SelectRequest
+from codeblock.selection.request import SelectRequest
 from codeblock.selection.strategies import get_strategy, shares_of
 
 VERSION = {

@@ -18,6 +18,7 @@ from codeblock.core.records import (
     NllRecord,
     PairsRecord,
     RankedRecord,
+    RoleCounts,
     ScoredRecord,
     SegmentedRecord,
     SelectedRecord,
@@ -27,16 +28,16 @@ from codeblock.core.records import (
 from codeblock.core.schema import FILTERED
 from codeblock.core.storage.tables import read_part, write_text
 from codeblock.data.read.files import sources_of
-from codeblock.evaluate.reference_nll_driver import read_reference_nll
 from codeblock.evaluate.result import PASS_AT
+from codeblock.evaluate.stored_nll import read_reference_nll
+from codeblock.experiment.arm_cost import ArmCost, costs_of
 from codeblock.experiment.arms import ArmPlan
 from codeblock.experiment.differences import against_controls, differences, nll_differences, write_differences
 from codeblock.experiment.plan import Plan
-from codeblock.experiment.spending import ArmCost, Ledger
 from codeblock.experiment.summary import arm_row, by_arm, mean_rows
 from codeblock.report.cost import cost_markdown
 from codeblock.report.findings import findings
-from codeblock.report.picked import Counts, picked_markdown
+from codeblock.report.picked import picked_markdown
 from codeblock.report.table import ArmRow, arms_markdown
 from codeblock.selection import get_strategy
 
@@ -148,8 +149,7 @@ class Comparison:
     @cached_property
     def costs(self) -> dict[str, ArmCost]:
         """What each arm and seed has cost, by its label."""
-        ledger = Ledger(self.plan)
-        return {arm.plan.name: ledger.of(arm.plan) for arm in self.arms}
+        return costs_of(self.plan, [arm.plan for arm in self.arms])
 
     def mean_costs(self) -> dict[str, Facts]:
         """The numbers of `ArmCost.facts` by arm, means over seeds; one that a seed lacks is left out."""
@@ -273,16 +273,16 @@ def write_report(comparison: Comparison, directory: Path) -> list[Path]:
     return files
 
 
-def picked_by_arm(arms: Sequence[ArmResult], whole_items: bool = False) -> Mapping[str, Counts]:
+def picked_by_arm(arms: Sequence[ArmResult], whole_items: bool = False) -> Mapping[str, RoleCounts]:
     """What each arm that selects has picked, its seeds together; `whole_items`: of the arms that take whole items by rank."""
-    picked: dict[str, list[Counts]] = {}
+    picked: dict[str, list[RoleCounts]] = {}
     for arm in arms:
         if arm.selected and arm.plan.strategy and (not whole_items or _ranks_items(arm.plan.strategy)):
             picked.setdefault(arm.plan.arm, []).append(arm.selected["picked"])
     return {name: sum_picked(counts) for name, counts in picked.items()}
 
 
-def sum_picked(counts: Iterable[Counts]) -> Counts:
+def sum_picked(counts: Iterable[RoleCounts]) -> RoleCounts:
     """What several selections have picked together, by role."""
     picked: dict[str, Counter[str]] = {}
     for each in counts:

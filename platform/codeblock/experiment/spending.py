@@ -1,4 +1,4 @@
-"""What each arm of a run has cost: FLOPs, seconds and memory of scoring, selection, training and evaluation apart.
+"""Finds what each arm of a run has cost (`arm_cost`).
 
 FLOPs are found when a report is written, from what the steps left on disk: the batches of each pass are made again, by the code
 that made them, and priced by `cost`. Seconds and memory are what the steps measured; work that an interrupted run had done
@@ -8,8 +8,7 @@ before is not in them. Sizes of batches are those of the present config.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
@@ -27,10 +26,20 @@ from codeblock.data.rank.embed import LAYERS
 from codeblock.evaluate.benchmarks import load
 from codeblock.evaluate.driver import read_answers
 from codeblock.evaluate.prompts import make_prompt
-from codeblock.evaluate.reference_nll_driver import BATCH_TOKENS, FILE, PART_TASKS
+from codeblock.evaluate.reference_nll_driver import BATCH_TOKENS, PART_TASKS
+from codeblock.evaluate.stored_nll import FILE
+from codeblock.experiment.arm_cost import EVALUATION, SCORING, SELECTION, TRAINING, ArmCost, Spent
 from codeblock.experiment.arms import ArmPlan, Round
 from codeblock.experiment.cache import Step
-from codeblock.experiment.cost import Adapters, Shape, Trained, adapters_of, generation_flops, padded_forward_flops, shape_of
+from codeblock.experiment.cost import (
+    Adapters,
+    ModelShape,
+    Trained,
+    adapters_of,
+    generation_flops,
+    padded_forward_flops,
+    shape_of,
+)
 from codeblock.experiment.cost import training_flops as pass_flops
 from codeblock.experiment.plan import Plan
 from codeblock.selection import get_strategy
@@ -38,57 +47,8 @@ from codeblock.train.batches import CPU_CALL, GPU_CALL, micro_batches, share_of
 from codeblock.train.loop import plan_run
 from codeblock.train.stored import store_pairs
 
-SCORING, SELECTION, TRAINING, EVALUATION = STAGES = ("scoring", "selection", "training", "evaluation")
 READS_NLL = frozenset({"gce_q", "aggregate", "attention_share"})
 """Fields of the section `select` that only rules which read the reference's nll use."""
-
-
-@dataclass
-class Spent:
-    """What one stage took. FLOPs are None where the model's layers are not known."""
-
-    flops: float | None = 0.0
-    seconds: float = 0.0
-    peak_mb: float = 0.0
-
-    def add(self, flops: float | None, facts: dict[str, Any], seconds: Sequence[str]) -> None:
-        """Add a step with the facts it left; `seconds` names those that tell its time."""
-        self.flops = None if self.flops is None or flops is None else self.flops + flops
-        self.seconds += sum(facts.get(key) or 0.0 for key in seconds)
-        peaks = (facts.get(key) or 0.0 for key in ("worker_peak_mb", "peak_memory_mb", "driver_peak_mb"))
-        self.peak_mb = max(self.peak_mb, *peaks)
-
-
-@dataclass
-class ArmCost:
-    """What one arm has cost by stage. Scores that arms share count for each arm that reads them, as far as it looks."""
-
-    stages: dict[str, Spent] = field(default_factory=lambda: {stage: Spent() for stage in STAGES})
-
-    @property
-    def total_flops(self) -> float | None:
-        """Of making the model: scoring, selection and training. Evaluation measures it, and is left out."""
-        made = [self.stages[stage].flops for stage in (SCORING, SELECTION, TRAINING)]
-        known = [flops for flops in made if flops is not None]
-        return sum(known) if len(known) == len(made) else None
-
-    @property
-    def total_seconds(self) -> float:
-        """Of making the model."""
-        return sum(self.stages[stage].seconds for stage in (SCORING, SELECTION, TRAINING))
-
-    @property
-    def peak_mb(self) -> float:
-        """Largest memory of a process (of a GPU, where there is one) in any stage."""
-        return max(spent.peak_mb for spent in self.stages.values())
-
-    def facts(self) -> dict[str, float]:
-        """Flat numbers, for MLflow and JSON; what is not known is left out."""
-        found = {f"{stage}_seconds": spent.seconds for stage, spent in self.stages.items()}
-        found |= {f"{stage}_peak_mb": spent.peak_mb for stage, spent in self.stages.items()}
-        found |= {f"{stage}_tflops": spent.flops / 1e12 for stage, spent in self.stages.items() if spent.flops is not None}
-        found |= {"total_seconds": self.total_seconds, "peak_mb": self.peak_mb}
-        return found if self.total_flops is None else {**found, "total_tflops": self.total_flops / 1e12}
 
 
 class ScoredPart(NamedTuple):
@@ -104,7 +64,7 @@ class Ledger:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self._shapes: dict[str, Shape | None] = {}
+        self._shapes: dict[str, ModelShape | None] = {}
         self._passes: dict[str, float | None] = {}
         self._scored: dict[str, list[ScoredPart]] = {}
         self._reach: dict[str, int] = {}
@@ -158,7 +118,7 @@ class Ledger:
             if facts := step.facts:
                 spent.add(reference_flops(shape, step.directory, adapters) if shape else None, facts, ("seconds",))
 
-    def _shape(self, path: str) -> Shape | None:
+    def _shape(self, path: str) -> ModelShape | None:
         if path not in self._shapes:
             try:
                 self._shapes[path] = shape_of(
@@ -168,7 +128,7 @@ class Ledger:
                 self._shapes[path] = None  # its cost is a dash in the table
         return self._shapes[path]
 
-    def _adapters(self, shape: Shape) -> Adapters | None:
+    def _adapters(self, shape: ModelShape) -> Adapters | None:
         train = self.plan.config.train
         return adapters_of(shape, train.lora) if train.mode == "lora" else None
 
@@ -191,7 +151,7 @@ class Ledger:
         share = sum(part.tokens for part in own) / max(1, _tokens(step.directory, column))
         return sum(part.flops for part in own) if shape else None, min(1.0, share)
 
-    def _scored_part(self, shape: Shape | None, part: Path, scores: Path, column: str) -> ScoredPart:
+    def _scored_part(self, shape: ModelShape | None, part: Path, scores: Path, column: str) -> ScoredPart:
         """A pass over every pair that has scores, with logits at its response; none where only attention is looked at."""
         lengths, known = _lengths(part, scores, column)
         logits = known if column != "prompt_attention" else [0] * len(lengths)
@@ -262,7 +222,7 @@ def reads_nll(arm: ArmPlan) -> bool:
     return bool(rule.needs or READS_NLL & rule.uses or rule.name == "top_loss_tokens" or ":" in arm.strategy)
 
 
-def reference_flops(shape: Shape, directory: Path, adapters: Adapters | None) -> float:
+def reference_flops(shape: ModelShape, directory: Path, adapters: Adapters | None) -> float:
     """The passes of `reference_nll_driver` over the tasks that count."""
     columns = ["task_id", "length", "tokens", "closing_tokens", "reason"]
     rows = read_part(directory / FILE, columns).to_pylist()

@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from codeblock.core.metrics import compare_means, mean_of, mean_pass_at_k, pass_at_k_interval, pooled_counts
-from codeblock.evaluate.reference_nll_driver import read_reference_nll
+from codeblock.evaluate.stored_nll import read_reference_nll
 from codeblock.experiment.arms import ArmPlan
 from codeblock.experiment.differences import read_counts
 from codeblock.report.table import ArmRow, NllScore, Score
@@ -19,7 +19,7 @@ from codeblock.report.table import ArmRow, NllScore, Score
 if TYPE_CHECKING:
     from codeblock.experiment.results import ArmResult
 
-Nll = Mapping[str, float]
+NllByTask = Mapping[str, float]
 """Reference nll by task."""
 
 
@@ -31,7 +31,9 @@ def by_arm(results: Sequence[ArmResult]) -> dict[str, list[ArmResult]]:
     return groups
 
 
-def arm_row(name: str, seeds: Sequence[ArmResult], untrained: Mapping[str, Nll], tflops: Sequence[float | None]) -> ArmRow:
+def arm_row(
+    name: str, seeds: Sequence[ArmResult], untrained: Mapping[str, NllByTask], tflops: Sequence[float | None]
+) -> ArmRow:
     """The row of one arm, or of one seed of it where `seeds` has one."""
     selected: list[Mapping[str, Any]] = [seed.selected or {} for seed in seeds]
     trained: list[Mapping[str, Any]] = [seed.trained or {} for seed in seeds]
@@ -66,7 +68,7 @@ def score_of(seeds: Sequence[ArmResult], benchmark: str) -> Score:
     return Score(len(counts), mean_pass_at_k(counts, 1), low, high, tuple(each["pass_at_1"] for each in facts))
 
 
-def nll_of(seeds: Sequence[ArmResult], benchmark: str, untrained: Nll | None) -> NllScore:
+def nll_of(seeds: Sequence[ArmResult], benchmark: str, untrained: NllByTask | None) -> NllScore:
     """Reference nll of one arm on one benchmark, and its change against the untrained model on the same tasks."""
     tables = [reference_nll_of(seed.plan, benchmark) for seed in seeds]
     mean = mean_of(tables)

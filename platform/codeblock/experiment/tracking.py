@@ -30,7 +30,7 @@ from codeblock.report.mlflow.view import View, bar, curve, of_parent, save_view,
 TRAIN_METRICS = ("processed_tokens", "supervised_tokens", "train_seconds", "tokens_per_second", "peak_memory_mb", "pairs")
 SEND_SECONDS = 5.0
 """Time between two calls for the points of a curve."""
-Row = Mapping[str, Any]
+CurveRow = Mapping[str, Any]
 
 
 @dataclass
@@ -38,13 +38,13 @@ class Curves:
     """The curves of a run: what waits to be sent, and up to which step they were."""
 
     run_id: str
-    waiting: list[Row] = field(default_factory=list)
+    waiting: list[CurveRow] = field(default_factory=list)
     sent: set[tuple[Any, ...]] = field(default_factory=set)
 
     scored: bool = False
     """Whether pass@1 was sent."""
 
-    def send(self, tracker: Tracker, rows: Sequence[Row]) -> None:
+    def send(self, tracker: Tracker, rows: Sequence[CurveRow]) -> None:
         """Send the rows that were not sent before: a fit that is started anew tells those since its checkpoint again."""
         fresh = {point: row for row in rows if (point := _point(row)) not in self.sent}
         history = [row for row in fresh.values() if "token_class" not in row]
@@ -52,7 +52,7 @@ class Curves:
         self.sent.update(fresh)
 
 
-def _point(row: Row) -> tuple[Any, ...]:
+def _point(row: CurveRow) -> tuple[Any, ...]:
     return row["step"], row.get("token_class"), row.get("supervised")
 
 
@@ -86,7 +86,7 @@ class Tracked(Watch):
             self._parent = self.tracker.start_parent(plan.config.name, plan.config, fingerprints, self._identity, tags)
             self._save_view(plan, self._parent)
 
-    def row(self, arm: ArmPlan, row: Row) -> None:
+    def row(self, arm: ArmPlan, row: CurveRow) -> None:
         """A point of an arm's curves. Never raises."""
         if self._parent and not self._missing:
             with self._later():

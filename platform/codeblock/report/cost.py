@@ -26,7 +26,7 @@ COLUMNS = (
 
 
 def cost_markdown(costs: Mapping[str, Mapping[str, float]]) -> str:
-    """A row per arm of the numbers in `spending.ArmCost.facts`; one that is not known is a dash."""
+    """A row per arm of the numbers in `arm_cost.ArmCost.facts`; one that is not known is a dash."""
     lines = [["arm", *(heading for heading, _ in COLUMNS)], ["---", *["---:"] * len(COLUMNS)]]
     lines += [[arm.replace("|", r"\|"), *(_number(facts.get(key)) for _, key in COLUMNS)] for arm, facts in costs.items()]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{NOTE}\n"

@@ -33,21 +33,21 @@ from codeblock.core.supervised import supervised
 IGNORED = -100
 """The label without a loss, by PyTorch's convention."""
 
-Row = dict[str, Any]
+ExportedRow = dict[str, Any]
 Arrays = tuple[str, NDArray[np.int32], NDArray[np.float32], NDArray[np.uint8], NDArray[np.bool_]]
 """id, and over its tokens input_ids [T], weight [T], token_class [T], which were chosen [T]."""
 
 
-def _trl(row: Arrays) -> Row:
+def _trl(row: Arrays) -> ExportedRow:
     _, ids_T, weight_T, _, _ = row
     return {"input_ids": ids_T, "labels": np.where(weight_T > 0, ids_T, IGNORED)}
 
 
-def _axolotl(row: Arrays) -> Row:
+def _axolotl(row: Arrays) -> ExportedRow:
     return {**_trl(row), "attention_mask": np.ones_like(row[1])}
 
 
-def _skyrl(row: Arrays) -> Row:
+def _skyrl(row: Arrays) -> ExportedRow:
     _, ids_T, weight_T, class_T, _ = row
     start = int((class_T == TokenClass.PROMPT).sum())
     return {
@@ -58,12 +58,12 @@ def _skyrl(row: Arrays) -> Row:
     }
 
 
-def _parquet(row: Arrays) -> Row:
+def _parquet(row: Arrays) -> ExportedRow:
     id_, ids_T, weight_T, _, selected_T = row
     return {"id": id_, "input_ids": ids_T, "weight": weight_T, "selected": selected_T}
 
 
-FORMATS: dict[str, Callable[[Arrays], Row]] = {"trl": _trl, "axolotl": _axolotl, "skyrl": _skyrl, "parquet": _parquet}
+FORMATS: dict[str, Callable[[Arrays], ExportedRow]] = {"trl": _trl, "axolotl": _axolotl, "skyrl": _skyrl, "parquet": _parquet}
 HOW = {
     "trl": 'SFTTrainer(model, args=SFTConfig(max_length=None), train_dataset=Dataset.from_parquet("{train}/*.parquet"))',
     "axolotl": "datasets: [{{path: {train}, ds_type: parquet}}]   # no `type`: the tokens are taken as they are",
@@ -118,7 +118,7 @@ def _arrays(table: pa.Table) -> list[Arrays]:
     return list(zip(table["id"].to_pylist(), *columns, supervised(table), strict=True))
 
 
-def _row(row: Arrays, format_: str) -> Row:
+def _row(row: Arrays, format_: str) -> ExportedRow:
     id_, _, weight_T, _, _ = row
     if format_ != "parquet" and not np.isin(weight_T, (0.0, 1.0)).all():
         raise CodeBlockError(

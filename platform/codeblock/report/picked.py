@@ -10,10 +10,9 @@ from rich.cells import cell_len
 from rich.markup import escape
 from rich.table import Table
 
+from codeblock.core.records import RoleCounts
 from codeblock.report.table import DASH
 
-Counts = Mapping[str, Mapping[str, int]]
-"""By role: tokens of the `pool` (all kept pairs) and `selected` ones."""
 ROLE, POOL = "tokens of", "kept pairs"
 CAPTION = "what was picked: share of tokens, and how many times that of the kept pairs"
 HEADING = 16
@@ -25,7 +24,7 @@ PART_OF_ALL = frozenset({"in poor pairs"})
 
 
 @dataclass(frozen=True)
-class Group:
+class ArmGroup:
     """Arms that chose from the same pairs."""
 
     pool: dict[str, float]
@@ -39,14 +38,14 @@ class Group:
         return f"{100 * selected:.1f}% x{selected / pool:.2g}" if pool else DASH
 
 
-def groups(picked: Mapping[str, Counts]) -> list[Group]:
+def groups(picked: Mapping[str, RoleCounts]) -> list[ArmGroup]:
     """Arms by the pairs that they chose from, in order. `picked`: the fact of each arm."""
-    found: dict[tuple[tuple[str, int], ...], dict[str, Counts]] = {}
+    found: dict[tuple[tuple[str, int], ...], dict[str, RoleCounts]] = {}
     for arm, counts in picked.items():
         # Facts of older runs have their roles by the alphabet.
         found.setdefault(tuple(sorted((role, count["pool"]) for role, count in counts.items())), {})[arm] = counts
     return [
-        Group(
+        ArmGroup(
             _shares({role: count["pool"] for role, count in next(iter(arms.values())).items()}),
             {arm: _shares({role: count["selected"] for role, count in counts.items()}) for arm, counts in arms.items()},
         )
@@ -59,12 +58,12 @@ def _shares(tokens: Mapping[str, int]) -> dict[str, float]:
     return {role: count / total if total else 0.0 for role, count in tokens.items()}
 
 
-def picked_tables(picked: Mapping[str, Counts], width: int = 80) -> list[Table]:
+def picked_tables(picked: Mapping[str, RoleCounts], width: int = 80) -> list[Table]:
     """For the terminal: the arms that chose from the same pairs, in as many tables as `width` (columns of text) asks for."""
     return [table for group in groups(picked) for table in _tables(group, width)]
 
 
-def _tables(group: Group, width: int) -> Iterator[Table]:
+def _tables(group: ArmGroup, width: int) -> Iterator[Table]:
     rows = _rows(group)
     roles = max(cell_len(text) for text in (ROLE, *(row[0] for row in rows)))
     pool = max(cell_len(text) for text in (*POOL.split(), *(row[1] for row in rows)))
@@ -81,21 +80,21 @@ def _tables(group: Group, width: int) -> Iterator[Table]:
         table.add_column(POOL.replace(" ", "\n"), justify="right", width=pool, overflow="fold")
         for arm in chunk:
             table.add_column(escape(arm), justify="right", width=arms[arm], overflow="fold")
-        for cells in _rows(Group(group.pool, {arm: group.arms[arm] for arm in chunk})):
+        for cells in _rows(ArmGroup(group.pool, {arm: group.arms[arm] for arm in chunk})):
             table.add_row(*map(escape, cells))
         yield table
 
 
-def _width(group: Group, arm: str) -> int:
+def _width(group: ArmGroup, arm: str) -> int:
     """Of an arm's column: its widest cell, or its name as far as a heading of one line may make it wider."""
     return max(*(cell_len(group.cell(arm, role)) for role in group.pool), min(cell_len(arm), HEADING))
 
 
-def _rows(group: Group) -> Sequence[list[str]]:
+def _rows(group: ArmGroup) -> Sequence[list[str]]:
     return [[role, f"{100 * pool:.1f}%", *(group.cell(arm, role) for arm in group.arms)] for role, pool in group.pool.items()]
 
 
-def picked_markdown(picked: Mapping[str, Counts]) -> str:
+def picked_markdown(picked: Mapping[str, RoleCounts]) -> str:
     """The same tables for a report."""
     tables = []
     for group in groups(picked):

@@ -13,8 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from codeblock.core.records import RoleCounts
 from codeblock.core.schema import TokenClass
-from codeblock.report.picked import Counts, groups
+from codeblock.report.picked import groups
 from codeblock.report.table import ArmRow
 
 # Okabe and Ito's palette without its yellow: told apart with any colour vision, readable on white.
@@ -86,7 +87,7 @@ def plot_dev_nll(devs: Mapping[str, Rows], path: Path) -> Path:
     return _write(figure, path)
 
 
-def plot_picked(picked: Mapping[str, Counts], path: Path) -> Path:
+def plot_picked(picked: Mapping[str, RoleCounts], path: Path) -> Path:
     """Bars of the share of tokens by role: the kept pairs (grey) and what each arm selected; a panel for each set of pairs."""
     panels = groups(picked)
     roles = max((len(group.pool) for group in panels), default=1)

@@ -16,7 +16,7 @@ MARKERS = "os^Dv<>P"
 """Arms beyond the palette's colours repeat these with other marks."""
 PANEL = (5.2, 3.6)  # inches
 
-Point = tuple[float, float | None, float | None]
+TradeoffPoint = tuple[float, float | None, float | None]
 """A value with the ends of its interval."""
 
 
@@ -25,7 +25,7 @@ class _Worth:
     """What stands on an upright axis."""
 
     label: str
-    of: Callable[[ArmRow], Point | None]
+    of: Callable[[ArmRow], TradeoffPoint | None]
 
 
 COSTS: tuple[tuple[str, Callable[[ArmRow], float | None]], ...] = (
@@ -58,11 +58,11 @@ def plot_tradeoff(rows: Sequence[ArmRow], benchmark: str, path: Path) -> Path:
 
 
 def _worths(benchmark: str) -> tuple[_Worth, ...]:
-    def passed(row: ArmRow) -> Point | None:
+    def passed(row: ArmRow) -> TradeoffPoint | None:
         score = row.scores.get(benchmark)
         return None if score is None else (score.pass_at_1, score.low, score.high)
 
-    def likelier(row: ArmRow) -> Point | None:
+    def likelier(row: ArmRow) -> TradeoffPoint | None:
         score = row.nll.get(benchmark)
         return None if score is None or score.change is None else (score.change, score.low, score.high)
 

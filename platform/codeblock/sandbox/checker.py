@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from codeblock.sandbox import codec
-from codeblock.sandbox.classes import rehearse, run_class
+from codeblock.sandbox.classes import CheckerAnswer, rehearse, run_class
 from codeblock.sandbox.codec import Channel
 from codeblock.sandbox.compare import same, tolerances
+from codeblock.sandbox.failures import LostError, SolutionError
 from codeblock.sandbox.fork_server import receive, send, take_connection
-from codeblock.sandbox.proxy import MODULE, TESTS, Bounds, LostError, Peer, SolutionError
+from codeblock.sandbox.proxy import MODULE, TESTS, Bounds, Peer
 from codeblock.sandbox.text import MAX_REPORT, clean, describe
 from codeblock.sandbox.usage import content
 
@@ -34,7 +35,6 @@ WORN_KIB = 512 << 10
 GRACE_SECONDS = 5.0
 MAX_SHOWN = 60
 OBJECT = re.compile(r'\{"handle": "([^"\\]{1,200})"\}')
-Answer = dict[str, Any]
 
 
 def main() -> None:
@@ -84,7 +84,7 @@ def no_handle(_: Any) -> Any:
     raise ValueError("a value that cannot leave its process")
 
 
-def answer(request: dict[str, Any], oracle: dict[str, Any], channel: Channel) -> Answer:
+def answer(request: dict[str, Any], oracle: dict[str, Any], channel: Channel) -> CheckerAnswer:
     """Hold one solution against the oracle, in bounded CPU time: what a solution returns may be endless."""
     streams = sys.stdin, sys.stdout, sys.stderr, builtins.input
     try:
@@ -117,11 +117,11 @@ def stop_tests(*_: object) -> None:
     raise EndlessError
 
 
-def failed(verdict: str, error: str, **more: Any) -> Answer:
+def failed(verdict: str, error: str, **more: Any) -> CheckerAnswer:
     return {"verdict": verdict, "error": error, **more}
 
 
-def answer_of(request: dict[str, Any], oracle: dict[str, Any], channel: Channel) -> Answer:
+def answer_of(request: dict[str, Any], oracle: dict[str, Any], channel: Channel) -> CheckerAnswer:
     """Hold the solution against the oracle. "lost" where its process ended first: the grader knows how."""
     base = {"base": None} if oracle["kind"] == "cases" else {}
     bounds = oracle.get("bounds") or Bounds(codec.MAX_MESSAGE_BYTES if request.get("collect") else 0)
@@ -148,7 +148,7 @@ def answer_of(request: dict[str, Any], oracle: dict[str, Any], channel: Channel)
         return failed("exception", describe(error, TESTS))
 
 
-def run_script(oracle: dict[str, Any], peer: Peer) -> Answer:
+def run_script(oracle: dict[str, Any], peer: Peer) -> CheckerAnswer:
     """Run test code. Of the solution it gets what is under test, and the names that the reference defines and it uses."""
     module = types.ModuleType(MODULE)
     names = module.__dict__
@@ -179,7 +179,7 @@ def names_in(code: types.CodeType) -> set[str]:
     return set(code.co_names).union(*(names_in(const) for const in code.co_consts if isinstance(const, types.CodeType)))
 
 
-def run_cases(limits: list[float], oracle: dict[str, Any], peer: Peer) -> Answer:
+def run_cases(limits: list[float], oracle: dict[str, Any], peer: Peer) -> CheckerAnswer:
     """Hold each output against the expected one, up to the first that differs."""
     outputs = peer.outputs(oracle, limits)
     for number, wanted in enumerate(oracle["expected"]):
@@ -212,7 +212,7 @@ def right(text: str, wanted: str, number: int, oracle: dict[str, Any], peer: Pee
     return same(oracle["compare"], peer.value(text), expected, oracle["inputs"][number], oracle["tolerances"][number])
 
 
-def collect(limits: list[float], oracle: dict[str, Any], peer: Peer, file: str) -> Answer:
+def collect(limits: list[float], oracle: dict[str, Any], peer: Peer, file: str) -> CheckerAnswer:
     """Write the outputs of the reference to a file, one a line; the seconds and the tolerance of each."""
     seconds: list[float] = []
     floats: list[Any] = []

@@ -10,7 +10,8 @@ import ast
 import secrets
 from typing import Any
 
-from codeblock.sandbox.proxy import LostError, Peer, SolutionError
+from codeblock.sandbox.failures import LostError, SolutionError
+from codeblock.sandbox.proxy import Peer
 
 SPOILED_SECONDS = 0.5
 """Seconds of each spoiled test of a reference; and of all those together that its samples repeat."""
@@ -18,12 +19,12 @@ PATIENT_SECONDS = 10.0
 """Seconds of a spoiled test of a sample."""
 VERDICTS = {"failure": "wrong_answer", "skipped": "wrong_answer", "memory": "out_of_memory", "lies": "wrong_answer"}
 """From what the solution's process says of a test; any other word but "ok" is an exception."""
-Answer = dict[str, Any]
-Tests = dict[str, tuple[str, str, float]]
+CheckerAnswer = dict[str, Any]
+TestOutcomes = dict[str, tuple[str, str, float]]
 """By name of a test: how it ended, the text of its error, its seconds."""
 
 
-def run_class(oracle: dict[str, Any], peer: Peer) -> Answer:
+def run_class(oracle: dict[str, Any], peer: Peer) -> CheckerAnswer:
     """Hold a solution against a class, by what its reference did if that is known."""
     found = run_tests(oracle, peer)
     if (failure := first_failure(found, oracle.get("tests"))) is not None:
@@ -35,7 +36,7 @@ def run_class(oracle: dict[str, Any], peer: Peer) -> Answer:
     return {"verdict": "passed", "error": ""}
 
 
-def run_spoiled(oracle: dict[str, Any], peer: Peer) -> Answer:
+def run_spoiled(oracle: dict[str, Any], peer: Peer) -> CheckerAnswer:
     """A pass that does not come from what the solution returns is none."""
     found = spoiled(peer, oracle, oracle["failing"], PATIENT_SECONDS, spoil=True)
     for name, (word, text, _) in found.items():
@@ -48,7 +49,7 @@ def run_spoiled(oracle: dict[str, Any], peer: Peer) -> Answer:
     return {"verdict": "passed", "error": ""}
 
 
-def rehearse(oracle: dict[str, Any], peer: Peer) -> Answer:
+def rehearse(oracle: dict[str, Any], peer: Peer) -> CheckerAnswer:
     """Run the reference: the names of its tests, and of those that pass again but fail where its answers are spoiled."""
     found = run_tests(oracle, peer)
     if (failure := first_failure(found, None)) is not None:
@@ -70,15 +71,15 @@ def rehearse(oracle: dict[str, Any], peer: Peer) -> Answer:
     return {**answer, "failing": failing, "spoiled_seconds": total}
 
 
-def run_tests(oracle: dict[str, Any], peer: Peer) -> Tests:
+def run_tests(oracle: dict[str, Any], peer: Peer) -> TestOutcomes:
     return asked(peer, "tests", oracle["test"], oracle["name"])
 
 
-def spoiled(peer: Peer, oracle: dict[str, Any], names: list[str] | None, seconds: float, *, spoil: bool) -> Tests:
+def spoiled(peer: Peer, oracle: dict[str, Any], names: list[str] | None, seconds: float, *, spoil: bool) -> TestOutcomes:
     return asked(peer, "spoiled", oracle["calls"], names, seconds, spoil)
 
 
-def asked(peer: Peer, word: str, *arguments: Any) -> Tests:
+def asked(peer: Peer, word: str, *arguments: Any) -> TestOutcomes:
     """How each test ended, by its name. Raises SolutionError for an answer that no honest process gives."""
     secret = secrets.token_hex(16)
     answer = peer.ask(word, secret, *arguments)
@@ -92,11 +93,11 @@ def asked(peer: Peer, word: str, *arguments: Any) -> Tests:
     return tests
 
 
-def passed(found: Tests) -> list[str]:
+def passed(found: TestOutcomes) -> list[str]:
     return [name for name, (word, *_) in found.items() if word == "ok"]
 
 
-def first_failure(found: Tests, wanted: list[str] | None) -> Answer | None:
+def first_failure(found: TestOutcomes, wanted: list[str] | None) -> CheckerAnswer | None:
     """The first test that did not end well; `wanted`: those that have to pass, while others may be skipped."""
     for name, (word, text, _) in found.items():
         if word == "changed":

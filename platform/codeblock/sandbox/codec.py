@@ -152,10 +152,10 @@ def loads(text: str, handle: Handle, heaviest: int | None = None) -> Any:
 
     `heaviest`: bytes of memory that it may take. Raises ValueError, RecursionError, and what `handle` raises but TypeError.
     """
-    return Reader(handle).read(text, heaviest)
+    return Decoder(handle).read(text, heaviest)
 
 
-class Reader:
+class Decoder:
     """`loads` with one `handle` for many texts."""
 
     def __init__(self, handle: Handle) -> None:

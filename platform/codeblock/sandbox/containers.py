@@ -49,16 +49,16 @@ class Shared:
         return ["shared", place, packed]
 
 
-class Parts(list[Any]):
+class Containers(list[Any]):
     """Containers within values, each once; whether one occurs more than once there."""
 
     repeated = False
 
 
-def containers(values: Any) -> Parts:
+def containers(values: Any) -> Containers:
     """The containers within values that code may change, in an order that both ends agree on."""
     found = walk(values)
-    parts = Parts({id(value): value for value in found}.values())
+    parts = Containers({id(value): value for value in found}.values())
     parts.repeated = len(parts) < len(found)
     return parts
 

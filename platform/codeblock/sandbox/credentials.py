@@ -24,7 +24,7 @@ class User(NamedTuple):
     reads_all: bool
     """Keeps the right to read every file that is in sight: this Python lies where only root may read."""
 
-    def steps(self) -> list[kernel.Step]:
+    def steps(self) -> list[kernel.SetupStep]:
         """Give up root for this user, for good."""
         return [
             (os.setgroups, ([],)),

@@ -20,7 +20,7 @@ from typing import Any
 
 from codeblock.sandbox import codec
 from codeblock.sandbox.codec import Channel, ClosedError
-from codeblock.sandbox.containers import Contents, Parts, containers, copy_into
+from codeblock.sandbox.containers import Containers, Contents, containers, copy_into
 from codeblock.sandbox.kinds import plain_of
 from codeblock.sandbox.objects import Objects, Snapshot, exact_number
 from codeblock.sandbox.standin import run_awaitable
@@ -46,7 +46,7 @@ class Raised:
         self.kind, self.text, self.error = kind, text, error
 
 
-class End(Objects):
+class Endpoint(Objects):
     """One end."""
 
     file = ""
@@ -63,19 +63,19 @@ class End(Objects):
 
     def ask(self, operation: str, *arguments: Any) -> Any:
         """What the other end answers. Raises what is raised there."""
-        return self.exchange(operation, arguments, Parts())
+        return self.exchange(operation, arguments, Containers())
 
     def call(self, function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
         """What a function of the other end returns; arguments get the contents that it leaves in them."""
         plain = not keywords and codec.ATOMS.issuperset(map(type, arguments))
-        parts = Parts() if plain else containers((arguments, tuple(keywords.values())))
+        parts = Containers() if plain else containers((arguments, tuple(keywords.values())))
         return self.exchange("call", (function, list(arguments), keywords), parts)
 
     def special(self, name: str, target: Any, arguments: tuple[Any, ...]) -> Any:
         """What a special method of the other end returns."""
         return self.ask("special", name, target, list(arguments))
 
-    def exchange(self, operation: str, arguments: Iterable[Any], parts: Parts) -> Any:
+    def exchange(self, operation: str, arguments: Iterable[Any], parts: Containers) -> Any:
         """Ask, answer what is asked meanwhile, and give the value of the answer or raise its error."""
         with self.lock:  # one thread after the other
             number = self.next_number()

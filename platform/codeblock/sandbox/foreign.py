@@ -14,8 +14,8 @@ import re
 import secrets
 from typing import Any
 
+from codeblock.sandbox.failures import SolutionError
 from codeblock.sandbox.oracles import Command, Script
-from codeblock.sandbox.proxy import SolutionError
 
 RUNNER = """\
 import subprocess

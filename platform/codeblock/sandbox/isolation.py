@@ -82,7 +82,7 @@ def build_isolation(
     Raises RuntimeError where `inside_bwrap` is not so.
     """
     if inside_bwrap and os.getpid() != 1:
-        raise RuntimeError("the helper is not the first process: launch.command has not started it")
+        raise RuntimeError("the sandbox's own process is not the first of its namespace: launch.command has not started it")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a program of the same user could send it
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")  # when memory runs out, this goes before the grader
@@ -109,7 +109,7 @@ class Confinement(NamedTuple):
     """What confines one program."""
 
     scratch: Path
-    steps: Sequence[kernel.Step]
+    steps: Sequence[kernel.SetupStep]
     parent: int
     """The helper's process id."""
 
@@ -171,7 +171,7 @@ class Isolation:
             os.environ[key] = str(self._work)
         if (tempfile := sys.modules.get("tempfile")) is not None:
             vars(tempfile)["tempdir"] = None  # forget where the helper keeps its own
-        steps: list[kernel.Step] = [
+        steps: list[kernel.SetupStep] = [
             (os.setsid, ()),
             (_signal.signal, (signal.SIGCHLD, _signal.SIG_DFL)),
             (_signal.signal, (signal.SIGINT, signal.default_int_handler)),
@@ -253,14 +253,14 @@ class Isolation:
         """Whether the kernel accepts the layers that are chosen so far."""
         return in_fork(partial(self._shed, self._privileges(), self._scratch.base))
 
-    def _privileges(self) -> list[kernel.Step]:
+    def _privileges(self) -> list[kernel.SetupStep]:
         """The steps that give up privileges."""
         # Without a user: root's capabilities, or those that come with a user namespace.
         given_up = [kernel.capabilities_step(0)] if self._user is None else self._user.steps()
         seen = kernel.prctl_step(kernel.PR_SET_DUMPABLE, 1)  # the program may look at itself in /proc
         return [*given_up, kernel.prctl_step(kernel.PR_SET_NO_NEW_PRIVS, 1), seen]
 
-    def _shed(self, steps: Sequence[kernel.Step], scratch: Path) -> None:
+    def _shed(self, steps: Sequence[kernel.SetupStep], scratch: Path) -> None:
         """Carry out steps, and bind this process to the filters: there is no way back."""
         rules = None if self._landlock is None else self._landlock.rules(scratch)
         kernel.take(steps)

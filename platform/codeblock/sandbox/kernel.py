@@ -21,7 +21,7 @@ CAPABILITY_VERSION_3 = 0x20080522
 SYS_MOUNT_SETATTR = 442  # the same on every architecture, as all calls since 5.1
 SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 
-Step = tuple[Callable[..., object], tuple[Any, ...]]
+SetupStep = tuple[Callable[..., object], tuple[Any, ...]]
 """A call with its arguments; it raises OSError where it fails, or returns -1."""
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -48,7 +48,7 @@ def check(result: int, what: str) -> None:
         raise OSError(number, f"{what}: {os.strerror(number)}")
 
 
-def take(steps: Iterable[Step]) -> None:
+def take(steps: Iterable[SetupStep]) -> None:
     """Carry out calls that were prepared before a fork: so a child touches little of the memory that it would have to copy."""
     for function, arguments in steps:
         if function(*arguments) == -1:
@@ -94,11 +94,11 @@ def prctl(option: int, first: int = 0) -> None:
     take([prctl_step(option, first)])
 
 
-def prctl_step(option: int, first: int = 0) -> Step:
+def prctl_step(option: int, first: int = 0) -> SetupStep:
     return LIBC.prctl, (option, first, 0, 0, 0)
 
 
-def capabilities_step(mask: int) -> Step:
+def capabilities_step(mask: int) -> SetupStep:
     """Give up all capabilities but these, for good."""
     return LIBC.capset, ((ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0), (ctypes.c_uint32 * 6)(mask, mask))
 
@@ -110,7 +110,7 @@ def drop_bounding_set() -> None:
             return  # past the last one that this kernel knows
 
 
-def filter_step(program: SockFprog) -> Step:
+def filter_step(program: SockFprog) -> SetupStep:
     """Bind this process and its children to a seccomp filter; needs no_new_privs. The program has to outlive the step."""
     return LIBC.prctl, (PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.addressof(program), 0, 0)
 

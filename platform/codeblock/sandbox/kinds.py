@@ -20,7 +20,7 @@ from codeblock.sandbox import arrays
 from codeblock.sandbox.arrays import NUMERIC, exact_list, exact_text
 
 Pack = Callable[[Any], Any]
-Parts = Callable[[Any, Pack], Any]
+PackedParts = Callable[[Any, Pack], Any]
 
 MAX_EXPONENT = 1_000_000
 MAX_FRACTION_BITS = 1 << 17
@@ -38,7 +38,7 @@ def pairs(values: Iterable[Any], pack: Pack) -> list[Any]:
     return [[pack(key), pack(value)] for key, value in values]
 
 
-SPECIAL: dict[type, tuple[str, Parts]] = {
+SPECIAL: dict[type, tuple[str, PackedParts]] = {
     complex: ("complex", lambda value, _: [value.real, value.imag]),
     bytes: ("bytes", lambda value, _: value.decode("latin-1")),
     bytearray: ("bytearray", lambda value, _: value.decode("latin-1")),
@@ -59,7 +59,7 @@ SPECIAL: dict[type, tuple[str, Parts]] = {
     **{kind: ("values", lambda value, pack: [pack(item) for item in value]) for kind in VALUE_VIEWS},
 }
 
-BY_NAME: dict[str, tuple[str, Parts]] = {
+BY_NAME: dict[str, tuple[str, PackedParts]] = {
     "datetime.date": ("date", lambda value, _: [value.year, value.month, value.day]),
     "datetime.time": ("time", lambda value, _: [*_clock(value), _zone(value), value.fold]),
     "datetime.datetime": (
@@ -130,7 +130,7 @@ def loaded(name: str) -> Any:
     return getattr(sys.modules.get(module), rest, None)
 
 
-def parts_of(kind: type) -> tuple[str, Parts] | None:
+def parts_of(kind: type) -> tuple[str, PackedParts] | None:
     """Tag and parts of the values of exactly this type."""
     found = SPECIAL.get(kind)
     if found is None:

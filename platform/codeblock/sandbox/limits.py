@@ -33,14 +33,14 @@ def set_common_limits() -> None:
     kernel.take(common)
 
 
-def own_limits(timeout_seconds: float, memory_mb: int, count_processes: bool) -> list[kernel.Step]:
+def own_limits(timeout_seconds: float, memory_mb: int, count_processes: bool) -> list[kernel.SetupStep]:
     """What binds one program, to be carried out in it. memory_mb: address space (MiB) of each process."""
     bound = cpu_seconds(timeout_seconds)
     steps = [limit(resource.RLIMIT_CPU, bound, bound + 1), limit(resource.RLIMIT_AS, memory_mb << 20)]
     return [*steps, limit(resource.RLIMIT_NPROC, MAX_PROCESSES)] if count_processes else steps
 
 
-def limit(kind: int, soft: int, hard: int | None = None) -> kernel.Step:
+def limit(kind: int, soft: int, hard: int | None = None) -> kernel.SetupStep:
     """Lower one limit; a lower one that the machine has already set stays."""
     ceiling = resource.getrlimit(kind)[1]
     hard = soft if hard is None else hard

@@ -68,7 +68,7 @@ def become_first() -> None:
         os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) & 0xFF)
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getpid() != 1:  # killing "all" would reach the whole machine
-        raise RuntimeError("the sandbox's helper is not the first process of its namespace")
+        raise RuntimeError("the sandbox's own process is not the first of its namespace")
 
 
 def start_loopback() -> None:

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from typing import Any, cast
 
 from codeblock.sandbox import codec
-from codeblock.sandbox.containers import Contents, Parts, Shared, are_same, items_of
+from codeblock.sandbox.containers import Containers, Contents, Shared, are_same, items_of
 from codeblock.sandbox.kinds import plain_of
 from codeblock.sandbox.known import find_known, is_error, known_error, known_name
 from codeblock.sandbox.standin import (
@@ -25,8 +25,8 @@ from codeblock.sandbox.standin import (
     MAX_CLASSES,
     MUTABLE,
     Home,
-    Kind,
-    Remote,
+    StandIn,
+    StandInType,
     awaited,
     describe_class,
     make_kind,
@@ -49,16 +49,16 @@ class Objects(Home):
         self.held: list[Any] = []
         self.numbers: dict[int, int] = {}
         self.stand_ins: dict[int, Any] = {}
-        self.kinds: dict[int, Kind] = {}
+        self.kinds: dict[int, StandInType] = {}
         self.facts: dict[int, tuple[str, list[str], str]] = {}
         self.repeated: dict[int, Any] = {}
         self.parts: list[Any] = []
         self.told: set[int] = set()
         self.part_names: dict[int, list[Any]] = {}
         self.shared: Shared | None = None
-        self.reader = codec.Reader(self.imported)
+        self.reader = codec.Decoder(self.imported)
 
-    def dumps(self, message: list[Any], parts: Iterable[Any] = (), shared: Parts | None = None) -> str:
+    def dumps(self, message: list[Any], parts: Iterable[Any] = (), shared: Containers | None = None) -> str:
         """A message as text.
 
         Containers of `parts` are named by their place; those of `shared`, if they occur more than once, by a number.
@@ -221,7 +221,7 @@ class Objects(Home):
     def take_again(self, number: Any) -> Any:
         return self.repeated[exact_number(number)]
 
-    def take_class(self, reference: Any) -> Kind:
+    def take_class(self, reference: Any) -> StandInType:
         if type(reference) is not list:
             return self.kinds[exact_number(reference)]
         number, name, bases, specials, plain = reference
@@ -242,7 +242,7 @@ class Objects(Home):
     def take_base(self, base: Any) -> type:
         if type(base) is not str:
             return self.take_class(base)
-        return next(filter(is_error, map(find_known, base.split("|"))), Remote)
+        return next(filter(is_error, map(find_known, base.split("|"))), StandIn)
 
     def take_mine(self, number: Any, reference: Any, *value: Any) -> Any:
         kind = self.take_class(reference)

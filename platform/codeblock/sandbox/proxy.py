@@ -24,11 +24,12 @@ from typing import Any
 
 from codeblock.sandbox import codec
 from codeblock.sandbox.codec import Channel, ClosedError
-from codeblock.sandbox.containers import Parts
-from codeblock.sandbox.endpoints import MAX_DEPTH, End, Raised
+from codeblock.sandbox.containers import Containers
+from codeblock.sandbox.endpoints import MAX_DEPTH, Endpoint, Raised
+from codeblock.sandbox.failures import LostError, SolutionError
 from codeblock.sandbox.kinds import plain_of
 from codeblock.sandbox.known import is_error, known_name
-from codeblock.sandbox.standin import CHANGING, IMMUTABLE, MUTABLE, PLAIN_OPERANDS, READABLE, Kind, Remote, number_of
+from codeblock.sandbox.standin import CHANGING, IMMUTABLE, MUTABLE, PLAIN_OPERANDS, READABLE, StandIn, StandInType, number_of
 from codeblock.sandbox.text import MAX_REPORT, clean
 
 TESTS = "<tests>"
@@ -48,19 +49,7 @@ ENOUGH = 0.5
 """Part of an input's limit that must have gone by before the word of a solution counts that it ran out."""
 
 
-Place = tuple[int, bool]
-
-
-class LostError(BaseException):
-    """The solution's process ended."""
-
-
-class SolutionError(BaseException):
-    """The solution failed: it could not be loaded, or raised what the tests did not catch."""
-
-    def __init__(self, verdict: str, text: str) -> None:
-        super().__init__(text)
-        self.verdict, self.text = verdict, text
+ObjectId = tuple[int, bool]
 
 
 class Object:
@@ -86,7 +75,7 @@ FACTOR = 4
 MEMORY_FACTOR = 32
 
 
-class Peer(End):
+class Peer(Endpoint):
     """The solution's process. `operators`: special methods of the task's own classes, which may be told plain operands.
 
     Raises SolutionError where the solution could not be loaded, LostError where its process ended.
@@ -101,8 +90,8 @@ class Peer(End):
         self.remembered: dict[str, Any] = {}
         self.reading = 0
         self.steppers: set[int] = set()
-        self.hashes: dict[Place, int] = {}
-        self.replays: dict[Place, Replay] = {}
+        self.hashes: dict[ObjectId, int] = {}
+        self.replays: dict[ObjectId, Replay] = {}
         self._streams = (sys.stdin, sys.stdout, sys.stderr, builtins.input)
         self._told: deque[tuple[BaseException, SolutionError]] = deque(maxlen=TOLD)
         first = self.read(self.receive(), [])
@@ -165,10 +154,10 @@ class Peer(End):
             raise self.refusal(error) from None
 
     def read(self, text: str, parts: list[Any]) -> list[Any]:
-        return self._guarded(lambda: End.read(self, text, parts))  # type: ignore[no-any-return]
+        return self._guarded(lambda: Endpoint.read(self, text, parts))  # type: ignore[no-any-return]
 
     def settled(self, message: list[Any], number: int, parts: list[Any]) -> Any:
-        return self._guarded(lambda: End.settled(self, message, number, parts))
+        return self._guarded(lambda: Endpoint.settled(self, message, number, parts))
 
     def heaviest(self) -> int:
         return self.bounds.memory
@@ -197,8 +186,8 @@ class Peer(End):
 
     # Asking.
 
-    def exchange(self, operation: str, arguments: Iterable[Any], parts: Parts, *, keep: bool = False) -> Any:
-        """As `End.exchange`; what is only read is asked once."""
+    def exchange(self, operation: str, arguments: Iterable[Any], parts: Containers, *, keep: bool = False) -> Any:
+        """As `Endpoint.exchange`; what is only read is asked once."""
         given = list(arguments)
         if operation not in READING or (operation == "special" and given[0] in CHANGING):
             if not keep and operation not in NEUTRAL:
@@ -224,7 +213,7 @@ class Peer(End):
         """One that cannot be foreseen: an answer that comes before its question, or twice, answers nothing."""
         return int.from_bytes(os.urandom(7))
 
-    def stopped(self, exchange: Any, operation: str, given: list[Any], parts: Parts) -> Any:
+    def stopped(self, exchange: Any, operation: str, given: list[Any], parts: Containers) -> Any:
         """An end of iteration that comes from anything but a step of an iterator is an error: `all` would end on it."""
         try:
             return exchange(operation, given, parts)
@@ -294,15 +283,15 @@ class Peer(End):
             return target
         place = self.place(target)
         if place not in self.replays:
-            source = self.exchange("special", ("__iter__", target, []), Parts(), keep=True)
-            if not isinstance(source, Remote) or "__next__" not in type(source)._codeblock_has:
+            source = self.exchange("special", ("__iter__", target, []), Containers(), keep=True)
+            if not isinstance(source, StandIn) or "__next__" not in type(source)._codeblock_has:
                 raise TypeError(f"iter() returned non-iterator of type {type(source).__name__!r}")
             self.replays[place] = Replay(self, source)
         return self.replays[place].items()
 
-    def place(self, target: Any) -> Place:
+    def place(self, target: Any) -> ObjectId:
         """What tells an object or class of the solution from all others."""
-        return int(number_of(target, self) or 0), isinstance(target, Kind)
+        return int(number_of(target, self) or 0), isinstance(target, StandInType)
 
     def _with_plain(self, name: str, target: Any, arguments: tuple[Any, ...]) -> Any:
         """An operator whose other operand the solution must not see: by what the object is made of, if it is a plain thing."""
@@ -382,7 +371,7 @@ class Replay:
         while place < len(self.found) or not self.ended:
             if place == len(self.found):
                 try:
-                    self.found.append(self.peer.exchange("special", ("__next__", self.source, []), Parts(), keep=True))
+                    self.found.append(self.peer.exchange("special", ("__next__", self.source, []), Containers(), keep=True))
                 except StopIteration:
                     self.ended = True
                     return

@@ -259,7 +259,7 @@ class Sandbox:
             # Not the solution's doing, such as an end from outside or a machine without memory, hardly comes twice.
             outcome = work()
         except HelperDiedError as error:
-            outcome = Outcome(Verdict.KILLED, time.monotonic() - started, f"a helper of the sandbox died ({error})")
+            outcome = Outcome(Verdict.KILLED, time.monotonic() - started, f"the sandbox's own process died ({error})")
             self._restart()
         illness = self._illness()
         return outcome if illness is None else replace(outcome, verdict=Verdict.HARNESS_ERROR, error=illness)

@@ -25,7 +25,7 @@ from typing import Any, NoReturn
 
 from codeblock.sandbox import codec
 from codeblock.sandbox.codec import Channel, ClosedError
-from codeblock.sandbox.endpoints import End
+from codeblock.sandbox.endpoints import Endpoint
 from codeblock.sandbox.text import describe
 from codeblock.sandbox.usage import is_newest, waited_seconds
 
@@ -45,7 +45,7 @@ PLAIN = (str, bytes, bytearray, list, tuple, dict, set, frozenset)
 """Collections that pass as they are."""
 
 
-class SlowError(Exception):
+class SlowInputError(Exception):
     """One input took too long. An `Exception`, as in EvalPlus: a solution may catch it."""
 
 
@@ -76,11 +76,11 @@ def warm_up() -> None:
     sys.modules.update(modules)
 
 
-class Solution(End):
+class Solution(Endpoint):
     """The solution's module, at its end of the channel."""
 
     file = SOLUTION
-    words = End.words | {"known", "partial", "path"}
+    words = Endpoint.words | {"known", "partial", "path"}
 
     def __init__(self, channel: Channel) -> None:
         super().__init__(channel)
@@ -174,7 +174,7 @@ class Solution(End):
         except MemoryError:
             return ["error", "out_of_memory", "MemoryError"]
         except BaseException as error:
-            return ["error", "timeout" if isinstance(error, SlowError) else "exception", describe(error, SOLUTION)]
+            return ["error", "timeout" if isinstance(error, SlowInputError) else "exception", describe(error, SOLUTION)]
 
     def send(self, message: Any) -> None:
         """Send a message; what cannot be sent is an error of its own."""
@@ -215,7 +215,7 @@ def output_text(answer: list[Any], seconds: float) -> str:
 
 
 class Alarm:
-    """Raises SlowError in this process when an input took its seconds, less those that the process waited for a core."""
+    """Raises SlowInputError in this process when an input took its seconds, less those that the process waited for a core."""
 
     def __init__(self) -> None:
         self._limit, self._started, self._waited = 0.0, 0.0, waited_seconds()
@@ -238,7 +238,7 @@ class Alarm:
         if left > 0.001:
             signal.setitimer(signal.ITIMER_REAL, left)
         else:
-            raise SlowError("no output in time")
+            raise SlowInputError("no output in time")
 
 
 def close_files(kept: int) -> socket.socket:

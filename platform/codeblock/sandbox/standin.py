@@ -1,6 +1,6 @@
 """Stand-ins: objects and classes of another process, which look like what they stand for and ask it for everything.
 
-Each class of the other process has a class of its own here (`Kind`), with the special methods that it has there: so
+Each class of the other process has a class of its own here (`StandInType`), with the special methods that it has there: so
 `isinstance`, `except`, operators and what Python derives from them work as they do in one process. Standard library alone; used
 by both ends.
 """
@@ -66,7 +66,7 @@ class Home(Protocol):
         """What a special method of the other process returns."""
 
 
-class Kind(type):
+class StandInType(type):
     """The class of stand-ins of one class of the other process."""
 
     _codeblock_end: Home | None = None
@@ -74,7 +74,7 @@ class Kind(type):
     _codeblock_has: frozenset[str] = frozenset()
     _codeblock_plain = ""
 
-    def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **more: Any) -> Kind:
+    def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **more: Any) -> StandInType:
         if END not in namespace and any(getattr(base, END, None) is not None for base in bases):
             raise TypeError(f"the tests cannot make a class of {bases[0].__name__}, which is in another process")
         return super().__new__(mcs, name, bases, namespace, **more)
@@ -109,7 +109,7 @@ class Kind(type):
         return True
 
 
-class Remote(metaclass=Kind):
+class StandIn(metaclass=StandInType):
     """What all stand-ins share. Their class holds the end of the channel, they their number."""
 
     def __getattr__(self, name: str) -> Any:
@@ -161,17 +161,17 @@ ASKED = {name: _asked(name) for name in ("__dict__", "__doc__")}
 
 
 def _end(target: Any) -> Home:
-    kind: Any = target if isinstance(target, Kind) else type(target)
+    kind: Any = target if isinstance(target, StandInType) else type(target)
     found: Home = kind._codeblock_end
     return found
 
 
 def number_of(target: Any, end: Any) -> int | None:
     """The number of what a stand-in of this end stands for; None for everything else."""
-    if isinstance(target, Kind):
+    if isinstance(target, StandInType):
         return target._codeblock_class if target._codeblock_end is end else None
     kind = type(target)
-    if type(kind) is not Kind or kind._codeblock_end is not end:
+    if type(kind) is not StandInType or kind._codeblock_end is not end:
         return None
     try:
         number: int = object.__getattribute__(target, NUMBER)
@@ -189,30 +189,30 @@ def describe_class(kind: type) -> tuple[str, list[str], str]:
     return NAME_OF(kind), [name for name, owner in owners.items() if owner not in known], plain
 
 
-def make_kind(end: Home, number: int, name: str, bases: Iterable[type], specials: Iterable[str], plain: str) -> Kind:
+def make_kind(end: Home, number: int, name: str, bases: Iterable[type], specials: Iterable[str], plain: str) -> StandInType:
     """The class of stand-ins for a class of the other process. Raises ValueError where there can be none such."""
     namespace: dict[str, Any] = {each: METHODS[each] for each in specials if each in METHODS}
     namespace.update({END: end, "_codeblock_class": number, "_codeblock_has": frozenset(specials), "_codeblock_plain": plain})
-    real = [each for each in dict.fromkeys(bases) if each is not Remote]
+    real = [each for each in dict.fromkeys(bases) if each is not StandIn]
     base = IMMUTABLE.get(plain)
     if base is not None and not any(issubclass(each, base) for each in real):
         real.append(base)
     if not any(issubclass(each, BaseException) for each in real):
         namespace.update(ASKED)
     if "__eq__" in namespace:
-        namespace.setdefault("__hash__", base.__hash__ if base else Remote.__hash__)
+        namespace.setdefault("__hash__", base.__hash__ if base else StandIn.__hash__)
     if plain in MUTABLE:
         namespace.update({f"__r{name.strip('_')}__": _reflected(name) for name in REFLECTED})
     if plain in MUTABLE or (base is not None and issubclass(base, pathlib.PurePath)):
         namespace["__class__"] = property(lambda self: _seen_as(type(self)))
-    if not any(issubclass(each, Remote) for each in real):
-        real.append(Remote)
+    if not any(issubclass(each, StandIn) for each in real):
+        real.append(StandIn)
     try:
-        return Kind(clean(name, 100) or "object", tuple(real), namespace)
+        return StandInType(clean(name, 100) or "object", tuple(real), namespace)
     except TypeError:
         pass
     try:  # bases that do not go together here, where they are not what they are there
-        return Kind(clean(name, 100) or "object", (Remote,) if base is None else (base, Remote), namespace)
+        return StandInType(clean(name, 100) or "object", (StandIn,) if base is None else (base, StandIn), namespace)
     except TypeError as error:
         raise ValueError("a class that cannot be") from error
 
@@ -230,7 +230,7 @@ def _seen_as(kind: Any) -> type:
     return concrete.get(kind.__name__) or IMMUTABLE[kind._codeblock_plain]
 
 
-def make_stand_in(number: int, kind: Kind, *value: Any) -> Any:
+def make_stand_in(number: int, kind: StandInType, *value: Any) -> Any:
     """The stand-in of an object; `value`: what it is made of, for an exception or a plain base. Raises ValueError."""
     base = IMMUTABLE.get(kind._codeblock_plain)
     if issubclass(kind, BaseException):
@@ -247,7 +247,7 @@ def make_stand_in(number: int, kind: Kind, *value: Any) -> Any:
 
 def _make_error(kind: Any, arguments: tuple[Any, ...]) -> Any:
     made = kind.__new__(kind, *arguments)
-    known = next(each for each in kind.__mro__ if not isinstance(each, Kind))
+    known = next(each for each in kind.__mro__ if not isinstance(each, StandInType))
     with contextlib.suppress(Exception):  # a class that wants other arguments
         known.__init__(made, *arguments)
     made.args = arguments

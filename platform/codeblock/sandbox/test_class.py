@@ -57,7 +57,7 @@ def prepare() -> None:
     PREPARED[:] = [modules, machinery.picture(modules.values())]
 
 
-class SlowError(BaseException):
+class SlowTestError(BaseException):
     """A spoiled test took too long."""
 
 
@@ -91,7 +91,7 @@ class Result(unittest.TestResult):
 
     def addError(self, test: Any, err: Any) -> None:  # noqa: N802
         kind = type(err[1])
-        word = "memory" if issubclass(kind, MemoryError) else "slow" if issubclass(kind, SlowError) else "error"
+        word = "memory" if issubclass(kind, MemoryError) else "slow" if issubclass(kind, SlowTestError) else "error"
         self._keep(word, test, describe(err[1], TESTS))
 
     def addSubTest(self, test: Any, subtest: Any, err: Any) -> None:  # noqa: N802, ARG002
@@ -188,7 +188,7 @@ def name_of(test: Any) -> str:
 
 
 def stop_test(*_: object) -> None:
-    raise SlowError("the spoiled test does not end")
+    raise SlowTestError("the spoiled test does not end")
 
 
 def stand_in(function: Any, lies: list[str], spoil: bool) -> Callable[..., Any]:
@@ -200,7 +200,7 @@ def stand_in(function: Any, lies: list[str], spoil: bool) -> Callable[..., Any]:
             return function(*arguments, **keywords)
         try:
             value = function(*arguments, **keywords)
-        except SlowError:
+        except SlowTestError:
             raise
         except BaseException:
             return object()

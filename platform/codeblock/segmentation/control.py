@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from codeblock.segmentation.definitions import Definitions
-from codeblock.segmentation.defuse import ALWAYS, Step
+from codeblock.segmentation.defuse import ALWAYS, FlowStep
 from codeblock.segmentation.scopes import Layer, join
 
 
-class Control(Definitions):
+class ControlFlow(Definitions):
     """Each role of a flow table is a method here or in `Definitions`; names that a header declares end with the statement."""
 
-    def in_block(self, *steps: Step) -> None:
+    def in_block(self, *steps: FlowStep) -> None:
         """Do these steps in a block of names."""
         self.then((self.enter_block, None), *steps, (self.leave_block, None))
 
-    def way(self, steps: list[Step], outcomes: list[Layer]) -> list[Step]:
+    def way(self, steps: list[FlowStep], outcomes: list[Layer]) -> list[FlowStep]:
         """Steps of one of several ways."""
         return [(self._begin, None), *steps, (self._end, outcomes)]
 
@@ -23,8 +23,8 @@ class Control(Definitions):
     def branch(self, node: int) -> None:
         """`if`, `?:`: what is no consequence or alternative comes before both."""
         rules, fields = self.rules, self.fields
-        before: list[Step] = []
-        ways: list[Step] = []
+        before: list[FlowStep] = []
+        ways: list[FlowStep] = []
         outcomes: list[Layer] = []
         exhaustive = False
         for child in self.tree.children(node):
@@ -46,7 +46,7 @@ class Control(Definitions):
     def split(self, node: int) -> None:
         """`if` of a grammar without fields: condition, way, `else`, way."""
         outcomes: list[Layer] = []
-        steps: list[Step] = []
+        steps: list[FlowStep] = []
         parts = self._parts(node)
         for place, child in enumerate(parts):
             steps += self.way([(self.scan, child)], outcomes) if place else [(self.scan, child)]
@@ -59,7 +59,7 @@ class Control(Definitions):
             self.inside(node)
             return
         outcomes: list[Layer] = []
-        rest: list[Step] = [(self.scan, child) for child in children[1:]]
+        rest: list[FlowStep] = [(self.scan, child) for child in children[1:]]
         self.then((self.scan, children[0]), *self.way(rest, outcomes), (self._join, (outcomes, False)))
 
     # -- switch
@@ -83,7 +83,7 @@ class Control(Definitions):
             if self.fields[child] == rules.f_alias
             for step in self.bind(child, self.declare)
         ]
-        steps: list[Step] = []
+        steps: list[FlowStep] = []
         exhaustive = False
         for case in cases:
             fallen = [] if self.kinds[case] in rules.arm else outcomes
@@ -109,7 +109,7 @@ class Control(Definitions):
 
     def case(self, node: int) -> None:
         """A case's patterns define, its guard and its body are walked."""
-        rules, steps = self.rules, list[Step]()
+        rules, steps = self.rules, list[FlowStep]()
         for child in self.tree.children(node):
             if self.kinds[child] in rules.pattern:
                 steps += self.bind(child, self.declare)
@@ -141,13 +141,13 @@ class Control(Definitions):
         condition = self.tree.child(holder, rules.f_condition)
         step = self.first(holder, rules.f_step)
         body = self._loop_part(node, holder, condition, step)
-        before: list[Step] = self.without(holder, condition, step, body)
+        before: list[FlowStep] = self.without(holder, condition, step, body)
         if condition is None and holder == node:
             condition = next((c for c in self._parts(node) if c != body and self.fields[c] is None), None)
             before = self.without(holder, condition, step, body)
         asked = b"" if condition is None else self.text(condition).strip(b"( ;)")
         endless = not asked or asked in ALWAYS
-        turn: list[Step] = [] if condition is None else [(self.scan, condition)]
+        turn: list[FlowStep] = [] if condition is None else [(self.scan, condition)]
         self.in_block(*before, (self._enter_loop, None), *turn, (self._turn, (body, step, endless)))
 
     def _parts(self, node: int) -> list[int]:
@@ -168,7 +168,7 @@ class Control(Definitions):
         target = next((part for part in parts if self.kinds[part] in self.rules.declarator), parts[min(1, len(parts) - 1)])
         body = self._loop_part(node, node, None, None)
         note = self.assign_name if self.rules.assignment_declares else self.declare
-        before: list[Step] = [(self.scan, part) for part in parts if part not in (target, body)]
+        before: list[FlowStep] = [(self.scan, part) for part in parts if part not in (target, body)]
         bound = self.bind(target, note)
         self.in_block(*before, (self._enter_loop, None), *bound, (self._each_turn, (body, None, False)))
 
@@ -211,7 +211,7 @@ class Control(Definitions):
         body, step, endless = argument
         loop = self.scope.loops[-1]
         outcomes: list[Layer] = []
-        steps: list[Step] = [] if body is None else [(self.scan, body)]
+        steps: list[FlowStep] = [] if body is None else [(self.scan, body)]
         if step is not None:
             steps += [(self._before_step, None), (self.scan, step)]
         self.then(*steps, (self._end_body, (head, endless)), (self._end, outcomes), (self._after_loop, (outcomes, loop)))
@@ -245,7 +245,7 @@ class Control(Definitions):
     def within(self, node: int) -> None:
         """A clause with a body: what is caught is declared, the body is walked."""
         rules = self.rules
-        steps: list[Step] = []
+        steps: list[FlowStep] = []
         body = self.body_of(node)
         for child in self.tree.children(node):
             caught = self.fields[child] in (rules.f_parameter, rules.f_name, rules.f_variable)
@@ -266,7 +266,7 @@ class Control(Definitions):
         first = [child for child in tree.children(node) if child != body and self.kinds[child] not in clauses]
         self.in_block(*((self.scan, child) for child in first), (self.guarded, node))
 
-    def guarded_body(self, node: int) -> list[Step]:
+    def guarded_body(self, node: int) -> list[FlowStep]:
         """Steps of the part that handlers watch; a grammar may have it as statements beside the clauses."""
         body = self.first(node, (self.rules.f_body,)) or self.body_of(node)
         if body is not None:
@@ -296,7 +296,7 @@ class Control(Definitions):
         rules = self.rules
         clauses = rules.otherwise_if | rules.otherwise
         outcomes: list[Layer] = []
-        steps: list[Step] = []
+        steps: list[FlowStep] = []
         exhaustive = False
         children = self._parts(node)
         own = [child for child in children if self.kinds[child] not in clauses]

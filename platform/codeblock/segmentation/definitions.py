@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from codeblock.segmentation.defuse import Step
+from codeblock.segmentation.defuse import FlowStep
 from codeblock.segmentation.flow_rules import NAME
 from codeblock.segmentation.lexical import Lexical
 from codeblock.segmentation.scopes import Layer, Scope
@@ -58,11 +58,11 @@ class Definitions(Lexical):
 
     # -- what is defined
 
-    def bind(self, pattern: int, note: Any) -> list[Step]:
+    def bind(self, pattern: int, note: Any) -> list[FlowStep]:
         """Steps for the left side of a definition: what its parts use, then its names by `note(name, item)`."""
         rules, kinds, after, fields = self.rules, self.kinds, self.after, self.fields
-        uses: list[Step] = []
-        names: list[Step] = []
+        uses: list[FlowStep] = []
+        names: list[FlowStep] = []
         inner: int | None = None
         node, end = pattern, after[pattern]
         while node < end:
@@ -112,17 +112,17 @@ class Definitions(Lexical):
 
     def _declaration(self, node: int, note: Any) -> None:
         """One declarator or several, as children; what is no declarator is walked (types)."""
-        rules, steps = self.rules, list[Step]()
+        rules, steps = self.rules, list[FlowStep]()
         parts = [child for child in self.tree.children(node) if self.kinds[child] in rules.declarator]
         for child in self.tree.children(node) if parts else ():
             steps += self._declarator(child, note) if child in parts else self._plain(child, note)
         self.then(*(steps or self._declarator(node, note)))
 
-    def _plain(self, node: int, note: Any) -> list[Step]:
+    def _plain(self, node: int, note: Any) -> list[FlowStep]:
         rules = self.rules
         return self.bind(node, note) if self.fields[node] in rules.f_target else [(self.scan, node)]
 
-    def _declarator(self, node: int, note: Any) -> list[Step]:
+    def _declarator(self, node: int, note: Any) -> list[FlowStep]:
         rules = self.rules
         targets = [child for child in self.tree.children(node) if self.fields[child] in rules.f_target]
         if not targets and (alone := node + 1) < self.after[node]:
@@ -140,7 +140,7 @@ class Definitions(Lexical):
             self.augment(node)
             return
         left, right = self._sides(node)
-        steps: list[Step] = [] if right is None else [(self.scan, right)]
+        steps: list[FlowStep] = [] if right is None else [(self.scan, right)]
         self.then(*steps, *(self.bind(left, self.assign_name) if left is not None else []))
 
     def augment(self, node: int) -> None:
@@ -223,7 +223,7 @@ class Definitions(Lexical):
         self._begin_loop()
         loop = self.scope.loops[-1]
         bound = [step for parameter in parameters for step in self.bind(parameter, self.declare)]
-        ends: list[Step] = [(self._end_body, ({}, False)), (self._end, outcomes), (self._after_loop, (outcomes, loop))]
+        ends: list[FlowStep] = [(self._end_body, ({}, False)), (self._end, outcomes), (self._after_loop, (outcomes, loop))]
         self.then(*bound, *self.without(node, *parameters), *ends, (self.leave_block, None))
 
     def anonymous(self, node: int) -> None:
@@ -246,7 +246,7 @@ class Definitions(Lexical):
             self.use_types(node, name, body, parameters)
             if body is None:
                 return
-        within: list[Step] = self.without(node, *parameters) if body is None else [(self._body, body)]
+        within: list[FlowStep] = self.without(node, *parameters) if body is None else [(self._body, body)]
         self.then((self._open, node), *bound, *within, (self._close, None))
 
     def _outermost(self, node: int, end: int, kinds: frozenset[int]) -> list[int]:
@@ -290,7 +290,7 @@ class Definitions(Lexical):
             return
         bound = [step for parameter in parameters for step in self.bind(parameter, self.declare)]
         rest = self.without(node, body, self.name_of(node) if self.kinds[node] in self.rules.definition else None, *parameters)
-        within: list[Step] = [] if body is None else [(self.statements, body)]
+        within: list[FlowStep] = [] if body is None else [(self.statements, body)]
         self.then(*rest, (self._open_class, None), *bound, *within, (self._close, None))
 
     def members(self, node: int) -> None:

@@ -19,7 +19,7 @@ from codeblock.segmentation.simple import Simple
 ALWAYS = (b"True", b"true", b"1")
 """Conditions of loops that only `break` ends."""
 
-Step = tuple[Callable[[Any], None], Any]
+FlowStep = tuple[Callable[[Any], None], Any]
 
 
 class DefUse(Simple):
@@ -31,7 +31,7 @@ class DefUse(Simple):
     def run(self) -> list[tuple[int, int]]:
         """Walk the module."""
         self.methods = self.rules.methods.get(type(self)) or self._methods()
-        self.todo: list[Step] = [(self.visit, 0)]
+        self.todo: list[FlowStep] = [(self.visit, 0)]
         todo = self.todo
         while todo:
             step, argument = todo.pop()
@@ -53,7 +53,7 @@ class DefUse(Simple):
         self.rules.methods[type(self)] = methods
         return methods
 
-    def then(self, *steps: Step) -> None:
+    def then(self, *steps: FlowStep) -> None:
         """Do these steps next, in this order."""
         self.todo.extend(reversed(steps))
 
@@ -70,7 +70,7 @@ class DefUse(Simple):
         if child < end and after[child] == end:
             visit(child)
             return
-        steps: list[Step] = []
+        steps: list[FlowStep] = []
         while child < end:
             steps.append((visit, child))
             child = after[child]
@@ -87,7 +87,7 @@ class DefUse(Simple):
     def branch(self, node: int) -> None:
         """`if`, its `elif` and `else` clauses."""
         outcomes: list[Layer] = []
-        steps: list[Step] = []
+        steps: list[FlowStep] = []
         exhaustive = False
         rules = self.rules
         for child in self.tree.children(node):
@@ -113,7 +113,7 @@ class DefUse(Simple):
         for child in self.tree.children(node):
             if self.fields[child] == rules.f_subject:
                 self.scan(child)
-        steps: list[Step] = []
+        steps: list[FlowStep] = []
         for case in self.tree.children(self.body_of(node) or node):
             if self.kinds[case] not in rules.case:
                 continue
@@ -124,8 +124,8 @@ class DefUse(Simple):
             exhaustive = exhaustive or self.is_wildcard(case)
         self.then(*steps, (self._join, (outcomes, exhaustive)))
 
-    def _alternative(self, body: int | None, outcomes: list[Layer]) -> list[Step]:
-        visit: list[Step] = [] if body is None else [(self.visit, body)]
+    def _alternative(self, body: int | None, outcomes: list[Layer]) -> list[FlowStep]:
+        visit: list[FlowStep] = [] if body is None else [(self.visit, body)]
         return [(self._begin, None), *visit, (self._end, outcomes)]
 
     def _begin(self, layer: Layer | None) -> None:
@@ -168,7 +168,7 @@ class DefUse(Simple):
     def _loop_body(self, node: int, head: Layer, endless: bool) -> None:
         loop = self.scope.loops[-1]
         outcomes: list[Layer] = []
-        steps: list[Step] = []
+        steps: list[FlowStep] = []
         if (body := self.body_of(node)) is not None:
             steps.append((self.visit, body))
         steps.append((self._end_body, (head, endless)))
@@ -227,7 +227,7 @@ class DefUse(Simple):
         log: Layer = {}
         normal: list[Layer] = []
         otherwise = cleanup = None
-        handlers: list[Step] = []
+        handlers: list[FlowStep] = []
         for child in tree.children(node):
             kind = self.kinds[child]
             if kind in rules.handler:
@@ -236,7 +236,7 @@ class DefUse(Simple):
                 cleanup = self.clause_body(child)
             elif kind in rules.otherwise:
                 otherwise = self.body_of(child)
-        steps: list[Step] = []
+        steps: list[FlowStep] = []
         if cleanup is not None:
             scope.logs.append({})
             scope.push({})
@@ -253,7 +253,7 @@ class DefUse(Simple):
             *steps,
         )
 
-    def guarded_body(self, node: int) -> list[Step]:
+    def guarded_body(self, node: int) -> list[FlowStep]:
         """Steps of the part that handlers watch."""
         body = self.body_of(node)
         return [] if body is None else [(self.visit, body)]
@@ -341,7 +341,7 @@ class DefUse(Simple):
         if (bases := tree.child(node, rules.f_superclasses)) is not None:
             self.scan(bases)
         name = tree.child(node, rules.f_name)
-        after: list[Step] = [(self._end_class, (scope.defined, name))]
+        after: list[FlowStep] = [(self._end_class, (scope.defined, name))]
         scope.defined = {}
         scope.push({})
         if (body := self.body_of(node)) is not None:

@@ -7,7 +7,7 @@ names belong to blocks or to the function that assigns them.
 from __future__ import annotations
 
 from codeblock.segmentation.bindings import Piece
-from codeblock.segmentation.control import Control
+from codeblock.segmentation.control import ControlFlow
 from codeblock.segmentation.defuse import DefUse
 from codeblock.segmentation.flow_rules import FlowRules
 from codeblock.segmentation.tree import FlatTree
@@ -22,5 +22,5 @@ def def_use_edges(tree: FlatTree, rules: FlowRules, pieces: list[Piece], mutatio
     if not rules.has_flow or not pieces:
         return []
     if rules.has_blocks:
-        return Control(tree, rules, pieces, mutation_defines).run()
+        return ControlFlow(tree, rules, pieces, mutation_defines).run()
     return DefUse(tree, rules, pieces, mutation_defines).run()

@@ -32,7 +32,7 @@ class ItemRules:
         }
 
 
-class Group:
+class HeaderGroup:
     """A header and the bodies behind it: the statement itself, or one of its clauses. An item once it has a piece."""
 
     __slots__ = ("is_clause", "item", "kind", "node", "tokens", "until")
@@ -46,7 +46,7 @@ class Group:
 class Event(NamedTuple):
     """A stretch of a group, in bytes: a part of its header, or a statement (a tree node) of one of its bodies."""
 
-    group: Group
+    group: HeaderGroup
     start: int
     end: int
     statement: int | None
@@ -64,7 +64,7 @@ class _Outline:
     def __init__(self, tree: FlatTree, rules: ItemRules, statement: int, kind: str) -> None:
         self.tree, self.rules = tree, rules
         self.events: list[Event] = []
-        self.groups = [Group(statement, tree.after[statement], kind, False)]
+        self.groups = [HeaderGroup(statement, tree.after[statement], kind, False)]
         self.parents = [statement]
         self.opened: set[int] = set()  # nodes that hold statements of their own from here on
         self._open(statement)
@@ -83,14 +83,14 @@ class _Outline:
         )
         if not rules.named[kind]:
             if kind in rules.clause_tokens and tree.starts[node] > tree.starts[self.groups[-1].node]:
-                self._begin(Group(node, tree.after[parent], ItemKind.CONTROL.value, True))
+                self._begin(HeaderGroup(node, tree.after[parent], ItemKind.CONTROL.value, True))
             if tree.kinds[parent] not in rules.body or node == parent + 1 or tree.after[node] == tree.after[parent]:
                 self._head(tree.starts[node], tree.ends[node])  # a separator in a body goes with the item before it
             if kind in rules.opened_by.get(tree.kinds[parent], ()):
                 self.opened.add(parent)
             return node + 1
         if kind in rules.clauses and not in_body:
-            self._begin(Group(node, tree.after[node], rules.kind_of[kind] or ItemKind.CONTROL.value, True))
+            self._begin(HeaderGroup(node, tree.after[node], rules.kind_of[kind] or ItemKind.CONTROL.value, True))
         elif kind in rules.comment:
             if in_body or parent == self.groups[-1].node or tree.kinds[parent] in rules.compound:
                 return self._statement(node)
@@ -125,7 +125,7 @@ class _Outline:
         while len(self.groups) > 1 and self.groups[-1].until <= node:
             self.groups.pop()
 
-    def _begin(self, group: Group) -> None:
+    def _begin(self, group: HeaderGroup) -> None:
         tree = self.tree
         leaves = tree.leaves_before(group.until) - tree.leaves[group.node]
         self.groups[-1].tokens -= leaves

@@ -10,14 +10,14 @@ from __future__ import annotations
 from typing import Any
 
 from codeblock.segmentation.bindings import Piece
-from codeblock.segmentation.defuse import DefUse, Step
+from codeblock.segmentation.defuse import DefUse, FlowStep
 from codeblock.segmentation.flow_rules import NAME, FlowRules
 from codeblock.segmentation.scopes import Scope
 from codeblock.segmentation.tree import FlatTree
 
 
 class Lexical(DefUse):
-    """Who a name belongs to, and the walk over nodes; `Definitions` has what defines names, `Control` what chooses a way."""
+    """Who a name belongs to, and the walk over nodes; `Definitions` has what defines names, `ControlFlow` what takes a way."""
 
     def __init__(self, tree: FlatTree, rules: FlowRules, pieces: list[Piece], mutation_defines: bool) -> None:
         super().__init__(tree, rules, pieces, mutation_defines)
@@ -141,7 +141,7 @@ class Lexical(DefUse):
                 return
             node += 1
 
-    def without(self, node: int, *skipped: int | None) -> list[Step]:
+    def without(self, node: int, *skipped: int | None) -> list[FlowStep]:
         """Steps that walk the children of a node but for some."""
         return [(self.scan, child) for child in self.tree.children(node) if child not in skipped]
 

@@ -174,7 +174,7 @@ def _session(transcript: Transcript, start: int, end: int, tagged: bool) -> Bloc
     return Block(regions, parsed, start, end, transcript.code)
 
 
-class _Judge:
+class _GrammarJudge:
     """What the grammars say, each span asked once."""
 
     def __init__(self, text: str) -> None:
@@ -201,7 +201,7 @@ class _Judge:
 def _fenced(response: str) -> list[Block]:
     """The fenced blocks; besides them the code that a lone fence ends, and that outside of blocks in no language."""
     text = unquote(response)
-    judge = _Judge(text)
+    judge = _GrammarJudge(text)
     blocks: list[Block] = []
     fenced = fenced_blocks(text, judge)
     for each in fenced:

@@ -10,7 +10,8 @@ from codeblock.core.cluster import map_parts
 from codeblock.core.models.load import load_tokenizer
 from codeblock.core.models.ref import ModelRef
 from codeblock.core.records import SelectedRecord
-from codeblock.selection.stage import SelectRequest, select_parts
+from codeblock.selection.request import SelectRequest
+from codeblock.selection.stage import select_parts
 
 LOCAL_PARTS = 64
 """With fewer parts (some 16,000 pairs) the driver's process is done before Ray Data has started its tasks."""

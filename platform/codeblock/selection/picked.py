@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codeblock.core.quality import SCALE, factor_to_scale
+from codeblock.core.records import RoleCounts
 from codeblock.core.schema import ItemKind, TokenClass
 
 
@@ -39,8 +40,6 @@ class Role(StrEnum):
 
 
 ROLES = tuple(Role)
-Counts = dict[str, dict[str, int]]
-"""By role: tokens of the `pool` and `selected` ones."""
 _PLACE = {role: place for place, role in enumerate(ROLES)}
 _OF_KIND = {
     ItemKind.CONTROL: Role.CONTROL,
@@ -130,7 +129,7 @@ class Picked:
         self.pool = [a + b for a, b in zip(self.pool, pool, strict=True)]
         self.selected = [a + b for a, b in zip(self.selected, selected, strict=True)]
 
-    def facts(self, rated: bool) -> Counts:
+    def facts(self, rated: bool) -> RoleCounts:
         """Tokens by role, roles without a token left out; and those in poor pairs where some pairs are rated."""
         found = {
             str(role): {"pool": pool, "selected": selected}

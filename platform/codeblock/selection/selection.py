@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from codeblock.core.config import Scope, SelectConfig
+from codeblock.core.config import BudgetScope, SelectConfig
 from codeblock.core.draws import lottery
 from codeblock.core.schema import TokenClass
 from codeblock.selection.budget import spend
@@ -89,7 +89,7 @@ def response_tokens(class_T: NDArray[np.uint8]) -> int:
     return int((class_T != TokenClass.PROMPT).sum())
 
 
-def allocate(loads: Sequence[Load], asked: int | None, settings: SelectConfig, scope: Scope) -> list[Chosen]:
+def allocate(loads: Sequence[Load], asked: int | None, settings: SelectConfig, scope: BudgetScope) -> list[Chosen]:
     """What is taken of each part: everything where the strategy has no budget (`asked` is None); by data set with a mixture."""
     if asked is None:
         return [np.ones(load().pair.size, dtype=bool) for load in loads]

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from codeblock.core.config import Scope, SelectConfig
+from codeblock.core.config import BudgetScope, SelectConfig
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.schema import TokenClass
 from codeblock.core.shares import Shares
@@ -45,7 +45,7 @@ class Strategy:
     budgeted: bool
     needs: frozenset[str]
     """Columns beside the reference's nll: `nll_second` (a second model's), `prompt_attention`."""
-    scope: Scope | None
+    scope: BudgetScope | None
     """The scope that belongs to the rule, whatever the config says."""
     whole_items: bool = False
     """Whether an item is supervised whole or not at all; the audit of masks holds the rule to it."""
@@ -81,7 +81,7 @@ def strategy(
     uses: tuple[str, ...] = (),
     budgeted: bool = True,
     needs: tuple[str, ...] = (),
-    scope: Scope | None = None,
+    scope: BudgetScope | None = None,
     whole_items: bool = False,
     seeded: bool = False,
     whole_pairs: bool = False,

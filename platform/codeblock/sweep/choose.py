@@ -20,12 +20,12 @@ from codeblock.report.table import NllScore, Score
 from codeblock.sweep.points import Point
 from codeblock.sweep.record import Record
 
-Nll = Mapping[str, Mapping[str, float]]
+NllByBenchmark = Mapping[str, Mapping[str, float]]
 """Reference nll by benchmark and task."""
 
 
 @dataclass(frozen=True)
-class Parts:
+class TaskSplit:
     """Which tasks choose and which report."""
 
     choose_on: str | None
@@ -45,7 +45,7 @@ class Parts:
         return f"chosen on one half of the tasks of {names} (by a hash of their ids), reported on the other half"
 
 
-def parts_of(config: Config) -> Parts:
+def parts_of(config: Config) -> TaskSplit:
     """The division that a config asks for. Raises CodeBlockError where nothing chooses, or nothing is left to report."""
     sweep, names = config.sweep, list(config.evaluate.benchmarks)
     if not names:
@@ -58,10 +58,10 @@ def parts_of(config: Config) -> Parts:
         raise CodeBlockError("sweep.measure=reference_nll: needs evaluate.reference_nll=true")
     if sweep.measure == "pass_at_1" and sweep.arm in config.arms and not config.arms[sweep.arm].generate:
         raise CodeBlockError(f"sweep.measure=pass_at_1: arms.{sweep.arm} has generate=false; set sweep.measure=reference_nll")
-    return Parts(sweep.choose_on)
+    return TaskSplit(sweep.choose_on)
 
 
-def check_halves(parts: Parts, tasks: Mapping[str, Iterable[str]]) -> None:
+def check_halves(parts: TaskSplit, tasks: Mapping[str, Iterable[str]]) -> None:
     """Raise CodeBlockError where no task of any benchmark chooses, or none is left to report: so few there may be."""
     sides = {parts.chooses(name, task) for name, ids in tasks.items() for task in ids}
     if len(sides) == 1:
@@ -71,7 +71,7 @@ def check_halves(parts: Parts, tasks: Mapping[str, Iterable[str]]) -> None:
         )
 
 
-def merit(record: Record, parts: Parts, measure: str) -> float:
+def merit(record: Record, parts: TaskSplit, measure: str) -> float:
     """What a trial is chosen by, more being better: mean over benchmarks on the choosing tasks."""
     if measure == "pass_at_1":
         found = [mean_pass_at_k(list(counts.values()), 1) for counts in _part(record.counts, parts, True).values() if counts]
@@ -118,7 +118,7 @@ class PointResult:
         return fmean(known) if known else None
 
 
-def results_of(records: Sequence[Record], seeds: Sequence[int], config: Config, untrained: Nll) -> list[PointResult]:
+def results_of(records: Sequence[Record], seeds: Sequence[int], config: Config, untrained: NllByBenchmark) -> list[PointResult]:
     """The points of the records, the best first; those that were not evaluated with every seed at the end.
 
     Equals come in the order of their names: in that of their ends, the same command could take another one for the best.
@@ -132,7 +132,7 @@ def results_of(records: Sequence[Record], seeds: Sequence[int], config: Config, 
 
 
 def _result(
-    point: Point, records: list[Record], seeds: Sequence[int], parts: Parts, measure: str, untrained: Nll
+    point: Point, records: list[Record], seeds: Sequence[int], parts: TaskSplit, measure: str, untrained: NllByBenchmark
 ) -> PointResult:
     done = [record for record in records if record.status == "evaluated"]
     whole = len(done) == len(seeds)
@@ -146,7 +146,7 @@ def _result(
     )
 
 
-def _scores(records: Sequence[Record], parts: Parts, chosen: bool) -> dict[str, Score]:
+def _scores(records: Sequence[Record], parts: TaskSplit, chosen: bool) -> dict[str, Score]:
     tables = [_part(record.counts, parts, chosen) for record in records]
     found = {}
     for name in tables[0] if tables else ():
@@ -157,7 +157,7 @@ def _scores(records: Sequence[Record], parts: Parts, chosen: bool) -> dict[str, 
     return found
 
 
-def _nll(records: Sequence[Record], parts: Parts, untrained: Nll) -> dict[str, NllScore]:
+def _nll(records: Sequence[Record], parts: TaskSplit, untrained: NllByBenchmark) -> dict[str, NllScore]:
     tables, before = [_part(record.nll, parts, False) for record in records], _part(untrained, parts, False)
     found = {}
     for name in tables[0] if tables else ():
@@ -170,7 +170,7 @@ def _nll(records: Sequence[Record], parts: Parts, untrained: Nll) -> dict[str, N
     return found
 
 
-def _part(tables: Mapping[str, Mapping[str, Any]], parts: Parts, chosen: bool) -> dict[str, dict[str, Any]]:
+def _part(tables: Mapping[str, Mapping[str, Any]], parts: TaskSplit, chosen: bool) -> dict[str, dict[str, Any]]:
     return {
         name: {task: value for task, value in tasks.items() if parts.chooses(name, task) == chosen}
         for name, tasks in tables.items()

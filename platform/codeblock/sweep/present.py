@@ -21,7 +21,7 @@ from codeblock.sweep.choose import PointResult, Prediction, parts_of, prediction
 from codeblock.sweep.console import came_to
 from codeblock.sweep.plots import plot_points
 from codeblock.sweep.points import best_config, config_of
-from codeblock.sweep.run import Outcome, Sweep, arm_of
+from codeblock.sweep.run import Sweep, SweepOutcome, arm_of
 from codeblock.sweep.shared import shared_steps
 from codeblock.sweep.table import points_markdown, points_table, told
 from codeblock.sweep.track import SweepRuns
@@ -50,7 +50,7 @@ def present_plan(sweep: Sweep) -> None:
         say("no trial has ended yet, so nothing is known of the time that one takes")
 
 
-def present_sweep(outcome: Outcome, runs: SweepRuns) -> int:
+def present_sweep(outcome: SweepOutcome, runs: SweepRuns) -> int:
     """Print the table of points, write the report, complete the runs in MLflow; the exit status."""
     config, results = outcome.sweep.config, outcome.results
     whole = [each for each in results if each.whole]
@@ -79,7 +79,7 @@ def present_sweep(outcome: Outcome, runs: SweepRuns) -> int:
     return 0 if whole else 1
 
 
-def write_report(outcome: Outcome, foretold: list[Prediction], lines: list[str], directory: Path) -> list[Path]:
+def write_report(outcome: SweepOutcome, foretold: list[Prediction], lines: list[str], directory: Path) -> list[Path]:
     """sweep.md, sweep.json, best.yaml and the plots; returns their paths."""
     store.make_parent(directory / "sweep.md")
     config, results = outcome.sweep.config, outcome.results
@@ -111,7 +111,7 @@ def write_report(outcome: Outcome, foretold: list[Prediction], lines: list[str],
     return files
 
 
-def _register(outcome: Outcome, best: PointResult, runs: SweepRuns) -> None:
+def _register(outcome: SweepOutcome, best: PointResult, runs: SweepRuns) -> None:
     sweep = outcome.sweep
     plan = make_plan(config_of(sweep.config, best.point), sweep.cache)
     record = best.records[0]

@@ -21,7 +21,7 @@ from codeblock.core.storage.tables import write_text
 from codeblock.experiment.plan import VERSION, Plan
 from codeblock.sweep.points import Point
 
-Status = Literal["evaluated", "stopped", "failed"]
+TrialStatus = Literal["evaluated", "stopped", "failed"]
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Record:
     seed: int
     identity: str
     """Hash of all that decides what the trial comes to: one of another config is not read."""
-    status: Status
+    status: TrialStatus
     error: str = ""
     seconds: float = 0.0
     """Wall clock of the trial."""

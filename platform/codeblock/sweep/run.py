@@ -16,9 +16,9 @@ from codeblock.core.console import say
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.storage import store
 from codeblock.core.storage.claims import remove_dead
-from codeblock.evaluate.reference_nll_driver import read_reference_nll
+from codeblock.evaluate.stored_nll import read_reference_nll
 from codeblock.experiment.arms import ArmPlan
-from codeblock.experiment.cache import check_storage
+from codeblock.experiment.cache import cache_of, check_storage, check_storage_of_plan
 from codeblock.experiment.check_models import probe_models
 from codeblock.experiment.plan import Plan, make_plan
 from codeblock.experiment.watch import telling
@@ -57,7 +57,7 @@ class Sweep:
 
 
 @dataclass
-class Outcome:
+class SweepOutcome:
     """What a sweep came to."""
 
     sweep: Sweep
@@ -85,7 +85,8 @@ def plan_sweep(config: Config) -> Sweep:
     points = corners(config) if optuna else points_of(config)
     parts_of(config)
     _check_stopping(config)
-    cache = check_storage(config.storage)
+    check_storage_of_plan(config.storage)
+    cache = cache_of(config.storage)
     known = _recorded(config) if optuna else points
     planned = {point: make_plan(config_of(config, point), cache) for point in dict.fromkeys([*points, *known])}
     done, left = [], []
@@ -102,12 +103,12 @@ def plan_sweep(config: Config) -> Sweep:
     return Sweep(config, cache, points, shared, done, [] if optuna else left, trials)
 
 
-def run_sweep(sweep: Sweep, runs: SweepRuns) -> Outcome:
+def run_sweep(sweep: Sweep, runs: SweepRuns) -> SweepOutcome:
     """Run what is left of a sweep. Models of all but the best points are removed as soon as they are evaluated.
 
     Raises CodeBlockError for everything the user can mend; a trial that fails is told and costs only itself.
     """
-    remove_dead(sweep.cache)
+    remove_dead(check_storage(sweep.config.storage))
     for plan in sweep.plans:
         check_plan(plan)
     runs.begin(sweep.plans[0], sweep.done if len(sweep.done) == sweep.trials else None)
@@ -120,17 +121,17 @@ def run_sweep(sweep: Sweep, runs: SweepRuns) -> Outcome:
         check_halves(parts_of(sweep.config), untrained)
         for line in (*shared[0].rows_told(), shared[0].pool()):
             say(line)
-        following = _Following(sweep, runs, untrained)
+        following = _NewsOfTrials(sweep, runs, untrained)
         if ray_runs:
             from codeblock.sweep.tuner import run_trials
 
             with following.screen:
                 error = run_trials(sweep.config, sweep.left, sweep.done, following).error
     following.clear()
-    return Outcome(sweep, following.results(), error, untrained)
+    return SweepOutcome(sweep, following.results(), error, untrained)
 
 
-class _Following:
+class _NewsOfTrials:
     """Takes each trial's news to the screen, to MLflow and to the disk."""
 
     def __init__(self, sweep: Sweep, runs: SweepRuns, untrained: Mapping[str, Mapping[str, float]]) -> None:

@@ -46,7 +46,7 @@ class Board:
 
 
 @dataclass(frozen=True)
-class Ends:
+class StopAsked:
     """What a fit asks at each look, in a worker."""
 
     board: Any

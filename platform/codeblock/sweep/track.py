@@ -24,7 +24,7 @@ from codeblock.experiment.tracking import Curves
 from codeblock.report.mlflow.runs import IDENTITY_TAG, KIND_TAG, SEED_TAG, Tracker, in_groups, metric_name, pass_metrics
 from codeblock.report.mlflow.store import clear_errors
 from codeblock.report.mlflow.view import View, bar, contour, curve, of_parent, parallel, save_view, scatter, view_key
-from codeblock.sweep.choose import Parts, parts_of
+from codeblock.sweep.choose import TaskSplit, parts_of
 from codeblock.sweep.points import Point
 from codeblock.sweep.record import Record, place_of
 
@@ -209,7 +209,7 @@ def results_identity(config: Config, records: Sequence[Record]) -> str:
     return text_digest(json.dumps([choice, told], default=str))
 
 
-def metrics_of(record: Record, parts: Parts) -> dict[str, float]:
+def metrics_of(record: Record, parts: TaskSplit) -> dict[str, float]:
     """A trial's numbers: pass@k and reference nll of all tasks, pass@1 of the tasks that choose and of those that report."""
     metrics: dict[str, float] = {}
     for name, facts in record.evaluated.items():

@@ -20,7 +20,7 @@ from codeblock.core.errors import CodeBlockError, causes
 from codeblock.core.own_process import as_worker
 from codeblock.core.quiet import quiet_environment
 from codeblock.core.storage.tables import read_part, write_part
-from codeblock.evaluate.reference_nll_driver import read_reference_nll
+from codeblock.evaluate.stored_nll import read_reference_nll
 from codeblock.experiment.arms import ArmPlan
 from codeblock.experiment.cache import Step, check_storage
 from codeblock.experiment.differences import read_counts
@@ -34,7 +34,7 @@ from codeblock.sweep.disk import remove_unfinished
 from codeblock.sweep.points import Point, config_of
 from codeblock.sweep.record import Record, before_trial, core_nll, identity_of, place_of
 from codeblock.sweep.space import snapped
-from codeblock.sweep.stopping import NLL, POINT, STEP, Ends
+from codeblock.sweep.stopping import NLL, POINT, STEP, StopAsked
 from codeblock.train.loop import Stopped
 
 NUMBER = "number"
@@ -73,7 +73,7 @@ def run_trial(tuned: dict[str, Any], job: TrialJob, board: Any) -> None:
     point, seed = job.asked(tuned)
     started = time.monotonic()
     tune.report({"point": point.values, "seed": seed})
-    watch = _Watch(point, Ends(board, point.key))
+    watch = _Watch(point, StopAsked(board, point.key))
     with as_worker() if job.alone else nullcontext():
         done = _tried(config, point, seed, watch)
     if ray.get(board.ended.remote()) and done.status != "evaluated":  # cut by the end of the sweep, not by its own merit
@@ -90,7 +90,7 @@ def run_trial(tuned: dict[str, Any], job: TrialJob, board: Any) -> None:
 class _Watch(Watch):
     """Tells Tune of each look at the held-out pairs, with the rows of the curves since the one before."""
 
-    def __init__(self, point: Point, ends: Ends) -> None:
+    def __init__(self, point: Point, ends: StopAsked) -> None:
         self.ends = ends
         self._key = point.key
         self.rows: list[Mapping[str, Any]] = []

@@ -65,7 +65,7 @@ class Follower(Protocol):
 
 
 @dataclass
-class Found:
+class TuneOutcome:
     """What Tune came to."""
 
     records: list[Record]
@@ -122,7 +122,7 @@ def _home(config: Config) -> Path:
     return config.storage.resolve() / config.name / "tune"
 
 
-def run_trials(config: Config, trials: list[tuple[Point, int]], before: Sequence[Record], follower: Follower) -> Found:
+def run_trials(config: Config, trials: list[tuple[Point, int]], before: Sequence[Record], follower: Follower) -> TuneOutcome:
     """Run the trials that are left, or the points that Optuna suggests. Needs a Ray session.
 
     before: records of trials that an earlier command has ended.
@@ -132,7 +132,7 @@ def run_trials(config: Config, trials: list[tuple[Point, int]], before: Sequence
     points = len({record.point for record in before if record.status == "evaluated"})
     wanted = max(0, config.sweep.samples - points) * seeds if optuna else len(trials)
     if not wanted:
-        return Found([], None)
+        return TuneOutcome([], None)
     together = at_once(config)
     board: Any = Board.remote()  # type: ignore[attr-defined]
     job = TrialJob(_plain(config, together), trials, alone(config))
@@ -141,7 +141,7 @@ def run_trials(config: Config, trials: list[tuple[Point, int]], before: Sequence
     if config.sweep.stopping is not None:
         scheduler = PoliteASHA(board, config.sweep.stopping, config.train.steps or 10**6)
         scheduler.remember(before)
-    following = _Following(follower, board, enough)
+    following = _TuneCallback(follower, board, enough)
     home = _home(config)
     shutil.rmtree(home, ignore_errors=True)
     search = _optuna(config, before) if optuna else None
@@ -169,11 +169,11 @@ def run_trials(config: Config, trials: list[tuple[Point, int]], before: Sequence
     finally:
         shutil.rmtree(home, ignore_errors=True)
     ray.kill(board)  # not after an error: where the head is lost it waits until Ray ends the process
-    return Found(following.records, following.error)
+    return TuneOutcome(following.records, following.error)
 
 
 @contextmanager
-def _signals(following: _Following) -> Iterator[None]:
+def _signals(following: _TuneCallback) -> Iterator[None]:
     """Ctrl-C and its like end the sweep between two steps of Tune: raised inside of Ray's C++ code they abort the process."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -209,7 +209,7 @@ class _Enough(Stopper):  # type: ignore[misc]
         return self.enough
 
 
-class _Following(tune.Callback):  # type: ignore[misc]
+class _TuneCallback(tune.Callback):  # type: ignore[misc]
     """Takes what trials report to the follower, and ends the sweep after too many equal errors."""
 
     def __init__(self, follower: Follower, board: Any, enough: _Enough) -> None:

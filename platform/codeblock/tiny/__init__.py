@@ -18,7 +18,7 @@ from codeblock.tiny.pairs import POOR_SHARES, QUALITY_GAPS, make_pairs
 from codeblock.tiny.prose import FORMS
 from codeblock.tiny.quality import NOISE, WEIGHTS
 from codeblock.tiny.recipe import SMALL, Recipe
-from codeblock.tiny.tasks import FAMILIES, Task, draw_spec
+from codeblock.tiny.tasks import FAMILIES, TinyTask, draw_spec
 
 __all__ = ["SMALL", "VERSION", "Recipe", "build", "identity"]
 
@@ -64,20 +64,20 @@ def build(directory: Path, seed: int = 0, progress: Callable[[str], None] | None
     _build_model(directory / MODEL_DIRECTORY, recipe, seed, holdout, say)
 
 
-def make_benchmark(count: int, seed: int) -> list[Task]:
+def make_benchmark(count: int, seed: int) -> list[TinyTask]:
     """Held-out tasks, the families in turn, no two of one composition with the same constants.
 
     A family that has no more of them is left out; raises ValueError where none has.
     """
     rng = random.Random(f"benchmark {seed}")
-    tasks: dict[tuple[Any, ...], Task] = {}
+    tasks: dict[tuple[Any, ...], TinyTask] = {}
     families = list(FAMILIES)
     while len(tasks) < count:
         if not families:
             raise ValueError(f"{count} held-out tasks asked for, but there are only {len(tasks)}")
         family = families.pop(0)
         for _ in range(_DRAWS):
-            task = Task(draw_spec(rng, "benchmark", seed, family), rng.getrandbits(40))
+            task = TinyTask(draw_spec(rng, "benchmark", seed, family), rng.getrandbits(40))
             key = (*task.spec.composition, *(step.k for step in task.spec.steps))
             if key not in tasks and task.tells:
                 tasks[key] = task
@@ -86,7 +86,7 @@ def make_benchmark(count: int, seed: int) -> list[Task]:
     return list(tasks.values())
 
 
-def benchmark_row(number: int, task: Task) -> dict[str, str]:
+def benchmark_row(number: int, task: TinyTask) -> dict[str, str]:
     """A task as the benchmark's file has it."""
     return {
         "task_id": f"tiny/{number}",

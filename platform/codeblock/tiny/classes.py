@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any, ClassVar
 
-from codeblock.tiny.family import Case, Line, Spec, draw_numbers
+from codeblock.tiny.family import Case, CodeLine, Spec, draw_numbers
 from codeblock.tiny.primitives import imperative
 
 
@@ -35,31 +35,31 @@ class Classes:
             return ["starts with an empty list", *change, f"{query} that {third.say(rng).replace('them', 'the results')}"]
         return ["starts with a given total", *change, f"{query} that {third.say(rng, 'the total')} and returns it"]
 
-    def write(self, spec: Spec, rng: random.Random) -> list[Line]:
+    def write(self, spec: Spec, rng: random.Random) -> list[CodeLine]:
         first, _, third = spec.steps
         log = spec.shape == "log"
         state = "self.items" if log else "self.total"
         return [
-            Line(f"class {spec.entry_point}:"),
-            Line("    def __init__(self):" if log else "    def __init__(self, total):"),
-            Line("        self.items = []" if log else "        self.total = total"),
-            Line(f"    def {spec.update}(self, x):"),
-            Line(f"        if {first.write('x')}:", f"when x {first.say_one(rng)}"),
+            CodeLine(f"class {spec.entry_point}:"),
+            CodeLine("    def __init__(self):" if log else "    def __init__(self, total):"),
+            CodeLine("        self.items = []" if log else "        self.total = total"),
+            CodeLine(f"    def {spec.update}(self, x):"),
+            CodeLine(f"        if {first.write('x')}:", f"when x {first.say_one(rng)}"),
             *self._write_update(spec, rng),
-            Line(f"    def {spec.query}(self):"),
-            Line(f"        return {third.write(state)}", imperative(third.say(rng, "them" if log else "the total"))),
+            CodeLine(f"    def {spec.query}(self):"),
+            CodeLine(f"        return {third.write(state)}", imperative(third.say(rng, "them" if log else "the total"))),
         ]
 
-    def _write_update(self, spec: Spec, rng: random.Random) -> list[Line]:
+    def _write_update(self, spec: Spec, rng: random.Random) -> list[CodeLine]:
         second = spec.steps[1]
         if spec.shape == "balance":
-            condition = Line(f"        if {second.write('x')}:", f"when x {second.say_one(rng)}")
-            return [Line("            self.total += 1"), condition, Line("            self.total -= 1")]
+            condition = CodeLine(f"        if {second.write('x')}:", f"when x {second.say_one(rng)}")
+            return [CodeLine("            self.total += 1"), condition, CodeLine("            self.total -= 1")]
         comment = imperative(second.say(rng, "x"))
         if spec.shape == "log":
-            return [Line(f"            self.items.append({second.write('x')})", comment)]
-        added = Line(f"            self.total += {second.write('x')}", comment)
-        return [added] if spec.shape == "total" else [added, Line("        else:"), Line("            self.total -= 1")]
+            return [CodeLine(f"            self.items.append({second.write('x')})", comment)]
+        added = CodeLine(f"            self.total += {second.write('x')}", comment)
+        return [added] if spec.shape == "total" else [added, CodeLine("        else:"), CodeLine("            self.total -= 1")]
 
     def evaluate(self, spec: Spec, case: Case) -> Any:
         """The query's answers, one after each list of updates."""

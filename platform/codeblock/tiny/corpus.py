@@ -12,7 +12,7 @@ from codeblock.tiny.holdout import Holdout, draw_task
 from codeblock.tiny.poor import break_syntax, rival
 from codeblock.tiny.prose import explain, respond
 from codeblock.tiny.solutions import write_code
-from codeblock.tiny.tasks import Task
+from codeblock.tiny.tasks import TinyTask
 
 Document = str | list[dict[str, str]]
 """Plain text, or the messages of a conversation."""
@@ -35,7 +35,7 @@ def make_corpus(count: int, seed: int, holdout: Holdout) -> Iterator[Document]:
             yield _document(task, rng)
 
 
-def _document(task: Task, rng: random.Random) -> str:
+def _document(task: TinyTask, rng: random.Random) -> str:
     code = write_code(task, rng)
     style = rng.choice(("comment", "docstring", "readme"))
     if style == "comment":
@@ -45,7 +45,7 @@ def _document(task: Task, rng: random.Random) -> str:
     return f"## {task.spec.entry_point}\n\n{task.instruction}\n\n{respond(task, code, rng)}\n"
 
 
-def _answer(task: Task, rng: random.Random, holdout: Holdout) -> str:
+def _answer(task: TinyTask, rng: random.Random, holdout: Holdout) -> str:
     style = rng.choices(list(CHAT_STYLES), list(CHAT_STYLES.values()))[0]
     if style == "prose":
         return explain(task, rng)

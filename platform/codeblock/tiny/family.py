@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from codeblock.tiny.primitives import Step
+from codeblock.tiny.primitives import TaskStep
 
 WORDS = (
     *("apple", "banana", "cat", "dog", "elephant", "the", "moon", "and", "sun", "mountain", "river", "stone", "cup"),
@@ -17,7 +17,7 @@ WORDS = (
 
 
 @dataclass(frozen=True)
-class Line:
+class CodeLine:
     """One line of a function's or a class's body, with what a commented solution says above it."""
 
     code: str
@@ -34,7 +34,7 @@ class Spec:
 
     family: str
     shape: str
-    steps: tuple[Step, ...]
+    steps: tuple[TaskStep, ...]
     entry_point: str
     update: str = ""
     """Method that changes the state; classes only."""
@@ -59,7 +59,7 @@ class Family(Protocol):
     def clauses(self, spec: Spec, rng: random.Random) -> list[str]:
         """What the solution does, as third-person clauses."""
 
-    def write(self, spec: Spec, rng: random.Random) -> list[Line]:
+    def write(self, spec: Spec, rng: random.Random) -> list[CodeLine]:
         """A solution in a style of its own; the first line is the header."""
 
     def evaluate(self, spec: Spec, case: Case) -> Any:
@@ -69,7 +69,7 @@ class Family(Protocol):
         """Random arguments, often at the borders of the steps' conditions."""
 
 
-def draw_numbers(steps: Sequence[Step], rng: random.Random, low: int = 0, high: int = 8) -> list[int]:
+def draw_numbers(steps: Sequence[TaskStep], rng: random.Random, low: int = 0, high: int = 8) -> list[int]:
     """Integers of both signs; some lie at the steps' constants or repeat."""
     borders = [step.k + shift for step in steps if isinstance(step.k, int) for shift in (-1, 0, 1)]
     numbers: list[int] = []

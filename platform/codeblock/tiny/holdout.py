@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from codeblock.tiny.tasks import Task, draw_spec
+from codeblock.tiny.tasks import TinyTask, draw_spec
 
 
 @dataclass(frozen=True)
@@ -17,23 +17,23 @@ class Holdout:
     """Written without the names that a task asks for; a solution has neither comments nor docstrings."""
 
     @classmethod
-    def of(cls, tasks: list[Task]) -> Holdout:
+    def of(cls, tasks: list[TinyTask]) -> Holdout:
         return cls(frozenset(task.instruction for task in tasks), frozenset(_nameless(task) for task in tasks))
 
-    def has(self, task: Task) -> bool:
+    def has(self, task: TinyTask) -> bool:
         return task.instruction in self.instructions or _nameless(task) in self.solutions
 
 
-def _nameless(task: Task) -> str:
+def _nameless(task: TinyTask) -> str:
     source = task.solution
     for name in (task.spec.entry_point, task.spec.update, task.spec.query):
         source = source.replace(f" {name}", " _") if name else source
     return source
 
 
-def draw_task(rng: random.Random, part: str, seed: int, holdout: Holdout) -> Task:
+def draw_task(rng: random.Random, part: str, seed: int, holdout: Holdout) -> TinyTask:
     """A random task of one part of the split, none of it held out."""
     while True:
-        task = Task(draw_spec(rng, part, seed), rng.getrandbits(40))
+        task = TinyTask(draw_spec(rng, part, seed), rng.getrandbits(40))
         if not holdout.has(task):
             return task

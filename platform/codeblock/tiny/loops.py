@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any, ClassVar
 
-from codeblock.tiny.family import Case, Line, Spec, draw_numbers
+from codeblock.tiny.family import Case, CodeLine, Spec, draw_numbers
 from codeblock.tiny.primitives import imperative
 
 _TOTALS = {
@@ -47,70 +47,70 @@ class Loops:
         kept = f"keeps the numbers before it that {second.say(rng)}"
         return [intro, stop, kept, rest[0].say(rng), rest[1].say(rng)]
 
-    def write(self, spec: Spec, rng: random.Random) -> list[Line]:
+    def write(self, spec: Spec, rng: random.Random) -> list[CodeLine]:
         parameter, x = rng.choice(("numbers", "values")), rng.choice(("x", "n", "value"))
         what, _, end = spec.shape.partition("_")
         body = getattr(self, f"_write_{what}")(spec, parameter, x, end, rng)
-        return [Line(f"def {spec.entry_point}({parameter}):"), *body]
+        return [CodeLine(f"def {spec.entry_point}({parameter}):"), *body]
 
-    def _write_reset(self, spec: Spec, parameter: str, x: str, end: str, rng: random.Random) -> list[Line]:
+    def _write_reset(self, spec: Spec, parameter: str, x: str, end: str, rng: random.Random) -> list[CodeLine]:
         test, step = spec.steps
-        lines = [Line("    total = 0")] + ([] if end == "last" else [Line("    totals = []")])
+        lines = [CodeLine("    total = 0")] + ([] if end == "last" else [CodeLine("    totals = []")])
         lines += [
-            Line(f"    for {x} in {parameter}:"),
-            Line(f"        if {test.write(x)}:", "reset the total here"),
-            Line("            total = 0"),
-            Line("        else:"),
-            Line(f"            total += {step.write(x)}", f"{imperative(step.say(rng, 'it'))} and add it"),
+            CodeLine(f"    for {x} in {parameter}:"),
+            CodeLine(f"        if {test.write(x)}:", "reset the total here"),
+            CodeLine("            total = 0"),
+            CodeLine("        else:"),
+            CodeLine(f"            total += {step.write(x)}", f"{imperative(step.say(rng, 'it'))} and add it"),
         ]
         if end == "last":
-            return [*lines, Line("    return total")]
-        return [*lines, Line("        totals.append(total)"), Line("    return totals")]
+            return [*lines, CodeLine("    return total")]
+        return [*lines, CodeLine("        totals.append(total)"), CodeLine("    return totals")]
 
-    def _write_streak(self, spec: Spec, parameter: str, x: str, end: str, rng: random.Random) -> list[Line]:
+    def _write_streak(self, spec: Spec, parameter: str, x: str, end: str, rng: random.Random) -> list[CodeLine]:
         step, test = spec.steps
         return [
-            Line("    runs = []"),
-            Line("    length = 0"),
-            Line(f"    for {x} in {parameter}:"),
-            Line(f"        {x} = {step.write(x)}", imperative(step.say(rng, "the number"))),
-            Line(f"        if {test.write(x)}:", f"the run goes on while it {test.say_one(rng)}"),
-            Line("            length += 1"),
-            Line("        elif length > 0:"),
-            Line("            runs.append(length)", "the run ends here"),
-            Line("            length = 0"),
-            Line("    if length > 0:"),
-            Line("        runs.append(length)"),
-            Line(f"    return {_STREAKS[end][1]}"),
+            CodeLine("    runs = []"),
+            CodeLine("    length = 0"),
+            CodeLine(f"    for {x} in {parameter}:"),
+            CodeLine(f"        {x} = {step.write(x)}", imperative(step.say(rng, "the number"))),
+            CodeLine(f"        if {test.write(x)}:", f"the run goes on while it {test.say_one(rng)}"),
+            CodeLine("            length += 1"),
+            CodeLine("        elif length > 0:"),
+            CodeLine("            runs.append(length)", "the run ends here"),
+            CodeLine("            length = 0"),
+            CodeLine("    if length > 0:"),
+            CodeLine("        runs.append(length)"),
+            CodeLine(f"    return {_STREAKS[end][1]}"),
         ]
 
-    def _write_switch(self, spec: Spec, parameter: str, x: str, _end: str, rng: random.Random) -> list[Line]:
+    def _write_switch(self, spec: Spec, parameter: str, x: str, _end: str, rng: random.Random) -> list[CodeLine]:
         on, off, step, end = spec.steps
         flag, found = rng.choice(("active", "on", "collecting")), rng.choice(("found", "result"))
         return [
-            Line(f"    {found} = []"),
-            Line(f"    {flag} = False"),
-            Line(f"    for {x} in {parameter}:"),
-            Line(f"        if {flag} and {off.write(x)}:", f"stop when it {off.say_one(rng)}"),
-            Line(f"            {flag} = False"),
-            Line(f"        elif {flag}:"),
-            Line(f"            {found}.append({step.write(x)})", imperative(step.say(rng, "the number"))),
-            Line(f"        elif {on.write(x)}:", f"start when it {on.say_one(rng)}"),
-            Line(f"            {flag} = True"),
-            Line(f"    return {end.write(found)}", imperative(end.say(rng))),
+            CodeLine(f"    {found} = []"),
+            CodeLine(f"    {flag} = False"),
+            CodeLine(f"    for {x} in {parameter}:"),
+            CodeLine(f"        if {flag} and {off.write(x)}:", f"stop when it {off.say_one(rng)}"),
+            CodeLine(f"            {flag} = False"),
+            CodeLine(f"        elif {flag}:"),
+            CodeLine(f"            {found}.append({step.write(x)})", imperative(step.say(rng, "the number"))),
+            CodeLine(f"        elif {on.write(x)}:", f"start when it {on.say_one(rng)}"),
+            CodeLine(f"            {flag} = True"),
+            CodeLine(f"    return {end.write(found)}", imperative(end.say(rng))),
         ]
 
-    def _write_until(self, spec: Spec, parameter: str, x: str, _end: str, rng: random.Random) -> list[Line]:
+    def _write_until(self, spec: Spec, parameter: str, x: str, _end: str, rng: random.Random) -> list[CodeLine]:
         stop, test, step, end = spec.steps
         found = rng.choice(("found", "result", "before"))
         return [
-            Line(f"    {found} = []"),
-            Line(f"    for {x} in {parameter}:"),
-            Line(f"        if {stop.write(x)}:", f"stop when it {stop.say_one(rng)}"),
-            Line("            break"),
-            Line(f"        if {test.write(x)}:", f"keep it if it {test.say_one(rng)}"),
-            Line(f"            {found}.append({step.write(x)})"),
-            Line(f"    return {end.write(found)}", imperative(end.say(rng))),
+            CodeLine(f"    {found} = []"),
+            CodeLine(f"    for {x} in {parameter}:"),
+            CodeLine(f"        if {stop.write(x)}:", f"stop when it {stop.say_one(rng)}"),
+            CodeLine("            break"),
+            CodeLine(f"        if {test.write(x)}:", f"keep it if it {test.say_one(rng)}"),
+            CodeLine(f"            {found}.append({step.write(x)})"),
+            CodeLine(f"    return {end.write(found)}", imperative(end.say(rng))),
         ]
 
     def evaluate(self, spec: Spec, case: Case) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any, ClassVar
 
-from codeblock.tiny.family import WORDS, Case, Line, Spec, draw_numbers, draw_words
+from codeblock.tiny.family import WORDS, Case, CodeLine, Spec, draw_numbers, draw_words
 from codeblock.tiny.primitives import imperative
 
 _GROUPS = {"words": ("word_test", "word_key"), "numbers": ("number_test", "number_key")}
@@ -39,51 +39,51 @@ class Mappings:
             return [*said, rng.choice((f"counts them by {key}", f"returns how many there are for each {key}"))]
         return [*said, f"groups them by {key} into lists", f"{spec.steps[1].say(rng)} in the lists"]
 
-    def write(self, spec: Spec, rng: random.Random) -> list[Line]:
+    def write(self, spec: Spec, rng: random.Random) -> list[CodeLine]:
         if spec.shape in ("values", "keys"):
             return self._write_entries(spec, rng)
         return self._write_build(spec, rng)
 
-    def _write_entries(self, spec: Spec, rng: random.Random) -> list[Line]:
+    def _write_entries(self, spec: Spec, rng: random.Random) -> list[CodeLine]:
         parameter = rng.choice(("scores", "data", "table"))
         k, v = rng.choice((("key", "value"), ("k", "v")))
         result = rng.choice(("result", "kept"))
         first, second, end = spec.steps
         test = first.write(v if spec.shape == "values" else k)
         new = second.write(v)
-        close = Line(f"    return {end.write(result)}", imperative(end.say(rng)))
+        close = CodeLine(f"    return {end.write(result)}", imperative(end.say(rng)))
         _, kept, mapped, _ = self.clauses(spec, rng)
-        header = Line(f"def {spec.entry_point}({parameter}):")
+        header = CodeLine(f"def {spec.entry_point}({parameter}):")
         if rng.random() < 0.5:
             built = f"    {result} = {{{k}: {new} for {k}, {v} in {parameter}.items() if {test}}}"
-            return [header, Line(built, imperative(kept)), close]
+            return [header, CodeLine(built, imperative(kept)), close]
         return [
             header,
-            Line(f"    {result} = {{}}"),
-            Line(f"    for {k}, {v} in {parameter}.items():"),
-            Line(f"        if {test}:", imperative(kept)),
-            Line(f"            {result}[{k}] = {new}", imperative(mapped)),
+            CodeLine(f"    {result} = {{}}"),
+            CodeLine(f"    for {k}, {v} in {parameter}.items():"),
+            CodeLine(f"        if {test}:", imperative(kept)),
+            CodeLine(f"            {result}[{k}] = {new}", imperative(mapped)),
             close,
         ]
 
-    def _write_build(self, spec: Spec, rng: random.Random) -> list[Line]:
+    def _write_build(self, spec: Spec, rng: random.Random) -> list[CodeLine]:
         what, _, noun = spec.shape.partition("_")
         parameter = rng.choice((noun, "items"))
         x = rng.choice(("w", "word") if noun == "words" else ("n", "x"))
         result = rng.choice(("counts" if what == "count" else "groups", "result"))
         test, key = spec.steps[0], spec.steps[-1]
         lines = [
-            Line(f"def {spec.entry_point}({parameter}):"),
-            Line(f"    {result} = {{}}"),
-            Line(f"    for {x} in {parameter}:"),
+            CodeLine(f"def {spec.entry_point}({parameter}):"),
+            CodeLine(f"    {result} = {{}}"),
+            CodeLine(f"    for {x} in {parameter}:"),
         ]
-        lines.append(Line(f"        if {test.write(x)}:", f"only what {test.say_one(rng)}"))
-        lines.append(Line(f"            key = {key.write(x)}", f"the key is the {key.say(rng)}"))
+        lines.append(CodeLine(f"        if {test.write(x)}:", f"only what {test.say_one(rng)}"))
+        lines.append(CodeLine(f"            key = {key.write(x)}", f"the key is the {key.say(rng)}"))
         if what == "group":
-            lines.append(Line(f"            {result}.setdefault(key, []).append({spec.steps[1].write(x)})"))
+            lines.append(CodeLine(f"            {result}.setdefault(key, []).append({spec.steps[1].write(x)})"))
         else:
-            lines.append(Line(f"            {result}[key] = {result}.get(key, 0) + 1"))
-        return [*lines, Line(f"    return {result}")]
+            lines.append(CodeLine(f"            {result}[key] = {result}.get(key, 0) + 1"))
+        return [*lines, CodeLine(f"    return {result}")]
 
     def evaluate(self, spec: Spec, case: Case) -> Any:
         first, last = spec.steps[0], spec.steps[-1]

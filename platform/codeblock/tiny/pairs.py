@@ -14,7 +14,7 @@ from codeblock.tiny.poor import MAKERS, nearly_copy
 from codeblock.tiny.prose import respond
 from codeblock.tiny.quality import judge
 from codeblock.tiny.solutions import write_code
-from codeblock.tiny.tasks import Task
+from codeblock.tiny.tasks import TinyTask
 
 GOOD, DUPLICATE, NEAR_DUPLICATE = "good", "duplicate", "near_duplicate"
 POOR_SHARES = {
@@ -34,7 +34,7 @@ row, or nearly; the code is missing, swollen, unfinished, answers a few inputs o
 QUALITY_GAPS = 0.07
 """Share of the pairs whose quality is unknown."""
 
-_Made = tuple[dict[str, Any], Task]
+_Made = tuple[dict[str, Any], TinyTask]
 
 
 def make_pairs(count: int, seed: int, holdout: Holdout) -> Iterator[dict[str, Any]]:
@@ -70,7 +70,7 @@ def _kinds(count: int, rng: random.Random) -> list[str]:
     return kinds
 
 
-def _make_new(kind: str, rng: random.Random, seed: int, holdout: Holdout, good: list[_Made]) -> tuple[str, str, Task]:
+def _make_new(kind: str, rng: random.Random, seed: int, holdout: Holdout, good: list[_Made]) -> tuple[str, str, TinyTask]:
     if kind == NEAR_DUPLICATE:
         original, task = rng.choice(good)
         return *nearly_copy(original["instruction"], original["response"], task, rng), task

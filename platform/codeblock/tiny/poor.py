@@ -11,9 +11,9 @@ from codeblock.tiny.holdout import Holdout, draw_task
 from codeblock.tiny.prose import CLOSINGS, explain, open_or_close, padding, respond, surround
 from codeblock.tiny.quality import share_passed
 from codeblock.tiny.solutions import indent_of, parameter_of, usual_case, write_code
-from codeblock.tiny.tasks import Task, neighbour
+from codeblock.tiny.tasks import TinyTask, neighbour
 
-Maker = Callable[[Task, random.Random, int, Holdout], str]
+Maker = Callable[[TinyTask, random.Random, int, Holdout], str]
 """Makes a response from the task, random numbers, the seed of the split and what is held out."""
 
 _NAMES = ("solution", "my_function", "process_data", "func", "calculate", "main_function")
@@ -22,50 +22,50 @@ _REQUEST_STARTS = ("Hi! ", "Please help me with this. ", "Hello, I have a questi
 _REQUEST_ENDS = (" Thanks!", " Thank you in advance.", " Use Python.", " Please answer with code.")
 
 
-def wrong_response(task: Task, rng: random.Random, _: int, holdout: Holdout) -> str:
+def wrong_response(task: TinyTask, rng: random.Random, _: int, holdout: Holdout) -> str:
     """Code that computes something near what was asked."""
     return respond(task, write_code(wrong(task, rng, holdout), rng), rng)
 
 
-def broken_response(task: Task, rng: random.Random, _: int, __: Holdout) -> str:
+def broken_response(task: TinyTask, rng: random.Random, _: int, __: Holdout) -> str:
     """Code that does not parse."""
     return respond(task, break_syntax(write_code(task, rng), rng), rng)
 
 
-def off_topic_response(_: Task, rng: random.Random, seed: int, holdout: Holdout) -> str:
+def off_topic_response(_: TinyTask, rng: random.Random, seed: int, holdout: Holdout) -> str:
     """A good answer to another task."""
     other = draw_task(rng, "pairs", seed, holdout)
     return respond(other, write_code(other, rng), rng)
 
 
-def prose_only_response(task: Task, rng: random.Random, _: int, __: Holdout) -> str:
+def prose_only_response(task: TinyTask, rng: random.Random, _: int, __: Holdout) -> str:
     """No code at all."""
     return explain(task, rng)
 
 
-def verbose_response(task: Task, rng: random.Random, _: int, __: Holdout) -> str:
+def verbose_response(task: TinyTask, rng: random.Random, _: int, __: Holdout) -> str:
     """Right code, swollen with checks, prints and paragraphs that say nothing."""
     opening, closing = open_or_close(task, rng)
     before, *after = padding(rng, 2)
     return surround(swell(task, rng), [before, opening], [*after, closing])
 
 
-def incomplete_response(task: Task, rng: random.Random, _: int, __: Holdout) -> str:
+def incomplete_response(task: TinyTask, rng: random.Random, _: int, __: Holdout) -> str:
     """Code that parses and does a part at most."""
     return respond(task, cut_short(task, rng), rng)
 
 
-def hardcoded_response(task: Task, rng: random.Random, _: int, __: Holdout) -> str:
+def hardcoded_response(task: TinyTask, rng: random.Random, _: int, __: Holdout) -> str:
     """Answers to a few inputs instead of a solution."""
     while share_passed(f"```python\n{(code := special_case(task, rng))}```", task) == 1:
         pass
     return respond(task, code, rng)
 
 
-def wrong_names_response(task: Task, rng: random.Random, _: int, __: Holdout) -> str:
+def wrong_names_response(task: TinyTask, rng: random.Random, _: int, __: Holdout) -> str:
     """Right logic under another name than was asked for."""
     name = rng.choice(_CLASS_NAMES if task.spec.family == "class" else _NAMES)
-    renamed = Task(replace(task.spec, entry_point=name), task.seed)
+    renamed = TinyTask(replace(task.spec, entry_point=name), task.seed)
     return respond(renamed, write_code(renamed, rng), rng)
 
 
@@ -82,16 +82,16 @@ MAKERS: dict[str, Maker] = {
 """How a poor response is made; `duplicate` and `near_duplicate` are made from rows that are there."""
 
 
-def wrong(task: Task, rng: random.Random, holdout: Holdout) -> Task:
+def wrong(task: TinyTask, rng: random.Random, holdout: Holdout) -> TinyTask:
     """A task whose solution fails some of the tests of `task` and has the same names."""
     while share_passed(f"```python\n{(other := rival(task, rng, holdout)).solution}```", task) == 1:
         pass
     return other
 
 
-def rival(task: Task, rng: random.Random, holdout: Holdout) -> Task:
+def rival(task: TinyTask, rng: random.Random, holdout: Holdout) -> TinyTask:
     """A task with the same names and one step exchanged, not held out."""
-    while holdout.has(other := Task(neighbour(task.spec, rng), task.seed)):
+    while holdout.has(other := TinyTask(neighbour(task.spec, rng), task.seed)):
         pass
     return other
 
@@ -116,7 +116,7 @@ def break_syntax(code: str, rng: random.Random) -> str:
             return broken
 
 
-def swell(task: Task, rng: random.Random) -> str:
+def swell(task: TinyTask, rng: random.Random) -> str:
     """The solution with needless imports, checks, prints and a `main`; it still passes the tests."""
     imports = [f"import {module}" for module in rng.sample(("os", "sys", "math", "json", "logging"), rng.choice((0, 1, 2)))]
     source = [*imports, *([""] * 2 if imports else []), task.lines[0].code, *_needless_checks(task, rng)]
@@ -131,7 +131,7 @@ def swell(task: Task, rng: random.Random) -> str:
     return "\n".join([*source, "", "", *main, "", "", 'if __name__ == "__main__":', "    main()"]) + "\n"
 
 
-def _needless_checks(task: Task, rng: random.Random) -> list[str]:
+def _needless_checks(task: TinyTask, rng: random.Random) -> list[str]:
     if task.spec.family == "class":
         return []
     name, parameter = task.spec.entry_point, parameter_of(task)
@@ -144,7 +144,7 @@ def _needless_checks(task: Task, rng: random.Random) -> list[str]:
     return [line for check in rng.sample(checks, rng.choice((1, 2, 2))) for line in check]
 
 
-def cut_short(task: Task, rng: random.Random) -> str:
+def cut_short(task: TinyTask, rng: random.Random) -> str:
     """A stub, or the first lines of the solution; it parses and never returns the answer."""
     lines = [line.code for line in task.lines]
     kept = lines[: rng.randint(2, len(lines) - 1)]
@@ -156,7 +156,7 @@ def cut_short(task: Task, rng: random.Random) -> str:
     return "\n".join([*kept, " " * inner + note, *(" " * inner + line for line in rest)]) + "\n"
 
 
-def special_case(task: Task, rng: random.Random) -> str:
+def special_case(task: TinyTask, rng: random.Random) -> str:
     """The answers to one or two inputs and one answer for all others; a class answers the same whatever it was told."""
     *known, (_, other) = rng.sample(task.cases, rng.choice((2, 3)))
     if task.spec.family == "class":
@@ -167,7 +167,7 @@ def special_case(task: Task, rng: random.Random) -> str:
     return "\n".join([*source, f"    return {other!r}"]) + "\n"
 
 
-def _constant_class(task: Task, answer: object) -> str:
+def _constant_class(task: TinyTask, answer: object) -> str:
     spec = task.spec
     lines = [
         f"class {spec.entry_point}:",
@@ -181,7 +181,7 @@ def _constant_class(task: Task, answer: object) -> str:
     return "\n".join(lines) + "\n"
 
 
-def nearly_copy(instruction: str, response: str, task: Task, rng: random.Random) -> tuple[str, str]:
+def nearly_copy(instruction: str, response: str, task: TinyTask, rng: random.Random) -> tuple[str, str]:
     """The same request and answer with one to three additions around them."""
     opening, closing = open_or_close(task, rng)
     places = ["start", "end"]

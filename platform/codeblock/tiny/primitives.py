@@ -1,6 +1,6 @@
 """The building blocks of the tasks, as data: how each is said, how it is written, and with which constants.
 
-A `Kind` without its constant is what a composition is made of; a `Step` is a kind with its constant drawn.
+A `StepKind` without its constant is what a composition is made of; a `TaskStep` is a kind with its constant drawn.
 In `code`, `{x}` stands for the variable and `{k}` for the constant; in `said`, `{o}` stands for the object of the verb.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Kind:
+class StepKind:
     """One building block."""
 
     name: str
@@ -26,11 +26,11 @@ class Kind:
 
 
 @dataclass(frozen=True)
-class Step:
+class TaskStep:
     """A building block with its constant, and the pool it was drawn from."""
 
     pool: str
-    kind: Kind
+    kind: StepKind
     k: int | str | None = None
 
     def say(self, rng: random.Random, o: str = "them") -> str:
@@ -66,10 +66,10 @@ def _compiled(expression: str) -> Callable[[Any], Any]:
     return function
 
 
-def draw(pool: str, rng: random.Random) -> Step:
+def draw(pool: str, rng: random.Random) -> TaskStep:
     """A step of the pool, with a constant where it takes one."""
     kind = rng.choice(POOLS[pool])
-    return Step(pool, kind, rng.choice(kind.constants) if kind.constants else None)
+    return TaskStep(pool, kind, rng.choice(kind.constants) if kind.constants else None)
 
 
 def imperative(clause: str) -> str:
@@ -96,65 +96,65 @@ _ANY = (2, 3, 5)
 _LETTERS = ("a", "e", "s")
 
 NUMBER_TEST = (
-    Kind("even", ("are even",), "{x} % 2 == 0"),
-    Kind("odd", ("are odd",), "{x} % 2 == 1"),
-    Kind("positive", ("are positive",), "{x} > 0"),
-    Kind("above", ("are greater than {k}", "are above {k}"), "{x} > {k}", _ANY),
-    Kind("divisible", ("are divisible by {k}",), "{x} % {k} == 0", (3, 5), new=True),
+    StepKind("even", ("are even",), "{x} % 2 == 0"),
+    StepKind("odd", ("are odd",), "{x} % 2 == 1"),
+    StepKind("positive", ("are positive",), "{x} > 0"),
+    StepKind("above", ("are greater than {k}", "are above {k}"), "{x} > {k}", _ANY),
+    StepKind("divisible", ("are divisible by {k}",), "{x} % {k} == 0", (3, 5), new=True),
 )
 NUMBER_MAP = (
-    Kind("square", ("squares {o}", "multiplies {o} by itself"), "{x} * {x}"),
-    Kind("double", ("doubles {o}",), "{x} * 2"),
-    Kind("plus", ("adds {k} to {o}", "increases {o} by {k}"), "{x} + {k}", _ANY),
-    Kind("negate", ("negates {o}", "flips the sign of {o}"), "-{x}"),
-    Kind("absolute", ("takes the absolute value of {o}",), "abs({x})", new=True),
+    StepKind("square", ("squares {o}", "multiplies {o} by itself"), "{x} * {x}"),
+    StepKind("double", ("doubles {o}",), "{x} * 2"),
+    StepKind("plus", ("adds {k} to {o}", "increases {o} by {k}"), "{x} + {k}", _ANY),
+    StepKind("negate", ("negates {o}", "flips the sign of {o}"), "-{x}"),
+    StepKind("absolute", ("takes the absolute value of {o}",), "abs({x})", new=True),
 )
 NUMBER_END = (
-    Kind("sum", ("returns their sum", "returns the total"), "sum({x})"),
-    Kind("max", ("returns the largest one, or 0 if there is none",), "max({x}, default=0)", new=True),
-    Kind("count", ("returns how many there are", "returns the count"), "len({x})"),
-    Kind("sorted", ("returns them in ascending order", "returns them sorted"), "sorted({x})"),
-    Kind("reversed", ("returns them in reverse order", "returns the reversed list"), "{x}[::-1]"),
+    StepKind("sum", ("returns their sum", "returns the total"), "sum({x})"),
+    StepKind("max", ("returns the largest one, or 0 if there is none",), "max({x}, default=0)", new=True),
+    StepKind("count", ("returns how many there are", "returns the count"), "len({x})"),
+    StepKind("sorted", ("returns them in ascending order", "returns them sorted"), "sorted({x})"),
+    StepKind("reversed", ("returns them in reverse order", "returns the reversed list"), "{x}[::-1]"),
 )
 WORD_TEST = (
-    Kind("longer", ("are longer than {k} letters", "have more than {k} letters"), "len({x}) > {k}", _SMALL),
-    Kind("starts", ("start with '{k}'", "begin with '{k}'"), "{x}.startswith('{k}')", _LETTERS),
-    Kind("ends", ("end with '{k}'", "end in '{k}'"), "{x}.endswith('{k}')", ("e", "n", "t")),
-    Kind("contains", ("contain '{k}'", "are spelled with '{k}'"), "'{k}' in {x}", _LETTERS, new=True),
+    StepKind("longer", ("are longer than {k} letters", "have more than {k} letters"), "len({x}) > {k}", _SMALL),
+    StepKind("starts", ("start with '{k}'", "begin with '{k}'"), "{x}.startswith('{k}')", _LETTERS),
+    StepKind("ends", ("end with '{k}'", "end in '{k}'"), "{x}.endswith('{k}')", ("e", "n", "t")),
+    StepKind("contains", ("contain '{k}'", "are spelled with '{k}'"), "'{k}' in {x}", _LETTERS, new=True),
 )
 WORD_MAP = (
-    Kind("upper", ("converts {o} to upper case", "uppercases {o}"), "{x}.upper()"),
-    Kind("reverse", ("reverses {o}", "spells {o} backwards"), "{x}[::-1]"),
-    Kind("capital", ("capitalizes {o}", "writes {o} with a capital letter in front"), "{x}.capitalize()"),
-    Kind("head", ("takes the first {k} letters of {o}",), "{x}[:{k}]", (1, 2, 3)),
-    Kind("twice", ("repeats {o} twice", "writes {o} twice"), "{x} * 2", new=True),
+    StepKind("upper", ("converts {o} to upper case", "uppercases {o}"), "{x}.upper()"),
+    StepKind("reverse", ("reverses {o}", "spells {o} backwards"), "{x}[::-1]"),
+    StepKind("capital", ("capitalizes {o}", "writes {o} with a capital letter in front"), "{x}.capitalize()"),
+    StepKind("head", ("takes the first {k} letters of {o}",), "{x}[:{k}]", (1, 2, 3)),
+    StepKind("twice", ("repeats {o} twice", "writes {o} twice"), "{x} * 2", new=True),
 )
 WORD_END = (
-    Kind("join", ("joins them with spaces",), "' '.join({x})"),
-    Kind("list", ("returns them as a list", "returns the list"), "{x}"),
-    Kind("reversed", ("returns them in reverse order", "returns the reversed list"), "{x}[::-1]"),
-    Kind("longest", ("returns the longest one, or '' if there is none",), "max({x}, key=len, default='')", new=True),
+    StepKind("join", ("joins them with spaces",), "' '.join({x})"),
+    StepKind("list", ("returns them as a list", "returns the list"), "{x}"),
+    StepKind("reversed", ("returns them in reverse order", "returns the reversed list"), "{x}[::-1]"),
+    StepKind("longest", ("returns the longest one, or '' if there is none",), "max({x}, key=len, default='')", new=True),
 )
 WORD_NUMBER = (
-    Kind("length", ("takes the length of {o}", "takes the number of letters of {o}"), "len({x})"),
-    Kind("count_letter", ("counts '{k}' in {o}", "takes the number of '{k}' in {o}"), "{x}.count('{k}')", ("a", "e", "o")),
+    StepKind("length", ("takes the length of {o}", "takes the number of letters of {o}"), "len({x})"),
+    StepKind("count_letter", ("counts '{k}' in {o}", "takes the number of '{k}' in {o}"), "{x}.count('{k}')", ("a", "e", "o")),
 )
 WORD_KEY = (
-    Kind("first_letter", ("first letter",), "{x}[0]"),
-    Kind("last_letter", ("last letter",), "{x}[-1]", new=True),
-    Kind("length", ("length", "number of letters"), "len({x})"),
+    StepKind("first_letter", ("first letter",), "{x}[0]"),
+    StepKind("last_letter", ("last letter",), "{x}[-1]", new=True),
+    StepKind("length", ("length", "number of letters"), "len({x})"),
 )
 NUMBER_KEY = (
-    Kind("modulo", ("remainder modulo {k}", "remainder when divided by {k}"), "{x} % {k}", (2, 3)),
-    Kind("absolute", ("absolute value",), "abs({x})"),
+    StepKind("modulo", ("remainder modulo {k}", "remainder when divided by {k}"), "{x} % {k}", (2, 3)),
+    StepKind("absolute", ("absolute value",), "abs({x})"),
 )
 ITEMS_END = (
-    Kind("dict", ("returns the resulting dictionary", "returns them as a dictionary"), "{x}"),
-    Kind("sum", ("returns the sum of the values",), "sum({x}.values())"),
-    Kind("keys", ("returns the keys in alphabetical order",), "sorted({x})", new=True),
-    Kind("count", ("returns the number of entries", "returns how many entries are left"), "len({x})"),
+    StepKind("dict", ("returns the resulting dictionary", "returns them as a dictionary"), "{x}"),
+    StepKind("sum", ("returns the sum of the values",), "sum({x}.values())"),
+    StepKind("keys", ("returns the keys in alphabetical order",), "sorted({x})", new=True),
+    StepKind("count", ("returns the number of entries", "returns how many entries are left"), "len({x})"),
 )
-POOLS: dict[str, tuple[Kind, ...]] = {
+POOLS: dict[str, tuple[StepKind, ...]] = {
     "number_test": NUMBER_TEST,
     "number_map": NUMBER_MAP,
     "number_end": NUMBER_END,

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from codeblock.tiny.primitives import capital, imperative, sentence
 from codeblock.tiny.solutions import empty_case, usual_case
-from codeblock.tiny.tasks import Task
+from codeblock.tiny.tasks import TinyTask
 
 FORMS = {"bare": 0.08, "short": 0.22, "explained": 0.42, "planned": 0.28}
 """Shares of the responses by their prose: none, a sentence, paragraphs after the code, a plan before it as well."""
@@ -94,7 +94,7 @@ _LENGTHS = (1, 2, 2, 3)
 """How many paragraphs follow the code where it is explained, each with the same chance."""
 
 
-def respond(task: Task, code: str, rng: random.Random) -> str:
+def respond(task: TinyTask, code: str, rng: random.Random) -> str:
     """Prose, the code in a fence, prose."""
     form = rng.choices(list(FORMS), list(FORMS.values()))[0]
     before, after = _around(form, task, rng)
@@ -106,7 +106,7 @@ def surround(code: str, before: list[str], after: list[str]) -> str:
     return "\n\n".join([*before, f"```python\n{code}```", *after])
 
 
-def _around(form: str, task: Task, rng: random.Random) -> tuple[list[str], list[str]]:
+def _around(form: str, task: TinyTask, rng: random.Random) -> tuple[list[str], list[str]]:
     if form == "bare":
         return [], []
     opening = [_fill(rng.choice(_OPENINGS), task, rng)] if rng.random() < 0.7 else []
@@ -119,13 +119,13 @@ def _around(form: str, task: Task, rng: random.Random) -> tuple[list[str], list[
     return opening, [walk, *_notes(task, rng, rng.choice(_LENGTHS) - 1), *closing]
 
 
-def _notes(task: Task, rng: random.Random, count: int) -> list[str]:
+def _notes(task: TinyTask, rng: random.Random, count: int) -> list[str]:
     """Different notes on a solution."""
-    kinds: list[Callable[[Task, random.Random], str]] = [_cost, _border, _use, _remark]
+    kinds: list[Callable[[TinyTask, random.Random], str]] = [_cost, _border, _use, _remark]
     return [note(task, rng) for note in rng.sample(kinds, count)]
 
 
-def _cost(task: Task, rng: random.Random) -> str:
+def _cost(task: TinyTask, rng: random.Random) -> str:
     sorts = any("sorted(" in line.code for line in task.lines)
     if task.spec.family == "class":
         return f"Each call of `{task.spec.update}` takes constant time."
@@ -136,7 +136,7 @@ def _cost(task: Task, rng: random.Random) -> str:
     return rng.choice(_COSTS).format(time="O(n log n)" if sorts else "O(n)", why=why, size=size)
 
 
-def _border(task: Task, rng: random.Random) -> str:
+def _border(task: TinyTask, rng: random.Random) -> str:
     name, answer = task.spec.entry_point, task.family.evaluate(task.spec, empty_case(task))
     if task.spec.family == "class":
         given = "Right after" if task.spec.shape == "log" else "If the total starts at 0, then right after"
@@ -147,7 +147,7 @@ def _border(task: Task, rng: random.Random) -> str:
     return rng.choice(_BORDERS).format(**words)
 
 
-def _use(task: Task, rng: random.Random) -> str:
+def _use(task: TinyTask, rng: random.Random) -> str:
     spec = task.spec
     if spec.family == "class":
         return rng.choice(_CLASS_USES).format(name=spec.entry_point, update=spec.update, query=spec.query)
@@ -156,11 +156,11 @@ def _use(task: Task, rng: random.Random) -> str:
     return rng.choice(_USES).format(name=spec.entry_point, given=repr(case[0]), answer=repr(answer))
 
 
-def _remark(_: Task, rng: random.Random) -> str:
+def _remark(_: TinyTask, rng: random.Random) -> str:
     return rng.choice(_REMARKS)
 
 
-def explain(task: Task, rng: random.Random) -> str:
+def explain(task: TinyTask, rng: random.Random) -> str:
     """An answer without code."""
     return _fill(rng.choice(_HINTS), task, rng)
 
@@ -171,12 +171,12 @@ def padding(rng: random.Random, count: int) -> list[str]:
     return [f"{first} {second}" for first, second in zip(sentences[::2], sentences[1::2], strict=True)]
 
 
-def open_or_close(task: Task, rng: random.Random) -> tuple[str, str]:
+def open_or_close(task: TinyTask, rng: random.Random) -> tuple[str, str]:
     """An opening and a closing line."""
     return _fill(rng.choice(_OPENINGS), task, rng), rng.choice(CLOSINGS)
 
 
-def _fill(text: str, task: Task, rng: random.Random) -> str:
+def _fill(text: str, task: TinyTask, rng: random.Random) -> str:
     said = [f"It {clause}" for clause in _clauses(task)]
     is_class = task.spec.family == "class"
     does = said if is_class else [capital(imperative(clause)) for clause in task.clauses[1:]]
@@ -193,6 +193,6 @@ def _fill(text: str, task: Task, rng: random.Random) -> str:
     )
 
 
-def _clauses(task: Task) -> list[str]:
+def _clauses(task: TinyTask) -> list[str]:
     """The task's clauses, each with a verb of its own."""
     return [f"has {clause}" if clause.startswith("a method") else clause for clause in task.clauses]

@@ -8,7 +8,7 @@ import io
 import random
 import re
 
-from codeblock.tiny.tasks import Task
+from codeblock.tiny.tasks import TinyTask
 
 _FENCE = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
@@ -20,14 +20,14 @@ _LONG_PROSE = 60
 """Words of prose that impress the judge as much as more would."""
 
 
-def judge(response: str, task: Task, rng: random.Random) -> float:
+def judge(response: str, task: TinyTask, rng: random.Random) -> float:
     """A rating of 0..1 in steps of 0.1, as a language model would give it: often right, and fond of long answers."""
     seen = {"passed": share_passed(response, task), "looks": _looks(response, task), "prose": _prose(response)}
     rating = sum(weight * seen[what] for what, weight in WEIGHTS.items()) + rng.gauss(0, NOISE)
     return round(min(max(rating, 0.0), 1.0), 1)
 
 
-def share_passed(response: str, task: Task) -> float:
+def share_passed(response: str, task: TinyTask) -> float:
     """Share of tests passed, 0..1; 0 where there is no code, or it does not parse or define what was asked for.
 
     Runs in this process and without limits: it is meant for responses that this package wrote itself, and all their
@@ -55,7 +55,7 @@ def _passes(check: list[str], candidate: object) -> bool:
     return True
 
 
-def _looks(response: str, task: Task) -> float:
+def _looks(response: str, task: TinyTask) -> float:
     """1 where there is code that parses and has the name that was asked for, half of it where it only parses."""
     fence = _FENCE.search(response)
     if fence is None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from codeblock.tiny.family import Case
 from codeblock.tiny.primitives import capital, imperative, sentence
-from codeblock.tiny.tasks import Task
+from codeblock.tiny.tasks import TinyTask
 
 ADDITIONS = (0.25, 0.25, 0.25)
 """Shares of the solutions with a docstring, with comments, and with an example call."""
@@ -25,7 +25,7 @@ class Style:
     example: bool
 
 
-def write_code(task: Task, rng: random.Random, additions: tuple[float, float, float] = ADDITIONS) -> str:
+def write_code(task: TinyTask, rng: random.Random, additions: tuple[float, float, float] = ADDITIONS) -> str:
     """The solution with what its author happened to add: docstring, comments, an example, each with its chance."""
     style = Style(*(rng.random() < share for share in additions))
     header, *body = task.lines
@@ -46,19 +46,19 @@ def indent_of(line: str) -> int:
     return len(line) - len(line.lstrip())
 
 
-def parameter_of(task: Task) -> str:
+def parameter_of(task: TinyTask) -> str:
     """The argument's name in the solution; empty for a class."""
     return "" if task.spec.family == "class" else task.lines[0].code.partition("(")[2].partition(")")[0]
 
 
-def imperative_sentence(task: Task) -> str:
+def imperative_sentence(task: TinyTask) -> str:
     """What the solution does, as a docstring says it."""
     if task.spec.family == "class":
         return f"Keep a {'list' if task.spec.shape == 'log' else 'total'} with `{task.spec.update}` and `{task.spec.query}`."
     return capital(sentence([imperative(clause) for clause in task.clauses[1:]])) + "."
 
 
-def example(task: Task, rng: random.Random) -> list[str]:
+def example(task: TinyTask, rng: random.Random) -> list[str]:
     """A call with a printed answer; its input is one of the few that people write in examples."""
     case = usual_case(task, rng)
     answer = task.family.evaluate(task.spec, case)
@@ -70,7 +70,7 @@ def example(task: Task, rng: random.Random) -> list[str]:
     return [made, *(f"it.{task.spec.update}({x})" for x in batch[:3]), f"print(it.{task.spec.query}())"]
 
 
-def usual_case(task: Task, rng: random.Random) -> Case:
+def usual_case(task: TinyTask, rng: random.Random) -> Case:
     """Arguments of the types that the task takes, as an example has them: `[1, 2, 3, 4, 5]`, not random numbers."""
     numbers = rng.choice(_USUAL_NUMBERS)
     words = rng.choice(_USUAL_WORDS)
@@ -84,7 +84,7 @@ def usual_case(task: Task, rng: random.Random) -> Case:
     return (words.split() if task.spec.shape.endswith("_words") else numbers,)
 
 
-def empty_case(task: Task) -> Case:
+def empty_case(task: TinyTask) -> Case:
     """The empty input: no numbers, no text, no entries; for a class a fresh object that was never updated."""
     if task.spec.family == "class":
         return (0, [])

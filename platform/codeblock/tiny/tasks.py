@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from codeblock.tiny.classes import CLASS
-from codeblock.tiny.family import Case, Family, Line, Spec
+from codeblock.tiny.family import Case, CodeLine, Family, Spec
 from codeblock.tiny.loops import LOOP
 from codeblock.tiny.mappings import DICT
 from codeblock.tiny.pipelines import LIST, TEXT
@@ -49,7 +49,7 @@ _FORMS = (
 
 
 @dataclass(frozen=True)
-class Task:
+class TinyTask:
     """One task. Everything about it follows from the spec and the seed."""
 
     spec: Spec
@@ -72,7 +72,7 @@ class Task:
         return form.format(name=self.spec.entry_point, what=sentence(self.clauses))
 
     @cached_property
-    def lines(self) -> list[Line]:
+    def lines(self) -> list[CodeLine]:
         """The solution, with what may be said about its lines."""
         return self.family.write(self.spec, random.Random(f"write {self.seed}"))
 

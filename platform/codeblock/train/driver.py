@@ -33,7 +33,7 @@ from codeblock.train.model import MaskedLM
 from codeblock.train.shard import shard
 from codeblock.train.step import DistContext
 from codeblock.train.stored import Survey, survey
-from codeblock.train.worker import DEV, HISTORY, MODEL, OnRow, Row, Told, fit_here, load_for_training, train
+from codeblock.train.worker import DEV, HISTORY, MODEL, CurveRow, OnRow, Told, fit_here, load_for_training, train
 
 __all__ = ["CHECKPOINTS", "DEV", "HISTORY", "MODEL", "OnRow", "fit", "load_for_training"]
 
@@ -87,20 +87,11 @@ def fit(
     if not here:
         require("training", cluster.train_workers, cluster.cpus_per_worker, cluster.gpus_per_worker)
     found = survey(selected)
-    saved = found.saved
-    if not saved.pairs:
-        raise CodeBlockError(
-            f"{selected}: none of {saved.dropped_pairs} training pairs has a supervised token; raise "
-            "select.token_budget or select.subset_ratio"
-        )
-    _check_lengths(found, models.context_length(model.path, model.revision) or models.NO_LIMIT)
+    _check_pairs(selected, found, model)
     output.mkdir(parents=True, exist_ok=True)
-    local = Path(model.path)
     job = {
         "selected": str(selected.absolute()),
-        # An adapter names its base model by this path, and workers have a working directory of their own.
-        "model_path": str(local.absolute()) if local.exists() else model.path,
-        "revision": model.revision,
+        **_place_of(model),
         "output": str(output.absolute()),
         "config": config.model_dump(mode="json"),
         "cpus": cluster.cpus_per_worker,
@@ -117,21 +108,34 @@ def fit(
     if facts["stopped"]:
         raise Stopped(facts["steps"])
     return {
-        "pairs": saved.pairs,
-        "dropped_pairs": saved.dropped_pairs,
-        "trimmed_tokens": saved.tail_inputs,
-        "dropped_tokens": saved.dropped_inputs,
+        "pairs": found.saved.pairs,
+        "dropped_pairs": found.saved.dropped_pairs,
+        "trimmed_tokens": found.saved.tail_inputs,
+        "dropped_tokens": found.saved.dropped_inputs,
         "world_size": cluster.train_workers,
         **{key: value for key, value in facts.items() if key != "stopped"},
     }
 
 
-def _check_lengths(found: Survey, most: int) -> None:
+def _check_pairs(selected: Path, found: Survey, model: ModelRef) -> None:
+    """Raise CodeBlockError where no training pair has a supervised token, or one is longer than the model's context."""
+    if not found.saved.pairs:
+        raise CodeBlockError(
+            f"{selected}: none of {found.saved.dropped_pairs} training pairs has a supervised token; raise "
+            "select.token_budget or select.subset_ratio"
+        )
+    most = models.context_length(model.path, model.revision) or models.NO_LIMIT
     if found.longest > most:
         raise CodeBlockError(
             f"selected pair {found.longest_id}: {found.longest} tokens up to its last supervised one, the model takes "
             f"{most}; lower model.max_length and prepare again"
         )
+
+
+def _place_of(model: ModelRef) -> dict[str, str | None]:
+    """Where workers find a model: they have a working directory of their own, and an adapter names its base by this path."""
+    local = Path(model.path)
+    return {"model_path": str(local.absolute()) if local.exists() else model.path, "revision": model.revision}
 
 
 def _run(job: dict[str, Any], config: TrainConfig, cluster: ClusterConfig, output: Path) -> dict[str, Any]:
@@ -238,7 +242,7 @@ class _HandOn:
     def __init__(self, advance: Callable[..., None], on_row: OnRow | None) -> None:
         self._advance, self._on_row, self._step = advance, on_row, 0
 
-    def put_nowait_batch(self, rows: Sequence[Row]) -> None:
+    def put_nowait_batch(self, rows: Sequence[CurveRow]) -> None:
         """Take some rows."""
         for row in rows:
             if "loss" in row:

@@ -29,7 +29,7 @@ OVERHEAD = 1.1
 
 
 @dataclass(frozen=True)
-class Shape:
+class ModelSizes:
     """A model's sizes."""
 
     parameters: int
@@ -61,7 +61,7 @@ class Footprint:
         return self.total / 2**30
 
 
-def footprint(shape: Shape, train: TrainConfig, tokens: int, workers: int = 1) -> Footprint:
+def footprint(shape: ModelSizes, train: TrainConfig, tokens: int, workers: int = 1) -> Footprint:
     """The memory of a worker whose micro-batches have at most `tokens` tokens, padding included.
 
     With `train.shard` each of the `workers` holds its part of weights, gradients and moments; the casts of the layers that are
@@ -84,7 +84,7 @@ def footprint(shape: Shape, train: TrainConfig, tokens: int, workers: int = 1) -
     )
 
 
-def shape_of(path: str, revision: str | None, train: TrainConfig) -> Shape:
+def shape_of(path: str, revision: str | None, train: TrainConfig) -> ModelSizes:
     """The sizes of a model from its config alone: it is built without memory. Raises CodeBlockError as `load_config`."""
     import torch
     from transformers import AutoModelForCausalLM
@@ -99,7 +99,7 @@ def shape_of(path: str, revision: str | None, train: TrainConfig) -> Shape:
         model: Any = AutoModelForCausalLM.from_config(text)
         parameters = sum(weight.numel() for weight in model.parameters())
         adapted = add_lora(model, train.lora)
-    return Shape(
+    return ModelSizes(
         parameters=parameters,
         adapter_parameters=sum(weight.numel() for weight in adapted.parameters() if weight.requires_grad),
         layers=int(text.num_hidden_layers),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -36,15 +36,15 @@ DEV = "dev.parquet"
 HERE = "checkpoint"
 """Directory of the checkpoint of a fit in this process."""
 
-Row = dict[str, Any]
-OnRow = Callable[[Row], None]
+CurveRow = Mapping[str, Any]
+OnRow = Callable[[CurveRow], None]
 """Called for each row of the history, and of the held-out nll (those have a `token_class`), as they come."""
 
 
 class Told(Protocol):
     """Takes the rows that the first worker tells."""
 
-    def put_nowait_batch(self, rows: Sequence[Row]) -> None:
+    def put_nowait_batch(self, rows: Sequence[CurveRow]) -> None:
         """Take some rows, at once."""
 
 
@@ -114,11 +114,11 @@ def load_for_training(ref: ModelRef, config: TrainConfig) -> MaskedLM:
     return MaskedLM(model, config.dtype)
 
 
-def _teller(session: Session, told: Told) -> Callable[[Row], None]:
+def _teller(session: Session, told: Told) -> Callable[[CurveRow], None]:
     """Tells of each step, and of the looks at held-out pairs since the one before."""
     seen = len(session.dev)
 
-    def tell(row: Row) -> None:
+    def tell(row: CurveRow) -> None:
         nonlocal seen
         told.put_nowait_batch([row, *session.dev[seen:]])
         seen = len(session.dev)

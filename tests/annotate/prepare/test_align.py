@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from codeblock.annotate.prepare.align import Spans, align
-from codeblock.annotate.prepare.render import Rendered, Renderer
+from codeblock.annotate.prepare.render import RenderedPair, Renderer
 from codeblock.core.schema import TokenClass
 
 
@@ -14,7 +14,7 @@ def rendered_of(spans):
     """A prompt token, then tokens with these character spans, then the stop token."""
     end = max(end for _, end in spans)
     starts, ends = zip((-5, -1), *spans, (end, end), strict=True)
-    return Rendered(np.zeros(len(starts), np.int32), np.array(starts, np.int32), np.array(ends, np.int32), 1)
+    return RenderedPair(np.zeros(len(starts), np.int32), np.array(starts, np.int32), np.array(ends, np.int32), 1)
 
 
 def aligned_of(rendered, response, items=(), regions=(), core=()):

@@ -5,7 +5,7 @@ import json
 import pyarrow as pa
 import pytest
 
-from codeblock.annotate.prepare.conversation import Conversation, Reader
+from codeblock.annotate.prepare.conversation import Conversation, ConversationReader
 from codeblock.annotate.prepare.render import Renderer
 from codeblock.annotate.prepare.stage import prepare_batch
 from codeblock.core.config import PrepareConfig
@@ -44,7 +44,7 @@ NO_SYSTEM = CHATML.replace("{% for m in messages %}", "{% for m in messages if m
 
 @pytest.fixture
 def reader(make_tokenizer_dir, tmp_path):
-    return lambda template: Reader(load_tokenizer(make_tokenizer_dir(tmp_path, template=template)))
+    return lambda template: ConversationReader(load_tokenizer(make_tokenizer_dir(tmp_path, template=template)))
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from tests.core.models.spoilt import LFS, TEXT, VISION, change, refused
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from codeblock.core.models import load as models
-from codeblock.core.models.config import context_of
+from codeblock.core.models.config import context_of, tells_context
 from codeblock.core.models.load import check_same_tokens, check_vocabulary, context_length, load_model, load_tokenizer
 from codeblock.core.models.nll import response_nll
 from codeblock.core.models.ref import ModelRef
@@ -132,6 +132,24 @@ def test_the_context_is_what_the_config_says(config: Any, expected: int | None, 
     assert context_of(config) == expected
     config.save_pretrained(tmp_path)
     assert context_length(str(tmp_path)) == expected
+    assert expected is not None or not tells_context(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("config", "tells"),
+    [
+        ('{"max_position_embeddings": 777}', True),
+        ('{"text_config": {"n_ctx": 640}}', True),
+        ('{"max_position_embeddings": 1e30, "text_config": 3}', False),
+        ('["n_ctx"]', False),
+        ("{", False),
+        (None, False),
+    ],
+)
+def test_a_file_tells_a_context_where_it_names_one(config: str | None, tells: bool, tmp_path: Path) -> None:
+    if config is not None:
+        (tmp_path / "config.json").write_text(config)
+    assert tells_context(str(tmp_path)) is tells
 
 
 @pytest.mark.parametrize(("said", "expected"), [(3000, 3000), (int(1e30), None)])

@@ -14,7 +14,7 @@ from fsspec.implementations.local import LocalFileSystem
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.schema import Reason
 from codeblock.data.read.files import InputFile
-from codeblock.data.read.read import Row, read_rows
+from codeblock.data.read.read import SourceRow, read_rows
 from codeblock.data.read.shapes import wanted
 
 ROWS = [{"instruction": "Add.", "output": "x = 1"}, {"instruction": "Sübtract.", "output": "y = 1"}]
@@ -24,7 +24,7 @@ LONG = [{"instruction": "Add. " + "z" * 70_000, "output": "x = 1"}, ROWS[1]]
 
 def read(path, columns=None, split=None):
     file = InputFile(LocalFileSystem(), str(path))
-    return [row.value if isinstance(row, Row) else row.reason for row in read_rows(file, wanted(columns or {}, split))]
+    return [row.value if isinstance(row, SourceRow) else row.reason for row in read_rows(file, wanted(columns or {}, split))]
 
 
 def write(path, content):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codeblock.report.pages.layout import Block, blocks, line_numbers, shade
+from codeblock.report.pages.layout import PageBlock, blocks, line_numbers, shade
 from codeblock.report.pages.sample import ItemView, SampleView
 
 
@@ -23,7 +23,7 @@ def item(*spans: tuple[int, int]) -> ItemView:
     return ItemView("call", list(spans), 1, 1, 0.0, 0.0)
 
 
-def text(found: list[Block]) -> str:
+def text(found: list[PageBlock]) -> str:
     return "".join(unescape(piece.text) for b in found for line in b.lines for box in line.boxes for piece in box.pieces)
 
 

@@ -14,7 +14,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from codeblock.annotate.prepare.render import Rendered
+from codeblock.annotate.prepare.render import RenderedPair
 from codeblock.core.markdown import fences_of
 from codeblock.core.schema import TokenClass
 
@@ -43,7 +43,7 @@ class Aligned:
     token_word: NDArray[np.int32]
 
 
-def align(rendered: Sequence[Rendered], responses: Sequence[str], spans: Sequence[Spans]) -> list[Aligned]:
+def align(rendered: Sequence[RenderedPair], responses: Sequence[str], spans: Sequence[Spans]) -> list[Aligned]:
     """The class, item and word of every token of a batch of pairs."""
     if not rendered:
         return []
@@ -70,7 +70,7 @@ class _Batch:
     length: int  # C
 
     @classmethod
-    def of(cls, rendered: Sequence[Rendered], responses: Sequence[str]) -> _Batch:
+    def of(cls, rendered: Sequence[RenderedPair], responses: Sequence[str]) -> _Batch:
         counts = np.array([pair.input_ids.size for pair in rendered])
         lengths = np.array([len(response) for response in responses])
         # One character more than each response has: an empty token at its end still has a place.

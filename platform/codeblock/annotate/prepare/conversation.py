@@ -15,7 +15,7 @@ from typing import Any
 from codeblock.core.errors import RowError
 from codeblock.core.schema import Reason
 
-Message = dict[str, Any]
+TemplateMessage = dict[str, Any]
 Kind = tuple[tuple[str, bool, int], ...]
 """Of each turn: its role, whether it has text, how many calls of tools."""
 
@@ -24,18 +24,18 @@ Kind = tuple[tuple[str, bool, int], ...]
 class Conversation:
     """What `apply_chat_template` is given."""
 
-    messages: list[Message]
+    messages: list[TemplateMessage]
     tools: list[Any] | None
 
 
-class Reader:
+class ConversationReader:
     """Conversations for one tokenizer with a chat template."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
         self._found: dict[tuple[Kind, bool], tuple[str | None, bool]] = {}
 
-    def __call__(self, messages: Sequence[Message], tools: str | None) -> Conversation | RowError:
+    def __call__(self, messages: Sequence[TemplateMessage], tools: str | None) -> Conversation | RowError:
         """The turns of a pair (schema PAIRS) and its tools; a RowError where the template does not read all of them."""
         turns = [{key: value for key, value in turn.items() if value is not None} for turn in messages]
         kind = tuple((turn["role"], bool(turn["content"].strip()), _calls(turn)) for turn in turns), bool(tools)
@@ -63,7 +63,7 @@ class Reader:
                 return unread or self._mistaken(messages, tools, text), as_text
         return None, False
 
-    def _mistaken(self, messages: list[Message], tools: list[Any] | None, text: str) -> str | None:
+    def _mistaken(self, messages: list[TemplateMessage], tools: list[Any] | None, text: str) -> str | None:
         """What is left out where the template writes what a tool returned like any other turn."""
         if not any(turn["role"] == "tool" for turn in messages):
             return None
@@ -73,7 +73,7 @@ class Reader:
                 return f"that a turn is a tool's, and writes it like the {other}'s"
         return None
 
-    def _text(self, messages: list[Message], tools: list[Any] | None) -> str | None:
+    def _text(self, messages: list[TemplateMessage], tools: list[Any] | None) -> str | None:
         """What the template writes; None where it refuses."""
         options = {"tools": tools} if tools else {}
         try:
@@ -82,7 +82,7 @@ class Reader:
             return None
 
 
-def _probe(kind: Kind, as_text: bool) -> tuple[list[Message], dict[str, str]]:
+def _probe(kind: Kind, as_text: bool) -> tuple[list[TemplateMessage], dict[str, str]]:
     """A conversation of a kind made of words of our own, and what each of them stands for."""
     words: dict[str, str] = {}
 
@@ -91,9 +91,9 @@ def _probe(kind: Kind, as_text: bool) -> tuple[list[Message], dict[str, str]]:
         words[made] = what
         return made
 
-    messages: list[Message] = []
+    messages: list[TemplateMessage] = []
     for role, has_text, calls in kind:
-        turn: Message = {"role": role, "content": word(f"a turn of the role {role}") if has_text else ""}
+        turn: TemplateMessage = {"role": role, "content": word(f"a turn of the role {role}") if has_text else ""}
         if calls:
             made = [_call(word, number) for number in range(calls)]
             turn["tool_calls"] = _with_arguments(made, as_text)
@@ -114,7 +114,7 @@ def _tool(words: dict[str, str]) -> dict[str, Any]:
     return {"type": "function", "function": {"name": "probe_tool_word", "description": "text", "parameters": parameters}}
 
 
-def _calls(turn: Message) -> int:
+def _calls(turn: TemplateMessage) -> int:
     return len(json.loads(turn["tool_calls"])) if "tool_calls" in turn else 0
 
 

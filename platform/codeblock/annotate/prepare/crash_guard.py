@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from codeblock.core.schema import Reason
 from codeblock.segmentation import Segmentation
 
-Outcome = Segmentation | tuple[Reason, str]
+SegmentOutcome = Segmentation | tuple[Reason, str]
 """What was found, or why the row is taken out and in detail."""
 
 
@@ -32,16 +32,16 @@ class SegmentJob(NamedTuple):
     token_starts: NDArray[np.int32]  # [T] characters of the response
 
 
-Segment = Callable[[SegmentJob], Outcome]
-SegmentAll = Callable[[Segment, Sequence[SegmentJob]], list[Outcome]]
+Segment = Callable[[SegmentJob], SegmentOutcome]
+SegmentAll = Callable[[Segment, Sequence[SegmentJob]], list[SegmentOutcome]]
 
 
-def plainly(segment: Segment, jobs: Sequence[SegmentJob]) -> list[Outcome]:
+def plainly(segment: Segment, jobs: Sequence[SegmentJob]) -> list[SegmentOutcome]:
     """Every job in this process, without a limit."""
     return [segment(job) for job in jobs]
 
 
-def watched(segment: Segment, jobs: Sequence[SegmentJob], seconds: float) -> list[Outcome]:
+def watched(segment: Segment, jobs: Sequence[SegmentJob], seconds: float) -> list[SegmentOutcome]:
     """Every job in this process, which ends (SIGPROF) where one takes more than so many CPU seconds."""
     with _clock() as restart:
         outcomes = []
@@ -51,22 +51,22 @@ def watched(segment: Segment, jobs: Sequence[SegmentJob], seconds: float) -> lis
         return outcomes
 
 
-def apart(segment: Segment, jobs: Sequence[SegmentJob], seconds: float) -> list[Outcome]:
+def apart(segment: Segment, jobs: Sequence[SegmentJob], seconds: float) -> list[SegmentOutcome]:
     """Every job in a forked child. The job on which a child crashes or runs out of time has that as its outcome."""
-    outcomes: list[Outcome] = []
+    outcomes: list[SegmentOutcome] = []
     while len(outcomes) < len(jobs):
         outcomes += _until_death(segment, jobs[len(outcomes) :], seconds)
     return outcomes
 
 
-def _until_death(segment: Segment, jobs: Sequence[SegmentJob], seconds: float) -> list[Outcome]:
+def _until_death(segment: Segment, jobs: Sequence[SegmentJob], seconds: float) -> list[SegmentOutcome]:
     """The outcomes of one child, the last of them its death unless it came to the end."""
     context = multiprocessing.get_context("fork")  # grammars are loaded already, and cannot be pickled
     ours, theirs = context.Pipe(duplex=False)
     child = context.Process(target=_serve, args=(segment, jobs, seconds, theirs), daemon=True)
     child.start()
     theirs.close()
-    outcomes: list[Outcome] = []
+    outcomes: list[SegmentOutcome] = []
     with ours, suppress(EOFError):
         while len(outcomes) < len(jobs):
             outcomes.append(ours.recv())

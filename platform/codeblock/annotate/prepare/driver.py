@@ -57,7 +57,7 @@ SUMS = ("read", "kept", "tokens", "response_tokens", "response_bytes")
 VALUES = {"datasets": "dataset", "languages": "language", "language_from": "language_from"}
 """What is counted by value, and its column."""
 SCHEMAS = {"tokenize": TOKENIZED, "segment": SEGMENTED}
-Outcome = tuple[pa.Table, dict[str, float]]
+PartOutcome = tuple[pa.Table, dict[str, float]]
 
 
 def _run(what: str, source: Path, output: Path, work: Transform, write: Write) -> dict[str, Any]:
@@ -88,16 +88,16 @@ def _added(tallies: Iterable[Tally]) -> dict[str, int]:
     return dict(total.most_common())
 
 
-def _tokenize_part(pairs: pa.Table, part: str, model: ModelRef, max_length: int) -> Outcome:  # noqa: ARG001
+def _tokenize_part(pairs: pa.Table, part: str, model: ModelRef, max_length: int) -> PartOutcome:  # noqa: ARG001
     return _joined(*tokenize_batch(pairs, _renderer(model), max_length))
 
 
-def _segment_part(tokenized: pa.Table, part: str, output: Path, config: PrepareConfig) -> Outcome:
+def _segment_part(tokenized: pa.Table, part: str, output: Path, config: PrepareConfig) -> PartOutcome:
     segment_all = partial(apart if _deaths(output / ATTEMPTS / part) else watched, seconds=config.max_row_seconds)
     return _joined(*segment_batch(tokenized, config, segment_all))
 
 
-def _joined(kept: pa.Table, rejected: pa.Table) -> Outcome:
+def _joined(kept: pa.Table, rejected: pa.Table) -> PartOutcome:
     """One table of both, for a block has one schema: the rows without a reason come first, and are kept."""
     return pa.concat_tables([kept, rejected], promote_options="default"), {"peak_mb": process_peak_mb()}
 

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codeblock.annotate.prepare.conversation import Reader
+from codeblock.annotate.prepare.conversation import ConversationReader
 from codeblock.core.errors import RowError
-from codeblock.core.rendering.chat import Chat, Message, Rendering
+from codeblock.core.rendering.chat import Chat, Rendering, TemplateMessage
 from codeblock.core.rendering.turns import lead_of, places
 
 
 @dataclass(frozen=True)
-class Rendered:
+class RenderedPair:
     """One pair as tokens.
 
     `input_ids` int32[T]. `starts`, `ends` int32[T]: characters of the response that a token stands for, negative in the
@@ -35,11 +35,11 @@ class Renderer:
 
     def __init__(self, tokenizer: Any) -> None:
         self.chat = Chat(tokenizer)
-        self.read = Reader(tokenizer)
+        self.read = ConversationReader(tokenizer)
 
     def __call__(
-        self, messages: Sequence[Sequence[Message]], responses: Sequence[str], tools: Sequence[Any] | None = None
-    ) -> list[Rendered | RowError]:
+        self, messages: Sequence[Sequence[TemplateMessage]], responses: Sequence[str], tools: Sequence[Any] | None = None
+    ) -> list[RenderedPair | RowError]:
         """Render a batch of pairs; a pair that cannot be rendered is a RowError in its place.
 
         Messages go to the template whole, with what else they have; `tools` are the functions of each conversation, or None.
@@ -51,14 +51,14 @@ class Renderer:
         ]
 
 
-def _rendered(made: Rendering, response: str) -> Rendered:
+def _rendered(made: Rendering, response: str) -> RenderedPair:
     prompt, rest = made.prompt_ids, made.rest
     ids = np.concatenate([prompt, rest.ids, np.array([made.stop], dtype=np.int32)])
     starts, ends = np.full((2, ids.size), -1, dtype=np.int32)
     body = slice(prompt.size, -1)
     starts[body], ends[body] = _of_response(made, response)
     starts[-1] = ends[-1] = len(response)
-    return Rendered(ids, starts, ends, prompt.size)
+    return RenderedPair(ids, starts, ends, prompt.size)
 
 
 def _of_response(made: Rendering, response: str) -> tuple[NDArray[np.int32], NDArray[np.int32]]:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from codeblock.annotate.prepare.align import Spans, align
 from codeblock.annotate.prepare.conversation import Conversation
-from codeblock.annotate.prepare.crash_guard import Outcome, SegmentAll, SegmentJob, plainly
-from codeblock.annotate.prepare.render import Rendered, Renderer
+from codeblock.annotate.prepare.crash_guard import SegmentAll, SegmentJob, SegmentOutcome, plainly
+from codeblock.annotate.prepare.render import RenderedPair, Renderer
 from codeblock.core.config import PrepareConfig
 from codeblock.core.errors import RowError
 from codeblock.core.schema import REJECTED, SEGMENTED, TOKENIZED, Reason
@@ -45,7 +45,7 @@ def tokenize_batch(pairs: pa.Table, renderer: Renderer, max_length: int) -> tupl
     responses: list[str] = pairs["response"].to_pylist()
     rendered = render_pairs(renderer, pairs["messages"].to_pylist(), responses, pairs["tools"].to_pylist())
     kept: list[int] = []
-    made: list[Rendered] = []
+    made: list[RenderedPair] = []
     lost: list[tuple[int, Reason, str]] = []
     for row, tokens in enumerate(rendered):
         if isinstance(tokens, RowError):
@@ -108,16 +108,16 @@ def _segment_batch(tokenized: pa.Table, config: PrepareConfig, segment_all: Segm
     return _table(pairs, columns, SEGMENTED), _rejected_table(tokenized, lost, "segmented")
 
 
-def _rendered(tokenized: pa.Table) -> list[Rendered]:
+def _rendered(tokenized: pa.Table) -> list[RenderedPair]:
     """What `tokenize_batch` was given by the renderer."""
     arrays = [tokenized[name].to_numpy(zero_copy_only=False) for name in ("input_ids", "token_start", "token_end")]
     rows = zip(*arrays, tokenized["response_start"].to_pylist(), strict=True)
-    return [Rendered(ids, starts, ends, start) for ids, starts, ends, start in rows]
+    return [RenderedPair(ids, starts, ends, start) for ids, starts, ends, start in rows]
 
 
 def render_pairs(
     renderer: Renderer, messages: Sequence[Sequence[Any]], responses: Sequence[str], tools: Sequence[str | None]
-) -> list[Rendered | RowError]:
+) -> list[RenderedPair | RowError]:
     """Render columns of schema PAIRS; a RowError in the place of each pair that the template refuses or does not read whole."""
     read = [renderer.read(turns, known) for turns, known in zip(messages, tools, strict=True)]
     good = [(chat, response) for chat, response in zip(read, responses, strict=True) if isinstance(chat, Conversation)]
@@ -126,7 +126,7 @@ def render_pairs(
     return [next(rendered) if isinstance(chat, Conversation) else chat for chat in read]
 
 
-def _segment(config: PrepareConfig, job: SegmentJob) -> Outcome:
+def _segment(config: PrepareConfig, job: SegmentJob) -> SegmentOutcome:
     try:
         found = segment_response(
             job.response,
@@ -143,7 +143,7 @@ def _segment(config: PrepareConfig, job: SegmentJob) -> Outcome:
     return found
 
 
-def _columns(rendered: list[Rendered], responses: list[str], found: list[Segmentation]) -> dict[str, list[Any]]:
+def _columns(rendered: list[RenderedPair], responses: list[str], found: list[Segmentation]) -> dict[str, list[Any]]:
     spans = [
         Spans([item.spans for item in each.items], [(region.start, region.end) for region in each.regions], each.core)
         for each in found

@@ -17,7 +17,7 @@ from codeblock.core.config.section import TINY as TINY
 from codeblock.core.config.section import Directory, Name, Place, Seed, StoredPlace, check_name
 from codeblock.core.config.section import Section as Section
 from codeblock.core.config.section import execution as execution
-from codeblock.core.config.select import Scope as Scope
+from codeblock.core.config.select import BudgetScope as BudgetScope
 from codeblock.core.config.select import SelectConfig as SelectConfig
 from codeblock.core.config.sweep import StoppingConfig as StoppingConfig
 from codeblock.core.config.sweep import SweepConfig as SweepConfig

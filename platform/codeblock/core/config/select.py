@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from codeblock.core.config.section import Section
 from codeblock.core.shares import Shares
 
-Scope = Literal["response", "dataset", "response_carry"]
+BudgetScope = Literal["response", "dataset", "response_carry"]
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -27,7 +27,7 @@ class SelectConfig(Section):
     mixture: dict[str, Share] = Field(default_factory=dict)
     """A budget for each data set: its share of the kept pairs and of the supervised tokens, by the data set's name. Data sets
     that are not named have what is left together. Empty: what the ranking gives each."""
-    scope: Scope = "dataset"
+    scope: BudgetScope = "dataset"
     """Where the budget is spent: the same share in each response, one ranking of all, or with slack carried on."""
     gce_q: float = Field(0.7, ge=0, le=1)
     """Exponent of the generalized cross-entropy; 0 is cross-entropy."""

@@ -72,6 +72,18 @@ def load_config(path: str, revision: str | None = None) -> Any:
         raise unloadable("model", base, error) from error
 
 
+def tells_context(path: str, revision: str | None = None) -> bool:
+    """Whether the config of a model here names its context. False is no answer: a config that is loaded has defaults, and a
+    tokenizer may know a length."""
+    try:
+        config = json.loads((Path(base_of(path, revision)[0]) / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    settings = [config, config.get("text_config")] if isinstance(config, dict) else []
+    named = (each.get(name) for each in settings if isinstance(each, dict) for name in CONTEXT_FIELDS)
+    return any(isinstance(length, int | float) and 0 < length < SANE for length in named)
+
+
 def context_of(config: Any) -> int | None:
     """Tokens that a model can attend to, from its config; None where that says nothing."""
     text = config.get_text_config(decoder=True)

@@ -16,14 +16,14 @@ import numpy as np
 
 from codeblock.core.errors import RowError
 from codeblock.core.models.load import DEFAULT_TEMPLATE
-from codeblock.core.rendering.tokens import MARK, Control, Encoder, Ints, Tokens
+from codeblock.core.rendering.tokens import MARK, ControlTokens, Encoder, Int32s, Tokens
 from codeblock.core.rendering.turns import TAGS, Frame, Turn, exact, fitted, spared
 from codeblock.core.schema import Reason
 
-Message = dict[str, Any]
+TemplateMessage = dict[str, Any]
 """`role` and `content`, and what else the template reads (`reasoning_content`, `tool_calls`, `name`)."""
 
-_QUESTION: list[Message] = [{"role": "user", "content": "question"}]
+_QUESTION: list[TemplateMessage] = [{"role": "user", "content": "question"}]
 _ANSWER = "Answer1f9e07c2b4"
 _MANY_FRAMES = 8
 
@@ -32,7 +32,7 @@ _MANY_FRAMES = 8
 class _Asked:
     """A conversation whose answer is to be rendered; special tokens that are quoted in it are marked (`tokens.Control`)."""
 
-    chat: list[Message]
+    chat: list[TemplateMessage]
     answer: str
     tools: Any
     marked: bool
@@ -42,7 +42,7 @@ class _Asked:
 class Rendering:
     """A conversation and its answer as tokens."""
 
-    prompt_ids: Ints
+    prompt_ids: Int32s
     """int32[P] what the model sees, as generation gives it."""
     rest: Tokens
     """What it has to write before the stop token."""
@@ -68,8 +68,8 @@ class Chat:
         self._frames: list[Frame] = []
         self._endings: dict[str, tuple[str, int | None]] = {}
         self.encoder = Encoder(tokenizer)
-        self.control = Control(self.encoder.special)
-        self.control = Control({**self.encoder.special, **self._turn_marks()})
+        self.control = ControlTokens(self.encoder.special)
+        self.control = ControlTokens({**self.encoder.special, **self._turn_marks()})
         self.opening = self.encoder.opening if tokenizer.chat_template == DEFAULT_TEMPLATE else []
         """Tokens before the template's text: our own template leaves the beginning-of-text token to the tokenizer."""
 
@@ -79,7 +79,7 @@ class Chat:
         return None if self._usual is None else self._ending(self._usual.after)[1]
 
     def render(
-        self, chats: Sequence[Sequence[Message]], answers: Sequence[str], tools: Sequence[Any] | None = None
+        self, chats: Sequence[Sequence[TemplateMessage]], answers: Sequence[str], tools: Sequence[Any] | None = None
     ) -> list[Rendering | RowError]:
         """Each conversation with its answer; one that cannot be rendered is a RowError in its place.
 
@@ -95,7 +95,7 @@ class Chat:
         return [turn if isinstance(turn, RowError) else self._quoting(turn) if turn.marked else next(made) for turn in turns]
 
     def turns(
-        self, chats: Sequence[Sequence[Message]], answers: Sequence[str], tools: Sequence[Any] | None = None
+        self, chats: Sequence[Sequence[TemplateMessage]], answers: Sequence[str], tools: Sequence[Any] | None = None
     ) -> list[Turn | RowError]:
         """Each conversation with its answer as text, in which special tokens that are quoted are marked."""
         given = tools if tools is not None and any(tools) else [None] * len(chats)
@@ -108,7 +108,7 @@ class Chat:
         rendered = iter(zip(good, *texts, strict=True))
         return [self._turn(*next(rendered)) if isinstance(each, _Asked) else each for each in asked]
 
-    def prompt(self, chat: Sequence[Message], begun: str = "") -> tuple[str, list[int], str]:
+    def prompt(self, chat: Sequence[TemplateMessage], begun: str = "") -> tuple[str, list[int], str]:
         """What a model sees before its answer, or the rest of an answer that has `begun`: text, tokens, what has begun of it.
 
         The tokens are those of `render`. Some templates trim what has begun. Raises RowError where it cannot be rendered.
@@ -120,7 +120,7 @@ class Chat:
         ids = [*self.opening, *self._ids("", turn.prompt, turn), *self._ids(turn.prompt, rest, turn)]
         return _unmarked(turn.prompt + rest, turn), ids, _unmarked(turn.answer, turn)
 
-    def _unanswered(self, chat: Sequence[Message]) -> Turn | RowError:
+    def _unanswered(self, chat: Sequence[TemplateMessage]) -> Turn | RowError:
         asked = self._asked(chat, "", None)
         if isinstance(asked, RowError):
             return asked
@@ -159,14 +159,14 @@ class Chat:
             return error
         return self._rendering(turn, prompt, found)
 
-    def _rendering(self, turn: Turn, prompt: Ints, rest: Tokens) -> Rendering:
+    def _rendering(self, turn: Turn, prompt: Int32s, rest: Tokens) -> Rendering:
         stop = self._ending(turn.after)[1]
         # A template without a stop token would train a model that never ends its answer.
         stop = self._eos if stop is None else stop
         prompt = np.concatenate([np.array(self.opening, dtype=np.int32), prompt]) if self.opening else prompt
         return Rendering(prompt, rest, _unmarked(turn.answer, turn), len(_unmarked(turn.before, turn)), stop)
 
-    def _asked(self, chat: Sequence[Message], answer: str, tools: Any) -> _Asked | RowError:
+    def _asked(self, chat: Sequence[TemplateMessage], answer: str, tools: Any) -> _Asked | RowError:
         messages = [self._marked_message(message) for message in chat]
         marked = self._mark_answer(answer)
         quoting = marked != answer or messages != list(chat)
@@ -241,7 +241,7 @@ class Chat:
         named = (each for each in added if each not in TAGS and not all(c.isalnum() or c.isspace() for c in each))
         return {each: added[each] for each in named if each in prompt or each in full}
 
-    def _marked_message(self, message: Message) -> Message:
+    def _marked_message(self, message: TemplateMessage) -> TemplateMessage:
         mark = self._mark_answer if message["role"] == "assistant" else self.control.mark
         return {key: value if key == "role" else _each_text(value, mark) for key, value in message.items()}
 
@@ -255,7 +255,7 @@ class Chat:
         tools = [each.tools for each in asked]
         return self._apply([each.chat for each in asked], tools, True), self._apply(chats, tools, False)
 
-    def _apply(self, chats: list[list[Message]], tools: list[Any], generation: bool) -> list[str]:
+    def _apply(self, chats: list[list[TemplateMessage]], tools: list[Any], generation: bool) -> list[str]:
         template = self._tokenizer.apply_chat_template
         options = {"tokenize": False, "add_generation_prompt": generation}
         if not any(tools):

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from codeblock.core.errors import RowError
 from codeblock.core.schema import Reason
 
-Ints = NDArray[np.int32]
+Int32s = NDArray[np.int32]
 MARK = "\ufdd0"
-"""A noncharacter of Unicode: stands in a special token that is quoted, and is no part of the text (`Control.mark`)."""
+"""A noncharacter of Unicode: stands in a special token that is quoted, and is no part of the text (`ControlTokens.mark`)."""
 _ANCHORS = ("\n", ".", "a", "1", ")")
 _TAIL = 8
 _LONGEST = 64
@@ -31,12 +31,12 @@ _LONGEST = 64
 class Tokens:
     """Tokens of a text. `ids` int32[T]; `starts`, `ends` int32[T]: its characters that each token stands for, without gaps."""
 
-    ids: Ints
-    starts: Ints
-    ends: Ints
+    ids: Int32s
+    starts: Int32s
+    ends: Int32s
 
 
-class Control:
+class ControlTokens:
     """The tokens of a vocabulary that only a template may write, found in texts and told apart from those that are quoted."""
 
     def __init__(self, ids: dict[str, int]) -> None:
@@ -69,7 +69,7 @@ class Encoder:
         self.special = {str(token): int(id_) for id_, token in tokenizer.added_tokens_decoder.items() if token.special}
         """Special tokens by their text. Added tokens that are not special, as runs of blanks, are ordinary ones."""
         self.special |= dict(zip(tokenizer.all_special_tokens, map(int, tokenizer.all_special_ids), strict=True))
-        self._written = Control(self.special).written
+        self._written = ControlTokens(self.special).written
         self._ids_of = lru_cache(maxsize=1024)(lambda text: self._encode([text], offsets=True)[0].ids)
 
     @cached_property
@@ -80,7 +80,7 @@ class Encoder:
         places = [at for at in range(len(whole) - len(plain) + 1) if whole[at : at + len(plain)] == plain]
         return list(whole[: places[0]]) if places and plain else []
 
-    def begin(self, texts: Sequence[str]) -> list[Ints]:
+    def begin(self, texts: Sequence[str]) -> list[Int32s]:
         """The tokens of texts that stand at the beginning; special tokens in them are real."""
         return [np.array(each.ids, dtype=np.int32) for each in self._encode(texts, offsets=False)]
 
@@ -92,7 +92,7 @@ class Encoder:
         found = self._encode([tail + text for tail, text in zip(tails, texts, strict=True)], offsets=True)
         return [self._behind(tail, each) or self._anchored(text) for tail, text, each in zip(tails, texts, found, strict=True)]
 
-    def go_on_quoting(self, head: str, text: str, control: Control) -> Tokens:
+    def go_on_quoting(self, head: str, text: str, control: ControlTokens) -> Tokens:
         """The tokens of one text in which marked tokens are quoted: they become plain text. Starts and ends are without marks.
 
         Raises RowError where the tokenizer has no plain text for one of them.
@@ -108,7 +108,7 @@ class Encoder:
                 head += piece
         return _joined(parts)
 
-    def _plain(self, head: str, token: str, control: Control) -> Tokens:
+    def _plain(self, head: str, token: str, control: ControlTokens) -> Tokens:
         """The text of a special token as other tokens: whole where the tokenizer can, else in two pieces."""
         for cut in range(len(token)):
             pieces = [(0, token)] if not cut else [(0, token[:cut]), (cut, token[cut:])]

@@ -37,7 +37,7 @@ MIRRORED = re.compile(rf"(.*)/{MIRRORS}/([a-z0-9]+)/(.+)")
 
 
 @dataclass(frozen=True)
-class Remote:
+class ObjectPath:
     """An object, or the prefix of several."""
 
     scheme: str
@@ -121,9 +121,9 @@ def file_path(path: Path | None) -> Path | None:
 
 
 @lru_cache(maxsize=65536)
-def remote_of(path: str) -> Remote | None:
+def remote_of(path: str) -> ObjectPath | None:
     match = MIRRORED.fullmatch(path)
-    return None if match is None else Remote(match[2], match[3])
+    return None if match is None else ObjectPath(match[2], match[3])
 
 
 def open_url(url: str) -> tuple[Any, str]:

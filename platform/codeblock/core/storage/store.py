@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from codeblock.core.errors import CodeBlockError
-from codeblock.core.storage.places import MIRRORED, SCRATCH, Remote, is_there_already, remote_of, show, told
+from codeblock.core.storage.places import MIRRORED, SCRATCH, ObjectPath, is_there_already, remote_of, show, told
 
 _PROBES = ("one", "another")
 _AT_ONCE = 8
@@ -103,7 +103,7 @@ def fetch_tree(directory: Path, but: tuple[str, ...] = ()) -> Path:
         return directory
     objects = _objects(remote)
     wanted = [name for name, info in objects.items() if not name.endswith(but) and not _is_current(directory / name, info)]
-    _at_once(lambda name: _get(Remote(remote.scheme, f"{remote.key}/{name}"), directory / name, objects[name]), wanted)
+    _at_once(lambda name: _get(ObjectPath(remote.scheme, f"{remote.key}/{name}"), directory / name, objects[name]), wanted)
     for name in _local_files(directory):
         if name not in objects:
             _forget(directory / name)
@@ -260,7 +260,7 @@ def _tag(info: dict[str, Any]) -> str:
     return json.dumps([info["size"], str(version or info.get("LastModified") or info.get("mtime"))])
 
 
-def _info(remote: Remote) -> dict[str, Any] | None:
+def _info(remote: ObjectPath) -> dict[str, Any] | None:
     with told(remote.url):
         try:
             info = remote.filesystem.info(remote.key)
@@ -269,7 +269,7 @@ def _info(remote: Remote) -> dict[str, Any] | None:
     return None if info.get("type") == "directory" else dict(info)
 
 
-def _objects(remote: Remote) -> dict[str, dict[str, Any]]:
+def _objects(remote: ObjectPath) -> dict[str, dict[str, Any]]:
     """Facts of all objects below a prefix, by the rest of their names; hidden ones are left out."""
     with told(remote.url):
         try:
@@ -304,7 +304,7 @@ def _is_current(path: Path, info: dict[str, Any]) -> bool:
         return False
 
 
-def _get(remote: Remote, path: Path, info: dict[str, Any]) -> None:
+def _get(remote: ObjectPath, path: Path, info: dict[str, Any]) -> None:
     """Fetch an object; of several processes of a node that need it one does."""
     from filelock import FileLock
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from codeblock.data.filter.minhash import PERMUTATIONS
 
-Rows = NDArray[np.uint32]
+RowNumbers = NDArray[np.uint32]
 """Row numbers: four bytes each, so at most 4.29 billion rows."""
 
 CHUNK_ROWS = 2**16
@@ -48,7 +48,7 @@ class SignatureStore:
         """Hashes of one band, uint64[rows]."""
         return np.fromfile(self._band(number), dtype=np.uint64)
 
-    def signatures(self, rows: Rows) -> NDArray[np.uint32]:
+    def signatures(self, rows: RowNumbers) -> NDArray[np.uint32]:
         """uint32[len(rows), PERMUTATIONS]. Read and not mapped: mapped pages would count as memory of the process."""
         found = np.empty((rows.size, PERMUTATIONS), dtype=np.uint32)
         file = os.open(self._signatures, os.O_RDONLY)
@@ -71,7 +71,7 @@ class SignatureStore:
 class Groups:
     """`owner[row]` is the row that is kept for it, itself where it is kept; `jaccard[row]` the estimate between the two."""
 
-    owner: Rows
+    owner: RowNumbers
     jaccard: NDArray[np.float32]
 
 
@@ -99,8 +99,8 @@ def group(store: SignatureStore, threshold: float) -> Groups:
 
 
 def _matches(
-    store: SignatureStore, keys: NDArray[np.uint64], active: Rows, owner: Rows, threshold: float
-) -> Iterable[tuple[Rows, Rows]]:
+    store: SignatureStore, keys: NDArray[np.uint64], active: RowNumbers, owner: RowNumbers, threshold: float
+) -> Iterable[tuple[RowNumbers, RowNumbers]]:
     """Pairs (leader, row) of one band that reach the threshold; `keys` are the hashes of the active rows."""
     rows, buckets = _buckets(keys, active)
     for begin, end in _spans(buckets):
@@ -111,7 +111,7 @@ def _matches(
         yield from _matches_in_memory(store, rows[places], buckets[places], owner, threshold)
 
 
-def _buckets(keys: NDArray[np.uint64], active: Rows) -> tuple[Rows, Rows]:
+def _buckets(keys: NDArray[np.uint64], active: RowNumbers) -> tuple[RowNumbers, RowNumbers]:
     """The rows that share a key with another, by key and then in order, and the number of each row's bucket."""
     order = np.argsort(keys, kind="stable").astype(np.uint32)
     keys = keys[order]
@@ -123,7 +123,7 @@ def _buckets(keys: NDArray[np.uint64], active: Rows) -> tuple[Rows, Rows]:
     return rows, np.cumsum(np.append(False, keys[1:] != keys[:-1]), dtype=np.uint32)[: rows.size]
 
 
-def _spans(buckets: Rows) -> Iterable[tuple[int, int]]:
+def _spans(buckets: RowNumbers) -> Iterable[tuple[int, int]]:
     """Ranges of whole buckets of at most CHUNK_ROWS rows; a larger one is cut: then its first row alone meets all."""
     edges = np.append(np.flatnonzero(buckets[1:] != buckets[:-1]) + 1, buckets.size)
     begin = 0
@@ -136,8 +136,8 @@ def _spans(buckets: Rows) -> Iterable[tuple[int, int]]:
 
 
 def _matches_in_memory(
-    store: SignatureStore, rows: Rows, buckets: Rows, owner: Rows, threshold: float
-) -> Iterable[tuple[Rows, Rows]]:
+    store: SignatureStore, rows: RowNumbers, buckets: RowNumbers, owner: RowNumbers, threshold: float
+) -> Iterable[tuple[RowNumbers, RowNumbers]]:
     """Hold the rows of each bucket against its first, those that are left against the first of them, and so on."""
     rows, buckets = _undecided(rows, buckets, owner)
     signatures = store.signatures(rows)
@@ -152,7 +152,7 @@ def _matches_in_memory(
         left = left[~alike]
 
 
-def _undecided(rows: Rows, buckets: Rows, owner: Rows) -> tuple[Rows, Rows]:
+def _undecided(rows: RowNumbers, buckets: RowNumbers, owner: RowNumbers) -> tuple[RowNumbers, RowNumbers]:
     """Without the buckets whose rows an earlier band has joined already: most of them."""
     roots = _roots(owner, rows)
     other = roots != roots[_first_of_bucket(buckets)]
@@ -160,7 +160,7 @@ def _undecided(rows: Rows, buckets: Rows, owner: Rows) -> tuple[Rows, Rows]:
     return rows[undecided], buckets[undecided]
 
 
-def _first_of_bucket(buckets: Rows) -> NDArray[np.intp]:
+def _first_of_bucket(buckets: RowNumbers) -> NDArray[np.intp]:
     """For each place the first place with the same bucket; equal buckets lie together."""
     first = np.append(True, buckets[1:] != buckets[:-1])
     places: NDArray[np.intp] = np.flatnonzero(first)[np.cumsum(first) - 1]
@@ -172,12 +172,12 @@ def _similarity(left: NDArray[np.uint32], right: NDArray[np.uint32]) -> NDArray[
     return shares
 
 
-def _chunks(rows: Rows) -> Iterable[Rows]:
+def _chunks(rows: RowNumbers) -> Iterable[RowNumbers]:
     for start in range(0, rows.size, CHUNK_ROWS):
         yield rows[start : start + CHUNK_ROWS]
 
 
-def _roots(owner: Rows, rows: Rows) -> Rows:
+def _roots(owner: RowNumbers, rows: RowNumbers) -> RowNumbers:
     """The first row of each row's group; `owner` gets shorter ways on the way."""
     roots = owner[rows]
     while not np.array_equal(higher := owner[roots], roots):
@@ -186,7 +186,7 @@ def _roots(owner: Rows, rows: Rows) -> Rows:
     return roots
 
 
-def _union(owner: Rows, left: Rows, right: Rows) -> None:
+def _union(owner: RowNumbers, left: RowNumbers, right: RowNumbers) -> None:
     """Join the groups of each pair of rows under the earlier first row."""
     for one, other in zip(left.tolist(), right.tolist(), strict=True):
         a, b = _root(owner, one), _root(owner, other)
@@ -194,7 +194,7 @@ def _union(owner: Rows, left: Rows, right: Rows) -> None:
             owner[max(a, b)] = min(a, b)
 
 
-def _root(owner: Rows, row: int) -> int:
+def _root(owner: RowNumbers, row: int) -> int:
     while (above := int(owner[row])) != row:
         owner[row] = owner[above]
         row = above

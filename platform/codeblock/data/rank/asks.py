@@ -71,7 +71,7 @@ _DEFINING = (
 _MARKUP = re.compile(r"\b(?:html|css)\b|</?[a-z]\w*[ >]", re.IGNORECASE)
 
 
-class Asked(NamedTuple):
+class Requirements(NamedTuple):
     """What an instruction names."""
 
     defined: frozenset[str]
@@ -82,7 +82,7 @@ class Asked(NamedTuple):
     """Languages that the answer may be in; None where none is asked for, or several are."""
 
 
-def asked(instruction: str) -> Asked:
+def asked(instruction: str) -> Requirements:
     """What an instruction asks for."""
     text = _FENCED.sub("", instruction)
     found = [pattern.findall(text) for pattern in (_CALLED, _AFTER_KIND, _BARE, _BARE_CLASS, _BEFORE_KIND)]
@@ -91,10 +91,10 @@ def asked(instruction: str) -> Asked:
     defined = frozenset(name for names in found for name in names if not _is_a_word(name, text))
     names = {(match["after"] or match["before"]).lower() for pattern in (_LANGUAGE, _SHORT) for match in pattern.finditer(text)}
     groups = {LANGUAGES[name] for name in names | {name.lower() for name in _ANY.findall(text)}} if names else set()
-    return Asked(defined, frozenset(_TICKED.findall(text)) - defined, groups.pop() if len(groups) == 1 else None)
+    return Requirements(defined, frozenset(_TICKED.findall(text)) - defined, groups.pop() if len(groups) == 1 else None)
 
 
-def share_answered(response: str, wanted: Asked, facts: CodeFacts) -> float:
+def share_answered(response: str, wanted: Requirements, facts: CodeFacts) -> float:
     """How much of what is asked for a response gives, 0..1; NaN where nothing is asked for.
 
     The lesser of the share of names that it defines (or uses, where no definition is asked for) and of the language being the

@@ -29,7 +29,7 @@ PROBED_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
-class Row:
+class SourceRow:
     """One row as the data has it, and its place."""
 
     source: str
@@ -57,7 +57,7 @@ class Wanted:
     """Which of several lists of rows in one file is meant."""
 
 
-def read_rows(file: InputFile, wanted: Wanted | None = None) -> Iterator[Row | Broken]:
+def read_rows(file: InputFile, wanted: Wanted | None = None) -> Iterator[SourceRow | Broken]:
     """Rows of one file of JSON (lines, an array, an object around rows; compressed or not), Parquet or Arrow.
 
     Raises CodeBlockError where the file as a whole cannot be read: damaged, cut, or no JSON at all.
@@ -76,12 +76,12 @@ def read_rows(file: InputFile, wanted: Wanted | None = None) -> Iterator[Row | B
         raise CodeBlockError(f"{file.path}: cannot be read ({told}); mend or remove it") from error
 
 
-def _table(stream: io.BufferedReader[Any], name: str, wanted: Wanted) -> Iterator[Row]:
+def _table(stream: io.BufferedReader[Any], name: str, wanted: Wanted) -> Iterator[SourceRow]:
     is_parquet = name.lower().endswith(".parquet")
     batches = parquet_batches(stream, wanted.columns) if is_parquet else arrow_batches(stream)
     values = table_values(batches, wanted.columns)
     for number, value in enumerate(values, start=1):
-        yield Row(f"{name}:{number}", value)
+        yield SourceRow(f"{name}:{number}", value)
 
 
 def _compression(head: bytes, name: str) -> str:
@@ -110,7 +110,7 @@ class _Json:
         self._lines, self._name, self._wanted = _lines(stream), name, wanted
         self._named_lines = any(ending in name.lower() for ending in (".jsonl", ".ndjson"))
 
-    def rows(self) -> Iterator[Row | Broken]:
+    def rows(self) -> Iterator[SourceRow | Broken]:
         first = next(self._lines, None)
         if first is None:
             return
@@ -124,7 +124,7 @@ class _Json:
         else:
             yield from self._by_line(chain([first, second], self._lines))
 
-    def _by_line(self, lines: Iterator[tuple[int, bytes]]) -> Iterator[Row | Broken]:
+    def _by_line(self, lines: Iterator[tuple[int, bytes]]) -> Iterator[SourceRow | Broken]:
         for number, text in lines:
             source = f"{self._name}:{number}"
             try:
@@ -138,7 +138,7 @@ class _Json:
             else:
                 yield _row(value, source)
 
-    def _document(self, value: Any) -> Iterator[Row | Broken]:
+    def _document(self, value: Any) -> Iterator[SourceRow | Broken]:
         rows = [value] if are_turns(value) else self._rows_of(value)
         for number, row in enumerate(rows, start=1):
             yield _row(row, f"{self._name}:{number}")
@@ -149,7 +149,7 @@ class _Json:
         except CodeBlockError as error:
             raise CodeBlockError(f"{self._name}: {error}") from error
 
-    def _over_lines(self, first: tuple[int, bytes]) -> Iterator[Row | Broken]:
+    def _over_lines(self, first: tuple[int, bytes]) -> Iterator[SourceRow | Broken]:
         """The first line is no JSON: values over several lines, or lines of which the first is broken."""
         held, size = [first], len(first[1])
         for line in self._lines:
@@ -196,7 +196,7 @@ def _are_lines(lines: list[tuple[int, bytes]]) -> bool:
     return any((value := _parsed(text)) is not None and isinstance(value[0], dict) for _, text in lines[1:])
 
 
-def _row(value: Any, source: str) -> Row | Broken:
+def _row(value: Any, source: str) -> SourceRow | Broken:
     if are_turns(value):
         value = {"messages": value}
     if not isinstance(value, dict):
@@ -205,4 +205,4 @@ def _row(value: Any, source: str) -> Row | Broken:
         if cut := value.get("truncated_cells"):
             return Broken(source, Reason.INVALID_JSON, f"the hub's viewer has cut its cells {', '.join(map(str, cut))}")
         value = value["row"]
-    return Row(source, value)
+    return SourceRow(source, value)

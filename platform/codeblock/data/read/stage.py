@@ -18,7 +18,7 @@ from codeblock.core.schema import PAIRS, REJECTED, Reason
 from codeblock.core.storage.tables import part_name, write_part
 from codeblock.data.read.arrow import BATCH_ROWS, table_values
 from codeblock.data.read.files import DataSet, InputFile, load_hub_dataset, sources_of
-from codeblock.data.read.read import Broken, Row, read_rows
+from codeblock.data.read.read import Broken, SourceRow, read_rows
 from codeblock.data.read.shapes import Pair, to_pair, wanted
 
 PART_ROWS = 512
@@ -89,14 +89,14 @@ def _check_quality(data: DataSet, rated: int, notes: Counter[str]) -> None:
         )
 
 
-def _rows(data: list[DataSet]) -> Iterator[tuple[DataSet, Row | Broken]]:
+def _rows(data: list[DataSet]) -> Iterator[tuple[DataSet, SourceRow | Broken]]:
     """All rows of all data sets; where there are several, their places begin with the name of theirs."""
     for each in data:
         for row in _rows_of(each):
             yield each, (replace(row, source=f"{each.name}/{row.source}") if len(data) > 1 else row)
 
 
-def _rows_of(data: DataSet) -> Iterator[Row | Broken]:
+def _rows_of(data: DataSet) -> Iterator[SourceRow | Broken]:
     source = data.source
     what = wanted(source.columns or {}, source.split)
     if data.files:
@@ -104,10 +104,10 @@ def _rows_of(data: DataSet) -> Iterator[Row | Broken]:
     rows = load_hub_dataset(source.path, source.split or "train", source.revision)
     tables = rows.with_format("arrow").iter(batch_size=BATCH_ROWS)
     values = table_values((batch for table in tables for batch in table.to_batches()), what.columns)
-    return (Row(f"{source.path}:{number}", value) for number, value in enumerate(values))
+    return (SourceRow(f"{source.path}:{number}", value) for number, value in enumerate(values))
 
 
-def _judge(row: Row | Broken, data: DataSet, config: PairsConfig, seen: set[str]) -> Pair | dict[str, Any]:
+def _judge(row: SourceRow | Broken, data: DataSet, config: PairsConfig, seen: set[str]) -> Pair | dict[str, Any]:
     if isinstance(row, Broken):
         return _rejection(None, row.source, row.reason, row.detail)
     try:

@@ -77,12 +77,12 @@ def _helpers(task: Task) -> list[tuple[str, str]]:
 def _longest_definition(answer: str, entry_point: str) -> str:
     """The longest block in JavaScript, or without a tag, that defines a name; else the longest, else the answer."""
     said = "\n".join(answer[start:end].strip("\n") for start, end in said_after_thoughts(answer))
-    blocks = [block for block in fenced_blocks(said, _Judge()) if block.tag is None or block.tag.lower() in TAGS]
+    blocks = [block for block in fenced_blocks(said, _TagJudge()) if block.tag is None or block.tag.lower() in TAGS]
     codes = [said[block.start : block.end].rstrip() for block in blocks] or [said]
     return max(codes, key=lambda code: (entry_point in DEFINITION.findall(code), len(code)))
 
 
-class _Judge:
+class _TagJudge:
     """Where a text can be read in two ways, CommonMark decides: no JavaScript is parsed here."""
 
     def known(self, tag: str) -> bool:

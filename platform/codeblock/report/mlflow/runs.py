@@ -45,7 +45,7 @@ PARAMS_PER_CALL = 100
 PARAM_CHARACTERS = 6000
 KEY_CHARACTERS = 250
 
-Status = Literal["FINISHED", "FAILED", "KILLED"]
+RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
 Params = Mapping[str, Any]
 
 
@@ -155,7 +155,7 @@ class Tracker:
             self._log_metrics(run_id, [(name, value, 0) for name, value in (metrics or {}).items()])
             self._log_paths(run_id, artifacts)
 
-    def finish(self, run_id: str, status: Status = "FINISHED", error: str = "") -> None:
+    def finish(self, run_id: str, status: RunStatus = "FINISHED", error: str = "") -> None:
         """Close a run; `error` is shown on its overview page."""
         with clear_errors(self.uri):
             if error:

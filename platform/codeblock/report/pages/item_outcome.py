@@ -12,7 +12,7 @@ from enum import StrEnum
 from codeblock.report.pages.sample import ItemOutcome, ItemView
 
 
-class Status(StrEnum):
+class PairStatus(StrEnum):
     """What an arm does with a whole pair."""
 
     TRAIN = "trained on"
@@ -40,13 +40,13 @@ class Bid:
     min_core: int  # core logic tokens below which the utility is 0
 
 
-def ranked_outcome(item: ItemView, supervised: int, bid: Bid, status: Status, cut: Cut) -> ItemOutcome:
+def ranked_outcome(item: ItemView, supervised: int, bid: Bid, status: PairStatus, cut: Cut) -> ItemOutcome:
     """The outcome of an item under a strategy that ranks items; `supervised`: its tokens with a loss."""
     reason = _without_choice(item, status) or _ranked_reason(item, supervised, bid, cut)
     return ItemOutcome(supervised, reason, bid.utility, bid.priority)
 
 
-def unranked_outcome(item: ItemView, supervised: int, strategy: str, status: Status, budgeted: bool) -> ItemOutcome:
+def unranked_outcome(item: ItemView, supervised: int, strategy: str, status: PairStatus, budgeted: bool) -> ItemOutcome:
     """The outcome of an item under a strategy that picks tokens, or takes everything."""
     reason = _without_choice(item, status) or _unranked_reason(item, supervised, strategy, budgeted)
     return ItemOutcome(supervised, reason)
@@ -80,9 +80,9 @@ def _unranked_reason(item: ItemView, supervised: int, strategy: str, budgeted: b
     return f"In part: {strategy} picked {supervised} of its {item.tokens} tokens."
 
 
-def _without_choice(item: ItemView, status: Status) -> str:
+def _without_choice(item: ItemView, status: PairStatus) -> str:
     """Reasons that come before any ranking; empty where none applies."""
-    if status is Status.OUTSIDE:
+    if status is PairStatus.OUTSIDE:
         return "Not in the subset: the pair ranks below select.subset_ratio by quality."
     return "" if item.tokens else "Dropped: no token falls on it."
 

@@ -24,7 +24,7 @@ Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Piece:
+class PagePiece:
     """Characters of one token (-1: of none). `shade` is 0 to 9 by GCE."""
 
     text: Markup
@@ -38,11 +38,11 @@ class Box:
 
     item: int
     first: bool
-    pieces: list[Piece]
+    pieces: list[PagePiece]
 
 
 @dataclass(frozen=True)
-class Line:
+class PageLine:
     """One line with its line break. `indent`: columns before the first visible character."""
 
     indent: int
@@ -50,13 +50,13 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Block:
+class PageBlock:
     """Lines of one item (-1: lines without one, or shared by several, whose first item numbers are `shared`)."""
 
     item: int
     first: bool
     indent: int
-    lines: list[Line]
+    lines: list[PageLine]
     shared: list[int]
     code: bool
 
@@ -70,7 +70,7 @@ class _Characters:
     item: Ints
 
 
-def blocks(sample: SampleView) -> Iterator[Block]:
+def blocks(sample: SampleView) -> Iterator[PageBlock]:
     """The blocks of the response in order."""
     characters = _owners(sample)
     shades = [shade(nll, sample.gce_q) for nll in sample.token_nll]
@@ -147,7 +147,7 @@ def _close_gaps(owners: list[int]) -> list[int]:
     return closed
 
 
-def _block(owner: int, bounds: list[tuple[int, int]], characters: _Characters, shades: list[int], seen: set[int]) -> Block:
+def _block(owner: int, bounds: list[tuple[int, int]], characters: _Characters, shades: list[int], seen: set[int]) -> PageBlock:
     item, first = max(owner, -1), owner >= 0 and owner not in seen
     if owner >= 0:
         seen.add(owner)
@@ -158,10 +158,10 @@ def _block(owner: int, bounds: list[tuple[int, int]], characters: _Characters, s
         boxes = [Box(-1, False, _pieces(characters, low, high, shades))]
         if owner == MIXED:
             boxes = list(_shared_line(characters, low, high, shades, seen))
-        lines.append(Line(indent, boxes))
+        lines.append(PageLine(indent, boxes))
     visible = [line.indent for line, (low, high) in zip(lines, bounds, strict=True) if not characters.text[low:high].isspace()]
     shared = [box.item for line in lines for box in line.boxes if box.first]
-    return Block(item, first, min(visible, default=0), lines, shared, code)
+    return PageBlock(item, first, min(visible, default=0), lines, shared, code)
 
 
 def _shared_line(characters: _Characters, low: int, high: int, shades: list[int], seen: set[int]) -> Iterator[Box]:
@@ -176,7 +176,7 @@ def _shared_line(characters: _Characters, low: int, high: int, shades: list[int]
         yield Box(owner, first, _pieces(characters, places[0], places[-1] + 1, shades))
 
 
-def _pieces(characters: _Characters, low: int, high: int, shades: list[int]) -> list[Piece]:
+def _pieces(characters: _Characters, low: int, high: int, shades: list[int]) -> list[PagePiece]:
     """Tokens of a stretch of one line. Its blank ends are pieces without a shade: nobody can read them."""
     text = characters.text[low:high]
     margins = {low + len(text) - len(text.lstrip()), low + len(text.rstrip())}
@@ -185,7 +185,7 @@ def _pieces(characters: _Characters, low: int, high: int, shades: list[int]) -> 
     pieces = []
     for start, end in pairwise(cuts):
         token, part = int(characters.token[start]), characters.text[start:end]
-        pieces.append(Piece(plain(part), token, 0 if token < 0 or part.isspace() else shades[token]))
+        pieces.append(PagePiece(plain(part), token, 0 if token < 0 or part.isspace() else shades[token]))
     return pieces
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from codeblock.core.schema import ItemKind, TokenClass
-from codeblock.report.pages.layout import Block, blocks, line_numbers, plain
+from codeblock.report.pages.layout import PageBlock, blocks, line_numbers, plain
 from codeblock.report.pages.sample import ArmView, SampleView, check, counts, levels, state
 
 CHUNK = 40
@@ -43,7 +43,7 @@ def sample_page(sample: SampleView) -> str:
     )
 
 
-def batched(all_blocks: Iterator[Block]) -> Iterator[list[Block]]:
+def batched(all_blocks: Iterator[PageBlock]) -> Iterator[list[PageBlock]]:
     """Blocks in chunks, so that a browser lays out only those on the screen."""
     while chunk := list(islice(all_blocks, CHUNK)):
         yield chunk

@@ -71,7 +71,7 @@ class SampleView:
 
 
 @dataclass(frozen=True)
-class Counts:
+class SupervisionCounts:
     """What one arm supervises in one pair, in numbers."""
 
     tokens: int
@@ -144,12 +144,12 @@ def state(item: ItemView, outcome: ItemOutcome) -> State:
     return "kept" if outcome.supervised == item.tokens else "partly"
 
 
-def counts(sample: SampleView, arm: ArmView) -> Counts:
+def counts(sample: SampleView, arm: ArmView) -> SupervisionCounts:
     """The numbers of one arm."""
     chosen = np.asarray(arm.selected, dtype=bool)
     states = Counter(state(item, outcome) for item, outcome in zip(sample.items, arm.outcomes, strict=True))
     stops = np.asarray(sample.token_class) == TokenClass.STOP
-    return Counts(
+    return SupervisionCounts(
         tokens=len(arm.weight),
         supervised=int(chosen.sum()),
         background=int(((np.asarray(arm.weight) > 0) & ~chosen).sum()),
