@@ -2,7 +2,7 @@
 
 import pytest
 
-from codeblock.core.capacity import MAXIMUM, Capacity, capacity, told_maximum
+from codeblock.core.capacity import MAXIMUM, Capacity, capacity, parts_per_task, told_maximum
 from codeblock.core.cluster import require
 from codeblock.core.errors import CodeBlockError
 
@@ -57,3 +57,9 @@ def test_the_groups_that_an_autoscaler_declares_to_ray_count(ray_cluster):
         assert "asked of one node" in str(capacity().misfit("train", 1, 5, 0))
     finally:
         client.report_cluster_config(ClusterConfig().SerializeToString())
+
+
+def test_a_task_takes_several_parts_where_each_cpu_has_several_tasks_all_the_same() -> None:
+    assert [parts_per_task(parts, 2.0) for parts in (1, 8, 15, 16, 40, 1000)] == [1, 1, 1, 2, 5, 16]
+    assert parts_per_task(1000, 64.0) == 3
+    assert parts_per_task(1000, 0.0) == 16, "a cluster that says nothing of its CPUs"

@@ -40,6 +40,12 @@ def test_results_come_in_the_order_of_the_items():
     assert map_parts(double, [{"value": n} for n in range(5)], what="double") == [{"value": 2 * n} for n in range(5)]
 
 
+def test_a_task_takes_several_items_and_ends_with_the_first_that_is_refused():
+    assert map_parts(double, [{"value": n} for n in range(40)], what="double") == [{"value": 2 * n} for n in range(40)]
+    with pytest.raises(CodeBlockError, match=r"^read: part 1: unreadable; write it again$"):
+        map_parts(refuse, [{"value": n} for n in range(40)], what="read")
+
+
 def test_an_actor_is_built_with_its_arguments():
     results = map_parts(Adder, [{"value": n} for n in range(3)], what="add", actors=1, constructor={"amount": 10})
     assert results == [{"value": 10}, {"value": 11}, {"value": 12}]

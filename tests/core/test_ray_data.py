@@ -17,7 +17,7 @@ from codeblock.core.cluster import pending
 from codeblock.core.cluster_watch import watched_cluster
 from codeblock.core.config import ClusterConfig
 from codeblock.core.errors import CodeBlockError, WorkersDiedError
-from codeblock.core.ray_data import Actors, Part, filled, part_writer, parts_per_task, read_parts, run_parts, tables_as_parts
+from codeblock.core.ray_data import Actors, Part, filled, part_writer, read_parts, run_parts, tables_as_parts
 from codeblock.core.storage.tables import part_name, parts, read_part, read_table, write_part
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
@@ -84,12 +84,6 @@ def test_only_missing_parts_are_mapped_in_order_and_each_is_written_whole_under_
     assert (output / part_name(3)).stat().st_mtime_ns == untouched
     assert read_table(output)["value"].to_pylist() == [2 * value for value in read_table(source)["value"].to_pylist()]
     assert work(rows=read_parts(todo(source, output))) == []
-
-
-def test_a_task_takes_several_parts_where_each_cpu_has_several_tasks_all_the_same() -> None:
-    assert [parts_per_task(parts, 2.0) for parts in (1, 8, 15, 16, 40, 1000)] == [1, 1, 1, 2, 5, 16]
-    assert parts_per_task(1000, 64.0) == 3
-    assert parts_per_task(1000, 0.0) == 16, "a cluster that says nothing of its CPUs"
 
 
 @pytest.fixture

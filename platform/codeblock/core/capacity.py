@@ -20,6 +20,11 @@ KEYS = ("CPU", "GPU")
 LOWER = "lower cluster.train_workers, cluster.actors, cluster.cpus_per_worker or cluster.gpus_per_worker"
 """The remedy for what can never fit."""
 
+TASKS_PER_CPU = 4
+"""Tasks that a CPU has at least, where there are as many parts, so that none waits long for the last ones."""
+PARTS_PER_TASK = 16
+"""At most: Ray Data takes some 0.1 s to see that a task has ended, and gives a CPU its next one only then."""
+
 
 @dataclass(frozen=True)
 class Capacity:
@@ -94,3 +99,8 @@ def _sum_of(groups: Iterable[object], key: str) -> float:
 
 def _told(resources: Mapping[str, float]) -> str:
     return ", ".join(f"{resources.get(key, 0.0):g} {key}" for key in KEYS)
+
+
+def parts_per_task(parts: int, cpus: float) -> int:
+    """How many parts a task takes, where so many CPUs share them."""
+    return max(1, min(PARTS_PER_TASK, parts // max(1, round(TASKS_PER_CPU * cpus))))

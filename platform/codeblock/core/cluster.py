@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from codeblock.core.capacity import LOWER, capacity
+from codeblock.core.capacity import LOWER, capacity, parts_per_task
 from codeblock.core.config import ClusterConfig
 from codeblock.core.console import counter
 from codeblock.core.errors import CodeBlockError, Result, WorkersDiedError, result_or_told
@@ -26,6 +26,9 @@ from codeblock.core.own_process import begin, is_worker
 from codeblock.core.quiet import QUIET, quiet_environment
 from codeblock.core.signals import kept
 from codeblock.core.storage import store
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 LIMITS = {"max_restarts": 20, "max_task_retries": 5}
 """Deaths of one actor, and of actors over one part. Ray Data's own limits are none: a part that ends every process would be
@@ -113,7 +116,7 @@ def map_parts(
 ) -> list[dict[str, Any]]:
     """Map `work` over `items` (one small dictionary each, such as the path of a part) with Ray Data; results in order.
 
-    A class runs in a fixed pool of `actors`, built once each with `constructor`; a function runs in tasks.
+    A class runs in a fixed pool of `actors`, built once each with `constructor`; a function runs in tasks, some items each.
     A process that is a worker itself (own_process.py) does it alone.
 
     Raises CodeBlockError where the pool does not fit the cluster, and the one that `work` raises; an OSError of `work` (a
@@ -126,14 +129,16 @@ def map_parts(
     if not items:
         return []
     require(what, min(actors or 1, len(items)), cpus, gpus)
-    rows = ray.data.from_items(list(items), override_num_blocks=len(items))
     if isinstance(work, type):
+        rows = ray.data.from_items(list(items), override_num_blocks=len(items))
         pool = ray.data.ActorPoolStrategy(size=min(actors or 1, len(items)))
         arguments = {"work": work, "constructor": constructor or {}}
         how = {"compute": pool, "num_cpus": cpus, "num_gpus": gpus}
         rows = with_limits(partial(rows.map, _ItemActor), fn_constructor_kwargs=arguments, **how)
     else:
-        rows = rows.map(partial(_call, work), num_cpus=cpus)
+        tasks = -(-len(items) // parts_per_task(len(items), capacity().possible.get("CPU", 0.0) / cpus))
+        rows = ray.data.from_items(list(items), override_num_blocks=tasks)
+        rows = rows.map_batches(partial(_calls, work), batch_size=None, batch_format="pyarrow", num_cpus=cpus)
     with deaths_told(what), without_restart_warning():
         return _collected(rows.iter_rows(), what, len(items))
 
@@ -162,6 +167,19 @@ def _collected(found: Iterable[dict[str, Any]], what: str, count: int) -> list[d
             results.append(result)
             advance(1)
     return results
+
+
+def _calls(work: Callable[[dict[str, Any]], dict[str, Any]], items: pa.Table) -> pa.Table:
+    """The results of some items, or the first error."""
+    import pyarrow as pa
+
+    results: list[dict[str, Any]] = []
+    for item in items.to_pylist():
+        result = _call(work, item)
+        if result.get("error"):
+            return pa.Table.from_pylist([result])
+        results.append(result)
+    return pa.Table.from_pylist(results)
 
 
 def _call(work: Callable[[dict[str, Any]], dict[str, Any]], item: dict[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from ray.data import ActorPoolStrategy, Dataset, Datasource, TaskPoolStrategy, f
 from ray.data.block import BlockMetadata
 from ray.data.datasource import ReadTask
 
-from codeblock.core.capacity import capacity
+from codeblock.core.capacity import capacity, parts_per_task
 from codeblock.core.cluster import built, deaths_told, require, with_limits, without_restart_warning
 from codeblock.core.config import ClusterConfig
 from codeblock.core.console import counter
@@ -36,10 +36,6 @@ FACT = "_fact."
 """Begins the names of columns with what a transform says of the part: the same number in each row."""
 ERROR = "_error"
 """The one column of a block that stands for a part that the user can mend."""
-TASKS_PER_CPU = 4
-"""Tasks that a CPU has at least, where there are as many parts, so that none waits long for the last ones."""
-PARTS_PER_TASK = 16
-"""At most: Ray Data takes some 0.1 s to see that a task has ended, and gives a CPU its next one only then."""
 AT_ONCE = 2
 """Parts that are read, or written, at the same time: they take no CPU, so nothing else would keep them from being all."""
 
@@ -150,11 +146,6 @@ def _by_actors(what: str, rows: PipelineInput, transform: type, write: Write, ac
     mapped = with_limits(work, compute=pool, fn_constructor_kwargs=arguments, **how)
     writing = _named(partial(_written, write), "write")
     return _named_rows(what, _map(mapped, writing, num_cpus=0.0, compute=TaskPoolStrategy(at_once)))
-
-
-def parts_per_task(parts: int, cpus: float) -> int:
-    """How many parts a task takes, where so many CPUs share them."""
-    return max(1, min(PARTS_PER_TASK, parts // max(1, round(TASKS_PER_CPU * cpus))))
 
 
 def _named_rows(what: str, rows: Dataset) -> Iterator[Facts]:
