@@ -17,9 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.proof.deliver import deliver_directories, machine, write_json
 from tests.proof.pack import Job, unpack_selections
 from tests.proof.parts import join_parts
+from tests.proof.saving import machine, save_directories, write_json
 from tests.proof.work import Setting
 
 from codeblock.core.errors import CodeBlockError
@@ -61,18 +61,18 @@ def train(asked: argparse.Namespace) -> None:
     _unpack(asked, setting)
     facts: dict[str, Any] = {**machine(), "processes": asked.processes, "started": STARTED, "deadline": setting.deadline}
 
-    def deliver(queue: Queue) -> None:
-        left_out = deliver_directories(setting.work, asked.out)
+    def save(queue: Queue) -> None:
+        left_out = save_directories(setting.work, asked.out)
         state = {"done": queue.done, "failed": queue.failed, "left": names(queue.waiting), "already": names(queue.already)}
         write_json(asked.out / "machine.json", {**facts, **state, "left_out": left_out, "seconds": time.time() - STARTED})
 
-    queue = Queue(job, setting, deliver)
-    deliver(queue)
+    queue = Queue(job, setting, save)
+    save(queue)
     if asked.processes == 0:
         queue.run_here()
     else:
         queue.run(asked.processes)
-    deliver(queue)
+    save(queue)
     print(f"{len(queue.done)} done, {len(queue.failed)} failed, {len(queue.waiting)} left, {time.time() - STARTED:.0f} s")
 
 

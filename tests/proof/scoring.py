@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
-from tests.proof.deliver import LARGEST
+from tests.proof.saving import LARGEST
 
 from codeblock.core.memory import worker_peak_mb
 from codeblock.core.models import load as models

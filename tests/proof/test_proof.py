@@ -9,9 +9,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from tests.proof import collect, measure, pack, scoring
-from tests.proof.deliver import deliver_directories
 from tests.proof.parts import join_parts, split_file
 from tests.proof.proof import main
+from tests.proof.saving import save_directories
 from tests.proof.schedule import Queue, names, tasks_of
 from tests.proof.work import Setting, Task, carry_out, read_answers
 
@@ -126,13 +126,13 @@ def test_training_is_the_sessions_own_and_leaves_its_curves(job, setting):
 
 
 def test_results_are_few_bounded_files_with_curves_before_answers(tmp_path, monkeypatch):
-    monkeypatch.setattr("tests.proof.deliver.LARGEST", 5000)
-    monkeypatch.setattr("tests.proof.deliver.FILES", 3)
+    monkeypatch.setattr("tests.proof.saving.LARGEST", 5000)
+    monkeypatch.setattr("tests.proof.saving.FILES", 3)
     for name in ("a-seed0/answers/humaneval-1.jsonl.gz", "a-seed0/train.json", "b-seed0/answers/humaneval-2.jsonl.gz"):
         (tmp_path / "work" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "work" / name).write_bytes(bytes(3000))
     (tmp_path / "work" / "a-seed0" / "trained.pt").write_bytes(bytes(10))
-    assert deliver_directories(tmp_path / "work", tmp_path / "out") == ["b-seed0/answers/humaneval-2.jsonl.gz"]
+    assert save_directories(tmp_path / "work", tmp_path / "out") == ["b-seed0/answers/humaneval-2.jsonl.gz"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["results-0.tar", "results-1.tar"]
 
 

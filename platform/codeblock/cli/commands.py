@@ -154,7 +154,7 @@ def sweep(
     from codeblock.sweep.run import plan_sweep, run_sweep
 
     planned = plan_sweep(loaded)
-    from codeblock.sweep.present import present_plan, present_sweep
+    from codeblock.sweep.printing import present_plan, present_sweep
 
     if plan:
         present_plan(planned)

@@ -39,7 +39,7 @@ def write_json(path: Path, values: Any) -> None:
     temporary.replace(path)
 
 
-def deliver_directories(work: Path, output: Path, leave: Sequence[str] = ("trained.pt",)) -> list[str]:
+def save_directories(work: Path, output: Path, leave: Sequence[str] = ("trained.pt",)) -> list[str]:
     """Write `output/results-0.tar`, ... of all directories in `work`; the files that found no room.
 
     A file is in the first archive that has room; those that are the most telling come first: facts and curves, then answers.
