@@ -54,7 +54,7 @@ def test_the_commit_says_where_files_differ_from_it(tmp_path):
     assert re.fullmatch(r"[0-9a-f]{40}\+changes", commit(tmp_path))
 
 
-@pytest.mark.parametrize("name", ["run", "prepare", "score", "select", "train", "evaluate", "compare", "export"])
+@pytest.mark.parametrize("name", ["run", "sweep", "prepare", "score", "select", "train", "evaluate", "compare", "export"])
 def test_every_command_that_works_on_a_config_can_be_submitted(name):
     assert command_words(f"{name} --some option") == [name, "--some", "option"]
 
