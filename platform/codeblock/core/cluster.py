@@ -138,7 +138,9 @@ def map_parts(
     else:
         tasks = -(-len(items) // parts_per_task(len(items), capacity().possible.get("CPU", 0.0) / cpus))
         rows = ray.data.from_items(list(items), override_num_blocks=tasks)
-        rows = rows.map_batches(partial(_calls, work), batch_size=None, batch_format="pyarrow", num_cpus=cpus)
+        call = named(partial(_calls, work), what)
+        rows = rows.map_batches(call, batch_size=None, batch_format="pyarrow", num_cpus=cpus)
+    rows.set_name(what.replace(" ", "_"))
     with deaths_told(what), without_restart_warning():
         return _collected(rows.iter_rows(), what, len(items))
 
@@ -204,6 +206,16 @@ class _ItemActor:
 
     def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
         return self._answer(item)
+
+
+def named(work: Callable[[pa.Table], pa.Table], name: str) -> Callable[[pa.Table], pa.Table]:
+    """The function under a name, by which Ray Data names the operator."""
+
+    def call(table: pa.Table) -> pa.Table:
+        return work(table)
+
+    call.__name__ = call.__qualname__ = name
+    return call
 
 
 def peak_of(results: Sequence[dict[str, Any]]) -> float:

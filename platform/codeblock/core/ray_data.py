@@ -22,7 +22,7 @@ from ray.data.block import BlockMetadata
 from ray.data.datasource import ReadTask
 
 from codeblock.core.capacity import capacity, parts_per_task
-from codeblock.core.cluster import built, deaths_told, require, with_limits, without_restart_warning
+from codeblock.core.cluster import built, deaths_told, named, require, with_limits, without_restart_warning
 from codeblock.core.config import ClusterConfig
 from codeblock.core.console import counter
 from codeblock.core.errors import CodeBlockError, result_or_told
@@ -133,7 +133,7 @@ def run_parts(
 def _by_tasks(what: str, rows: PipelineInput, transform: Transform, write: Write, cpus: float) -> Iterator[Facts]:
     """The facts of each part, from tasks that read, transform and write some parts each."""
     source = _uncut(rows.dataset(cpus, None, parts_per_task(rows.parts, capacity().possible.get("CPU", 0.0))))
-    return _named_rows(what, _map(source, _named(partial(_done, transform, write), what), num_cpus=cpus))
+    return _named_rows(what, _map(source, named(partial(_done, transform, write), what), num_cpus=cpus))
 
 
 def _by_actors(what: str, rows: PipelineInput, transform: type, write: Write, actors: Actors) -> Iterator[Facts]:
@@ -144,7 +144,7 @@ def _by_actors(what: str, rows: PipelineInput, transform: type, write: Write, ac
     at_once = min(AT_ONCE, rows.parts)  # Ray Data warns of more tasks than there are parts
     work = partial(_map, _uncut(rows.dataset(0.0, at_once, 1)), _actor(transform))
     mapped = with_limits(work, compute=pool, fn_constructor_kwargs=arguments, **how)
-    writing = _named(partial(_written, write), "write")
+    writing = named(partial(_written, write), "write")
     return _named_rows(what, _map(mapped, writing, num_cpus=0.0, compute=TaskPoolStrategy(at_once)))
 
 
@@ -318,13 +318,3 @@ class _PartActor:
 def _actor(work: type) -> type:
     """The class under the name of `work`, by which Ray Data names the operator."""
     return type(work.__name__, (_PartActor,), {})
-
-
-def _named(work: Callable[[pa.Table], pa.Table], name: str) -> Callable[[pa.Table], pa.Table]:
-    """The function under a name, by which Ray Data names the operator."""
-
-    def call(table: pa.Table) -> pa.Table:
-        return work(table)
-
-    call.__name__ = call.__qualname__ = name
-    return call
