@@ -2,6 +2,7 @@
 
     python tests/bench/bench_ray_data.py prepare|score --pairs PATH --model DIRECTORY [--rows N] [--package DIRECTORY]
 
+`score` does the same parts by a queue of file names too (`map_parts`): an actor that reads, scores and writes.
 `--package` names the `platform` directory of another version (given several times, they are measured in turns).
 """
 
@@ -81,17 +82,46 @@ def measure(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
                 tokenized,
                 lambda output: score(tokenized, output, ModelRef(arguments.model), config, cluster),
             )
+            constructor = {"model": ModelRef(arguments.model), "config": config, "column": "nll"}
+            todo["queue"] = (tokenized, lambda output: score_by_queue(tokenized, output, constructor, arguments))
         else:
             todo["tokenize"] = (pairs, lambda output: tokenize(pairs, output, ModelRef(arguments.model), 1024))
             todo["segment"] = (out / "tokenize", lambda output: segment(out / "tokenize", output, PrepareConfig()))
         for name, (source, run) in todo.items():
-            work = partial(run, out / name)
-            rows, seconds = count_rows(source), timed(work)
+            once = partial(run, out / name)
+            rows, seconds = count_rows(source), timed(once)
             for path in parts(out / name)[::2]:
                 path.unlink()
             found[name] = {"rows": rows, "seconds": seconds, "rows_per_s": round(rows / seconds, 1)}
-            found[name]["resume_half_s"] = timed(work)
+            found[name]["resume_half_s"] = timed(once)
     return {**found, "driver_peak_mb": round(process_peak_mb())}
+
+
+class QueueScorer:
+    """An actor that is handed names of parts."""
+
+    def __init__(self, output: Path, constructor: dict[str, Any]) -> None:
+        from codeblock.annotate.score.driver import Scorer
+
+        self._output, self._score = output, Scorer(**constructor)
+
+    def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
+        from codeblock.core.storage.tables import read_part, write_part
+
+        path = Path(item["path"])
+        scored, facts = self._score(read_part(path, ["id", "input_ids", "response_start"]), path.name)
+        write_part(self._output / path.name, scored)
+        return facts
+
+
+def score_by_queue(source: Path, output: Path, constructor: dict[str, Any], arguments: argparse.Namespace) -> None:
+    """Score the parts that are missing."""
+    from codeblock.core.cluster import map_parts, pending
+    from codeblock.core.storage.tables import parts
+
+    items = [{"path": str(path)} for path in pending(parts(source), output)]
+    how = {"actors": arguments.actors, "cpus": arguments.cpus}
+    map_parts(QueueScorer, items, what="queue", constructor={"output": output, "constructor": constructor}, **how)
 
 
 def cut(directory: Path, rows: int) -> None:
