@@ -26,7 +26,7 @@ from codeblock.core.models.load import load_model, load_tokenizer
 from codeblock.core.models.nll import response_nll
 from codeblock.core.schema import SCORED
 from codeblock.core.storage.tables import part_name, parts, read_part, read_table, write_part
-from codeblock.data.filter.driver import write_twins
+from codeblock.data.filter.driver import write_near_duplicates
 from codeblock.data.filter.minhash import band_hashes, bands_for
 from codeblock.data.filter.stage import screen
 from codeblock.data.rank.registry import ranker_names
@@ -98,8 +98,8 @@ def without_twins(home: Path, pairs: pa.Table) -> pa.Table:
     binary = [pa.array([row.tobytes() for row in rows], pa.binary()) for rows in (found.signatures, hashes)]
     columns = {"row": pa.array(found.kept), "id": pairs["id"], "signature": binary[0], "bands": binary[1]}
     write_part(home / "work" / "screened" / part_name(0), pa.table(columns))
-    write_twins(home / "work", bands, threshold)
-    twins = set(read_table(home / "work" / "twins")["row"].to_pylist())
+    write_near_duplicates(home / "work", bands, threshold)
+    twins = set(read_table(home / "work" / "duplicates")["row"].to_pylist())
     return pairs.take(pa.array([row for row in range(pairs.num_rows) if row not in twins], pa.int64()))
 
 

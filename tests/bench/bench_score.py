@@ -88,12 +88,12 @@ def real_rows(arguments: argparse.Namespace) -> tuple[list[Any], list[int]]:
     from codeblock.annotate.prepare.render import RenderedPair, Renderer
     from codeblock.core.errors import RowError
     from codeblock.data.read.files import find_files
-    from codeblock.data.read.read import Row, read_rows
+    from codeblock.data.read.read import SourceRow, read_rows
     from codeblock.data.read.shapes import to_pair
 
     pairs = []
     for row in (row for file in find_files(arguments.pairs) for row in read_rows(file)):
-        if isinstance(row, Row) and len(pairs) < arguments.rows:
+        if isinstance(row, SourceRow) and len(pairs) < arguments.rows:
             try:
                 pairs.append(to_pair(row.value, {}))
             except RowError:
