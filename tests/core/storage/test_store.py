@@ -1,5 +1,6 @@
 """Files by path and objects by URL, through the same functions, against an S3 server on this machine."""
 
+import errno
 import http.client
 import json
 import os
@@ -162,6 +163,20 @@ def test_what_fills_several_pages_of_a_listing_is_seen_fetched_copied_and_remove
     assert len(store.sizes(home.with_name("copy"))) == count
     store.remove_tree(home)
     assert store.sizes(home) == {}
+
+
+def test_a_disk_that_has_no_room_for_what_is_fetched_is_named_and_not_the_store_blamed(bucket, tmp_path, monkeypatch):
+    path = places.place(f"{bucket}/big")
+    write(path, "x")
+    there = another_node(path, tmp_path)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(places.remote_of(str(path)).filesystem, "get_file", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        store.fetch(there)
+    assert caught.value.filename == str(there)
 
 
 def test_an_object_is_asked_for_once_in_one_look(bucket):

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from codeblock.core.errors import CodeBlockError
+from codeblock.core.errors import CodeBlockError, naming
 from codeblock.core.storage.places import MIRRORED, SCRATCH, ObjectPath, is_there_already, remote_of, show, told
 
 _PROBES = ("one", "another")
@@ -341,6 +341,8 @@ def _get(remote: ObjectPath, path: Path, info: dict[str, Any]) -> None:
             _note_tag(path, info)
         except FileNotFoundError:  # removed since it was seen
             _forget(path)
+        except OSError as error:
+            raise naming(error, path) from error
         finally:
             temporary.unlink(missing_ok=True)
 
