@@ -20,6 +20,7 @@ from codeblock.core.errors import CodeBlockError, naming
 from codeblock.core.storage import store
 from codeblock.core.storage.manifest import (
     MARKER,
+    SHARE,
     check,
     check_file,
     completed,
@@ -115,8 +116,7 @@ def read_part(path: Path, columns: list[str] | None = None) -> pa.Table:
         return pq.read_table(path, columns=columns, partitioning=None)
     except FileNotFoundError:
         raise CodeBlockError(
-            f"{path}: no such file on {socket.gethostname()}; run the command that writes it again, or, on a cluster, name a "
-            "storage that all nodes share"
+            f"{path}: no such file on {socket.gethostname()}; run the command that writes it again, or, {SHARE}"
         ) from None
     except (OSError, pa.ArrowException) as error:
         raise unreadable(path, error) from error
@@ -140,6 +140,11 @@ def iter_rows(directory: Path, columns: list[str] | None = None) -> Iterator[dic
     """Rows of a directory as dictionaries, one part in memory at a time."""
     for path in parts(directory):
         yield from read_part(path, columns).to_pylist()
+
+
+def lost(what: str, output: Path) -> CodeBlockError:
+    """For what workers have written and this process does not find."""
+    return CodeBlockError(f"{what}: what was written on other nodes is not in {output}; {SHARE}")
 
 
 def part_rows(path: Path) -> int:
