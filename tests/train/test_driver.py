@@ -31,7 +31,7 @@ from codeblock.train.loop import DEV_SCHEMA, HISTORY_SCHEMA, STATE, Session, Sto
 from codeblock.train.model import MaskedLM, add_lora
 from codeblock.train.rows import read_pairs, trim_all
 from codeblock.train.step import DistContext
-from codeblock.train.worker import HERE, Row
+from codeblock.train.worker import HERE, CurveRow
 
 SEED = 3
 
@@ -200,9 +200,9 @@ def test_an_interrupted_lora_fit_says_so_and_goes_on_when_called_again(
 def test_ctrl_c_leaves_a_fit_at_once_ends_its_workers_and_is_again_what_it_was(
     selected: Path, small_model: Path, tmp_path: Path
 ) -> None:
-    before, rows = signal.getsignal(signal.SIGINT), list[Row]()
+    before, rows = signal.getsignal(signal.SIGINT), list[CurveRow]()
 
-    def interrupt_once(row: Row) -> None:
+    def interrupt_once(row: CurveRow) -> None:
         if not rows:
             os.kill(os.getpid(), signal.SIGINT)
         rows.append(row)
@@ -223,7 +223,7 @@ def wait_until_gone(title: str) -> None:
 
 @pytest.mark.slow
 def test_several_workers_end_together_where_they_are_asked_to(selected: Path, small_model: Path, tmp_path: Path) -> None:
-    rows: list[Row] = []
+    rows: list[CurveRow] = []
     config = TrainConfig(steps=500, batch_pairs=8, dev_every=2)
     with pytest.raises(Stopped) as stopped:
         fit(
@@ -259,9 +259,9 @@ def test_a_process_that_is_a_worker_trains_here_and_goes_on_from_its_checkpoint(
     selected: Path, small_model: Path, tmp_path: Path
 ) -> None:
     config = TrainConfig(steps=12, batch_pairs=8, checkpoint_every=4, dev_every=1000)
-    rows: list[Row] = []
+    rows: list[CurveRow] = []
 
-    def cut(row: Row) -> None:
+    def cut(row: CurveRow) -> None:
         rows.append(row)
         if row.get("step") == 6 and "loss" in row:
             raise _CutError
