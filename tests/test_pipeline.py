@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -364,7 +365,7 @@ def test_samples_made_elsewhere_are_graded(finished, capsys):
     ("overrides", "says"),
     [
         (["pairs.path=nowhere.jsonl"], "pairs.path=nowhere.jsonl: no such file"),
-        (["model.path=./nothing"], "model ./nothing: there is no such directory; check the path"),
+        (["model.path=./nothing"], f"model ./nothing: there is no such directory on {socket.gethostname()}; check the path"),
         (["arms.codeblock.strategy=codeblok"], "did you mean codeblock?"),
         (["evaluate.benchmarks={humanevl: x}"], "benchmark 'humanevl': unknown"),
         (

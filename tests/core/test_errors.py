@@ -2,6 +2,7 @@
 
 import errno
 import os
+import tempfile
 
 import pytest
 
@@ -33,6 +34,17 @@ def test_what_was_handled_meanwhile_is_no_cause() -> None:
     [
         (errno.ENOSPC, "/runs/a", "No space left on device: /runs/a; free space there or name another storage=DIR"),
         (errno.EDQUOT, None, "Disk quota exceeded: storage; free space there or name another storage=DIR"),
+        (
+            errno.ENOSPC,
+            "/disk/codeblock-stores/s3/bucket/part-000000.parquet",
+            "No space left on device: /disk/codeblock-stores/s3/bucket/part-000000.parquet; free space there or set "
+            "CODEBLOCK_SCRATCH to a directory on a larger disk",
+        ),
+        (
+            errno.ENOSPC,
+            tempfile.gettempdir(),
+            f"No space left on device: {tempfile.gettempdir()}; free space there or set TMPDIR to a directory on a larger disk",
+        ),
         (errno.EACCES, "/runs", "Permission denied: /runs; let this user read and write it or name another storage=DIR"),
         (errno.ENOENT, "data/x", "No such file or directory: data/x; see that it is there and that this user may use it"),
         (errno.EMFILE, "a", "Too many open files: a; raise the number of files that may be open (`ulimit -n`)"),

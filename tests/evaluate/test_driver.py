@@ -232,3 +232,11 @@ def test_a_finished_run_does_not_load_the_model_again(
 def test_actors_that_do_not_fit_the_cluster_are_refused(model_directory: Path, tiny: Benchmark, tmp_path: Path) -> None:
     with pytest.raises(CodeBlockError, match=r"generate answers to tiny: .* CPU asked"):
         driver.generate(ModelRef(str(model_directory)), tiny, tmp_path, CONFIG, ClusterConfig(actors=3, cpus_per_worker=64))
+
+
+def test_answers_that_other_nodes_wrote_elsewhere_are_missed(
+    model_directory: Path, tiny: Benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, "_generate_with_hf", lambda *_: 0.0)
+    with pytest.raises(CodeBlockError, match=r"^generate answers to tiny: what was written on other nodes is not in "):
+        driver.generate(ModelRef(str(model_directory)), tiny, tmp_path, CONFIG, CLUSTER)

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from codeblock.core.config import ClusterConfig, EvaluateConfig
+from codeblock.core.errors import CodeBlockError
 from codeblock.core.metrics import mean_interval
 from codeblock.core.models import load as models
 from codeblock.core.models.ref import ModelRef
@@ -149,6 +150,11 @@ def test_parts_become_one_table_in_the_order_of_the_tasks(
     table = read_part(tmp_path / "reference_nll.parquet")
     assert table["task_id"].to_pylist() == [task.task_id for task in tiny.tasks]
     assert [path.name for path in tmp_path.iterdir()] == ["reference_nll.parquet"]
+
+
+def test_parts_that_other_nodes_wrote_elsewhere_are_missed(tiny: Benchmark, tmp_path: Path) -> None:
+    with pytest.raises(CodeBlockError, match=r"^reference nll: what was written on other nodes is not in "):
+        finish(NllJob(ModelRef("any"), tiny, tmp_path))
 
 
 def test_adapters_are_part_of_the_model(model_directory: Path, tiny: Benchmark, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -17,6 +18,9 @@ from tests.processes import running_below
 
 START_SECONDS = 90.0
 HANGS_SECONDS = 30.0
+APART = ["unshare", "--mount", "--pid", "--uts", "--fork", "--mount-proc", "--kill-child", "sh", "-c"]
+"""Runs a script of sh as another machine would: with mounts, process ids and a name of its own."""
+ON_ITS_OWN_DISK = 'mount -t tmpfs tmpfs "$0" && mkdir "$0/home" "$0/tmp" && hostname "$1" && shift && cd "$0/home" && exec "$@"'
 HEALTH = {"RAY_health_check_initial_delay_ms": "1000", "RAY_health_check_period_ms": "500"}
 """A node that is gone is noticed within seconds."""
 
@@ -30,6 +34,11 @@ class Nodes:
     address: str = ""
     started: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     """The `ray start` of each node by its name, `head` among them."""
+    apart: bool = False
+    """Whether each node but the head sees a disk of its own at `directory`, with `home` and `tmp` for what its processes keep,
+    no process of the others, and has a name of its own."""
+    environment: dict[str, str] = field(default_factory=dict)
+    """Further variables of every node."""
 
     def start_head(self, **environment: str) -> None:
         port = free_port()
@@ -87,14 +96,24 @@ class Nodes:
 
     def _start(self, name: str, asked: list[str], environment: dict[str, str]) -> None:
         command = [str(Path(sys.executable).parent / "ray"), "start", "--block", *asked]
+        if self.apart and name != "head":
+            command = [*APART, ON_ITS_OWN_DISK, str(self.directory), name, *command]
         kept = {key: value for key, value in os.environ.items() if not key.startswith("RAY_") or key.startswith("RAY_AUTH")}
-        given = {**kept, **HEALTH, "RAY_USAGE_STATS_ENABLED": "0", **environment}
+        given = {**kept, **HEALTH, "RAY_USAGE_STATS_ENABLED": "0", **self.environment, **environment}
         with (self.directory / f"{name}.log").open("w") as log:
             self.started[name] = subprocess.Popen(command, env=given, stdout=log, stderr=log, start_new_session=True)
 
     def _wait_for(self, name: str, seconds: float = START_SECONDS) -> None:
         log = self.directory / f"{name}.log"
         wait_until(lambda: "Ray runtime started" in log.read_text(), f"node {name}: {log.read_text()}", seconds)
+
+
+def can_be_apart() -> bool:
+    """Whether nodes may have mounts of their own here: that needs root, and a kernel that lets it."""
+    if os.geteuid() or shutil.which("unshare") is None:
+        return False
+    tried = subprocess.run([*APART, "mount -t tmpfs tmpfs /tmp && hostname other"], capture_output=True, check=False)
+    return tried.returncode == 0
 
 
 def wait_until(there: Callable[[], object], what: str, seconds: float = 90.0, pause: float = 0.02) -> None:

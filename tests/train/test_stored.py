@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +47,20 @@ def test_stored_pairs_are_counted_as_a_list_counts(tmp_path: Path) -> None:
     assert (pairs[-1].id, pairs[np.int64(3)].id) == (expected[-1].id, expected[3].id)
     with pytest.raises(IndexError):
         pairs[len(expected)]
+
+
+def test_a_directory_for_temporary_files_without_room_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_selected(tmp_path)
+    pairs = read_pairs(tmp_path, "train")
+
+    class Full(io.BytesIO):
+        def write(self, _: object) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", Full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        StoredPairs(pairs)
+    assert caught.value.filename == tempfile.gettempdir()
 
 
 def test_a_held_out_pair_does_not_hold_its_part(tmp_path: Path) -> None:

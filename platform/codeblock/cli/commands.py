@@ -342,16 +342,19 @@ def _trained(path: Path, overrides: list[str] | None, name: str) -> Path:
 
 
 def _print_plan(path: Path, overrides: list[str] | None) -> None:
+    from codeblock.core.storage import store
+
     table = Table("step", "state", "why", box=None, pad_edge=False)
     stale = False
-    plan = _plan(path, overrides)
-    for line in plan.asked_shares():
-        say(line)
-    for step in plan.steps():
-        done = step.facts is not None
-        stale = stale or not done
-        state = "[green]cached[/green]" if done else "pending" if step.depends_on else "[yellow]would run[/yellow]"
-        table.add_row(escape(step.label), state, "" if done else escape(step.why()))
+    with store.one_look():
+        plan = _plan(path, overrides)
+        for line in plan.asked_shares():
+            say(line)
+        for step in plan.steps():
+            done = step.facts is not None
+            stale = stale or not done
+            state = "[green]cached[/green]" if done else "pending" if step.depends_on else "[yellow]would run[/yellow]"
+            table.add_row(escape(step.label), state, "" if done else escape(step.why()))
     console.print(table)
     console.print("something would run" if stale else "nothing would run")
     from codeblock.experiment.cache import check_storage_of_plan

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import re
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -27,12 +29,14 @@ class WorkersDiedError(CodeBlockError):
     """The processes of a step died again and again; the cluster may be the cause."""
 
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _SPACE = "free space there or name another storage=DIR"
+_LARGER = "free space there or set {} to a directory on a larger disk"
 _RIGHTS = "let this user read and write it or name another storage=DIR"
 _USE = "see that it is there and that this user may use it"
 _FILES = "raise the number of files that may be open (`ulimit -n`)"
 _REMEDIES = {
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), _SPACE),
+    **dict.fromkeys(_FULL, _SPACE),
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), _RIGHTS),
     **dict.fromkeys((errno.EMFILE, errno.ENFILE), _FILES),
 }
@@ -64,7 +68,28 @@ def system_error(error: OSError) -> str:
     said = os.strerror(error.errno) if error.errno else error.strerror  # libraries have words of their own
     if error.errno in _OF_A_CONNECTION:
         return f"{said}; check that the other side runs and that this machine reaches it"
-    return f"{said}: {error.filename or 'storage'}; {_REMEDIES.get(error.errno or 0, _USE)}"
+    return f"{said}: {error.filename or 'storage'}; {_remedy(error)}"
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether a disk of this machine has no room."""
+    return isinstance(error, OSError) and error.errno in _FULL
+
+
+def naming(error: OSError, path: object) -> OSError:
+    """The error with the file that it is about, where a library has not said it."""
+    return error if error.errno is None or error.filename else OSError(error.errno, error.strerror, str(path))
+
+
+def _remedy(error: OSError) -> str:
+    from codeblock.core.storage.places import SCRATCH, is_remote
+
+    name = str(error.filename or "")
+    if is_full(error) and is_remote(Path(name)):
+        return _LARGER.format(SCRATCH)
+    if is_full(error) and name == tempfile.gettempdir():
+        return _LARGER.format("TMPDIR")
+    return _REMEDIES.get(error.errno or 0, _USE)
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:

@@ -97,6 +97,8 @@ def generate(
         else:
             peak = _generate_with_hf(job, requests, output)
         done = read_answers(output)
+        if not wanted.keys() <= done.keys():
+            raise tables.lost(job.what, output)
     answers = [done[key] for key in wanted]
     ends = Counter(answer.end for answer in answers)
     return {

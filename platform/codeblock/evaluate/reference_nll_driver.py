@@ -128,6 +128,8 @@ def finish(job: NllJob) -> NllRecord:
     paths = tables.parts(job.output)
     parts = [tables.read_part(path) for path in paths]
     rows = {row["task_id"]: row for part in parts for row in part.to_pylist()}
+    if not {task.task_id for task in job.benchmark.tasks} <= rows.keys():
+        raise tables.lost("reference nll", job.output)
     table = pa.Table.from_pylist([rows[task.task_id] for task in job.benchmark.tasks], REFERENCE_NLL)
     tables.write_part(job.output / FILE, table)
     for path in paths:

@@ -140,6 +140,8 @@ class Step:
 
         Raises CodeBlockError where files of the finished step are missing, cut, or not its own.
         """
+        if self.waits_for is not None:
+            return None
         marker = completed(self.directory)
         if marker is None:
             return None
@@ -194,7 +196,8 @@ class Step:
 
     def why(self) -> str:
         """Why this step would run: what differs from the most recent result of its stage."""
-        before, there = self.depends_on, completed(self.directory)
+        before = self.depends_on
+        there = completed(self.directory) if self.waits_for is None else None
         if before is not None:
             kept = there["facts"].get("kept") if there else None
             return f"depends on {before.label}" + (f"; {kept:,} pairs are there" if kept else "")

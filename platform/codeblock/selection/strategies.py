@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -127,7 +128,10 @@ def _imported(path: str) -> Strategy:
     try:
         function = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
-        raise CodeBlockError(f"strategy {path!r}: {error}; name a function as package.module:function") from error
+        raise CodeBlockError(
+            f"strategy {path!r}: {error} on {socket.gethostname()}; name a function as package.module:function, in a module "
+            "that every node can import (`codeblock submit --include` sends it along)"
+        ) from error
     if not callable(function):
         raise CodeBlockError(f"strategy {path!r}: a {type(function).__name__}, not a function")
     found = [rule for rule in _REGISTRY.values() if rule.units is function]

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import tempfile
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import overload
@@ -17,6 +18,7 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
+from codeblock.core.errors import naming
 from codeblock.train.rows import TokenPair, Trimming, iter_pairs, trim_each
 
 TOKEN_BYTES = 4 + 4 + 1 + 1
@@ -34,15 +36,19 @@ class StoredPairs(Sequence[TokenPair]):
         self.largest_id = 0
         """The largest token id."""
         for pair in pairs:
-            written = self._file.write(_record(pair))
-            starts.append(starts[-1] + written)
+            starts.append(starts[-1] + self._write(_record(pair)))
             lengths.append(len(pair.input_ids_T))
             supervised.append(pair.supervised)
             self.largest_id = max(self.largest_id, int(pair.input_ids_T.max()))
-        self._file.flush()
+        with _in_temporary_files():
+            self._file.flush()
         self._starts, self._lengths = np.frombuffer(starts, np.int64), np.frombuffer(lengths, np.int32)
         self.supervised_P: NDArray[np.int32] = np.frombuffer(supervised, np.int32)
         """Chosen tokens of each pair."""
+
+    def _write(self, record: bytes) -> int:
+        with _in_temporary_files():
+            return self._file.write(record)
 
     def __len__(self) -> int:
         return int(self._lengths.size)
@@ -57,6 +63,15 @@ class StoredPairs(Sequence[TokenPair]):
         number = range(len(self))[number]  # counts from the end, and raises IndexError, as a list does
         start, end = int(self._starts[number]), int(self._starts[number + 1])
         return _pair(os.pread(self._file.fileno(), end - start, start), int(self._lengths[number]))
+
+
+@contextmanager
+def _in_temporary_files() -> Iterator[None]:
+    """Name the directory of a file that has no name where its disk is full."""
+    try:
+        yield
+    except OSError as error:
+        raise naming(error, tempfile.gettempdir()) from error
 
 
 def _record(pair: TokenPair) -> bytes:

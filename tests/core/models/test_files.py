@@ -142,7 +142,7 @@ def test_files_that_cannot_be_a_model_are_told_before_they_are_loaded(
 
 
 def test_a_missing_directory_and_a_file_are_told(model: Path) -> None:
-    assert "there is no such directory; check the path" in refused(lambda: load_model(str(model / "nothing")))
+    assert "there is no such directory on " in refused(lambda: load_model(str(model / "nothing")))
     assert "is a file; name the directory" in refused(lambda: load_model(str(model / "config.json")))
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import socket
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -185,6 +186,15 @@ def test_a_step_without_its_marker_is_not_read(step):
         )
     facts = finish(step.cache).facts
     assert (facts["kept"], count_rows(step.directory)) == (30, 30)
+
+
+def test_a_node_that_does_not_see_the_storage_says_so(step):
+    step.cache.rename(step.cache.with_name("on another disk"))
+    for read in (lambda: parts(step.directory), lambda: read_part(step.directory / part_name(0))):
+        assert message_of(read) == (
+            f"{step.cache}: no such directory on {socket.gethostname()}; on a cluster, name a storage that all nodes share, "
+            "or an object store (docs/storage.md)"
+        )
 
 
 def test_a_directory_that_is_of_no_step_is_read_as_it_is(tmp_path):

@@ -1,5 +1,6 @@
 """Files by path and objects by URL, through the same functions, against an S3 server on this machine."""
 
+import errno
 import http.client
 import json
 import os
@@ -146,6 +147,63 @@ def test_what_lies_in_the_mirror_alone_is_put_and_what_is_the_same_is_not(bucket
     store.put_tree(home)
     assert store.read_text(home / "b") == "3"
     assert store._info(places.remote_of(str(home / "a")))["LastModified"] == first
+
+
+def test_what_fills_several_pages_of_a_listing_is_seen_fetched_copied_and_removed_whole(bucket, tmp_path, monkeypatch):
+    """A store lists 1,000 objects at a time; this one lists 4."""
+    monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "4")
+    home, count = places.place(f"{bucket}/home"), 11
+    for number in range(count):
+        store.put_text(home / f"part-{number}", "x")
+    assert len(store.sizes(home)) == len(store.children(home)) == len(store.by_age(home, "part-*")) == count
+    there = another_node(home, tmp_path)
+    store.fetch_tree(there)
+    assert len(list(there.glob("part-*"))) == count
+    store.copy_tree(home, home.with_name("copy"))
+    assert len(store.sizes(home.with_name("copy"))) == count
+    store.remove_tree(home)
+    assert store.sizes(home) == {}
+
+
+def test_a_disk_that_has_no_room_for_what_is_fetched_is_named_and_not_the_store_blamed(bucket, tmp_path, monkeypatch):
+    path = places.place(f"{bucket}/big")
+    write(path, "x")
+    there = another_node(path, tmp_path)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(places.remote_of(str(path)).filesystem, "get_file", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        store.fetch(there)
+    assert caught.value.filename == str(there)
+
+
+def test_an_object_is_asked_for_once_in_one_look(bucket):
+    path = places.place(f"{bucket}/mark")
+    with store.one_look():
+        assert not store.exists(path)
+        store.put_text(path, "there")
+        assert not store.exists(path)
+    assert store.exists(path)
+
+
+def test_a_plan_for_an_empty_bucket_asks_the_store_little(bucket, monkeypatch, capsys, tmp_path):
+    """Each of some thirty steps looked for the pairs' marker, again and again, with two requests a time."""
+    from s3fs import S3FileSystem
+
+    asked, call = [], S3FileSystem._call_s3
+
+    async def counting(self, method, *given, **more):
+        asked.append(method)
+        return await call(self, method, *given, **more)
+
+    monkeypatch.setattr(S3FileSystem, "_call_s3", counting)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        main(["run", str(Path(__file__).parents[3] / "configs" / "quickstart.yaml"), "--plan", f"storage={bucket}/runs"])
+    assert "something would run" in capsys.readouterr().out
+    assert 0 < len(asked) < 40, asked
 
 
 def test_an_object_is_created_once_whoever_asks(bucket):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from importlib.metadata import version
 from pathlib import Path
 
@@ -40,7 +41,8 @@ def unloadable(what: str, path: str, error: BaseException) -> CodeBlockError:
     if isinstance(error, CodeBlockError):
         return error
     if _is_path(path) and not Path(path).exists():
-        return CodeBlockError(f"{place}: there is no such directory; check the path")
+        told = f"{place}: there is no such directory on {socket.gethostname()}"
+        return CodeBlockError(f"{told}; check the path, which all nodes of a cluster have to see")
     if isinstance(error, PermissionError):
         return CodeBlockError(f"{place}: {error.filename or 'a file'} is not readable by this user; change its permissions")
     if isinstance(error, ImportError):

@@ -10,6 +10,7 @@ import copy
 import json
 import os
 import re
+import socket
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -37,6 +38,10 @@ LEVELS = 3
 """How far above a file its marker can be."""
 
 _CHUNK = 1 << 20
+
+
+SHARE = "on a cluster, name a storage that all nodes share, or an object store (docs/storage.md)"
+"""The remedy for a node that does not see what another has written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +88,14 @@ def files_of(directory: Path) -> Files | None:
 def home_of(path: Path) -> Path | None:
     """The finished directory that a file or directory belongs to; None where it is of no step.
 
-    Raises CodeBlockError for a step's directory that has no marker.
+    Raises CodeBlockError for a step's directory that has no marker, and on a node that does not see the storage.
     """
     for above in [path, *path.parents][: LEVELS + 1]:
         named = STEP_NAME.fullmatch(above.name) is not None
         if (named or not places.is_remote(above)) and store.fetch(above / MARKER).exists():
             return above
+        if named and not places.is_remote(above) and not above.parent.is_dir():
+            raise CodeBlockError(f"{above.parent}: no such directory on {socket.gethostname()}; {SHARE}")
         if named:
             raise CodeBlockError(f"{above.name}: not finished, or removed while it was read; run the same command again")
     return None

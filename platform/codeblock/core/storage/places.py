@@ -17,7 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from codeblock.core.errors import CodeBlockError
+from codeblock.core.errors import CodeBlockError, is_full
 
 MIRRORS = "codeblock-stores"
 """The directory of all mirrors in the scratch directory."""
@@ -145,7 +145,8 @@ def is_there_already(error: Exception) -> bool:
 
 @contextmanager
 def told(url: str, writes: bool = False) -> Iterator[None]:
-    """Turn what a store's client raises into one line; an object that is not there or there already stays what it is."""
+    """Turn what a store's client raises into one line; an object that is not there or there already stays what it is, and so
+    does a disk here that is full."""
     try:
         yield
     except (CodeBlockError, FileExistsError):
@@ -153,7 +154,7 @@ def told(url: str, writes: bool = False) -> Iterator[None]:
     except Exception as error:  # clients of many stores, each with errors of its own
         if "://" not in url or (isinstance(error, FileNotFoundError) and not writes):
             raise
-        if is_there_already(error):
+        if is_there_already(error) or is_full(error):
             raise
         reason = (str(error).splitlines() or [""])[0][:200] or type(error).__name__
         raise CodeBlockError(f"{url}: {reason.rstrip('.')}; {_CHECK if _status(error) not in BUSY else _WAIT}") from error

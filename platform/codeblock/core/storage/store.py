@@ -10,22 +10,35 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from codeblock.core.errors import CodeBlockError
+from codeblock.core.errors import CodeBlockError, naming
 from codeblock.core.storage.places import MIRRORED, SCRATCH, ObjectPath, is_there_already, remote_of, show, told
 
 _PROBES = ("one", "another")
 _AT_ONCE = 8
 _TAGS = ("ETag", "etag", "md5Hash", "content_md5")
 """What stores call the tag of an object's content."""
+_looked: dict[ObjectPath, dict[str, Any] | None] | None = None
+"""What was found in `one_look`; None outside of one."""
 
 
 # What is there
+
+
+@contextmanager
+def one_look() -> Iterator[None]:
+    """Ask a store once for each object within the block, which looks at a storage and neither writes nor waits for others."""
+    global _looked
+    before, _looked = _looked, {}
+    try:
+        yield
+    finally:
+        _looked = before
 
 
 def exists(path: Path) -> bool:
@@ -261,6 +274,14 @@ def _tag(info: dict[str, Any]) -> str:
 
 
 def _info(remote: ObjectPath) -> dict[str, Any] | None:
+    if _looked is None:
+        return _ask(remote)
+    if remote not in _looked:
+        _looked[remote] = _ask(remote)
+    return _looked[remote]
+
+
+def _ask(remote: ObjectPath) -> dict[str, Any] | None:
     with told(remote.url):
         try:
             info = remote.filesystem.info(remote.key)
@@ -320,6 +341,8 @@ def _get(remote: ObjectPath, path: Path, info: dict[str, Any]) -> None:
             _note_tag(path, info)
         except FileNotFoundError:  # removed since it was seen
             _forget(path)
+        except OSError as error:
+            raise naming(error, path) from error
         finally:
             temporary.unlink(missing_ok=True)
 

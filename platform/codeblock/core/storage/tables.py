@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from codeblock.core.errors import CodeBlockError
+from codeblock.core.errors import CodeBlockError, naming
 from codeblock.core.storage import store
 from codeblock.core.storage.manifest import (
     MARKER,
+    SHARE,
     check,
     check_file,
     completed,
@@ -79,9 +81,7 @@ def write_part(path: Path, rows: pa.Table) -> None:
         temporary.replace(path)
         store.put(path)
     except OSError as error:
-        if error.errno is None or error.filename:
-            raise
-        raise OSError(error.errno, error.strerror, str(path)) from error  # pyarrow does not say where the disk is full
+        raise naming(error, path) from error  # pyarrow does not say where the disk is full
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -115,7 +115,9 @@ def read_part(path: Path, columns: list[str] | None = None) -> pa.Table:
     try:
         return pq.read_table(path, columns=columns, partitioning=None)
     except FileNotFoundError:
-        raise CodeBlockError(f"{path}: no such file; run the command that writes it again") from None
+        raise CodeBlockError(
+            f"{path}: no such file on {socket.gethostname()}; run the command that writes it again, or, {SHARE}"
+        ) from None
     except (OSError, pa.ArrowException) as error:
         raise unreadable(path, error) from error
 
@@ -138,6 +140,11 @@ def iter_rows(directory: Path, columns: list[str] | None = None) -> Iterator[dic
     """Rows of a directory as dictionaries, one part in memory at a time."""
     for path in parts(directory):
         yield from read_part(path, columns).to_pylist()
+
+
+def lost(what: str, output: Path) -> CodeBlockError:
+    """For what workers have written and this process does not find."""
+    return CodeBlockError(f"{what}: what was written on other nodes is not in {output}; {SHARE}")
 
 
 def part_rows(path: Path) -> int:
