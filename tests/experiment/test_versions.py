@@ -5,7 +5,9 @@ from importlib.metadata import version
 
 import pytest
 
-from codeblock.experiment.versions import installed, interpreter, source_digest
+from codeblock.core.installed import installed
+from codeblock.evaluate.environment import interpreter
+from codeblock.experiment.versions import source_digest
 
 
 def test_versions_are_those_that_are_installed():

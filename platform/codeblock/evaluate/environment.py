@@ -6,18 +6,23 @@
 from __future__ import annotations
 
 import json
+import platform
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from codeblock.core.digests import text_digest
 from codeblock.core.errors import CodeBlockError
+from codeblock.core.installed import installed
 
 REQUIREMENTS = Path(__file__).parent / "benchmarks"
 PYTHON = "3.11"
 """The Python that the pinned packages are for."""
 CORPORA = ("punkt", "stopwords", "averaged_perceptron_tagger", "vader_lexicon", "words")
 """What BigCodeBench's tasks read through nltk. Solutions have no network: without it those tasks fail."""
+USED = ("numpy",)
+"""Packages beside Python that decide verdicts of solutions that run with this interpreter."""
 
 FIND = "import importlib.util, json, sys; print(json.dumps([m for m in sys.argv[1:] if importlib.util.find_spec(m)]))"
 
@@ -64,6 +69,15 @@ def importable(python: str, modules: Iterable[str]) -> set[str]:
     """Those of the top-level modules that an interpreter finds, without importing them. Raises CodeBlockError."""
     found = _output([python, "-I", "-c", FIND, *sorted(set(modules))], python)
     return set(json.loads(found))
+
+
+def interpreter(python: str | None) -> dict[str, str]:
+    """What solutions are run with: of this interpreter (None) its version, of another one the packages that it has."""
+    if python is None:
+        return {"python": platform.python_version(), **installed(USED)}
+    root = Path(python).absolute().parents[1]
+    found = sorted(path.relative_to(root).as_posix() for path in root.glob("lib/python*/site-packages/*.dist-info"))
+    return {"packages": text_digest("\n".join(found).encode())}
 
 
 def _output(command: Sequence[str], what: str) -> str:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import ast
-import platform
-from collections.abc import Iterable, Iterator
-from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,30 +11,7 @@ from codeblock.core.digests import text_digest
 
 TOKENIZING = ("tokenizers", "transformers", "jinja2")
 GENERATING = ("torch", "transformers")
-GRADING = ("numpy",)
 SITE = ("site-packages", "dist-packages")
-
-
-def installed(names: Iterable[str]) -> dict[str, str]:
-    """Versions of packages by name, without their local part (`+cpu`); empty for one that is not installed."""
-    return {name: _version(name) for name in sorted(set(names))}
-
-
-@lru_cache(maxsize=64)
-def _version(name: str) -> str:
-    try:
-        return version(name).partition("+")[0]
-    except PackageNotFoundError:
-        return ""
-
-
-def interpreter(python: str | None) -> dict[str, str]:
-    """What solutions are run with: of this interpreter (None) its version, of another one the packages that it has."""
-    if python is None:
-        return {"python": platform.python_version(), **installed(GRADING)}
-    root = Path(python).absolute().parents[1]
-    found = sorted(path.relative_to(root).as_posix() for path in root.glob("lib/python*/site-packages/*.dist-info"))
-    return {"packages": text_digest("\n".join(found).encode())}
 
 
 def source_digest(module: str) -> str:
