@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from codeblock import work
-from codeblock.core.cluster import preflight, ray_session
+from codeblock.core.cluster import address_of, preflight, ray_session
 from codeblock.core.cluster_watch import watched_cluster
 from codeblock.core.config import TINY, Config
 from codeblock.core.console import counter, say, stage_line
@@ -24,13 +24,14 @@ from codeblock.data.filter.rating import check_endpoint
 from codeblock.data.rank.driver import tools
 from codeblock.data.rank.keep import keep
 from codeblock.data.read.stage import read_pairs
+from codeblock.evaluate.graders import Needs, require_graders
 from codeblock.experiment.arms import ArmPlan, Model, Round
 from codeblock.experiment.cache import Step, check_storage
 from codeblock.experiment.check_models import check_models, probe_models
 from codeblock.experiment.plan import Plan, make_plan
 from codeblock.experiment.results import ArmResult, Comparison, require_pairs
 from codeblock.experiment.watch import Ends, Watch, telling
-from codeblock.sandbox.pool import check_sandbox
+from codeblock.sandbox.pool import Settings, check_sandbox
 
 if TYPE_CHECKING:
     from codeblock.train.driver import OnRow
@@ -51,6 +52,8 @@ def run(config: Config, until: Until = "evaluate", watch: Watch | None = None) -
     watch.begin(plan)
     with _session(plan), telling(watch.ended_by), watched_cluster(config.cluster, watch.ended_by):
         probe_models(plan, until)
+        if until == "evaluate":
+            check_graders(plan)
         comparison = run_data(plan, until)
         if until in ORDER[2:]:
             for arm in plan.arms:
@@ -146,7 +149,8 @@ def _evaluate(plan: Plan, arm: ArmPlan, name: str, model: Model) -> EvaluatedRec
     with stage_line(answers):
         facts = answers.run(partial(work.generate, plan, name, model, arm.seed), resume=True)
     with stage_line(graded):
-        return cast(EvaluatedRecord, {**facts, **graded.run(partial(work.grade, plan, name, answers.directory))})
+        verdicts = graded.run(partial(work.grade, plan, name, answers.directory), resume=True)
+        return cast(EvaluatedRecord, {**facts, **verdicts})
 
 
 def measure_reference_nll(plan: Plan, comparison: Comparison) -> None:
@@ -206,9 +210,9 @@ def _check_filters(plan: Plan) -> None:
 def _check_evaluation(plan: Plan) -> None:
     """Refuse before anything is trained: a machine without isolation or engine, and a benchmark that cannot be asked."""
     config = plan.config.evaluate
-    ungraded = {name for arm in plan.arms for name, step in arm.graded.items() if step.facts is None}
-    for python in {config.python_of(name) for name in ungraded}:
-        check_sandbox(python, config.allow_missing_layers)
+    if address_of(plan.config.cluster) is None:
+        for python in _pythons(plan):
+            check_sandbox(python, config.allow_missing_layers)
     todo = {name for arm in plan.arms for name, step in arm.generated.items() if step.facts is None}
     if todo and config.engine == "vllm":
         from codeblock.evaluate.vllm_engine import check_vllm
@@ -221,3 +225,16 @@ def _check_evaluation(plan: Plan) -> None:
 
         benchmarks = [work.benchmark_of(plan, name) for name in sorted(todo)]
         check_prompts(load_tokenizer(plan.model.path, plan.model.revision), benchmarks, config.prompt)
+
+
+def check_graders(plan: Plan) -> None:
+    """Refuse before anything is trained a cluster on which nothing can be graded. Needs the session of the run."""
+    if address_of(plan.config.cluster) is not None:
+        for python in _pythons(plan):
+            require_graders(Needs.of(Settings(python=python, allow_missing_layers=plan.config.evaluate.allow_missing_layers)))
+
+
+def _pythons(plan: Plan) -> set[str | None]:
+    """The interpreters of solutions that are still to be graded."""
+    ungraded = {name for arm in plan.arms for name, step in arm.graded.items() if step.facts is None}
+    return {plan.config.evaluate.python_of(name) for name in ungraded}

@@ -44,7 +44,7 @@ def ray_session(config: ClusterConfig) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    address = config.address or os.environ.get("RAY_ADDRESS")
+    address = address_of(config)
     try:
         with kept():
             ray.init(address=address, logging_level=logging.ERROR, log_to_driver=True, runtime_env=runtime_env())
@@ -55,6 +55,11 @@ def ray_session(config: ClusterConfig) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def address_of(config: ClusterConfig) -> str | None:
+    """Address of the running cluster that a session joins; None where it starts one of this machine."""
+    return config.address or os.environ.get("RAY_ADDRESS")
 
 
 def runtime_env() -> dict[str, Any]:

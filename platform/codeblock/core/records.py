@@ -165,6 +165,8 @@ class GradedRecord(StepRecord):
     reference_failures: dict[str, str]
     missing_layers: list[str]
     grade_seconds: float
+    graded_on: NotRequired[dict[str, int]]
+    """Programs by node, where they were shared out over a cluster."""
 
 
 class EvaluatedRecord(GeneratedRecord, GradedRecord):

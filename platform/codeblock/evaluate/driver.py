@@ -1,7 +1,8 @@
-"""Generate answers to a benchmark over a Ray cluster; grade them on this machine. Two steps: answers are what is dear.
+"""Generate answers to a benchmark over a Ray cluster, and grade them there. Two steps: answers are what is dear.
 
 generated/part-*.json      answers.Answer, parts whole or absent: a run that was cut off generates what is missing
 graded/samples.jsonl       task_id, sample, completion (or solution), answer: a file that public graders read
+graded/part-*.json         while nodes grade: what is done
 graded/verdicts.parquet    task_id, sample, verdict, seconds, error
 """
 
@@ -30,6 +31,7 @@ from codeblock.core.storage import tables
 from codeblock.evaluate.answers import Answer, Decoding, Job, Request
 from codeblock.evaluate.benchmarks import Benchmark
 from codeblock.evaluate.grading import grade
+from codeblock.evaluate.grading_driver import run_on_nodes
 from codeblock.evaluate.prompts import make_requests
 from codeblock.evaluate.vllm_engine import generate_with_vllm
 from codeblock.sandbox.pool import Settings
@@ -121,7 +123,9 @@ def grade_answers(
 ) -> GradedRecord:
     """Grade the answers that `generate` wrote into `answers`; the facts: tasks, passed, pass_at_k, verdicts, times.
 
-    `store` keeps what references return on this machine. Raises CodeBlockError where the harness fails.
+    All nodes that can grade do; this machine alone where there is no other (`graders.py`). Parts that were graded on nodes are
+    kept in `output` until all is done. `store` keeps what references return, by machine. Raises CodeBlockError where the
+    harness fails.
     """
     done = read_answers(answers)
     found = [done[task.task_id, sample] for task in benchmark.tasks for sample in range(config.samples)]
@@ -135,7 +139,7 @@ def grade_answers(
         store=store,
         allow_missing_layers=config.allow_missing_layers,
     )
-    result = grade(samples, benchmark, settings)
+    result = grade(samples, benchmark, settings, partial(run_on_nodes, output))
     tables.write_part(output / "verdicts.parquet", result.table())
     return result.facts()
 

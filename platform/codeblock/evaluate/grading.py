@@ -10,8 +10,8 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,10 +47,41 @@ class Program(NamedTuple):
     code: str
 
 
+@dataclass
+class Graded:
+    """How references and programs ended."""
+
+    references: dict[str, Outcome] = field(default_factory=dict)
+    """By task."""
+    outcomes: dict[Program, Outcome] = field(default_factory=dict)
+    missing_layers: list[str] = field(default_factory=list)
+    """Layers of the sandbox that some machine lacked."""
+    nodes: dict[str, int] = field(default_factory=dict)
+    """Programs by the node of a cluster that ran them. Empty: all ran on this machine."""
+
+
+Run = Callable[[Benchmark, Sequence[Program], Settings], Graded]
+"""Runs the references of a benchmark's tasks, and different programs."""
+
+
+def run_here(benchmark: Benchmark, programs: Sequence[Program], settings: Settings, *, whole: bool = True) -> Graded:
+    """Run references and programs on this machine. Raises CodeBlockError as `grade`.
+
+    `whole`: these are all tasks, so there is no use in going on where every reference fails.
+    """
+    with Pool(settings, max(len(programs), len(benchmark.tasks))) as pool, Expectations(settings.store) as expectations:
+        references = run_references(pool, benchmark, settings, expectations)
+        found = {task_id: reference.outcome for task_id, reference in references.items()}
+        if whole:
+            require_references(benchmark, found)
+        return Graded(found, run_programs(pool, benchmark, programs, references), pool.missing)
+
+
 def grade(
     samples: Iterable[Sample | Mapping[str, Any]],
     benchmark: Benchmark,
     settings: Settings | None = None,
+    run: Run = run_here,
 ) -> GradeResult:
     """Grade samples of a benchmark.
 
@@ -68,26 +99,25 @@ def grade(
     not_run = missing_packages(benchmark, settings.python)
     tasks = {task.task_id: task for task in benchmark.tasks if task.task_id not in not_run}
     programs = [program_of(sample, benchmark, tasks[sample.task_id]) for sample in given if sample.task_id in tasks]
-    distinct = set(programs)
-    with Pool(settings, max(len(distinct), len(tasks))) as pool, Expectations(settings.store) as expectations:
-        references = run_references(pool, benchmark, list(tasks.values()), settings, expectations)
-        rows = run_programs(pool, tasks, programs, references)
+    distinct = list(dict.fromkeys(programs))
+    graded = run(replace(benchmark, tasks=list(tasks.values())), distinct, settings)
     all_tasks = {task.task_id for task in benchmark.tasks}
     return GradeResult(
         benchmark=benchmark.name,
-        rows=rows,
+        rows=rows_of(programs, graded.outcomes),
         tasks=list(tasks),
         unknown_tasks=list(dict.fromkeys(sample.task_id for sample in given if sample.task_id not in all_tasks)),
         reference_failures={
-            task_id: described(reference.outcome)
-            for task_id, reference in references.items()
-            if reference.outcome.verdict is not Verdict.PASSED
+            task_id: described(outcome)
+            for task_id, outcome in graded.references.items()
+            if outcome.verdict is not Verdict.PASSED
         },
-        missing_layers=pool.missing,
+        missing_layers=graded.missing_layers,
         seconds=time.monotonic() - started,
         not_run=not_run,
         programs=len(distinct),
         provenance=benchmark.provenance,
+        nodes=graded.nodes,
     )
 
 
@@ -111,10 +141,8 @@ def _named(samples: list[Sample], benchmark: Benchmark) -> list[Sample]:
     return [replace(sample, task_id=named(sample.task_id)) for sample in samples]
 
 
-def run_references(
-    pool: Pool, benchmark: Benchmark, tasks: Sequence[Task], settings: Settings, expectations: Expectations
-) -> dict[str, Reference]:
-    """Grade the benchmark's own solutions. Raises CodeBlockError where all fail: then the limits or the machine are wrong."""
+def run_references(pool: Pool, benchmark: Benchmark, settings: Settings, expectations: Expectations) -> dict[str, Reference]:
+    """Run the benchmark's own solutions; by task."""
 
     def work(sandbox: Sandbox, task: Task) -> Reference:
         limits = settings.limits(task.limits)
@@ -129,14 +157,19 @@ def run_references(
         calibrated = outcome.verdict is Verdict.PASSED
         return Reference(outcome, rehearsal, replace(limits, timeout_seconds=seconds) if calibrated else limits)
 
-    found = dict(zip((task.task_id for task in tasks), pool.map(f"references of {benchmark.name}", work, tasks), strict=True))
-    failures = [described(each.outcome) for each in found.values() if each.outcome.verdict is not Verdict.PASSED]
-    if failures and len(failures) == len(found):
+    tasks = benchmark.tasks
+    found = pool.map(f"references of {benchmark.name}", work, tasks)
+    return dict(zip((task.task_id for task in tasks), found, strict=True))
+
+
+def require_references(benchmark: Benchmark, outcomes: Mapping[str, Outcome]) -> None:
+    """Raise CodeBlockError where all references fail: then the limits or the machine are wrong."""
+    failures = [described(outcome) for outcome in outcomes.values() if outcome.verdict is not Verdict.PASSED]
+    if failures and len(failures) == len(outcomes):
         raise CodeBlockError(
             f"benchmark {benchmark.name}: all {len(failures)} reference solutions fail here ({failures[0]}); "
             "raise evaluate.timeout_seconds or evaluate.memory_mb, or check the benchmark's file"
         )
-    return found
 
 
 def program_of(sample: Sample, benchmark: Benchmark, task: Task) -> Program:
@@ -147,12 +180,10 @@ def program_of(sample: Sample, benchmark: Benchmark, task: Task) -> Program:
 
 
 def run_programs(
-    pool: Pool, tasks: Mapping[str, Task], programs: Sequence[Program], references: Mapping[str, Reference]
-) -> list[VerdictRow]:
-    """The verdict on each program, in their order. One that comes several times is run once.
-
-    Programs of one task follow each other: its tests are read once.
-    """
+    pool: Pool, benchmark: Benchmark, programs: Sequence[Program], references: Mapping[str, Reference]
+) -> dict[Program, Outcome]:
+    """How different programs ended. Those of one task follow each other: its tests are read once."""
+    tasks = {task.task_id: task for task in benchmark.tasks}
 
     def work(sandbox: Sandbox, program: Program) -> Outcome:
         task, reference = tasks[program.task_id], references[program.task_id]
@@ -162,8 +193,12 @@ def run_programs(
             )
         return checked(sandbox.run(program.code, task.oracle, reference.limits, reference.known), task)
 
-    distinct = sorted(dict.fromkeys(programs), key=lambda program: program.task_id)
-    outcomes = dict(zip(distinct, pool.map("samples", work, distinct), strict=True))
+    ordered = sorted(programs, key=lambda program: program.task_id)
+    return dict(zip(ordered, pool.map("samples", work, ordered), strict=True))
+
+
+def rows_of(programs: Iterable[Program], outcomes: Mapping[Program, Outcome]) -> list[VerdictRow]:
+    """The verdicts on the programs of samples, in their order. Samples that are one program share its verdict."""
     rows, seen = [], Counter[str]()
     for program in programs:
         found, number = outcomes[program], seen[program.task_id]

@@ -104,6 +104,8 @@ class GradeResult:
     """Different programs among the samples: each ran once."""
     provenance: str = ""
     """Whether the tasks come from the published file."""
+    nodes: dict[str, int] = field(default_factory=dict)
+    """Programs by the node of a cluster that ran them. Empty: all ran on this machine."""
 
     def __post_init__(self) -> None:
         # They come from whoever wrote the samples, and are shown and stored.
@@ -163,6 +165,7 @@ class GradeResult:
                 "reference_failures": self.reference_failures,
                 "missing_layers": self.missing_layers,
                 "grade_seconds": self.seconds,
+                **({"graded_on": self.nodes} if self.nodes else {}),
             },
         )
 

@@ -98,7 +98,7 @@ def _of_benchmark(arms: Sequence[ArmResult], benchmark: str) -> Iterator[str]:
 
 def _remarks(facts: EvaluatedRecord) -> Iterator[str]:
     for task, error in facts["reference_failures"].items():
-        yield f"the reference of {task} fails on this machine ({error})"
+        yield f"the reference of {task} fails here ({error})"
     if facts["not_run"]:
         packages = sorted({name for missing in facts["not_run"].values() for name in missing})
         yield f"{len(facts['not_run'])} tasks not run for want of {', '.join(packages[:PACKAGES_NAMED])}"

@@ -110,10 +110,17 @@ class Pool:
 def require_layers(missing: Sequence[str]) -> None:
     """Raise CodeBlockError where layers of the sandbox are missing."""
     if missing:
-        raise CodeBlockError(
-            f"grading: this machine lacks {len(missing)} layers of the sandbox ({'; '.join(missing)}); "
-            f"{remedy(missing[0])}; or accept it with evaluate.allow_missing_layers=true"
-        )
+        raise CodeBlockError(f"grading: this machine {lacking_layers(missing)}")
+
+
+def lacking_layers(missing: Sequence[str]) -> str:
+    """What a machine lacks, and the remedies of the machine that this runs on; empty where nothing is missing."""
+    if not missing:
+        return ""
+    return (
+        f"lacks {len(missing)} layers of the sandbox ({'; '.join(missing)}); "
+        f"{remedy(missing[0])}; or accept it with evaluate.allow_missing_layers=true"
+    )
 
 
 def check_sandbox(python: str | None, allow_missing_layers: bool) -> list[str]:

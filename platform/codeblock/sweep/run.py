@@ -22,7 +22,7 @@ from codeblock.experiment.cache import cache_of, check_storage, check_storage_of
 from codeblock.experiment.check_models import probe_models
 from codeblock.experiment.plan import Plan, make_plan
 from codeblock.experiment.watch import telling
-from codeblock.pipeline import check_plan
+from codeblock.pipeline import check_graders, check_plan
 from codeblock.sweep import disk, record
 from codeblock.sweep.choose import PointResult, check_halves, parts_of, results_of
 from codeblock.sweep.console import Screen
@@ -116,6 +116,7 @@ def run_sweep(sweep: Sweep, runs: SweepRuns) -> SweepOutcome:
     with _session(sweep, runs) as ray_runs:
         if ray_runs:
             probe_models(sweep.plans[0], "evaluate")
+            check_graders(sweep.plans[0])
         shared = run_shared(sweep.plans)
         untrained = {name: read_reference_nll(step.directory) for name, step in sweep.plans[0].untrained_nll.items()}
         check_halves(parts_of(sweep.config), untrained)

@@ -272,7 +272,7 @@ class EvaluateConfig(Section):
     pythons: dict[str, Place] = execution({})
     """Python interpreters by benchmark, for one whose solutions need packages of their own (`codeblock benchmark-env`)."""
     allow_missing_layers: bool = execution(False)
-    """Grade where this machine lacks layers of the sandbox."""
+    """Grade on machines that lack layers of the sandbox."""
 
     @model_validator(mode="after")
     def _samples_differ(self) -> EvaluateConfig:
@@ -307,7 +307,7 @@ class ClusterConfig(Section):
     gpus_per_worker: float = execution(0.0, ge=0)
     """GPUs of one worker or actor."""
     grade_processes: int | None = execution(None, ge=1)
-    """Programs graded at the same time; empty: one per CPU of this machine."""
+    """Programs graded at the same time, on a cluster for each node that grades; empty: one per CPU."""
 
 
 class TrackConfig(Section):

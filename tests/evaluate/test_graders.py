@@ -1,0 +1,114 @@
+"""Which nodes grade: those whose sandbox is whole and whose Python is the same; the others are told, with the remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from codeblock.core.nodes import Node, Told
+from codeblock.core.own_process import as_worker
+from codeblock.evaluate import Settings, graders
+from codeblock.evaluate.benchmarks import Benchmark
+from codeblock.evaluate.environment import interpreter
+from codeblock.evaluate.graders import Machine, Needs, look, problem_of
+from codeblock.sandbox.oracles import Command
+
+HEAD, HERE = Node("h", "head (1)", 0.0, True), Node("h", "head (1)", 2.0, True)
+ONE, TWO = Node("a", "one (2)", 4.0, False), Node("b", "two (3)", 4.0, False)
+WHOLE = Machine("", interpreter(None), [])
+BARE = replace(WHOLE, lacking_layers="lacks 1 layers of the sandbox (network); install bubblewrap")
+Cluster = Callable[..., list[str]]
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    """Sets the living nodes, and what each answers; gives the list of the nodes that were asked."""
+    asked: list[str] = []
+
+    def make(machines: dict[Node, Machine | str | None]) -> list[str]:
+        def answer(nodes: list[Node], *_: object) -> list[Told[Machine | str]]:
+            asked.extend(node.name for node in nodes)
+            return [Told(machines[node], "" if machines[node] else "it did not answer") for node in nodes]
+
+        monkeypatch.setattr(graders, "living_nodes", lambda: list(machines))
+        monkeypatch.setattr(graders, "ask_nodes", answer)
+        return asked
+
+    monkeypatch.setattr(graders, "_known", {})
+    monkeypatch.setattr(graders, "_said", set())
+    return make
+
+
+def test_a_head_that_lends_no_cpu_is_given_no_programs_where_others_can(cluster: Cluster) -> None:
+    asked = cluster({HEAD: WHOLE, ONE: WHOLE, TWO: WHOLE})
+    assert graders.graders(Needs()) == [ONE, TWO]
+    assert graders.graders(Needs()) == [ONE, TWO]
+    assert asked == ["one (2)", "two (3)"], "each is asked once"
+
+
+def test_a_driver_whose_node_lends_cpus_grades_beside_the_others(cluster: Cluster) -> None:
+    cluster({HERE: WHOLE, ONE: WHOLE})
+    assert graders.graders(Needs()) == [HERE, ONE]
+
+
+@pytest.mark.parametrize("machines", [{}, {HERE: WHOLE}, {HEAD: WHOLE}, {HERE: WHOLE, replace(ONE, cpus=0.0): WHOLE}])
+def test_where_no_other_node_lends_cpus_nobody_is_asked(cluster: Cluster, machines: dict[Node, Machine]) -> None:
+    asked = cluster(machines)
+    assert graders.graders(Needs()) == []
+    assert asked == []
+
+
+def test_a_process_that_is_a_worker_itself_grades_alone(cluster: Cluster) -> None:
+    asked = cluster({HERE: WHOLE, ONE: WHOLE})
+    with as_worker():
+        assert graders.graders(Needs()) == []
+    assert asked == []
+
+
+def test_nodes_that_cannot_are_told_once_and_by_reason(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
+    cluster({HEAD: WHOLE, ONE: BARE, TWO: BARE, Node("c", "three (4)", 1.0, False): WHOLE})
+    assert [node.name for node in graders.graders(Needs())] == ["three (4)"]
+    graders.graders(Needs())
+    assert capsys.readouterr().out == (
+        "note: grading: 2 of 3 nodes cannot grade: one (2), two (3): lacks 1 layers of the sandbox (network); install "
+        "bubblewrap\n"
+    )
+
+
+def test_where_only_the_driver_s_node_can_this_machine_grades_alone(cluster: Cluster) -> None:
+    cluster({HERE: WHOLE, ONE: BARE})
+    assert graders.graders(Needs()) == []
+    assert graders.graders(Needs(allow_missing_layers=True)) == [HERE, ONE]
+
+
+def test_a_node_that_did_not_answer_is_asked_again(cluster: Cluster) -> None:
+    cluster({HEAD: WHOLE, ONE: None, TWO: WHOLE})
+    assert graders.graders(Needs()) == [TWO]
+    cluster({HEAD: WHOLE, ONE: WHOLE, TWO: WHOLE})
+    assert graders.graders(Needs()) == [ONE, TWO]
+
+
+def test_what_differs_from_this_machine_is_told_with_its_remedy() -> None:
+    assert problem_of(WHOLE, Needs()) == ""
+    assert problem_of("grading: no-python does not run; name a Python that does", Needs()).startswith("grading: no-python")
+    older = replace(WHOLE, interpreter={**WHOLE.interpreter, "python": "3.8.1"})
+    assert problem_of(older, Needs()).startswith("solutions would run with python 3.8.1, numpy ")
+    assert problem_of(older, Needs()).endswith(" here; install the same on every node")
+    assert problem_of(replace(WHOLE, absent=["node"]), Needs()) == (
+        "lacks node, which tasks use; install the same on every node"
+    )
+
+
+def test_this_machine_is_looked_at_for_what_tasks_use(tiny: Benchmark) -> None:
+    command = Command(("no-such-program", "x"), "x", "", "")
+    other = replace(tiny.tasks[0], needs=("json", "no_such_module"), oracle=command)
+    needs = Needs.of(Settings(), [other, *tiny.tasks[1:]])
+    assert needs == Needs(None, False, ("json", "no_such_module"), ("no-such-program",))
+    found = look(needs)
+    assert isinstance(found, Machine)
+    assert (found.absent, found.interpreter) == (["no-such-program", "no_such_module"], interpreter(None))
+    told = look(Needs("/no/such/python"))
+    assert isinstance(told, str)
+    assert told.startswith("grading: /no/such/python does not run")
