@@ -1,14 +1,19 @@
 """What would stop a config is told before it runs, each with its remedy."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
+from codeblock.cli.doctor import grading
 from codeblock.cli.doctor.config import CALLER, config_checks, fits, same_versions
 from codeblock.cli.doctor.nodes import Node, ask_nodes, versions
 from codeblock.core.capacity import Capacity
 from codeblock.core.config.file import load_config
 from codeblock.core.errors import CodeBlockError
+from codeblock.core.nodes import Node as Machine
+from codeblock.core.nodes import Told
+from codeblock.evaluate import graders
 
 
 def node(name, **found):
@@ -81,6 +86,43 @@ def test_versions_that_differ_say_where(monkeypatch):
     monkeypatch.setenv(CALLER, json.dumps({"python": "3.12.1", "ray": "2.60.0"}))
     with pytest.raises(CodeBlockError, match=r"^python 3.12.1 on here but 3.11.7 on head;"):
         same_versions([node("head")])
+
+
+HEAD, ONE = Machine("h", "head (1)", 0.0, True), Machine("a", "one (2)", 1.0, False)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "problems", "lines"),
+    [
+        ([HEAD], {}, [(True, "the driver's node grades alone")]),
+        ([HEAD, ONE], {}, [(True, "1 of 1 nodes would grade: one (2)")]),
+        (
+            [HEAD, ONE],
+            {"one (2)": "lacks it; mend it"},
+            [(True, "the driver's node grades alone"), (True, "1 of 1 nodes cannot grade: one (2): lacks it; mend it")],
+        ),
+        (
+            [HEAD, ONE, replace(ONE, id="b", name="two (3)")],
+            {"one (2)": "lacks it; mend it"},
+            [(True, "1 of 2 nodes would grade: two (3)"), (True, "1 of 2 nodes cannot grade: one (2): lacks it; mend it")],
+        ),
+        (
+            [HEAD, ONE],
+            {"one (2)": "lacks it; mend it", "head (1)": "lacks more; mend more"},
+            [(False, "lacks more; mend more"), (True, "1 of 1 nodes cannot grade: one (2): lacks it; mend it")],
+        ),
+    ],
+)
+def test_nodes_that_would_grade_are_asked_and_told_by_what_they_lack(nodes, problems, lines, tmp_path, monkeypatch):
+    monkeypatch.setattr(graders, "_known", {})
+    monkeypatch.setattr(graders, "living_nodes", lambda: nodes)
+    monkeypatch.setattr(graders, "ask_nodes", lambda some, *_: [Told(problems.get(node.name, node.name)) for node in some])
+    for module in (graders, grading):
+        monkeypatch.setattr(module, "problem_of", lambda found, _: found if "; " in found else "")
+    monkeypatch.setattr(grading, "look", lambda _: problems.get("head (1)", "head (1)"))
+    found = grading.grading_checks(config_of(storage=tmp_path))
+    assert [(check.name, check.ok, check.detail) for check in found] == [("grading", ok, line) for ok, line in lines]
+    assert grading.grading_checks(config_of("arms={base: {generate: false}}", storage=tmp_path)) == []
 
 
 def test_every_node_tries_the_storage_itself(ray_cluster, tmp_path):

@@ -46,24 +46,26 @@ def _with_remedy(check: Check) -> Check:
 
 
 def _of_resources(config: Config) -> list[Check]:
-    if not (config.cluster.address or os.environ.get("RAY_ADDRESS")):
+    from codeblock.core.cluster import address_of, ray_session
+
+    if address_of(config.cluster) is None:
         return [
             guarded("resources", partial(fits, config, _of_machine())),
             guarded("memory", partial(_memory, config, _machine_memory())),
         ]
-    from codeblock.core.cluster import ray_session
-
     try:
         with ray_session(config.cluster):
+            from codeblock.cli.doctor.grading import grading_checks
             from codeblock.cli.doctor.nodes import ask_nodes
             from codeblock.core.capacity import capacity
 
             check_storage(config.storage)
-            found, nodes = capacity(), ask_nodes(_storage(config))
+            found, nodes, grading = capacity(), ask_nodes(_storage(config)), grading_checks(config)
     except CodeBlockError as error:
         return [Check("cluster", False, str(error))]
     return [
         *(_of_node(node, _storage(config)) for node in nodes),
+        *grading,
         guarded("same versions", partial(same_versions, nodes)),
         guarded("resources", partial(fits, config, found)),
         guarded("memory", partial(_memory, config, _nodes_memory(config, nodes))),

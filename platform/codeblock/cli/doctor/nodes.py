@@ -12,9 +12,10 @@ from typing import Any
 
 from fsspec.core import url_to_fs
 
+from codeblock.core import nodes
+
 VERSIONS = ("ray", "torch", "transformers", "mlflow", "pyarrow")
 """Packages that have to be the same wherever one run computes."""
-NODE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -45,38 +46,20 @@ def ask_nodes(storage: str) -> list[Node]:
     """Ask every living node of the cluster that this process is connected to, the head first.
 
     A file that this process writes into the storage shows whether a node looks at the same one. A node that does not answer
-    within NODE_SECONDS is reported as such.
+    is reported as such.
     """
-    import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
     files, mark = url_to_fs(f"{storage}/.doctor-{secrets.token_hex(4)}")
     files.pipe_file(mark, b"x")
     try:
-        nodes = [node for node in ray.nodes() if node["Alive"]]
-        nodes.sort(key=lambda node: "node:__internal_head__" not in node["Resources"])
-        ask = ray.remote(num_cpus=0)(_look)
-        asked = {
-            node["NodeManagerHostname"] + f" ({node['NodeManagerAddress']})": ask.options(
-                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            ).remote(f"{storage}/{Path(mark).name}")
-            for node in nodes
-        }
-        done, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=NODE_SECONDS)
-        return [_told(name, ref, ref in done) for name, ref in asked.items()]
+        living = nodes.living_nodes()
+        found = nodes.ask_nodes(living, _look, f"{storage}/{Path(mark).name}")
+        return [_told(node.name, each) for node, each in zip(living, found, strict=True)]
     finally:
         files.rm_file(mark)
 
 
-def _told(name: str, ref: Any, answered: bool) -> Node:
-    import ray
-
-    if not answered:
-        return Node(name, {}, [], 0, f"the node did not answer within {NODE_SECONDS:.0f} s")
-    try:
-        return Node(name, **ray.get(ref))
-    except Exception as error:  # a node that is ill in whatever way
-        return Node(name, {}, [], 0, str(error).strip().splitlines()[-1][:200])
+def _told(name: str, found: nodes.Told[dict[str, Any]]) -> Node:
+    return Node(name, {}, [], 0, found.problem) if found.answer is None else Node(name, **found.answer)
 
 
 def _look(mark: str) -> dict[str, Any]:
