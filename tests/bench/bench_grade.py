@@ -126,7 +126,7 @@ def official(script: str, samples: list[dict[str, str]], tasks: Path, options: a
 
 def isolation(count: int) -> None:
     """Wall-clock time of a trivial solution in the sandbox, and in a bare forked child of an interpreter without imports."""
-    walled = []
+    walled, before = [], cpu_seconds()
     with Sandbox() as sandbox:
         oracle, limits = Script(setup="", test=CHECK, calls="f"), Limits()
         for _ in range(count):
@@ -135,13 +135,22 @@ def isolation(count: int) -> None:
             walled.append(time.perf_counter() - started)
             assert outcome.verdict is Verdict.PASSED, outcome
         layers = f"missing here: {'; '.join(sandbox.missing)}" if sandbox.missing else "all layers"
+    in_sandbox = cpu_seconds() - before  # of helpers that have ended, start included
     command = [sys.executable, "-I", "-c", FORK, TRIVIAL + CHECK, str(count)]
+    before = cpu_seconds()
     bare = [float(line) for line in subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()]
+    in_forks = cpu_seconds() - before
     print(f"isolation, {count} samples one after the other, {layers}:")
-    for name, times in (("sandbox", walled), ("bare fork", bare)):
+    for name, times, spent in (("sandbox", walled, in_sandbox), ("bare fork", bare, in_forks)):
         low, median, high = (1000 * each for each in statistics.quantiles(times, n=4))
-        print(f"  {name:<10} {median:.1f} ms (quartiles {low:.1f}, {high:.1f}), fastest {1000 * min(times):.1f}")
-    print(f"  cost of isolation: {1000 * (statistics.median(walled) - statistics.median(bare)):.1f} ms a sample")
+        print(
+            f"  {name:<10} {median:.1f} ms (quartiles {low:.1f}, {high:.1f}), fastest {1000 * min(times):.1f}; "
+            f"{1000 * spent / count:.2f} ms of CPU"
+        )
+    cost, ratio = statistics.median(walled) - statistics.median(bare), statistics.median(walled) / statistics.median(bare)
+    print(
+        f"  cost of isolation: {1000 * cost:.1f} ms a sample, {ratio:.1f} times a bare fork, {in_sandbox / in_forks:.1f} in CPU"
+    )
 
 
 def main() -> None:

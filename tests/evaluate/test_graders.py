@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
 
+from codeblock.core.capacity import Capacity
+from codeblock.core.errors import CodeBlockError
 from codeblock.core.nodes import Node, Told
 from codeblock.core.own_process import as_worker
 from codeblock.evaluate import Settings, graders
@@ -81,6 +84,27 @@ def test_where_only_the_driver_s_node_can_this_machine_grades_alone(cluster: Clu
     cluster({HERE: WHOLE, ONE: BARE})
     assert graders.graders(Needs()) == []
     assert graders.graders(Needs(allow_missing_layers=True)) == [HERE, ONE]
+
+
+def test_where_nobody_can_grade_the_run_is_refused_unless_nodes_may_come(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def lacking(*_: object) -> list[str]:
+        raise CodeBlockError("grading: this machine lacks 1 layers of the sandbox; install bubblewrap")
+
+    monkeypatch.setattr(graders, "check_sandbox", lacking)
+    cluster({HEAD: BARE, ONE: WHOLE})
+    graders.require_graders(Needs())
+    cluster({HEAD: BARE})
+    for possible, refused in ((2.0, True), (16.0, False)):
+        found = Capacity({"CPU": 2.0}, {"CPU": possible}, ())
+        monkeypatch.setattr(graders, "capacity", lambda found=found: found)
+        with pytest.raises(CodeBlockError, match="install bubblewrap") if refused else nullcontext():
+            graders.require_graders(Needs())
+    assert capsys.readouterr().out == (
+        "note: grading: this machine lacks 1 layers of the sandbox; install bubblewrap; nodes that start later are asked once "
+        "there is something to grade\n"
+    )
 
 
 def test_a_node_that_did_not_answer_is_asked_again(cluster: Cluster) -> None:

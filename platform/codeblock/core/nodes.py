@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -118,8 +119,9 @@ def share_out(
                 if not done and not names.keys() & {node.id for node in living_nodes()}:
                     return
     finally:
-        for ref in running:
-            ray.cancel(ref, force=True)
+        with suppress(Exception):  # of a cluster that is gone: what ended the work is what counts
+            for ref in running:
+                ray.cancel(ref, force=True)
 
 
 def _on_node(work: Callable[..., Answer], part: Sequence[Any]) -> tuple[str, Answer]:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import platform
+from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -122,9 +124,15 @@ class _Grading:
         return [tasks[first::count] for first in range(count)]
 
     def _part(self, tasks: Sequence[Task]) -> tuple[Benchmark, list[Program]]:
-        names = {task.task_id for task in tasks}
-        programs = [program for program in self.programs if program.task_id in names]
+        programs = [program for task in tasks for program in self._by_task[task.task_id]]
         return replace(self.benchmark, tasks=list(tasks)), programs
+
+    @cached_property
+    def _by_task(self) -> dict[str, list[Program]]:
+        found: dict[str, list[Program]] = defaultdict(list)
+        for program in self.programs:
+            found[program.task_id].append(program)
+        return found
 
     def _settings_of_nodes(self) -> Settings:
         """Settings of a part: a node has a working directory of its own."""
