@@ -22,6 +22,7 @@ from codeblock.core.schema import TokenClass
 from codeblock.core.storage.scores import with_scores
 from codeblock.core.storage.tables import MARKER, iter_rows, parts, read_table
 from codeblock.experiment.plan import make_plan
+from codeblock.pipeline import check_plan
 from codeblock.selection import strategies
 
 BAD_LINES = ['{"instruction": "Add.", "output": \n', '{"instruction": "", "output": "x = 1"}\n', '{"instruction": "Add."}\n']
@@ -383,6 +384,12 @@ def test_what_cannot_work_is_refused_in_one_line_before_anything_runs(setting, r
     assert call("run", setting / "config.yaml", *overrides) == 1
     assert says in " ".join(capsys.readouterr().err.split())
     assert markers(setting) == before
+
+
+def test_the_embedded_tasks_are_not_asked_for_before_they_are_made(setting, tmp_path):
+    """With a model of one's own, whose prompts are looked at beforehand."""
+    config = load_config(setting / "config.yaml", ["evaluate.benchmarks={tiny: tiny}", f"storage={tmp_path}"])
+    check_plan(make_plan(config, tmp_path / "cache"))
 
 
 def test_a_run_without_a_pair_says_which_filter_took_them(setting, ray_cluster, tmp_path, capsys):

@@ -219,6 +219,8 @@ def _check_evaluation(plan: Plan) -> None:
 
         check_vllm(plan.config.cluster)
     todo |= {name for name, step in plan.untrained_nll.items() if step.facts is None}
+    if (embedded := plan.inputs.tiny) is not None and embedded.facts is None:
+        todo = {name for name in todo if config.benchmarks[name] != TINY}  # its tasks are made in the run
     if todo and plan.config.model.path != TINY:
         from codeblock.core.models.load import load_tokenizer
         from codeblock.evaluate.prompts import check_prompts
