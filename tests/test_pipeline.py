@@ -223,6 +223,24 @@ def test_another_segmentation_or_ranking_scores_nothing_again(finished, capsys, 
 
 
 @pytest.mark.slow
+def test_a_corrected_test_grades_the_same_answers_again_and_generates_nothing(finished, tmp_path, capsys):
+    tasks = [json.loads(line) for line in (finished / "tasks.jsonl").read_text().splitlines()]
+    corrected = [{**task, "test": f"{task['test']}\nassert {task['entry_point']}([]) == []"} for task in tasks]
+    (tmp_path / "tasks.jsonl").write_text("".join(json.dumps(task) + "\n" for task in corrected))
+    change = ["name=corrected", f"evaluate.benchmarks={{tiny: {tmp_path}/tasks.jsonl}}"]
+    assert call("run", finished / "config.yaml", *change, "--plan") == 0
+    state = states(capsys.readouterr().out)
+    arms = ("base", "full", "codeblock")
+    assert [label for label, what in state.items() if what != "cached"] == [f"grade[{arm}, tiny]" for arm in arms]
+    assert state["grade[full, tiny]"].startswith("would run: differs in tasks (")
+    before = markers(finished)
+    assert call("run", finished / "config.yaml", *change) == 0
+    after = markers(finished)
+    assert {name.partition("-")[0] for name in after.keys() - before.keys()} == {"graded"}
+    assert {name: after[name] for name in before} == before
+
+
+@pytest.mark.slow
 def test_near_duplicates_are_filtered_and_counted_and_rare_pairs_come_first(finished, capsys):
     overrides = [
         "filter.near_duplicates=0.25",

@@ -19,11 +19,11 @@ from codeblock.core.metrics import mean_interval
 from codeblock.core.models import load as models
 from codeblock.core.models.ref import ModelRef
 from codeblock.core.storage.tables import read_part
-from codeblock.evaluate.benchmarks import Benchmark, load
+from codeblock.evaluate.benchmarks import Benchmark, PromptKind, load
 from codeblock.evaluate.benchmarks.bigcodebench import BigCodeBenchInstruct
 from codeblock.evaluate.benchmarks.humaneval import HumanEval
 from codeblock.evaluate.benchmarks.mbpp import Mbpp
-from codeblock.evaluate.prompts import PromptKind, make_prompt, make_requests
+from codeblock.evaluate.prompts import make_prompt, make_requests
 from codeblock.evaluate.reference_nll import REFERENCE_NLL, RenderedReference, reference_nll, render
 from codeblock.evaluate.reference_nll_driver import NllJob, facts_of, fill_parts, finish
 from codeblock.evaluate.stored_nll import read_reference_nll

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from codeblock.core import installed as packages
 from codeblock.core.config.file import load_config
-from codeblock.experiment import versions
+from codeblock.evaluate import environment
+from codeblock.experiment.cache import Product
 from codeblock.experiment.plan import make_plan
 
 
@@ -117,6 +119,98 @@ def test_another_limit_grades_the_same_answers_again(setting):
         assert arm(change).graded["tiny"].key != arm().graded["tiny"].key
 
 
+ANSWERED = {"generated", "reference_nll"}
+TASK = {
+    "task_id": "t",
+    "instruction": "Write f.",
+    "entry_point": "f",
+    "test": "assert f(1)",
+    "reference": "def f(x):\n    return x\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "stages"),
+    [
+        ({"test": "assert f(2)"}, {"graded"}),
+        ({"reference": "def f(y):\n    return y\n"}, {"filtered", "graded", "reference_nll"}),
+        ({"instruction": "Write f(x)."}, {"filtered", "generated", "graded", "reference_nll"}),
+        ({"entry_point": "g", "reference": "def g(x):\n    return x\n"}, {"filtered", "graded", "reference_nll"}),
+    ],
+)
+def test_what_changes_in_a_task_names_the_steps_that_look_at_it(setting, tmp_path, change, stages):
+    """A corrected test grades the same answers again, and nothing else."""
+
+    def own():
+        """What decides each step by itself, whatever the steps before it have written."""
+        plan = plan_of(setting, f"evaluate.benchmarks={{tiny: {tmp_path}/tasks.jsonl}}")
+        return {
+            step.label: (step.stage, {key: told for key, told in step.decided_by.items() if not isinstance(told, Product)})
+            for step in plan.steps()
+        }
+
+    (tmp_path / "tasks.jsonl").write_text(json.dumps(TASK))
+    before = own()
+    (tmp_path / "tasks.jsonl").write_text(json.dumps({**TASK, **change}))
+    after = own()
+    assert {after[label][0] for label in after if after[label] != before[label]} == stages
+
+
+def test_verdicts_are_named_by_the_benchmark_whose_rules_decide(setting):
+    """Two names for one file, such as one that was mistaken for another, and what runs programs in other languages."""
+    task = {
+        "task_id": "HumanEval/32",
+        "prompt": "def f(x):\n",
+        "entry_point": "f",
+        "canonical_solution": "    return x\n",
+        "atol": 0,
+    }
+    (setting / "plus.jsonl").write_text(json.dumps({**task, "base_input": [[1]], "plus_input": []}))
+    arm = plan_of(setting, f"evaluate.benchmarks={{mbppplus: {setting}/plus.jsonl, humanevalplus: {setting}/plus.jsonl}}").arms[
+        0
+    ]
+    assert arm.graded["mbppplus"].asked != arm.graded["humanevalplus"].asked
+
+
+def test_verdicts_on_programs_in_another_language_are_named_by_its_version(setting, monkeypatch):
+    task = {
+        "task_id": "JavaScript/0",
+        "prompt": "const f = (x) => {\n",
+        "canonical_solution": "  return x;\n}\n",
+        "test": "f(1)",
+    }
+    (setting / "js.jsonl").write_text(json.dumps(task))
+
+    def asked(benchmark, file):
+        arm = plan_of(setting, f"evaluate.benchmarks={{{benchmark}: {setting}/{file}}}").arms[0]
+        return [arm.generated[benchmark].asked, arm.graded[benchmark].asked]
+
+    in_javascript, in_python = ("humanevalx_js", "js.jsonl"), ("tiny", "tasks.jsonl")
+    before = asked(*in_javascript), asked(*in_python)
+    monkeypatch.setattr(environment, "version_told", lambda command, python: f"v99 of {command} in {python}")
+    assert asked(*in_python) == before[1]
+    after = asked(*in_javascript)
+    assert [one == other for one, other in zip(before[0], after, strict=True)] == [True, False]
+
+
+def test_the_library_of_adapters_names_the_answers_of_models_that_have_them(setting, monkeypatch, small_model, tmp_path):
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(small_model)}))
+
+    def answers(*overrides):
+        return {step.label: step.asked for step in plan_of(setting, *overrides).steps() if step.stage in ANSWERED}
+
+    lora = (["train.mode=lora"], [f"model.path={tmp_path}"])
+    whole, before, real = answers(), [answers(*each) for each in lora], packages._version
+    monkeypatch.setattr(packages, "_version", lambda name: "0.1" if name == "peft" else real(name))
+    assert answers() == whole
+    trained, given = (
+        {label for label, asked in answers(*each).items() if asked != earlier[label]}
+        for each, earlier in zip(lora, before, strict=True)
+    )
+    assert trained == {label for label in whole if "base" not in label and "untrained" not in label}
+    assert given == {label for label in whole if "base" in label or "untrained" in label}, "full weights are trained of it"
+
+
 @pytest.mark.parametrize(
     ("library", "first", "others"),
     [
@@ -135,8 +229,8 @@ def test_the_version_of_a_library_names_what_it_decides(setting, monkeypatch, li
             step.stage: step.asked for step in (arm.selected, arm.trained, arm.generated["tiny"], arm.graded["tiny"])
         }
 
-    before, real = asked(), versions._version
-    monkeypatch.setattr(versions, "_version", lambda name: "0.1" if name == library else real(name))
+    before, real = asked(), packages._version
+    monkeypatch.setattr(packages, "_version", lambda name: "0.1" if name == library else real(name))
     after = asked()
     changed = {stage for stage in before if before[stage] != after[stage]}
     assert changed == {first, *others, *({"generated", "graded"} if "trained" in others else set())}
@@ -158,9 +252,9 @@ def test_a_ranking_is_named_by_the_versions_of_what_its_rankers_work_with(settin
         identity = plan_of(setting, f"rank.by=[{rankers}]").ranked.identity
         return {key: value for key, value in identity.items() if key != "segmented"}
 
-    before, real = named(), versions._version
-    monkeypatch.setattr(versions, "_version", lambda name: "0.1" if name == "tree-sitter-go" else real(name))
-    monkeypatch.setattr(versions.platform, "python_version", lambda: "3.99.0")
+    before, real = named(), packages._version
+    monkeypatch.setattr(packages, "_version", lambda name: "0.1" if name == "tree-sitter-go" else real(name))
+    monkeypatch.setattr(environment.platform, "python_version", lambda: "3.99.0")
     assert {key for key, value in named().items() if before[key] != value} == tools
 
 

@@ -13,13 +13,21 @@ from codeblock.sandbox.oracles import Command, Limits
 from codeblock.sandbox.sandbox import Outcome, Sandbox, Verdict
 
 LIMITS = Limits(timeout_seconds=2.0, memory_mb=4096)
-NODE = Command(("node", "test.js"), "test.js", "console.assert(f(2) === 3)", "process.stdout.write('{word}')", silent=True)
-BASH = Command(("bash", "-e", "test.sh"), "test.sh", "[ $(f 2) = 3 ] || { echo 'Assertion: no 3' >&2; exit 1; }", "echo {word}")
+SAYS = "process.stdout.write('{word}')"
+NODE = Command(("node", "test.js"), "test.js", "console.assert(f(2) === 3)", SAYS, ("node", "--version"), silent=True)
+BASH = Command(
+    ("bash", "-e", "test.sh"),
+    "test.sh",
+    "[ $(f 2) = 3 ] || { echo 'Assertion: no 3' >&2; exit 1; }",
+    "echo {word}",
+    ("bash", "--version"),
+)
 CPP = Command(
     ("sh", "-c", "g++ -o program test.cpp && ./program"),
     "test.cpp",
     "#undef NDEBUG\n#include <cassert>\n#include <cstdio>\nint main() { assert(f(2) == 3);",
     'puts("{word}"); }',
+    ("g++", "--version"),
     unreadable="error:",
 )
 

@@ -37,6 +37,18 @@ def test_bubblewrap_that_the_kernel_refuses_is_not_used(monkeypatch: pytest.Monk
     launch.bubblewrap_options.cache_clear()
 
 
+def test_a_version_is_asked_of_the_program_that_solutions_would_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    own = tmp_path / "node"
+    own.write_text("#!/bin/sh\necho 99\n")
+    own.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert launch.version_told(("node", "--version"), sys.executable) != "99"
+    assert launch.version_told(("node", "--version"), str(tmp_path / "python")) == "99"
+    assert launch.version_told(("python", "-c", "print('3.x\\nmore')"), sys.executable) == "3.x"
+    assert launch.version_told(("python", "-c", "import sys; sys.exit('2')"), sys.executable) == ""
+    assert launch.version_told(("no-such-program", "--version"), sys.executable) == ""
+
+
 def test_bubblewrap_runs_the_command(tmp_path: Path) -> None:
     if not launch.bubblewrap_works(sys.executable):
         pytest.skip("bubblewrap is not installed, or does not work here")

@@ -15,6 +15,7 @@ from pathlib import Path
 from codeblock.core.digests import text_digest
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.installed import installed
+from codeblock.sandbox.launch import version_told
 
 REQUIREMENTS = Path(__file__).parent / "benchmarks"
 PYTHON = "3.11"
@@ -78,6 +79,11 @@ def interpreter(python: str | None) -> dict[str, str]:
     root = Path(python).absolute().parents[1]
     found = sorted(path.relative_to(root).as_posix() for path in root.glob("lib/python*/site-packages/*.dist-info"))
     return {"packages": text_digest("\n".join(found).encode())}
+
+
+def languages(commands: Iterable[tuple[str, ...]], python: str | None) -> dict[str, str]:
+    """What these commands say of the versions of other languages than Python; `python`: the interpreter of the sandbox."""
+    return {" ".join(command): version_told(command, python or sys.executable) for command in commands}
 
 
 def _output(command: Sequence[str], what: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from codeblock.core.digests import text_digest
 from codeblock.sandbox import codec
-from codeblock.sandbox.launch import interpreter_paths
+from codeblock.sandbox.launch import interpreter_paths, version_told
 from codeblock.sandbox.oracles import Cases, Command, Limits, Script, UnitTest
 from codeblock.sandbox.sandbox import Expected, Outcome, Rehearsal, Sandbox, Verdict
 
@@ -56,7 +56,10 @@ class Expectations:
         self, sandbox: Sandbox, code: str, oracle: Script | UnitTest | Command, limits: Limits
     ) -> tuple[Outcome, Rehearsal | None]:
         """How the reference of a task with tests ended, and what it did with a `UnitTest`; from the store or by running it."""
-        facts = self._directory / f"{_digest(_machine(sandbox), [code, asdict(oracle), asdict(limits)])}.json"
+        machine = _machine(sandbox)
+        if isinstance(oracle, Command):
+            machine.append(version_told(oracle.version, sandbox.python))
+        facts = self._directory / f"{_digest(machine, [code, asdict(oracle), asdict(limits)])}.json"
         if facts.exists():
             found = json.loads(facts.read_text(encoding="utf-8"))
             known = None if found["rehearsal"] is None else Rehearsal(**found["rehearsal"])

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from codeblock.core.errors import CodeBlockError, RowError
 from codeblock.core.models.load import is_default_template
 from codeblock.core.rendering.chat import chat_of
 from codeblock.evaluate.answers import Request, sample_seed
-from codeblock.evaluate.benchmarks import Benchmark, Task
-
-PromptKind = Literal["auto", "chat", "base"]
+from codeblock.evaluate.benchmarks import Benchmark, PromptKind, Task
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from codeblock.core.models.nll import response_nll
 from codeblock.core.rendering.chat import chat_of
-from codeblock.evaluate.benchmarks import Benchmark, Task
-from codeblock.evaluate.prompts import PromptKind, make_prompt
+from codeblock.evaluate.benchmarks import Benchmark, PromptKind, Task
+from codeblock.evaluate.prompts import make_prompt
 
 EMPTY, TOO_LONG = "empty_reference", "longer_than_context"
 

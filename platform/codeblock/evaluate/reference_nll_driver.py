@@ -25,8 +25,7 @@ from codeblock.core.models.ref import ModelRef
 from codeblock.core.ray_data import Actors, Facts, run_parts, tables_as_parts
 from codeblock.core.records import NllRecord
 from codeblock.core.storage import store, tables
-from codeblock.evaluate.benchmarks import Benchmark
-from codeblock.evaluate.prompts import PromptKind
+from codeblock.evaluate.benchmarks import Benchmark, PromptKind
 from codeblock.evaluate.reference_nll import REFERENCE_NLL, RenderedReference, reference_nll, render
 from codeblock.evaluate.stored_nll import FILE
 

@@ -30,11 +30,13 @@ class Model:
     place: str
     revision: str | None
     fingerprint: str | Product
+    adapters: bool = False
+    """Whether it is low-rank adapters, which peft puts on another model."""
 
     @classmethod
     def trained_by(cls, step: Step) -> Model:
         """The model that a step trains and writes."""
-        return cls("model", None, Product(step, "model/*"))
+        return cls("model", None, Product(step, "model/*"), step.decided_by.get("mode") == "lora")
 
     @property
     def made_here(self) -> bool:

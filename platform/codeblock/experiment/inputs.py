@@ -13,9 +13,10 @@ from typing import Any
 from codeblock import tiny
 from codeblock.core.config import TINY, Config
 from codeblock.core.config.pairs import PairsSource
+from codeblock.core.models.config import base_of
 from codeblock.core.storage import places
 from codeblock.data.read.files import DataSet, find_files, sources_of
-from codeblock.evaluate.benchmarks import tasks_fingerprint
+from codeblock.evaluate.fingerprints import Fingerprints, fingerprints
 from codeblock.experiment.arms import Model
 from codeblock.experiment.cache import Step
 from codeblock.experiment.fingerprint import model_fingerprint
@@ -62,16 +63,18 @@ class Inputs:
         if path == TINY and self.tiny is not None:
             return Model(self._path(path, tiny.MODEL_DIRECTORY), None, self._told)
         path = places.local_path(path)
-        return Model(path, revision, model_fingerprint(path, revision, self.cache))
+        fingerprint = model_fingerprint(path, revision, self.cache)
+        return Model(path, revision, fingerprint, adapters=base_of(path, revision)[0] != path)
 
     def benchmark_path(self, name: str) -> str:
         """File of a benchmark's tasks."""
         return self._path(self.config.evaluate.benchmarks[name], tiny.BENCHMARK_FILE)
 
-    def tasks(self, name: str) -> str:
-        """Fingerprint of a benchmark's tasks."""
-        path = self.config.evaluate.benchmarks[name]
-        return self._told if path == TINY else tasks_fingerprint(name, path)
+    def benchmark(self, name: str) -> Fingerprints:
+        """What decides the steps that read a benchmark."""
+        asked = self.config.evaluate
+        path = asked.benchmarks[name]
+        return Fingerprints.of(self._told) if path == TINY else fingerprints(name, path, asked.prompt)
 
     @property
     def decontaminated(self) -> list[str]:

@@ -16,12 +16,12 @@ from codeblock.core.config import Config
 from codeblock.core.installed import installed
 from codeblock.core.storage.scores import Covered
 from codeblock.data.rank.driver import needs_model, needs_scores, tools
-from codeblock.evaluate.environment import interpreter
+from codeblock.evaluate.environment import interpreter, languages
 from codeblock.experiment.arms import ArmPlan, Model, arm_name, plan_rounds
 from codeblock.experiment.cache import Product, Step
 from codeblock.experiment.inputs import Inputs
 from codeblock.experiment.reach import Reach, ids_of
-from codeblock.experiment.versions import GENERATING, TOKENIZING
+from codeblock.experiment.versions import ADAPTING, GENERATING, TOKENIZING
 from codeblock.segmentation.languages import grammar_packages
 from codeblock.selection.request import SelectRequest
 from codeblock.selection.strategies import get_strategy, shares_of
@@ -138,7 +138,7 @@ def make_plan(config: Config, cache: Path) -> Plan:
     kept = _step(cache, "kept", "keep", rows=reach, after=ranked, segmented=Product(segmented), ranked=Product(ranked))
     scored = scoring(config, "score", reference, rendering, cache, covers=Covered(reach.ids), after=ranked)
     data = (pairs, filtered, tokenized, segmented, pool_scored, embedded, ranked, kept, scored)
-    untrained = _reference_nll(inputs, "untrained", model.fingerprint)
+    untrained = _reference_nll(inputs, "untrained", model)
     plan = Plan(config, inputs, model, reference, *data, reach, [], untrained)
     for name in config.arms:
         for seed in config.seeds_of(name):
@@ -199,7 +199,7 @@ def _filtered(inputs: Inputs, pairs: Step) -> Step | None:
     identity: dict[str, Any] = {"near_duplicates": asked.near_duplicates, "min_quality": asked.min_quality}
     if asked.decontaminate:
         identity["ngram"] = asked.decontaminate_ngram
-        identity["benchmarks"] = {name: inputs.tasks(name) for name in inputs.decontaminated}
+        identity["benchmarks"] = {name: inputs.benchmark(name).texts for name in inputs.decontaminated}
     if asked.rating is not None:
         identity["rating"] = asked.rating.identity()
     return _step(inputs.cache, "filtered", "filter", pairs=Product(pairs), **identity)
@@ -210,18 +210,19 @@ def _arm(plan: Plan, arm: str, seed: int) -> ArmPlan:
     config, inputs, name = plan.config, plan.inputs, arm_name(plan.config, arm, seed)
     step = partial(_step, inputs.cache)
     rounds = plan_rounds(plan, arm, seed, step, partial(_second_scores, plan))
-    model = Model.trained_by(rounds[-1].trained).fingerprint if rounds else plan.model.fingerprint
+    model = Model.trained_by(rounds[-1].trained) if rounds else plan.model
     generated, graded = {}, {}
     for benchmark in config.evaluate.benchmarks if config.arms[arm].generate else ():
-        tasks = inputs.tasks(benchmark)
-        answers = _answers(config, seed, model, partial(step, "generated", f"generate[{name}, {benchmark}]", tasks=tasks))
-        generated[benchmark] = answers
+        tasks, python = inputs.benchmark(benchmark), config.evaluate.python_of(benchmark)
+        answering = partial(step, "generated", f"generate[{name}, {benchmark}]", asked=tasks.asked)
+        answers = generated[benchmark] = _answers(config, seed, model, answering)
         graded[benchmark] = step(
             "graded",
             f"grade[{name}, {benchmark}]",
             answers=Product(answers),
-            tasks=tasks,
-            interpreter=interpreter(config.evaluate.python_of(benchmark)),
+            benchmark=benchmark,
+            tasks=tasks.whole,
+            interpreter={**interpreter(python), **languages(tasks.versions, python)},
             timeout_seconds=config.evaluate.timeout_seconds,
             memory_mb=config.evaluate.memory_mb,
         )
@@ -236,29 +237,33 @@ def _second_scores(plan: Plan, label: str, model: Model, column: str) -> Step:
     return scoring(plan.config, label, model, rendering, plan.scored.cache, column, covers=needed, after=plan.ranked)
 
 
-def _reference_nll(inputs: Inputs, label: str, model: str | Product) -> dict[str, Step]:
+def _reference_nll(inputs: Inputs, label: str, model: Model) -> dict[str, Step]:
     """The steps that measure a model's reference nll, by benchmark; none where the config does not ask for it."""
     asked = inputs.config.evaluate
     if not asked.reference_nll:
         return {}
-    settings: dict[str, Any] = {"prompt": asked.prompt, "dtype": asked.dtype, "limit": asked.limit, "model": model}
-    settings["libraries"] = installed(GENERATING)
+    settings: dict[str, Any] = {"prompt": asked.prompt, "dtype": asked.dtype, "limit": asked.limit, **_answering(model)}
     return {
         name: _step(
             inputs.cache,
             "reference_nll",
             f"reference_nll[{label}, {name}]",
             benchmark=name,
-            tasks=inputs.tasks(name),
+            references=inputs.benchmark(name).references,
             **settings,
         )
         for name in asked.benchmarks
     }
 
 
-def _answers(config: Config, seed: int, model: str | Product, step: Callable[..., Step]) -> Step:
+def _answering(model: Model) -> dict[str, Any]:
+    """The model that answers, and the versions of what it is run with."""
+    return {"model": model.fingerprint, "libraries": installed([*GENERATING, *(ADAPTING if model.adapters else ())])}
+
+
+def _answers(config: Config, seed: int, model: Model, step: Callable[..., Step]) -> Step:
     """The step of the answers to a benchmark: all that the config says of evaluation but how answers are graded."""
     others = ("benchmarks", "reference_nll", "timeout_seconds", "memory_mb")
     settings = {key: value for key, value in config.evaluate.identity().items() if key not in others}
     seeded = {"seed": seed} if config.evaluate.temperature > 0 else {}
-    return step(model=model, libraries=installed(GENERATING), **settings, **seeded)
+    return step(**_answering(model), **settings, **seeded)

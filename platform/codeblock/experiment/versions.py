@@ -10,7 +10,7 @@ from pathlib import Path
 from codeblock.core.digests import text_digest
 
 TOKENIZING = ("tokenizers", "transformers", "jinja2")
-GENERATING = ("torch", "transformers")
+GENERATING, ADAPTING = ("torch", "transformers"), ("peft",)
 SITE = ("site-packages", "dist-packages")
 
 

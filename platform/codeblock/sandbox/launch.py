@@ -17,6 +17,7 @@ from codeblock.core.errors import CodeBlockError
 from codeblock.sandbox import paths as sandbox_paths
 from codeblock.sandbox.namespaces import NOBODY
 from codeblock.sandbox.paths import DEVICES, is_link, links, scratch_base, visible_paths
+from codeblock.sandbox.process import environment
 
 TRIAL_SECONDS = 60.0
 NAMESPACES = ("--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try")
@@ -84,6 +85,19 @@ def interpreter_paths(python: str) -> tuple[str, ...]:
     except (OSError, subprocess.SubprocessError) as error:
         raise CodeBlockError(f"grading: {python} does not run ({error}); name a Python that does") from error
     return tuple(done.stdout.split("\n")[:-1])
+
+
+@functools.cache
+def version_told(command: tuple[str, ...], python: str) -> str:
+    """The first line that a command says of its version; empty where it says none, or cannot be run.
+
+    Its program is looked for where solutions in the sandbox of `python` find it.
+    """
+    try:
+        done = subprocess.run(command, capture_output=True, env=environment(python), check=True, timeout=TRIAL_SECONDS)
+    except (OSError, subprocess.SubprocessError):  # told where it is graded
+        return ""
+    return (done.stdout.strip() or done.stderr.strip()).decode(errors="replace").partition("\n")[0]
 
 
 def capabilities(names: Sequence[str]) -> tuple[str, ...]:

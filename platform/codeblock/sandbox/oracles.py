@@ -100,6 +100,8 @@ class Command:
     """Code that follows the solution's."""
     says: str
     """Statement behind the tests that writes `{word}` to standard output: they have come to their end."""
+    version: tuple[str, ...]
+    """Program and arguments that say by which version of the language programs are run: verdicts of another one are others."""
     silent: bool = False
     """The program may write nothing else, to either stream: what a failed test does is to write, as `console.assert` does."""
     unreadable: str = "SyntaxError"

@@ -32,6 +32,11 @@ class HelperDiedError(Exception):
     """The helper ended, or does not answer."""
 
 
+def environment(python: str) -> dict[str, str]:
+    """Variables of a helper of this interpreter, which solutions may start as `python`."""
+    return {**ENVIRONMENT, "PATH": f"{Path(python).parent}:{ENVIRONMENT['PATH']}"}
+
+
 def arguments(module: str) -> list[str]:
     """Arguments for a Python that may not have this package: it is found for the start, and out of sight after it."""
     find = f"import sys; sys.path.insert(0, {str(ROOT)!r})"
@@ -50,7 +55,7 @@ class Helper:
                 stdin=other.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                env={**ENVIRONMENT, "PATH": f"{Path(python).parent}:{ENVIRONMENT['PATH']}"},  # solutions may start `python`
+                env=environment(python),
                 cwd="/",
                 start_new_session=True,  # Ctrl-C reaches the grader, which ends its helpers in order
             )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 
 from codeblock.core.errors import CodeBlockError
-from codeblock.evaluate.benchmarks.base import Benchmark, Task
+from codeblock.evaluate.benchmarks.base import Benchmark, PromptKind, Task
 from codeblock.evaluate.benchmarks.bigcodebench import (
     BigCodeBenchComplete,
     BigCodeBenchHardComplete,
@@ -20,9 +20,9 @@ from codeblock.evaluate.benchmarks.humanevalx import HumanEvalXJavaScript
 from codeblock.evaluate.benchmarks.mbpp import Mbpp, MbppAll
 from codeblock.evaluate.benchmarks.mbppplus import MbppPlus
 from codeblock.evaluate.benchmarks.tiny import Tiny
-from codeblock.evaluate.source import content_hash, provenance, resolve
+from codeblock.evaluate.source import provenance, resolve
 
-__all__ = ["BENCHMARKS", "Benchmark", "Task", "load", "tasks_fingerprint"]
+__all__ = ["BENCHMARKS", "Benchmark", "PromptKind", "Task", "load"]
 
 KINDS: list[type[Benchmark]] = [
     Tiny,
@@ -52,12 +52,6 @@ def load(name: str, source: str, limit: int | None = None) -> Benchmark:
     return replace(_read(name, path, limit, _state(path)), provenance=provenance(name, path))
 
 
-def tasks_fingerprint(name: str, source: str) -> str:
-    """A hash of what a source holds, compressed or not, wherever it lies. Raises what `load` raises."""
-    path = resolve(source)
-    return _fingerprint(name, path, _state(path))
-
-
 def _state(path: Path) -> tuple[int, int] | None:
     """Size and time of a file: while they stay, it is read once."""
     facts = path.stat() if path.exists() else None
@@ -67,9 +61,3 @@ def _state(path: Path) -> tuple[int, int] | None:
 @lru_cache(maxsize=8)
 def _read(name: str, path: Path, limit: int | None, _of: tuple[int, int] | None) -> Benchmark:
     return BENCHMARKS[name].read(path, limit)
-
-
-@cache
-def _fingerprint(name: str, path: Path, _of: tuple[int, int] | None) -> str:
-    load(name, str(path))  # a broken file is told before the work, not after it
-    return content_hash(path)

@@ -18,6 +18,8 @@ from codeblock.evaluate.rows import rows
 from codeblock.sandbox.oracles import Limits, Oracle
 
 Message = dict[str, str]
+PromptKind = Literal["auto", "chat", "base"]
+"""How a model is asked: in a chat or by text that it goes on from; `auto`: its tokenizer says which."""
 
 FENCE_OPEN, FENCE_CLOSE = "```python\n", "\n```"
 

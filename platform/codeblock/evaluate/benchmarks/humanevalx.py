@@ -20,6 +20,7 @@ from codeblock.sandbox.oracles import Command, Limits
 
 COMMAND = ("node", "--max-old-space-size=1024", "test.js")
 SAYS = "process.stdout.write('{word}');"
+VERSION = ("node", "--version")
 TAGS = frozenset(("javascript", "js", "node", "jsx", "mjs"))
 REQUEST = (
     "Complete the following JavaScript function. Answer with a self-contained solution, the whole function, "
@@ -50,7 +51,7 @@ class HumanEvalXJavaScript(HumanEval):
             prompt=prompt,
             entry_point=defined[-1],
             reference=text_field(row, "canonical_solution", place),
-            oracle=Command(COMMAND, "test.js", text_field(row, "test", place), SAYS, silent=True),
+            oracle=Command(COMMAND, "test.js", text_field(row, "test", place), SAYS, VERSION, silent=True),
             limits=Limits(timeout_seconds=3.0, memory_mb=4096),  # of the latter most is address space that node sets aside
         )
 
