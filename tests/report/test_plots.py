@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from codeblock.report.plots import plot_dev_nll, plot_loss, plot_share_against_pass
+from codeblock.report.plots import plot_dev_nll, plot_loss, plot_share_against_pass, write_figure
 from codeblock.report.table import ArmRow, Score
 
 ROWS = [
@@ -42,6 +42,22 @@ def size(path: Path) -> tuple[int, int]:
 
 def texts(figure: Figure) -> list[str]:
     return [text.get_text() for axes in figure.axes for text in axes.texts]
+
+
+def test_a_plot_is_there_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another run may read it meanwhile."""
+    path = tmp_path / "loss.png"
+    path.write_text("of an earlier run")
+
+    def fails(self: Figure, place: Path, **_: object) -> None:
+        Path(place).write_text("half")
+        raise OSError
+
+    monkeypatch.setattr(Figure, "savefig", fails)
+    with pytest.raises(OSError):  # noqa: PT011
+        write_figure(Figure(), path)
+    assert [each.name for each in tmp_path.iterdir()] == ["loss.png"]
+    assert path.read_text() == "of an earlier run"
 
 
 def test_share_against_pass_marks_each_trained_arm_and_draws_the_base_as_a_band(tmp_path: Path, figures: list[Figure]) -> None:

@@ -15,6 +15,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from codeblock.core.records import RoleCounts
 from codeblock.core.schema import TokenClass
+from codeblock.core.storage.tables import temporary_beside
 from codeblock.report.picked import groups
 from codeblock.report.table import ArmRow
 
@@ -47,7 +48,7 @@ def plot_share_against_pass(rows: Sequence[ArmRow], benchmark: str, path: Path) 
     top = max((row.scores[benchmark].high for row in graded), default=1.0)
     axes.set(ylabel=f"pass@1 on {benchmark}, 95% interval ({tasks:,} tasks)", ylim=(0, 1.12 * max(top, 0.01)))
     _plain(axes)
-    return _write(figure, path)
+    return write_figure(figure, path)
 
 
 def plot_loss(histories: Mapping[str, Rows], path: Path) -> Path:
@@ -60,7 +61,7 @@ def plot_loss(histories: Mapping[str, Rows], path: Path) -> Path:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _plain(axes)
     _label_ends(axes, histories)
-    return _write(figure, path)
+    return write_figure(figure, path)
 
 
 def plot_dev_nll(devs: Mapping[str, Rows], path: Path) -> Path:
@@ -84,7 +85,7 @@ def plot_dev_nll(devs: Mapping[str, Rows], path: Path) -> Path:
     handles = list(grid[0][0].lines[:2])
     if handles:
         figure.legend(handles=handles, loc="outside upper right", ncols=2, frameon=False)
-    return _write(figure, path)
+    return write_figure(figure, path)
 
 
 def plot_picked(picked: Mapping[str, RoleCounts], path: Path) -> Path:
@@ -110,7 +111,7 @@ def plot_picked(picked: Mapping[str, RoleCounts], path: Path) -> Path:
         axes.grid(axis="x", color="#dddddd", linewidth=0.8)
         axes.grid(axis="y", visible=False)
         axes.legend(frameon=False, fontsize=9)
-    return _write(figure, path)
+    return write_figure(figure, path)
 
 
 def _draw_band(axes: Axes, row: ArmRow, benchmark: str) -> None:
@@ -204,7 +205,13 @@ def _plain(axes: Axes) -> None:
     axes.set_axisbelow(True)
 
 
-def _write(figure: Figure, path: Path) -> Path:
+def write_figure(figure: Figure, path: Path) -> Path:
+    """Write a figure as a PNG file, whole or not at all; returns the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=DPI)
+    temporary = temporary_beside(path)
+    try:
+        figure.savefig(temporary, dpi=DPI, format="png")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
     return path

@@ -9,7 +9,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from codeblock.report.plots import COLOURS, DPI, GREY
+from codeblock.report.plots import COLOURS, GREY, write_figure
 from codeblock.report.table import ArmRow
 
 MARKERS = "os^Dv<>P"
@@ -52,9 +52,7 @@ def plot_tradeoff(rows: Sequence[ArmRow], benchmark: str, path: Path) -> Path:
     handles, labels = grid[0][0].get_legend_handles_labels()
     if handles:
         figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=DPI)
-    return path
+    return write_figure(figure, path)
 
 
 def _worths(benchmark: str) -> tuple[_Worth, ...]:

@@ -13,7 +13,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from codeblock.report.plots import COLOURS, DPI, GREY, SIZE
+from codeblock.report.plots import COLOURS, GREY, SIZE, write_figure
 from codeblock.sweep.choose import PointResult
 from codeblock.sweep.points import STRATEGY, short_names, text
 
@@ -72,7 +72,7 @@ def _line(whole: Sequence[PointResult], benchmark: str, key: str, path: Path) ->
     if any(groups):
         axes.legend(frameon=False)
     _plain(axes)
-    return _write(figure, path)
+    return write_figure(figure, path)
 
 
 def _map(whole: Sequence[PointResult], benchmark: str, pair: Sequence[str], path: Path) -> Path:
@@ -96,7 +96,7 @@ def _map(whole: Sequence[PointResult], benchmark: str, pair: Sequence[str], path
     names = short_names(pair)
     axes.set(xlabel=names[pair[0]], ylabel=names[pair[1]])
     figure.colorbar(image, label=f"{_label(whole, benchmark)}; points in brackets")
-    return _write(figure, path)
+    return write_figure(figure, path)
 
 
 def _parallel(whole: Sequence[PointResult], benchmark: str, keys: Sequence[str], path: Path) -> Path:
@@ -118,7 +118,7 @@ def _parallel(whole: Sequence[PointResult], benchmark: str, keys: Sequence[str],
             axes.annotate(value, (number, height), fontsize=9, color=GREY, ha="right", va="bottom")
     axes.set_yticks([])
     axes.spines[["top", "right", "left"]].set_visible(False)
-    return _write(figure, path)
+    return write_figure(figure, path)
 
 
 def _places(values: Sequence[Any]) -> dict[str, float]:
@@ -148,9 +148,3 @@ def _plain(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#dddddd", linewidth=0.8)
     axes.set_axisbelow(True)
-
-
-def _write(figure: Figure, path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=DPI)
-    return path

@@ -148,6 +148,21 @@ def test_the_parent_holds_the_whole_config_the_fingerprints_and_the_summary(trac
     assert Config.model_validate(yaml.safe_load(Path(path).read_text())) == config
 
 
+def test_a_directory_is_logged_without_what_another_process_is_writing_there(local_tracker: Tracker, tmp_path: Path) -> None:
+    (tmp_path / "samples" / "deep").mkdir(parents=True)
+    for name in ("index.html", "deep/page.html", ".page.html.0a1b.tmp"):
+        (tmp_path / "samples" / name).write_text(name)
+    parent = local_tracker.start_parent("mine", Config(), {})
+    local_tracker.log_summary(parent, "", [tmp_path / "samples"])
+    local_tracker.finish(parent)
+
+    def files(place: str | None = None) -> set[str]:
+        found = local_tracker.client.list_artifacts(parent, place)
+        return {each.path for each in found if not each.is_dir}.union(*(files(each.path) for each in found if each.is_dir))
+
+    assert files() == {"config.yaml", "samples/index.html", "samples/deep/page.html"}
+
+
 def test_an_error_is_the_text_of_the_page(local_tracker: Tracker) -> None:
     parent = local_tracker.start_parent("run", Config(), {})
     local_tracker.finish(parent, "FAILED", "boom")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from codeblock.core.config import TrackConfig
+from codeblock.core.config import Config, TrackConfig
 from codeblock.core.errors import CodeBlockError
 from codeblock.report.mlflow.runs import Tracker
 from codeblock.report.mlflow.store import connect, sqlite_path, tracking_uri, without_password
@@ -83,6 +83,20 @@ def test_a_new_database_has_all_of_mlflows_tables(local_tracker: Tracker, storag
     with sqlite3.connect(storage / "mlflow.db") as database:
         tables = {name for (name,) in database.execute("select name from sqlite_master where type = 'table'")}
     assert {"runs", "metrics", "params", "tags", "experiments", "alembic_version"} <= tables
+
+
+def test_a_database_that_another_run_makes_meanwhile_is_not_replaced(
+    local_tracker: Tracker, storage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may hold that run already."""
+    run = local_tracker.start_parent("first", Config(), {})
+    real = Path.exists
+    monkeypatch.setattr(Path, "exists", lambda path: path.name != "mlflow.db" and real(path))  # when the other run looked
+    late = Tracker(TrackConfig(), storage)
+    monkeypatch.undo()
+    assert late.client.get_run(run).info.run_name == "first"
+    local_tracker.finish(run)
+    assert not list(storage.glob(".*"))
 
 
 def test_connecting_again_finds_the_same_experiment(local_tracker: Tracker, storage: Path) -> None:

@@ -199,11 +199,13 @@ class Tracker:
             self.client.log_batch(run_id, metrics=entries[start : start + METRICS_PER_CALL])
 
     def _log_paths(self, run_id: str, paths: Sequence[Path]) -> None:
+        """Log files and directories, without hidden files: an equal run may be writing its own pages there."""
         for path in paths:
-            if path.is_dir():
-                self.client.log_artifacts(run_id, str(path), path.name)
-            else:
-                self.client.log_artifact(run_id, str(path))
+            for file in sorted(path.rglob("[!.]*")) if path.is_dir() else [path]:
+                if file.is_dir():
+                    continue
+                place = file.relative_to(path.parent).parent.as_posix()
+                self.client.log_artifact(run_id, str(file), None if place == "." else place)
 
 
 def pass_metrics(benchmark: str, rates: Mapping[int, tuple[float, float, float]], tasks: int) -> dict[str, float]:

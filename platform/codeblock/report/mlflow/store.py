@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from codeblock.core.config import TrackConfig
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.storage.places import is_remote, show
+from codeblock.core.storage.tables import temporary_beside
 
 FIRST_CONTACT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 """A wrong address is told at once; patience is for servers that have answered before."""
@@ -138,7 +139,9 @@ def _check_writable(path: Path) -> None:
 
 
 def _create_database(path: Path) -> None:
-    """Make MLflow's tables in a file beside the place and rename it, so that no run finds a half-made database.
+    """Make MLflow's tables in a file beside the place and give it its name, so that no run finds a half-made database.
+
+    Of two runs that make one at the same time the first one's counts: it may hold runs already.
 
     MLflow replays some 70 migrations, each with its own flush to disk; a file that nobody reads yet needs none of them
     (3 s where it took 18 s on a slow disk).
@@ -146,13 +149,18 @@ def _create_database(path: Path) -> None:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_beside(path)
     temporary.touch()  # fails at once where the directory is read-only
     try:
         with _quiet_migrations(), _without_flushes():
             SqlAlchemyStore(sqlite_uri(temporary), str(path.parent)).engine.dispose()
-        if not path.exists():
-            temporary.replace(path)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without links
+            if not path.exists():
+                temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
