@@ -125,14 +125,26 @@ def test_what_differs_from_this_machine_is_told_with_its_remedy() -> None:
     )
 
 
+def test_another_version_of_another_language_is_another_grader() -> None:
+    needs = Needs(programs=("echo",), versions=(("echo", "v22.1"),))
+    here = look(needs)
+    assert isinstance(here, Machine)
+    assert here.interpreter["echo v22.1"] == "v22.1"
+    other = replace(here, lacking_layers="", interpreter={**here.interpreter, "echo v22.1": "v18.0"})
+    assert problem_of(other, needs).endswith("echo v22.1 v22.1 here; install the same on every node")
+    assert problem_of(replace(here, lacking_layers=""), needs) == ""
+
+
 def test_this_machine_is_looked_at_for_what_tasks_use(tiny: Benchmark) -> None:
-    command = Command(("no-such-program", "x"), "x", "", "")
+    command = Command(("no-such-program", "x"), "x", "", "", ("no-such-program", "--version"))
     other = replace(tiny.tasks[0], needs=("json", "no_such_module"), oracle=command)
     needs = Needs.of(Settings(), [other, *tiny.tasks[1:]])
-    assert needs == Needs(None, False, ("json", "no_such_module"), ("no-such-program",))
+    version = ("no-such-program", "--version")
+    assert needs == Needs(None, False, ("json", "no_such_module"), ("no-such-program",), (version,))
     found = look(needs)
     assert isinstance(found, Machine)
-    assert (found.absent, found.interpreter) == (["no-such-program", "no_such_module"], interpreter(None))
+    assert found.absent == ["no-such-program", "no_such_module"]
+    assert found.interpreter == {**interpreter(None), "no-such-program --version": ""}
     told = look(Needs("/no/such/python"))
     assert isinstance(told, str)
     assert told.startswith("grading: /no/such/python does not run")

@@ -17,7 +17,7 @@ from codeblock.core.errors import CodeBlockError, result_or_told
 from codeblock.core.nodes import Node, ask_nodes, living_nodes
 from codeblock.core.own_process import is_worker
 from codeblock.evaluate.benchmarks import Task
-from codeblock.evaluate.environment import importable, interpreter
+from codeblock.evaluate.environment import importable, interpreter, languages
 from codeblock.sandbox.oracles import Command
 from codeblock.sandbox.pool import Settings, check_sandbox, lacking_layers
 from codeblock.sandbox.sandbox import Sandbox, absolute_interpreter
@@ -36,14 +36,18 @@ class Needs(NamedTuple):
     """Top-level modules that tasks import."""
     programs: tuple[str, ...] = ()
     """Programs that run solutions in other languages."""
+    versions: tuple[tuple[str, ...], ...] = ()
+    """Commands that say of which version these languages are."""
 
     @classmethod
     def of(cls, settings: Settings, tasks: Sequence[Task] = ()) -> Needs:
         """What programs need under these settings, and what tasks use."""
         modules = {name for task in tasks for name in task.needs}
-        programs = {task.oracle.command[0] for task in tasks if isinstance(task.oracle, Command)}
+        commands = [task.oracle for task in tasks if isinstance(task.oracle, Command)]
+        programs, versions = {oracle.command[0] for oracle in commands}, {oracle.version for oracle in commands}
         python = absolute_interpreter(settings.python) if settings.python else None
-        return cls(python, settings.allow_missing_layers, tuple(sorted(modules)), tuple(sorted(programs)))
+        used = (tuple(sorted(modules)), tuple(sorted(programs)), tuple(sorted(versions)))
+        return cls(python, settings.allow_missing_layers, *used)
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class Machine:
     lacking_layers: str
     """The layers of the sandbox that it lacks, with the remedy; empty where it is whole."""
     interpreter: dict[str, str]
-    """What solutions run with there (`environment.interpreter`)."""
+    """What solutions run with there: Python and packages, and what other languages say of their versions."""
     absent: list[str]
     """Modules and programs that are asked for and not there."""
 
@@ -141,11 +145,11 @@ def problem_of(machine: Machine | str, needs: Needs) -> str:
         return machine
     if machine.lacking_layers and not needs.allow_missing_layers:
         return machine.lacking_layers
-    if machine.interpreter != interpreter(needs.python):
-        there, ours = (_shown(each) for each in (machine.interpreter, interpreter(needs.python)))
-        return f"solutions would run with {there} there, with {ours} here; install the same on every node"
     if machine.absent:
         return f"lacks {', '.join(machine.absent)}, which tasks use; install the same on every node"
+    if machine.interpreter != (here := _runs_with(needs)):
+        there, ours = (_shown(each) for each in (machine.interpreter, here))
+        return f"solutions would run with {there} there, with {ours} here; install the same on every node"
     return ""
 
 
@@ -154,7 +158,11 @@ def _look(needs: Needs) -> Machine | str:
         missing = sandbox.missing
     absent: set[str] = set(needs.modules) - importable(sandbox.python, needs.modules) if needs.modules else set()
     absent |= {program for program in needs.programs if shutil.which(program) is None}
-    return Machine(lacking_layers(missing), interpreter(needs.python), sorted(absent))
+    return Machine(lacking_layers(missing), _runs_with(needs), sorted(absent))
+
+
+def _runs_with(needs: Needs) -> dict[str, str]:
+    return {**interpreter(needs.python), **languages(needs.versions, needs.python)}
 
 
 def _can_grow() -> bool:
