@@ -10,7 +10,7 @@ import pytest
 
 from codeblock.core.capacity import Capacity
 from codeblock.core.errors import CodeBlockError
-from codeblock.core.nodes import Node, Told
+from codeblock.core.nodes import Node, NodeAnswer
 from codeblock.core.own_process import as_worker
 from codeblock.evaluate import Settings, graders
 from codeblock.evaluate.benchmarks import Benchmark
@@ -31,9 +31,9 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     asked: list[str] = []
 
     def make(machines: dict[Node, Machine | str | None]) -> list[str]:
-        def answer(nodes: list[Node], *_: object) -> list[Told[Machine | str]]:
+        def answer(nodes: list[Node], *_: object) -> list[NodeAnswer[Machine | str]]:
             asked.extend(node.name for node in nodes)
-            return [Told(machines[node], "" if machines[node] else "it did not answer") for node in nodes]
+            return [NodeAnswer(machines[node], "" if machines[node] else "it did not answer") for node in nodes]
 
         monkeypatch.setattr(graders, "living_nodes", lambda: list(machines))
         monkeypatch.setattr(graders, "ask_nodes", answer)

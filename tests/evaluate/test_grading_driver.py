@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from codeblock.core.errors import CodeBlockError
-from codeblock.core.nodes import Node, Shared, living_nodes
+from codeblock.core.nodes import Node, SharedAnswer, living_nodes
 from codeblock.evaluate import GradeResult, Settings, Verdict, grade, grading_driver
 from codeblock.evaluate.benchmarks import Benchmark
 from codeblock.evaluate.grading import Graded, Program, run_here
@@ -38,10 +38,10 @@ def shared(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """One other node, whose parts run in this process; gives the number of tasks of each part that ran."""
     ran: list[int] = []
 
-    def share_out(what: str, work: Any, parts: Sequence[Any], *_: object) -> Iterator[Shared[Any]]:
+    def share_out(what: str, work: Any, parts: Sequence[Any], *_: object) -> Iterator[SharedAnswer[Any]]:
         for part in parts:
             ran.append(len(part[0].tasks))
-            yield Shared(work(*part), ANOTHER.name)
+            yield SharedAnswer(work(*part), ANOTHER.name)
 
     monkeypatch.setattr(grading_driver, "share_out", share_out)
     monkeypatch.setattr(grading_driver, "graders", lambda _: [ANOTHER])
@@ -78,7 +78,7 @@ def test_a_grading_that_was_cut_off_goes_on_with_the_tasks_that_are_missing(
 ) -> None:
     whole = grading_driver.share_out
 
-    def cut_off(*given: Any) -> Iterator[Shared[Any]]:
+    def cut_off(*given: Any) -> Iterator[SharedAnswer[Any]]:
         yield next(whole(*given))
         raise KeyboardInterrupt
 
@@ -126,7 +126,7 @@ def test_what_nodes_that_are_gone_have_left_is_graded_by_others_and_at_last_here
     assert len(found.nodes) == 2
 
 
-def iter_closing(one: Shared[Any]) -> Iterator[Shared[Any]]:
+def iter_closing(one: SharedAnswer[Any]) -> Iterator[SharedAnswer[Any]]:
     yield one
 
 

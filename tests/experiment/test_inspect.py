@@ -21,7 +21,7 @@ from codeblock.core.config.file import load_config
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.schema import PAIRS, SCORED
 from codeblock.core.storage.tables import mark_complete, part_name, read_table, write_part
-from codeblock.experiment.cache import check_storage
+from codeblock.experiment.cache import Step, check_storage
 from codeblock.experiment.inspect import write_samples
 from codeblock.experiment.plan import Plan, make_plan
 from codeblock.selection.stage import select_parts
@@ -69,18 +69,27 @@ def plan(tmp_path_factory: pytest.TempPathFactory, small_model: Path, tokenizer:
     (home / "config.yaml").write_text(json.dumps(config.model_dump(mode="json", exclude_unset=True), default=str))
     plan = make_plan(config, check_storage(config.storage))
     table = scored(rows, tokenizer, config.prepare)
-    for part in range(2):
-        write_part(plan.kept.directory / part_name(part), table.slice(30 * part, 30).drop_columns(["nll"]))
-        write_part(plan.scored.directory / part_name(1 - part), table.slice(30 * part, 30).select(["id", "nll"]))
+    for step in (plan.pairs, plan.filtered, plan.tokenized, plan.segmented):  # what they hold is in `kept`
+        if step is not None:
+            finish(step, [])
     response = pc.subtract(pc.list_value_length(table["input_ids"]), table["response_start"])
     ranked = {"id": table["id"], "tokens": response, "rank": pa.array(range(60), pa.int32())}
-    write_part(plan.ranked.directory / part_name(0), pa.table(ranked))
-    for step in (plan.kept, plan.scored, plan.ranked):
-        mark_complete(step.directory, {"identity": step.identity, "facts": {"kept": 60}})
+    halves = [table.slice(30 * part, 30) for part in range(2)]
+    finish(plan.ranked, [pa.table(ranked)])
+    finish(plan.kept, [half.drop_columns(["nll"]) for half in halves])
+    finish(plan.scored, [half.select(["id", "nll"]) for half in reversed(halves)])
     for arm in plan.arms:
         if arm.selected is not None and arm.strategy is not None and arm.name != "later":
             arm.selected.run(partial(select_parts, plan.selection(arm)))
     return plan
+
+
+def finish(step: Step, tables: list[pa.Table]) -> None:
+    """Write a step's parts; what comes behind it is named by them."""
+    step.directory.mkdir(parents=True)
+    for number, table in enumerate(tables):
+        write_part(step.directory / part_name(number), table)
+    mark_complete(step.directory, {"identity": step.identity, "facts": {"kept": 60}})
 
 
 def scored(rows: list[dict[str, str]], tokenizer: Any, config: PrepareConfig) -> pa.Table:

@@ -35,7 +35,7 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Shared(Generic[Answer]):
+class SharedAnswer(Generic[Answer]):
     """What a part came to."""
 
     answer: Answer
@@ -44,7 +44,7 @@ class Shared(Generic[Answer]):
 
 
 @dataclass(frozen=True)
-class Told(Generic[Answer]):
+class NodeAnswer(Generic[Answer]):
     """What came of asking a node: an answer, or in one line why there is none."""
 
     answer: Answer | None
@@ -70,7 +70,7 @@ def living_nodes() -> list[Node]:
     ]
 
 
-def ask_nodes(nodes: Sequence[Node], ask: Callable[..., Answer], *arguments: Any) -> list[Told[Answer]]:
+def ask_nodes(nodes: Sequence[Node], ask: Callable[..., Answer], *arguments: Any) -> list[NodeAnswer[Answer]]:
     """What `ask(*arguments)` returns on each of the nodes, in their order; it takes none of their CPUs.
 
     A node that does not answer within ASK_SECONDS, or whose answer is an exception, has a problem in place of an answer.
@@ -89,7 +89,7 @@ def ask_nodes(nodes: Sequence[Node], ask: Callable[..., Answer], *arguments: Any
 
 def share_out(
     what: str, work: Callable[..., Answer], parts: Sequence[Sequence[Any]], nodes: Sequence[Node], at_once: int | None = None
-) -> Generator[Shared[Answer], None, None]:
+) -> Generator[SharedAnswer[Answer], None, None]:
     """`work(*part)` of each part in a task of one CPU on any of the nodes; the results as they come.
 
     A part whose node dies runs on another of them. Ends early where none of them is left: whoever asks goes on with the parts
@@ -115,7 +115,7 @@ def share_out(
                 for ref in done:
                     running.remove(ref)
                     node, answer = ray.get(ref)
-                    yield Shared(answer, names[node])
+                    yield SharedAnswer(answer, names[node])
                 if not done and not names.keys() & {node.id for node in living_nodes()}:
                     return
     finally:
@@ -130,12 +130,12 @@ def _on_node(work: Callable[..., Answer], part: Sequence[Any]) -> tuple[str, Ans
     return ray.get_runtime_context().get_node_id(), work(*part)
 
 
-def _told(ref: Any, answered: bool) -> Told[Any]:
+def _told(ref: Any, answered: bool) -> NodeAnswer[Any]:
     import ray
 
     if not answered:
-        return Told(None, f"the node did not answer within {ASK_SECONDS:.0f} s")
+        return NodeAnswer(None, f"the node did not answer within {ASK_SECONDS:.0f} s")
     try:
-        return Told(ray.get(ref))
+        return NodeAnswer(ray.get(ref))
     except Exception as error:  # a node that is ill in whatever way
-        return Told(None, (str(error).strip().splitlines() or [type(error).__name__])[-1][:200])
+        return NodeAnswer(None, (str(error).strip().splitlines() or [type(error).__name__])[-1][:200])

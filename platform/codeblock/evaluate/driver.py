@@ -30,7 +30,7 @@ from codeblock.core.records import GeneratedRecord, GradedRecord
 from codeblock.core.storage import tables
 from codeblock.evaluate.answers import Answer, Decoding, Job, Request
 from codeblock.evaluate.benchmarks import Benchmark
-from codeblock.evaluate.grading import grade
+from codeblock.evaluate.grading import grade_by
 from codeblock.evaluate.grading_driver import run_on_nodes
 from codeblock.evaluate.prompts import make_requests
 from codeblock.evaluate.vllm_engine import generate_with_vllm
@@ -139,7 +139,7 @@ def grade_answers(
         store=store,
         allow_missing_layers=config.allow_missing_layers,
     )
-    result = grade(samples, benchmark, settings, partial(run_on_nodes, output))
+    result = grade_by(partial(run_on_nodes, output), samples, benchmark, settings)
     tables.write_part(output / "verdicts.parquet", result.table())
     return result.facts()
 

@@ -63,7 +63,7 @@ class Machine:
 
 
 @dataclass
-class Survey:
+class GraderSurvey:
     """Which nodes can grade, and why the others cannot."""
 
     able: list[Node] = field(default_factory=list)
@@ -90,7 +90,7 @@ def graders(needs: Needs) -> list[Node]:
     told once, each thing that is wrong in one line.
     """
     nodes = lending_nodes()
-    found = survey(nodes, needs) if any(not node.here for node in nodes) else Survey()
+    found = survey(nodes, needs) if any(not node.here for node in nodes) else GraderSurvey()
     for line in found.lines():
         if line not in _said:
             _said.add(line)
@@ -115,7 +115,7 @@ def lending_nodes() -> list[Node]:
     return [] if is_worker() else [node for node in living_nodes() if node.cpus >= 1]
 
 
-def survey(nodes: Sequence[Node], needs: Needs) -> Survey:
+def survey(nodes: Sequence[Node], needs: Needs) -> GraderSurvey:
     """Ask nodes whether they can grade."""
     unknown = [node for node in nodes if (node.id, needs) not in _known]
     silent: dict[str, str] = {}
@@ -124,7 +124,7 @@ def survey(nodes: Sequence[Node], needs: Needs) -> Survey:
             silent[node.id] = told.problem  # asked again the next time
         else:
             _known[node.id, needs] = told.answer
-    found = Survey()
+    found = GraderSurvey()
     for node in nodes:
         answer = silent.get(node.id) or _known[node.id, needs]
         if problem := problem_of(answer, needs):

@@ -77,18 +77,18 @@ def run_here(benchmark: Benchmark, programs: Sequence[Program], settings: Settin
         return Graded(found, run_programs(pool, benchmark, programs, references), pool.missing)
 
 
-def grade(
-    samples: Iterable[Sample | Mapping[str, Any]],
-    benchmark: Benchmark,
-    settings: Settings | None = None,
-    run: Run = run_here,
-) -> GradeResult:
-    """Grade samples of a benchmark.
+def grade(samples: Iterable[Sample | Mapping[str, Any]], benchmark: Benchmark, settings: Settings | None = None) -> GradeResult:
+    """Grade samples of a benchmark on this machine.
 
     Raises CodeBlockError for a sample without task id or text, where every reference fails, where layers of the sandbox are
     missing, and where the harness fails.
     """
-    settings, started = settings or Settings(), time.monotonic()
+    return grade_by(run_here, samples, benchmark, settings or Settings())
+
+
+def grade_by(run: Run, samples: Iterable[Sample | Mapping[str, Any]], benchmark: Benchmark, settings: Settings) -> GradeResult:
+    """`grade`, the programs being run by `run`."""
+    started = time.monotonic()
     given = _named(
         [
             sample if isinstance(sample, Sample) else Sample.of(sample, f"sample {number}")

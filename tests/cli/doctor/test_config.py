@@ -7,17 +7,17 @@ import pytest
 
 from codeblock.cli.doctor import grading
 from codeblock.cli.doctor.config import CALLER, config_checks, fits, same_versions
-from codeblock.cli.doctor.nodes import Node, ask_nodes, versions
+from codeblock.cli.doctor.nodes import NodeReport, ask_nodes, versions
 from codeblock.core.capacity import Capacity
 from codeblock.core.config.file import load_config
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.nodes import Node as Machine
-from codeblock.core.nodes import Told
+from codeblock.core.nodes import NodeAnswer
 from codeblock.evaluate import graders
 
 
 def node(name, **found):
-    return Node(name, {"python": "3.11.7", "ray": "2.60.0", **found}, [], 1024, "")
+    return NodeReport(name, {"python": "3.11.7", "ray": "2.60.0", **found}, [], 1024, "")
 
 
 def config_of(*overrides, storage):
@@ -116,7 +116,9 @@ HEAD, ONE = Machine("h", "head (1)", 0.0, True), Machine("a", "one (2)", 1.0, Fa
 def test_nodes_that_would_grade_are_asked_and_told_by_what_they_lack(nodes, problems, lines, tmp_path, monkeypatch):
     monkeypatch.setattr(graders, "_known", {})
     monkeypatch.setattr(graders, "living_nodes", lambda: nodes)
-    monkeypatch.setattr(graders, "ask_nodes", lambda some, *_: [Told(problems.get(node.name, node.name)) for node in some])
+    monkeypatch.setattr(
+        graders, "ask_nodes", lambda some, *_: [NodeAnswer(problems.get(node.name, node.name)) for node in some]
+    )
     for module in (graders, grading):
         monkeypatch.setattr(module, "problem_of", lambda found, _: found if "; " in found else "")
     monkeypatch.setattr(grading, "look", lambda _: problems.get("head (1)", "head (1)"))

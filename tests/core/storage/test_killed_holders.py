@@ -16,7 +16,7 @@ STAGES = (
     *("pairs", "filtered", "tokenized", "segmented", "ranked", "kept"),
     *("scored", "selected", "trained", "generated", "graded", "reference_nll"),
 )
-BY_PART = {"filtered", "tokenized", "segmented", "kept", "scored", "trained", "generated", "reference_nll"}
+BY_PART = {"filtered", "tokenized", "segmented", "kept", "scored", "trained", "generated", "graded", "reference_nll"}
 """Stages that go on from what an earlier holder had finished; the others begin with nothing."""
 IMPORTED = ("codeblock.evaluate.generate", "codeblock.train.worker", "transformers.models.llama.modeling_llama")
 """What stages import when they begin."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 
 from codeblock.cli.doctor.machine import PACKAGES, Check, checks, guarded
-from codeblock.cli.doctor.nodes import Node, versions
+from codeblock.cli.doctor.nodes import NodeReport, versions
 from codeblock.core.capacity import LOWER, Capacity
 from codeblock.core.config import TINY, Config
 from codeblock.core.errors import CodeBlockError
@@ -82,7 +82,7 @@ def fits(config: Config, found: Capacity) -> str:
     return f"{found.told()}; asked: {asked.train_workers} workers, then {asked.actors} actors, each {each}"
 
 
-def same_versions(nodes: Sequence[Node]) -> str:
+def same_versions(nodes: Sequence[NodeReport]) -> str:
     """One line where all nodes, and the machine that submitted the job, have the same. Raises CodeBlockError where not."""
     sides = {node.name: node.versions for node in nodes if node.versions}
     if caller := os.environ.get(CALLER):
@@ -152,7 +152,7 @@ def _tracking(config: Config) -> str:
     return without_password(tracking_uri(config.track, config.storage))
 
 
-def _of_node(node: Node, storage: str) -> Check:
+def _of_node(node: NodeReport, storage: str) -> Check:
     if node.storage:
         remedy = "mount it on every node, or name an object store"
         return Check(f"node {node.name}", False, f"storage={storage}: {node.storage}; {remedy}")
@@ -177,7 +177,7 @@ def _machine_memory() -> float | None:
     return min(gpus_mib(), default=psutil.virtual_memory().total / 2**20)
 
 
-def _nodes_memory(config: Config, nodes: Sequence[Node]) -> float | None:
+def _nodes_memory(config: Config, nodes: Sequence[NodeReport]) -> float | None:
     """MiB that one worker can have: of the smallest GPU, or of a node without one; None where no such node is there yet."""
     if config.cluster.gpus_per_worker:
         return min((mib for node in nodes for mib in node.gpus_mib), default=None)

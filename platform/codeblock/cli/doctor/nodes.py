@@ -19,7 +19,7 @@ VERSIONS = ("ray", "torch", "transformers", "mlflow", "pyarrow")
 
 
 @dataclass(frozen=True)
-class Node:
+class NodeReport:
     """What one node told."""
 
     name: str
@@ -42,7 +42,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def ask_nodes(storage: str) -> list[Node]:
+def ask_nodes(storage: str) -> list[NodeReport]:
     """Ask every living node of the cluster that this process is connected to, the head first.
 
     A file that this process writes into the storage shows whether a node looks at the same one. A node that does not answer
@@ -58,8 +58,8 @@ def ask_nodes(storage: str) -> list[Node]:
         files.rm_file(mark)
 
 
-def _told(name: str, found: nodes.Told[dict[str, Any]]) -> Node:
-    return Node(name, {}, [], 0, found.problem) if found.answer is None else Node(name, **found.answer)
+def _told(name: str, found: nodes.NodeAnswer[dict[str, Any]]) -> NodeReport:
+    return NodeReport(name, {}, [], 0, found.problem) if found.answer is None else NodeReport(name, **found.answer)
 
 
 def _look(mark: str) -> dict[str, Any]:
