@@ -116,9 +116,11 @@ HEAD, ONE = Machine("h", "head (1)", 0.0, True), Machine("a", "one (2)", 1.0, Fa
 def test_nodes_that_would_grade_are_asked_and_told_by_what_they_lack(nodes, problems, lines, tmp_path, monkeypatch):
     monkeypatch.setattr(graders, "_known", {})
     monkeypatch.setattr(graders, "living_nodes", lambda: nodes)
-    monkeypatch.setattr(
-        graders, "ask_nodes", lambda some, *_: [NodeAnswer(problems.get(node.name, node.name)) for node in some]
-    )
+
+    def answers(some, *_):
+        return [NodeAnswer(problems.get(node.name, node.name)) for node in some]
+
+    monkeypatch.setattr(graders, "ask_nodes", answers)
     for module in (graders, grading):
         monkeypatch.setattr(module, "problem_of", lambda found, _: found if "; " in found else "")
     monkeypatch.setattr(grading, "look", lambda _: problems.get("head (1)", "head (1)"))
