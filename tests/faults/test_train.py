@@ -85,6 +85,7 @@ def test_a_fit_that_loses_its_worker_its_node_and_its_driver_ends_with_the_same_
     assert found[0] == ("codeblock", "FINISHED", STEPS)
 
 
+@pytest.mark.long
 def test_a_fit_whose_checkpoints_lie_in_an_object_store_goes_on_from_them_on_another_node(
     storage, begin_in, nodes, home, bucket, tmp_path
 ):
