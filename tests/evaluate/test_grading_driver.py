@@ -14,7 +14,7 @@ from codeblock.core.errors import CodeBlockError
 from codeblock.core.nodes import Node, SharedAnswer, living_nodes
 from codeblock.evaluate import GradeResult, Settings, Verdict, grade, grading_driver
 from codeblock.evaluate.benchmarks import Benchmark
-from codeblock.evaluate.grading import Graded, Program, run_here
+from codeblock.evaluate.grading import Graded, Program, grade_by, run_here
 from codeblock.evaluate.grading_driver import run_on_nodes
 
 ANOTHER = Node("another", "another (127.0.0.2)", 2.0, False)
@@ -56,7 +56,7 @@ def test_verdicts_are_those_of_this_machine(
     monkeypatch.setattr(grading_driver, "graders", lambda _: [node])
     broken = replace(tiny, tasks=[*tiny.tasks[:6], replace(tiny.tasks[6], reference="def plus_6(x): return -5")])
     settings = Settings(store=tmp_path / "expected")
-    found = grade(samples_of(broken), broken, settings, partial(run_on_nodes, tmp_path))
+    found = grade_by(partial(run_on_nodes, tmp_path), samples_of(broken), broken, settings)
     assert without_times(found) == without_times(grade(samples_of(broken), broken))
     assert list(found.reference_failures) == ["t/6"]
     assert found.facts()["graded_on"] == {node.name: found.programs} == {node.name: 11}
@@ -68,7 +68,7 @@ def test_where_this_machine_grades_alone_nothing_is_kept(
     tiny: Benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(grading_driver, "graders", lambda _: [])
-    found = grade(samples_of(tiny), tiny, Settings(), partial(run_on_nodes, tmp_path))
+    found = grade_by(partial(run_on_nodes, tmp_path), samples_of(tiny), tiny, Settings())
     assert "graded_on" not in found.facts()
     assert list(tmp_path.iterdir()) == []
 
@@ -85,11 +85,11 @@ def test_a_grading_that_was_cut_off_goes_on_with_the_tasks_that_are_missing(
     monkeypatch.setattr(grading_driver, "share_out", cut_off)
     run = partial(run_on_nodes, tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        grade(samples_of(tiny), tiny, Settings(), run)
+        grade_by(run, samples_of(tiny), tiny, Settings())
     assert len(list(tmp_path.glob("part-*.json"))) == 1
     (done,) = shared
     monkeypatch.setattr(grading_driver, "share_out", whole)
-    found = grade(samples_of(tiny), tiny, Settings(), run)
+    found = grade_by(run, samples_of(tiny), tiny, Settings())
     assert sum(shared) == 7, "no task is graded twice"
     assert 0 < done < 7
     assert without_times(found) == without_times(grade(samples_of(tiny), tiny))
@@ -119,7 +119,7 @@ def test_what_nodes_that_are_gone_have_left_is_graded_by_others_and_at_last_here
     monkeypatch.setattr(grading_driver, "share_out", lambda *given: iter_closing(next(whole(*given))))
     left = [[ANOTHER], [replace(ANOTHER, name="third")], []]
     monkeypatch.setattr(grading_driver, "graders", lambda _: left.pop(0))
-    found = grade(samples_of(tiny), tiny, Settings(), partial(run_on_nodes, tmp_path))
+    found = grade_by(partial(run_on_nodes, tmp_path), samples_of(tiny), tiny, Settings())
     assert left == []
     assert without_times(found) == without_times(grade(samples_of(tiny), tiny))
     assert sum(found.nodes.values()) == found.programs
@@ -138,15 +138,15 @@ def test_what_stops_the_run_names_the_node(
 
     monkeypatch.setattr(grading_driver, "run_here", failing)
     with pytest.raises(CodeBlockError, match=r"t/3: no more processes; the run stops \(on another \(127.0.0.2\)\)"):
-        grade(samples_of(tiny), tiny, Settings(), partial(run_on_nodes, tmp_path))
+        grade_by(partial(run_on_nodes, tmp_path), samples_of(tiny), tiny, Settings())
 
 
 def test_references_that_fail_everywhere_stop_the_run(tiny: Benchmark, shared: list[int], tmp_path: Path) -> None:
     broken = replace(tiny, tasks=[replace(task, reference="x") for task in tiny.tasks])
     with pytest.raises(CodeBlockError, match=r"all 7 reference solutions fail here .*NameError"):
-        grade([], broken, Settings(), partial(run_on_nodes, tmp_path))
+        grade_by(partial(run_on_nodes, tmp_path), [], broken, Settings())
     one = replace(tiny, tasks=[replace(tiny.tasks[0], reference="x"), *tiny.tasks[1:]])
-    found = grade([], one, Settings(), partial(run_on_nodes, tmp_path / "one"))
+    found = grade_by(partial(run_on_nodes, tmp_path / "one"), [], one, Settings())
     assert list(found.reference_failures) == ["t/0"]
 
 
