@@ -19,7 +19,6 @@ import psutil
 import pytest
 from tests.faults.nodes import Nodes, wait_until
 
-from codeblock.core.storage import store
 from codeblock.core.storage.manifest import MARKER
 from codeblock.core.storage.tables import read_table
 from codeblock.train.driver import CHECKPOINTS
@@ -39,7 +38,7 @@ main()
 
 
 @pytest.fixture(scope="package")
-def nodes(s3_address: str) -> Iterator[Nodes]:
+def nodes() -> Iterator[Nodes]:
     """A head and the nodes `one` and `two`. A test that ends a node starts it again."""
     started = Nodes(Path(tempfile.mkdtemp(prefix="f")))
     try:
@@ -132,14 +131,7 @@ class Run:
         return found
 
     def _checkpoints(self) -> set[str]:
-        inside = f"/{CHECKPOINTS}/checkpoint_"
-        return {
-            name.partition(inside)[2].partition("/")[0]
-            for work in store.children(self.storage / "cache" / ".work")
-            if work.name.startswith("trained-")
-            for name in store.sizes(work)
-            if inside in f"/{name}"
-        }
+        return {path.name for path in (self.storage / "cache" / ".work").glob(f"trained-*/{CHECKPOINTS}/checkpoint_*-*")}
 
     def kill(self) -> None:
         """SIGKILL, to it and to what it has started."""

@@ -1,7 +1,6 @@
 """Fits that lose their worker, their node, their driver, the tracking server: the losses of one that nothing happened to."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +17,6 @@ from tests.ports import free_port
 
 from codeblock.core.config.file import load_config
 from codeblock.core.models.load import load_model
-from codeblock.core.storage import places, store
 from codeblock.train.driver import HISTORY
 from codeblock.train.loop import Session
 from codeblock.train.model import MaskedLM
@@ -83,31 +81,6 @@ def test_a_fit_that_loses_its_worker_its_node_and_its_driver_ends_with_the_same_
         ("small", "KILLED"),
     ]
     assert found[0] == ("codeblock", "FINISHED", STEPS)
-
-
-@pytest.mark.long
-def test_a_fit_whose_checkpoints_lie_in_an_object_store_goes_on_from_them_on_another_node(
-    storage, begin_in, nodes, home, bucket, tmp_path
-):
-    remote = places.place(f"{bucket}/runs")
-    shutil.copytree(storage / "cache", remote / "cache")
-    store.put_tree(remote)
-    run = begin_in(f"{bucket}/runs", "run", "train.max_failures=2", f"track.uri=sqlite:///{tmp_path}/mlflow.db")
-    run.storage = remote
-    run.reaches_checkpoints(2)
-    (worker,) = run.workers(nodes, "RayTrainWorker", 1)
-    worker.kill()
-    run.reaches(lambda: [each for each in nodes.workers("RayTrainWorker") if each.pid != worker.pid])
-    run.reaches_checkpoints(2)
-    (worker,) = run.workers(nodes, "RayTrainWorker", 1)
-    lost = nodes.node_of(worker)
-    nodes.kill(lost)
-    assert run.end() == 0, run.told()
-    nodes.add(lost)
-    fetched = tmp_path / "fetched"
-    shutil.copytree(store.fetch_tree(remote), fetched)
-    assert facts_of(fetched, "trained")["resumed_from_step"] >= 20
-    check_losses(fetched, home)
 
 
 @pytest.fixture
