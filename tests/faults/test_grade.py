@@ -20,13 +20,14 @@ from functools import partial
 from pathlib import Path
 from codeblock.core.cluster import ray_session
 from codeblock.core.config import ClusterConfig
-from codeblock.evaluate import Settings, grade, load
+from codeblock.evaluate import Settings, load
+from codeblock.evaluate.grading import grade_by
 from codeblock.evaluate.grading_driver import run_on_nodes
 home = Path(sys.argv[1])
 samples = [json.loads(line) for line in (home / "samples.jsonl").read_text().splitlines()]
 with ray_session(ClusterConfig()):
-    how = Settings(store=home / "expected"), partial(run_on_nodes, home / "work")
-    found = grade(samples, load("tiny", str(home / "tasks.jsonl")), *how)
+    benchmark, settings = load("tiny", str(home / "tasks.jsonl")), Settings(store=home / "expected")
+    found = grade_by(partial(run_on_nodes, home / "work"), samples, benchmark, settings)
 print(json.dumps({"verdicts": [row.verdict for row in found.rows], "graded_on": found.nodes}))
 """
 
