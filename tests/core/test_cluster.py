@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from codeblock.core.cluster import map_parts, unreachable
+from codeblock.core.cluster import map_parts, runtime_env, unreachable
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.own_process import as_worker, is_worker
+from codeblock.core.quiet import QUIET
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -132,3 +133,11 @@ def test_the_address_for_jobs_is_not_the_cluster_s(monkeypatch):
     told = unreachable(caught.value)
     assert told.endswith("name the head's own port here, HOST:6379")
     assert "\n" not in told
+
+
+def test_a_switch_that_the_user_has_set_holds_in_the_workers_too(monkeypatch):
+    assert runtime_env()["env_vars"] == {key: os.environ.get(key, value) for key, value in QUIET.items()}
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    assert runtime_env()["env_vars"]["OMP_WAIT_POLICY"] == "passive"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    assert runtime_env()["env_vars"]["OMP_WAIT_POLICY"] == "active"

@@ -63,12 +63,13 @@ def address_of(config: ClusterConfig) -> str | None:
 
 
 def runtime_env() -> dict[str, Any]:
-    """What each worker process of a session is given: quiet libraries, and the address of its own cluster.
+    """What each worker process of a session is given: quiet libraries, as far as the user has not set them otherwise for this
+    one, and the address of its own cluster.
 
     Without the variables that a submitted job sets itself: Ray refuses one that comes from both.
     """
     job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")).get("runtime_env") or {}
-    variables = {key: value for key, value in QUIET.items() if key not in job.get("env_vars", {})}
+    variables = {key: os.environ.get(key, value) for key, value in QUIET.items() if key not in job.get("env_vars", {})}
     return {"env_vars": variables, "worker_process_setup_hook": "codeblock.core.ray_worker.name_own_cluster"}
 
 
