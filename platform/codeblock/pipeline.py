@@ -30,6 +30,7 @@ from codeblock.experiment.cache import Step, check_storage
 from codeblock.experiment.check_models import check_models, probe_models
 from codeblock.experiment.plan import Plan, make_plan
 from codeblock.experiment.results import ArmResult, Comparison, require_pairs
+from codeblock.experiment.versions import own_sources
 from codeblock.experiment.watch import Ends, Watch, telling
 from codeblock.sandbox.pool import Settings, check_sandbox
 
@@ -78,7 +79,7 @@ def _session(plan: Plan) -> Iterator[None]:
     if all(step.facts is not None for step in plan.steps()):
         yield
         return
-    with ray_session(plan.config.cluster):
+    with ray_session(plan.config.cluster, own_sources(plan.config)):
         preflight(plan.config.cluster)
         yield
 

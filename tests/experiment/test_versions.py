@@ -5,9 +5,10 @@ from importlib.metadata import version
 
 import pytest
 
+from codeblock.core.config.file import load_config
 from codeblock.core.installed import installed
 from codeblock.evaluate.environment import interpreter
-from codeblock.experiment.versions import source_digest
+from codeblock.experiment.versions import own_sources, source_digest
 
 
 def test_versions_are_those_that_are_installed():
@@ -64,3 +65,14 @@ def test_a_function_is_told_by_its_source_and_by_what_it_imports_of_the_users_ow
     assert source_digest(module) == before
     (package / file).write_text((package / file).read_text() + "# changed\n")
     assert (source_digest(module) != before) == counts
+
+
+def test_the_files_of_strategies_of_ones_own_are_known_by_the_paths_at_which_they_are_found(package):
+    arms = "a: {strategy: 'mine.rules:rule'}, b: {strategy: codeblock}, c: {strategy: 'codeblock.selection.strategies:full'}"
+    assert own_sources(load_config(None, [f"arms={{{arms}}}"])) == {
+        name: package / name
+        for name in ("mine/__init__.py", "mine/rules.py", "mine/deep/__init__.py", "mine/deep/helper.py", "mine/more.py")
+    }
+    swept = "sweep.space.strategy=['alone_rules:rule', full]"
+    assert set(own_sources(load_config(None, ["arms={a: {strategy: full}}", swept]))) == {"alone_rules.py", "alone_helper.py"}
+    assert own_sources(load_config(None, ["arms={a: {strategy: full}}"])) == {}

@@ -19,7 +19,9 @@ import psutil
 import pytest
 from tests.faults.nodes import Nodes, wait_until
 
-from codeblock.core.storage.manifest import MARKER
+from codeblock.core.storage import places, store
+from codeblock.core.storage.claims import WORK
+from codeblock.core.storage.manifest import MARKER, OBJECTS
 from codeblock.core.storage.tables import read_table
 from codeblock.train.driver import CHECKPOINTS
 
@@ -104,9 +106,12 @@ class Run:
         (line,) = [line for line in self.told().splitlines() if line.startswith("error: ")]
         return line
 
-    def reaches(self, there: Callable[[], object]) -> None:
+    def reaches(self, there: Callable[[], object], seconds: float = SECONDS) -> None:
         """Wait until the condition holds while it runs."""
-        wait_until(lambda: there() or self.process.poll() is not None, self.told())
+        try:
+            wait_until(lambda: there() or self.process.poll() is not None, "", seconds)
+        except AssertionError:
+            pytest.fail(f"not there after {seconds} s: {self.told()}")
         assert self.process.poll() is None, self.told()
 
     def reaches_part(self, stage: str) -> None:
@@ -131,7 +136,9 @@ class Run:
         return found
 
     def _checkpoints(self) -> set[str]:
-        return {path.name for path in (self.storage / "cache" / ".work").glob(f"trained-*/{CHECKPOINTS}/checkpoint_*-*")}
+        unfinished = self.storage / "cache" / (OBJECTS if places.is_remote(self.storage) else WORK)
+        found = (name.partition(f"/{CHECKPOINTS}/checkpoint_") for name in store.sizes(unfinished))
+        return {name.partition("/")[0] for fit, inside, name in found if inside and fit.startswith("trained-")}
 
     def kill(self) -> None:
         """SIGKILL, to it and to what it has started."""

@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from codeblock.core.console import counter
 from codeblock.core.errors import CodeBlockError, Result, WorkersDiedError, result_or_told
 from codeblock.core.own_process import begin, is_worker
 from codeblock.core.quiet import QUIET, quiet_environment
+from codeblock.core.sent_modules import sent
 from codeblock.core.signals import kept
 from codeblock.core.storage import store
 
@@ -36,8 +37,11 @@ tried for ever. A node that goes down counts as one death of each of its actors,
 
 
 @contextmanager
-def ray_session(config: ClusterConfig) -> Iterator[None]:
-    """A Ray cluster for the length of the block; one that was running before goes on afterwards."""
+def ray_session(config: ClusterConfig, sources: Mapping[str, Path] | None = None) -> Iterator[None]:
+    """A Ray cluster for the length of the block; one that was running before goes on afterwards.
+
+    sources: modules of the user's own that go to the nodes of a cluster that is joined (`sent_modules.sent`).
+    """
     quiet_environment()
     import ray
 
@@ -46,8 +50,9 @@ def ray_session(config: ClusterConfig) -> Iterator[None]:
         return
     address = address_of(config)
     try:
-        with kept():
-            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=True, runtime_env=runtime_env())
+        with kept(), sent(sources if address and sources else {}) as modules:
+            how = {"logging_level": logging.ERROR, "log_to_driver": True, "runtime_env": {**runtime_env(), **modules}}
+            ray.init(address=address, **how)
     except (ConnectionError, ValueError) as error:
         raise CodeBlockError(f"cluster.address={address}: {unreachable(error)}") from error
     quiet_data()
@@ -70,7 +75,7 @@ def runtime_env() -> dict[str, Any]:
     """
     job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")).get("runtime_env") or {}
     variables = {key: os.environ.get(key, value) for key, value in QUIET.items() if key not in job.get("env_vars", {})}
-    return {"env_vars": variables, "worker_process_setup_hook": "codeblock.core.ray_worker.name_own_cluster"}
+    return {"env_vars": variables, "worker_process_setup_hook": "codeblock.core.ray_worker.begin"}
 
 
 def unreachable(error: Exception) -> str:

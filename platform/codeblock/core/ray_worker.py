@@ -3,6 +3,24 @@
 from __future__ import annotations
 
 import os
+import sys
+from importlib.util import find_spec
+
+SENT = "codeblock_sent_modules"
+"""Name of the directory in which modules of the user's own are sent to the nodes."""
+
+
+def begin() -> None:
+    """Prepare a worker process."""
+    name_own_cluster()
+    find_sent_modules()
+
+
+def find_sent_modules() -> None:
+    """Let modules that were sent be imported by their own names, before others of these names that a node may have."""
+    spec = find_spec(SENT)
+    if spec is not None:
+        sys.path[:0] = spec.submodule_search_locations or []
 
 
 def name_own_cluster() -> None:

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+from codeblock.core.config import Config
 from codeblock.core.digests import text_digest
 
 TOKENIZING = ("tokenizers", "transformers", "jinja2")
 GENERATING, ADAPTING = ("torch", "transformers"), ("peft",)
 SITE = ("site-packages", "dist-packages")
+PACKAGE = "codeblock"
 
 
 def source_digest(module: str) -> str:
@@ -19,21 +21,39 @@ def source_digest(module: str) -> str:
 
     That is what lies in its package, or beside it where it is in none. Modules are found as Python finds them and are not run.
     """
+    found = {name: text_digest(path.read_bytes()) for name, path in _own_modules(module).items()}
+    return text_digest(repr(sorted(found.items())).encode()) if found else ""
+
+
+def own_sources(config: Config) -> dict[str, Path]:
+    """Files of the modules that a config's own strategies need and that are not installed, by the paths at which Python finds
+    them (`mine/rules.py`)."""
+    named = [arm.strategy for arm in config.arms.values()]
+    axis = config.sweep.space.get("strategy")
+    named += axis if isinstance(axis, list) else []
+    modules = {str(strategy).partition(":")[0] for strategy in named if strategy and ":" in str(strategy)}
+    return {
+        f"{name.replace('.', '/')}{'/__init__.py' if path.name == '__init__.py' else '.py'}": path
+        for module in modules
+        for name, path in _own_modules(module).items()
+        if not set(SITE) & set(path.parts) and name.partition(".")[0] != PACKAGE
+    }
+
+
+def _own_modules(module: str) -> dict[str, Path]:
+    """The file of a module and those of all modules of the user's own that it imports, by name."""
     origin = _origin(module.partition(".")[0]) or _origin(module)  # the latter in a package without `__init__.py`
-    if origin is None:
-        return ""
-    found: dict[str, str] = {}
-    waiting = [module]
+    found: dict[str, Path] = {}
+    waiting = [] if origin is None else [module]
     while waiting:
         name = waiting.pop()
         path = None if name in found else _origin(name)
-        if path is None or (path != origin and not _is_own(path, origin.parent)):
+        if path is None or origin is None or (path != origin and not _is_own(path, origin.parent)):
             continue
-        text = path.read_bytes()
-        found[name] = text_digest(text)
+        found[name] = path
         package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-        waiting += [name.rpartition(".")[0], *_imported(ast.parse(text), package)]
-    return text_digest(repr(sorted(found.items())).encode())
+        waiting += [name.rpartition(".")[0], *_imported(ast.parse(path.read_bytes()), package)]
+    return found
 
 
 def _is_own(path: Path, root: Path) -> bool:

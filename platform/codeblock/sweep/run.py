@@ -21,6 +21,7 @@ from codeblock.experiment.arms import ArmPlan
 from codeblock.experiment.cache import cache_of, check_storage, check_storage_of_plan
 from codeblock.experiment.check_models import probe_models
 from codeblock.experiment.plan import Plan, make_plan
+from codeblock.experiment.versions import own_sources
 from codeblock.experiment.watch import telling
 from codeblock.pipeline import check_graders, check_plan
 from codeblock.sweep import disk, record
@@ -189,7 +190,7 @@ def _session(sweep: Sweep, runs: SweepRuns) -> Iterator[bool]:
         yield False
         return
     cluster = sweep.config.cluster
-    with ray_session(cluster), telling(runs.ended_by), watched_cluster(cluster, runs.ended_by):
+    with ray_session(cluster, own_sources(sweep.config)), telling(runs.ended_by), watched_cluster(cluster, runs.ended_by):
         preflight(cluster)
         yield True
 
