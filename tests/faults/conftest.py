@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -137,8 +138,8 @@ class Run:
 
     def _checkpoints(self) -> set[str]:
         unfinished = self.storage / "cache" / (OBJECTS if places.is_remote(self.storage) else WORK)
-        found = (name.partition(f"/{CHECKPOINTS}/checkpoint_") for name in store.sizes(unfinished))
-        return {name.partition("/")[0] for fit, inside, name in found if inside and fit.startswith("trained-")}
+        inside = re.compile(rf"trained-[^/]+/{CHECKPOINTS}/(checkpoint_[^/]+)/")
+        return {match[1] for match in map(inside.match, store.sizes(unfinished)) if match}
 
     def kill(self) -> None:
         """SIGKILL, to it and to what it has started."""

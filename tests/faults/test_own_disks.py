@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.long]
 PAIRS = 600
 """Two parts of pairs."""
 TASKS = 12
-STEPS = 120
+STEPS = 200
 SECONDS = 280
 TIMES = ("history.parquet", "verdicts.parquet")
 """Files that hold how long something took."""
@@ -67,7 +67,7 @@ def config_of(bucket):
         "rank": {"by": ["quality", "parses"]},
         "select": {"token_budget": 0.2, "subset_ratio": 1.0},
         "arms": {"codeblock": {"strategy": "codeblock"}},
-        "train": {"steps": STEPS, "batch_pairs": 8, "dev_pairs": 8, "dev_every": 60, "checkpoint_every": 10, "max_failures": 2},
+        "train": {"steps": STEPS, "batch_pairs": 8, "dev_pairs": 8, "dev_every": 100, "checkpoint_every": 10, "max_failures": 2},
         "evaluate": {"benchmarks": {"tiny": f"{bucket}/in/tasks.jsonl"}, "max_new_tokens": 8},
         "sweep": {"space": {"strategy": ["mine:pick", "codeblock"]}, "keep_models": 2},
     }
@@ -175,7 +175,7 @@ def test_nodes_that_share_nothing_but_the_store_come_to_what_one_node_does(apart
     assert results(on_several) == results(on_one)
     assert {name.partition("-")[0] for name in results(on_one)} >= {"scored", "selected", "trained", "generated", "graded"}
     (gone_on_from, losses), (begun_at, undisturbed) = fit_of(on_several), fit_of(on_one)
-    assert gone_on_from >= 40
+    assert gone_on_from >= 20
     assert begun_at == 0
     assert losses == undisturbed
     assert len(losses) == STEPS
