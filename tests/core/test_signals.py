@@ -23,9 +23,19 @@ except KeyboardInterrupt:
     print("closed after", came() and came().name, flush=True)
 """
 
+AFTER_RAY = """
+from codeblock.core.cluster import ray_session
+from codeblock.core.config import ClusterConfig
 
-def ended_by(number: int) -> str:
-    waiting = subprocess.Popen([sys.executable, "-c", WAITING], stdout=subprocess.PIPE, text=True)
+with ray_session(ClusterConfig()):
+    pass
+"""
+"""What a run does before its report."""
+
+
+def ended_by(number: int, begun: str = WAITING) -> str:
+    environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
+    waiting = subprocess.Popen([sys.executable, "-c", begun], stdout=subprocess.PIPE, text=True, env=environment)
     assert waiting.stdout is not None
     assert waiting.stdout.readline() == "up\n"
     waiting.send_signal(number)
@@ -43,6 +53,12 @@ def ended_by(number: int) -> str:
 )
 def test_each_closes_what_is_open_whatever_a_library_sets_meanwhile(number: int, told: str) -> None:
     assert ended_by(number) == told
+
+
+@pytest.mark.slow
+def test_the_end_of_a_cluster_leaves_them_as_they_are() -> None:
+    before, after = WAITING.split("try:")
+    assert ended_by(signal.SIGTERM, f"{before}{AFTER_RAY}try:{after}") == "closed after SIGTERM\n"
 
 
 def test_a_signal_that_is_ignored_stays_so() -> None:

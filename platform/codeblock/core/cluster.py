@@ -59,7 +59,8 @@ def ray_session(config: ClusterConfig, sources: Mapping[str, Path] | None = None
     try:
         yield
     finally:
-        ray.shutdown()
+        with kept():
+            ray.shutdown()
 
 
 def address_of(config: ClusterConfig) -> str | None:

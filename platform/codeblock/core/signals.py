@@ -52,7 +52,8 @@ def came() -> signal.Signals | None:
 def kept() -> Iterator[None]:
     """Handlers that this program has set stay what they are, whatever a library sets in the block.
 
-    Ray's start takes SIGTERM: the process would end with status 15, in every later phase too.
+    Ray's start takes SIGTERM: the process would end with status 15, in every later phase too. Its end gives SIGTERM back to the
+    kernel, behind Python's back: while the report is written, the process would end at once, with nothing closed.
     """
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, *ENDING)}
     try:
