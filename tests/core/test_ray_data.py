@@ -203,7 +203,8 @@ class Deadly:
 def test_actors_that_die_again_and_again_end_the_step_in_one_line(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: bool
 ) -> None:
-    monkeypatch.setattr(cluster, "LIMITS", {"max_restarts": 2, "max_task_retries": 1})
+    for key, limit in {"max_restarts": 2, "max_task_retries": 1}.items():
+        monkeypatch.setitem(cluster.ACTOR_LIMITS, key, limit)
     output, pool = tmp_path / "output", actors(1, at_once=at_once)
     with (
         pytest.raises(WorkersDiedError, match=r"^die: worker processes died again and again \(Actor\w+Error\), most often for"),
@@ -246,3 +247,16 @@ def test_a_pool_is_no_larger_than_the_parts_and_must_fit_the_cluster(source: Pat
     assert (actors(4, least=1).pool(9).min_size, actors(4, least=1).pool(9).max_size) == (1, 4)
     with pytest.raises(CodeBlockError, match=r"^add: 3 x 2 CPU asked, the cluster has 2 CPU"):
         run_parts("add", read_parts(todo(source, tmp_path)), Adder, part_writer(tmp_path), actors(3, 2.0, amount=1))
+
+
+@pytest.mark.timeout(120)
+def test_tasks_that_die_again_and_again_do_so_too(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def die(rows: pa.Table, part: str) -> tuple[pa.Table, dict[str, float]]:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return rows, {}
+
+    monkeypatch.setitem(cluster.TASK_LIMITS, "max_retries", 1)
+    with pytest.raises(
+        WorkersDiedError, match=r"^die: worker processes died again and again \(WorkerCrashedError\), most often"
+    ):
+        run_parts("die", read_parts(todo(source, tmp_path / "output")), die, part_writer(tmp_path / "output"))

@@ -31,9 +31,11 @@ from codeblock.core.storage import store
 if TYPE_CHECKING:
     import pyarrow as pa
 
-LIMITS = {"max_restarts": 20, "max_task_retries": 5}
+ACTOR_LIMITS = {"max_restarts": 20, "max_task_retries": 5}
 """Deaths of one actor, and of actors over one part. Ray Data's own limits are none: a part that ends every process would be
 tried for ever. A node that goes down counts as one death of each of its actors, so nodes may go down many times."""
+TASK_LIMITS = {"max_retries": 5}
+"""The same for tasks: deaths of processes, and of nodes, with the parts of one task."""
 
 
 @contextmanager
@@ -146,12 +148,13 @@ def map_parts(
         pool = ray.data.ActorPoolStrategy(size=min(actors or 1, len(items)))
         arguments = {"work": work, "constructor": constructor or {}}
         how = {"compute": pool, "num_cpus": cpus, "num_gpus": gpus}
-        rows = with_limits(partial(rows.map, _ItemActor), fn_constructor_kwargs=arguments, **how)
+        rows = with_limits(partial(rows.map, _ItemActor), ACTOR_LIMITS, fn_constructor_kwargs=arguments, **how)
     else:
         tasks = -(-len(items) // parts_per_task(len(items), capacity().possible.get("CPU", 0.0) / cpus))
         rows = ray.data.from_items(list(items), override_num_blocks=tasks)
         call = named(partial(_calls, work), what)
-        rows = rows.map_batches(call, batch_size=None, batch_format="pyarrow", num_cpus=cpus)
+        how = {"batch_size": None, "batch_format": "pyarrow", "num_cpus": cpus}
+        rows = with_limits(partial(rows.map_batches, call), TASK_LIMITS, **how)
     rows.set_name(what.replace(" ", "_"))
     with deaths_told(what), without_restart_warning():
         return _collected(rows.iter_rows(), what, len(items))
@@ -235,11 +238,11 @@ def peak_of(results: Sequence[dict[str, Any]]) -> float:
     return round(max((result["peak_mb"] for result in results), default=0.0), 1)
 
 
-def with_limits(map_by_actors: Callable[..., Any], **how: Any) -> Any:
-    """A map of Ray Data by actors that may not die for ever."""
+def with_limits(mapped: Callable[..., Any], limits: Mapping[str, int], **how: Any) -> Any:
+    """A map of Ray Data whose actors or tasks may not die for ever."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of limits under their own names, for which there is no other way
-        return map_by_actors(**how, **LIMITS)
+        return mapped(**how, **limits)
 
 
 @contextmanager

@@ -22,7 +22,16 @@ from ray.data.block import BlockMetadata
 from ray.data.datasource import ReadTask
 
 from codeblock.core.capacity import capacity, parts_per_task
-from codeblock.core.cluster import built, deaths_told, named, require, with_limits, without_restart_warning
+from codeblock.core.cluster import (
+    ACTOR_LIMITS,
+    TASK_LIMITS,
+    built,
+    deaths_told,
+    named,
+    require,
+    with_limits,
+    without_restart_warning,
+)
 from codeblock.core.config import ClusterConfig
 from codeblock.core.console import counter
 from codeblock.core.errors import CodeBlockError, result_or_told
@@ -91,7 +100,8 @@ def read_parts(parts: Sequence[Part], columns: list[str] | None = None) -> Pipel
     def dataset(cpus: float, at_once: int | None, per_task: int) -> Dataset:
         # With as many blocks as tasks Ray Data does not cut what they read.
         source = PartSource([parts[first : first + per_task] for first in range(0, len(parts), per_task)], columns)
-        return read_datasource(source, override_num_blocks=len(source.tasks), num_cpus=cpus, concurrency=at_once)
+        how = {"num_cpus": cpus, "concurrency": at_once, "ray_remote_args": TASK_LIMITS}
+        return read_datasource(source, override_num_blocks=len(source.tasks), **how)
 
     return PipelineInput(len(parts), dataset, lambda: chain.from_iterable(_read([part], columns) for part in parts))
 
@@ -133,7 +143,8 @@ def run_parts(
 def _by_tasks(what: str, rows: PipelineInput, transform: Transform, write: Write, cpus: float) -> Iterator[Facts]:
     """The facts of each part, from tasks that read, transform and write some parts each."""
     source = _uncut(rows.dataset(cpus, None, parts_per_task(rows.parts, capacity().possible.get("CPU", 0.0))))
-    return _named_rows(what, _map(source, named(partial(_done, transform, write), what), num_cpus=cpus))
+    work = partial(_map, source, named(partial(_done, transform, write), what))
+    return _named_rows(what, with_limits(work, TASK_LIMITS, num_cpus=cpus))
 
 
 def _by_actors(what: str, rows: PipelineInput, transform: type, write: Write, actors: Actors) -> Iterator[Facts]:
@@ -143,9 +154,9 @@ def _by_actors(what: str, rows: PipelineInput, transform: type, write: Write, ac
     how = {"num_cpus": cluster.cpus_per_worker, "num_gpus": cluster.gpus_per_worker}
     at_once = min(AT_ONCE, rows.parts)  # Ray Data warns of more tasks than there are parts
     work = partial(_map, _uncut(rows.dataset(0.0, at_once, 1)), _actor(transform))
-    mapped = with_limits(work, compute=pool, fn_constructor_kwargs=arguments, **how)
-    writing = named(partial(_written, write), "write")
-    return _named_rows(what, _map(mapped, writing, num_cpus=0.0, compute=TaskPoolStrategy(at_once)))
+    mapped = with_limits(work, ACTOR_LIMITS, compute=pool, fn_constructor_kwargs=arguments, **how)
+    writing = partial(_map, mapped, named(partial(_written, write), "write"))
+    return _named_rows(what, with_limits(writing, TASK_LIMITS, num_cpus=0.0, compute=TaskPoolStrategy(at_once)))
 
 
 def _named_rows(what: str, rows: Dataset) -> Iterator[Facts]:
