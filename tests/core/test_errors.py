@@ -2,6 +2,7 @@
 
 import errno
 import os
+import socket
 import tempfile
 
 import pytest
@@ -37,13 +38,14 @@ def test_what_was_handled_meanwhile_is_no_cause() -> None:
         (
             errno.ENOSPC,
             "/disk/codeblock-stores/s3/bucket/part-000000.parquet",
-            "No space left on device: /disk/codeblock-stores/s3/bucket/part-000000.parquet; free space there or set "
-            "CODEBLOCK_SCRATCH to a directory on a larger disk",
+            "No space left on device: /disk/codeblock-stores/s3/bucket/part-000000.parquet on "
+            f"{socket.gethostname()}; free space there or set CODEBLOCK_SCRATCH to a directory on a larger disk",
         ),
         (
             errno.ENOSPC,
             tempfile.gettempdir(),
-            f"No space left on device: {tempfile.gettempdir()}; free space there or set TMPDIR to a directory on a larger disk",
+            f"No space left on device: {tempfile.gettempdir()} on {socket.gethostname()}; free space there or set TMPDIR to a "
+            "directory on a larger disk",
         ),
         (errno.EACCES, "/runs", "Permission denied: /runs; let this user read and write it or name another storage=DIR"),
         (errno.ENOENT, "data/x", "No such file or directory: data/x; see that it is there and that this user may use it"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -68,7 +69,9 @@ def system_error(error: OSError) -> str:
     said = os.strerror(error.errno) if error.errno else error.strerror  # libraries have words of their own
     if error.errno in _OF_A_CONNECTION:
         return f"{said}; check that the other side runs and that this machine reaches it"
-    return f"{said}: {error.filename or 'storage'}; {_remedy(error)}"
+    if (variable := _own_disk(error)) is not None:
+        return f"{said}: {error.filename} on {socket.gethostname()}; {_LARGER.format(variable)}"
+    return f"{said}: {error.filename or 'storage'}; {_REMEDIES.get(error.errno or 0, _USE)}"
 
 
 def is_full(error: BaseException) -> bool:
@@ -81,15 +84,14 @@ def naming(error: OSError, path: object) -> OSError:
     return error if error.errno is None or error.filename else OSError(error.errno, error.strerror, str(path))
 
 
-def _remedy(error: OSError) -> str:
+def _own_disk(error: OSError) -> str | None:
+    """The variable that moves what a full disk of this node alone holds; None for any other error."""
     from codeblock.core.storage.places import SCRATCH, is_remote
 
     name = str(error.filename or "")
-    if is_full(error) and is_remote(Path(name)):
-        return _LARGER.format(SCRATCH)
-    if is_full(error) and name == tempfile.gettempdir():
-        return _LARGER.format("TMPDIR")
-    return _REMEDIES.get(error.errno or 0, _USE)
+    if not is_full(error):
+        return None
+    return SCRATCH if is_remote(Path(name)) else "TMPDIR" if name == tempfile.gettempdir() else None
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
