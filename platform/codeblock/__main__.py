@@ -1,6 +1,6 @@
 """`python -m codeblock` is `codeblock`."""
 
-from codeblock.cli.commands import main
+from codeblock.cli.process import command
 
 if __name__ == "__main__":
-    main()
+    command()
