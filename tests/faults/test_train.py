@@ -71,6 +71,7 @@ def test_a_fit_that_loses_its_worker_its_node_and_its_driver_ends_with_the_same_
 
     again = begin_in(storage, "run")
     assert again.end() == 0, again.told()
+    assert "constructor arguments" not in again.told(), "Ray's warning of an actor of its own"
     assert facts_of(storage, "trained")["resumed_from_step"] >= 30
     check_losses(storage, home)
     found = runs_of(f"sqlite:///{storage}/mlflow.db")

@@ -271,7 +271,8 @@ for line in sys.stdin.buffer:
 
 @contextmanager
 def without_restart_warning() -> Iterator[None]:
-    """Keep one line off standard error: Ray warns of every actor pool of its own making as if the user could mend it.
+    """Keep one line off standard error: Ray warns of actors of its own making, pools and a watcher of fits, as if a user could
+    mend it.
 
     The line is written by C++ code, so it has to be taken out of the file descriptor. A process of its own does it: what this
     one writes last, such as why it aborts, comes through all the same.

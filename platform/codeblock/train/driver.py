@@ -20,7 +20,7 @@ from ray.train.torch import TorchTrainer, get_device, prepare_model
 from ray.util.queue import Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from codeblock.core.cluster import require
+from codeblock.core.cluster import require, without_restart_warning
 from codeblock.core.config import ClusterConfig, TrainConfig
 from codeblock.core.console import counter
 from codeblock.core.errors import CodeBlockError, system_cause, system_error
@@ -163,7 +163,7 @@ def _run(job: dict[str, Any], config: TrainConfig, cluster: ClusterConfig, outpu
         ),
     )
     try:
-        with _interruptible(trainer):
+        with _interruptible(trainer), without_restart_warning():
             facts: dict[str, Any] = trainer.fit().return_value
     except ray.train.TrainingFailedError as error:
         raise _readable(error) from error
