@@ -144,9 +144,9 @@ def test_what_stops_the_run_names_the_node(
 def test_references_that_fail_everywhere_stop_the_run(tiny: Benchmark, shared: list[int], tmp_path: Path) -> None:
     broken = replace(tiny, tasks=[replace(task, reference="x") for task in tiny.tasks])
     with pytest.raises(CodeBlockError, match=r"all 7 reference solutions fail here .*NameError"):
-        grade_by(partial(run_on_nodes, tmp_path), [], broken, Settings())
+        grade_by(partial(run_on_nodes, tmp_path), samples_of(tiny), broken, Settings())
     one = replace(tiny, tasks=[replace(tiny.tasks[0], reference="x"), *tiny.tasks[1:]])
-    found = grade_by(partial(run_on_nodes, tmp_path / "one"), [], one, Settings())
+    found = grade_by(partial(run_on_nodes, tmp_path / "one"), samples_of(tiny), one, Settings())
     assert list(found.reference_failures) == ["t/0"]
 
 
