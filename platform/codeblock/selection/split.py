@@ -91,9 +91,12 @@ class Ranked:
     def read(cls, directory: Path, datasets: bool = False) -> Ranked:
         """From parts with schema RANKED, in any order."""
         table = read_table(directory, ["id", "tokens", "rank", *(["dataset"] if datasets else [])])
-        table = table.take(pc.sort_indices(table["rank"])).combine_chunks()
-        names = table["dataset"].to_numpy() if datasets else None
-        return cls(table["id"].combine_chunks(), table["tokens"].to_numpy().astype(np.int64), names)
+        order = pc.sort_indices(table["rank"])
+        names = table["dataset"].take(order).to_numpy() if datasets else None
+        tokens_N = table["tokens"].take(order).to_numpy().astype(np.int64)
+        ids = table["id"].combine_chunks()
+        del table  # of as many ids, two copies at a time and not four
+        return cls(ids.take(order), tokens_N, names)
 
     def kept(self, shares: Shares, among: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
         """Ranks that shares keep, among these (default: all), in order. Raises CodeBlockError for a data set without a pair."""
