@@ -9,9 +9,9 @@ import pytest
 
 from codeblock.core import installed as packages
 from codeblock.core.config.file import load_config
-from codeblock.evaluate import environment
 from codeblock.experiment.cache import Product
 from codeblock.experiment.plan import make_plan
+from codeblock.sandbox import interpreters
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +187,7 @@ def test_verdicts_on_programs_in_another_language_are_named_by_its_version(setti
 
     in_javascript, in_python = ("humanevalx_js", "js.jsonl"), ("tiny", "tasks.jsonl")
     before = asked(*in_javascript), asked(*in_python)
-    monkeypatch.setattr(environment, "version_told", lambda command, python: f"v99 of {command} in {python}")
+    monkeypatch.setattr(interpreters, "version_told", lambda command, python: f"v99 of {command} in {python}")
     assert asked(*in_python) == before[1]
     after = asked(*in_javascript)
     assert [one == other for one, other in zip(before[0], after, strict=True)] == [True, False]
@@ -254,7 +254,7 @@ def test_a_ranking_is_named_by_the_versions_of_what_its_rankers_work_with(settin
 
     before, real = named(), packages._version
     monkeypatch.setattr(packages, "_version", lambda name: "0.1" if name == "tree-sitter-go" else real(name))
-    monkeypatch.setattr(environment.platform, "python_version", lambda: "3.99.0")
+    monkeypatch.setattr(interpreters.platform, "python_version", lambda: "3.99.0")
     assert {key for key, value in named().items() if before[key] != value} == tools
 
 

@@ -6,8 +6,8 @@ from importlib.metadata import version
 import pytest
 
 from codeblock.core.installed import installed
-from codeblock.evaluate.environment import interpreter
 from codeblock.experiment.versions import source_digest
+from codeblock.sandbox.interpreters import interpreter
 
 
 def test_versions_are_those_that_are_installed():

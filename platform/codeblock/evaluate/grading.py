@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 
 from codeblock.core.errors import CodeBlockError
 from codeblock.evaluate.benchmarks import Benchmark, Task
-from codeblock.evaluate.environment import importable
 from codeblock.evaluate.expectations import Expectations
 from codeblock.evaluate.formats import read_samples
 from codeblock.evaluate.result import GradeResult, Sample, VerdictRow, task_names
+from codeblock.sandbox.interpreters import importable
 from codeblock.sandbox.oracles import Cases, Limits
 from codeblock.sandbox.pool import Pool, Settings
 from codeblock.sandbox.sandbox import REFERENCE_PATIENCE, Expected, Outcome, Rehearsal, Sandbox, Verdict

@@ -13,7 +13,7 @@ from codeblock.core.config.file import load_config
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.nodes import Node as Machine
 from codeblock.core.nodes import NodeAnswer
-from codeblock.evaluate import graders
+from codeblock.sandbox import graders
 
 
 def node(name, **found):
@@ -122,11 +122,14 @@ def test_nodes_that_would_grade_are_asked_and_told_by_what_they_lack(nodes, prob
 
     monkeypatch.setattr(graders, "ask_nodes", answers)
     for module in (graders, grading):
-        monkeypatch.setattr(module, "problem_of", lambda found, _: found if "; " in found else "")
+        monkeypatch.setattr(module, "problem_of", lambda found, *_: found if "; " in found else "")
     monkeypatch.setattr(grading, "look", lambda _: problems.get("head (1)", "head (1)"))
     found = grading.grading_checks(config_of(storage=tmp_path))
     assert [(check.name, check.ok, check.detail) for check in found] == [("grading", ok, line) for ok, line in lines]
-    assert grading.grading_checks(config_of("arms={base: {generate: false}}", storage=tmp_path)) == []
+    nothing = "arms={base: {generate: false}}"
+    assert grading.grading_checks(config_of(nothing, storage=tmp_path)) == []
+    ranked = grading.grading_checks(config_of(nothing, "rank.by=[quality, runs_examples]", storage=tmp_path))
+    assert ranked == found, "the examples of responses are run there too"
 
 
 def test_every_node_tries_the_storage_itself(ray_cluster, tmp_path):
