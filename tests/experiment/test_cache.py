@@ -8,7 +8,7 @@ import pytest
 from codeblock.core.config import Config
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.storage.tables import MARKER, write_part
-from codeblock.experiment.cache import Product, Step, check_storage, check_storage_of_plan
+from codeblock.experiment.cache import Product, Step, check_storage, probe_storage
 
 
 def step(cache, **identity):
@@ -72,14 +72,14 @@ def test_a_storage_that_cannot_be_written_is_named(tmp_path):
     with pytest.raises(CodeBlockError, match="cannot be written"):
         check_storage(tmp_path / "file")
     with pytest.raises(CodeBlockError, match=r"cannot be written \(Not a directory\)"):
-        check_storage_of_plan(tmp_path / "file")
+        probe_storage(tmp_path / "file")
 
 
 def test_a_plan_leaves_nothing_in_a_storage(tmp_path):
-    check_storage_of_plan(tmp_path / "rnus" / "mine")
+    probe_storage(tmp_path / "rnus" / "mine")
     assert list(tmp_path.iterdir()) == []
     cache = check_storage(tmp_path)
-    check_storage_of_plan(tmp_path)
+    probe_storage(tmp_path)
     assert list(tmp_path.iterdir()) == [cache]
     assert list(cache.iterdir()) == []
 

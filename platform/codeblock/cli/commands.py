@@ -357,11 +357,11 @@ def _print_plan(path: Path, overrides: list[str] | None) -> None:
             table.add_row(escape(step.label), state, "" if done else escape(step.why()))
     console.print(table)
     console.print("something would run" if stale else "nothing would run")
-    from codeblock.experiment.cache import check_storage_of_plan
+    from codeblock.experiment.cache import probe_storage
     from codeblock.experiment.check_models import check_models
 
     if stale:
-        check_storage_of_plan(plan.config.storage)
+        probe_storage(plan.config.storage)
     check_models(plan, "evaluate")  # what would stop it, as far as files tell
 
 

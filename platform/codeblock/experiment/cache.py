@@ -256,14 +256,14 @@ def check_storage(storage: Path) -> Path:
     return cache.resolve()
 
 
-def check_storage_of_plan(storage: Path) -> None:
-    """`check_storage` for a plan alone, which makes no directory: its path may be misspelt."""
+def probe_storage(storage: Path) -> None:
+    """`check_storage` for who only looks: it makes no directory, for the path may be misspelt."""
     cache = (storage / "cache").absolute()
     if places.is_remote(storage):
         store.check_writable(cache)
         return
     with _clear_errors(storage):
-        _probe(next(path for path in (cache, *cache.parents) if path.exists()))
+        _probe(places.nearest(cache))
 
 
 def _probe(directory: Path) -> None:

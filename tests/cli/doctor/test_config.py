@@ -13,6 +13,7 @@ from codeblock.core.config.file import load_config
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.nodes import Node as Machine
 from codeblock.core.nodes import NodeAnswer
+from codeblock.report.mlflow.store import connect
 from codeblock.sandbox import graders
 
 
@@ -40,7 +41,9 @@ def test_a_config_that_can_run_has_no_red_line(small_model, tmp_path):
     assert by_name["mlflow"].detail.endswith("/runs/mlflow.db")
     assert by_name["resources"].detail.endswith("asked: 1 workers, then 1 actors, each 1 CPU, 0 GPU")
     assert by_name["memory"].detail.startswith("training takes about 0.")
+    assert by_name["storage"].detail == f"{tmp_path}/runs (not there yet, a run makes it)"
     assert len(found) < 20
+    assert list(tmp_path.iterdir()) == [], "nothing is left behind"
 
 
 def test_each_red_line_has_its_remedy(tmp_path):
@@ -57,6 +60,25 @@ def test_each_red_line_has_its_remedy(tmp_path):
     assert found["data"] == "pairs.path=nowhere.jsonl: no such file or directory; give a file, directory, glob, URI or hub name"
     assert "; lower cluster.train_workers" in found["resources"]
     assert "; check track.uri or MLFLOW_TRACKING_URI" in found["mlflow"]
+
+
+def test_what_a_run_has_made_is_looked_at_and_left_as_it_is(tmp_path):
+    config = config_of(storage=tmp_path)
+    connect(config.track, config.storage)
+    before = sorted(tmp_path.rglob("*"))
+    found = {check.name: check for check in config_checks(config)}
+    assert [check.detail for check in found.values() if not check.ok] == []
+    assert found["storage"].detail == str(tmp_path)
+    assert sorted(tmp_path.rglob("*")) == before
+    assert list(tmp_path.glob("*")) == [tmp_path / "mlflow.db"]
+
+
+def test_a_storage_that_cannot_be_made_is_a_red_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    found = {check.name: check.detail for check in config_checks(config_of(storage=tmp_path / "file" / "runs")) if not check.ok}
+    assert set(found) == {"storage", "mlflow"}
+    assert found["storage"].endswith("cannot be written (Not a directory); free it or name another")
+    assert "; check track.uri or MLFLOW_TRACKING_URI, or set storage to a directory" in found["mlflow"]
 
 
 def test_a_model_too_large_for_a_worker_names_what_makes_it_smaller(small_model, tmp_path):

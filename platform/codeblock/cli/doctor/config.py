@@ -14,7 +14,7 @@ from codeblock.core.capacity import LOWER, Capacity
 from codeblock.core.config import TINY, Config
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.storage import places
-from codeblock.experiment.cache import check_storage
+from codeblock.experiment.cache import probe_storage
 
 CALLER = "CODEBLOCK_CALLER_VERSIONS"
 """Variable of a job with the versions of the machine that submitted it, as JSON."""
@@ -39,6 +39,12 @@ def _storage(config: Config) -> str:
     return places.show(config.storage.absolute())
 
 
+def _probed(config: Config) -> str:
+    """Where every node tries whether it can write: the storage, or where it is to be made."""
+    storage = config.storage
+    return places.show(storage) if places.is_remote(storage) else str(places.nearest(storage.absolute()))
+
+
 def _with_remedy(check: Check) -> Check:
     if check.ok or check.name != "disk":
         return check
@@ -59,8 +65,8 @@ def _of_resources(config: Config) -> list[Check]:
             from codeblock.cli.doctor.nodes import ask_nodes
             from codeblock.core.capacity import capacity
 
-            check_storage(config.storage)
-            found, nodes, grading = capacity(), ask_nodes(_storage(config)), grading_checks(config)
+            probe_storage(config.storage)
+            found, nodes, grading = capacity(), ask_nodes(_probed(config)), grading_checks(config)
     except CodeBlockError as error:
         return [Check("cluster", False, str(error))]
     return [
@@ -146,9 +152,9 @@ def _benchmarks(config: Config) -> str:
 
 
 def _tracking(config: Config) -> str:
-    from codeblock.report.mlflow.store import connect, tracking_uri, without_password
+    from codeblock.report.mlflow.store import probe_tracking, tracking_uri, without_password
 
-    connect(config.track, config.storage)
+    probe_tracking(config.track, config.storage)
     return without_password(tracking_uri(config.track, config.storage))
 
 
