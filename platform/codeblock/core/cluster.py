@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codeblock.core.capacity import LOWER, capacity, parts_per_task
+from codeblock.core.capacity import LOWER, capacity
 from codeblock.core.config import ClusterConfig
 from codeblock.core.console import counter
 from codeblock.core.errors import CodeBlockError, Result, WorkersDiedError, result_or_told
@@ -142,7 +142,7 @@ def map_parts(
         how = {"compute": pool, "num_cpus": cpus, "num_gpus": gpus}
         rows = with_limits(partial(rows.map, _ItemActor), fn_constructor_kwargs=arguments, **how)
     else:
-        tasks = -(-len(items) // parts_per_task(len(items), capacity().possible.get("CPU", 0.0) / cpus))
+        tasks = -(-len(items) // capacity().parts_per_task(len(items), cpus))
         rows = ray.data.from_items(list(items), override_num_blocks=tasks)
         call = named(partial(_calls, work), what)
         rows = rows.map_batches(call, batch_size=None, batch_format="pyarrow", num_cpus=cpus)

@@ -21,7 +21,7 @@ from ray.data import ActorPoolStrategy, Dataset, Datasource, TaskPoolStrategy, f
 from ray.data.block import BlockMetadata
 from ray.data.datasource import ReadTask
 
-from codeblock.core.capacity import capacity, parts_per_task
+from codeblock.core.capacity import capacity
 from codeblock.core.cluster import built, deaths_told, named, require, with_limits, without_restart_warning
 from codeblock.core.config import ClusterConfig
 from codeblock.core.console import counter
@@ -132,7 +132,7 @@ def run_parts(
 
 def _by_tasks(what: str, rows: PipelineInput, transform: Transform, write: Write, cpus: float) -> Iterator[Facts]:
     """The facts of each part, from tasks that read, transform and write some parts each."""
-    source = _uncut(rows.dataset(cpus, None, parts_per_task(rows.parts, capacity().possible.get("CPU", 0.0))))
+    source = _uncut(rows.dataset(cpus, None, capacity().parts_per_task(rows.parts, cpus)))
     return _named_rows(what, _map(source, named(partial(_done, transform, write), what), num_cpus=cpus))
 
 
