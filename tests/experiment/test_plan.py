@@ -6,34 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.small_run import setting as setting
 
 from codeblock.core import installed as packages
 from codeblock.core.config.file import load_config
 from codeblock.experiment.cache import Product
 from codeblock.experiment.plan import make_plan
 from codeblock.sandbox import interpreters
-
-
-@pytest.fixture(scope="module")
-def setting(tmp_path_factory, small_model):
-    """A directory with pairs, a benchmark in a file and a config with three arms."""
-    home = tmp_path_factory.mktemp("plan")
-    (home / "pairs.jsonl").write_text(json.dumps({"instruction": "Add.", "output": "x = 1"}) + "\n")
-    task = {"task_id": "t", "instruction": "Write f.", "entry_point": "f", "test": "assert f(1)"}
-    task["reference"] = "def f(x):\n    return x\n"
-    (home / "tasks.jsonl").write_text(json.dumps(task) + "\n")
-    config = f"""
-storage: {home}/runs
-pairs: {{path: {home}/pairs.jsonl}}
-filter: {{near_duplicates: null}}
-model: {{path: {small_model}, max_length: 256}}
-select: {{token_budget: 0.2, subset_ratio: 1.0, nl_share: 0.1}}
-arms: {{base: {{}}, full: {{strategy: full}}, codeblock: {{strategy: codeblock}}}}
-train: {{steps: 2, batch_pairs: 4, dev_pairs: 4, dev_every: 1}}
-evaluate: {{benchmarks: {{tiny: {home}/tasks.jsonl}}, max_new_tokens: 8}}
-"""
-    (home / "config.yaml").write_text(config)
-    return home
 
 
 def plan_of(home: Path, *overrides: str):

@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.sweep.small import call, told, write_data
+from tests.small_run import call
+from tests.sweep.small import told, write_data
 
 from codeblock.core.storage import places, store
 from codeblock.core.storage.manifest import MARKER

@@ -16,7 +16,8 @@ import pytest
 import ray
 from mlflow import MlflowClient
 from ray.util import placement_group_table
-from tests.sweep.small import call, told, write_data
+from tests.small_run import call
+from tests.sweep.small import told, write_data
 
 from codeblock.core.config.file import load_config
 from codeblock.core.storage.tables import MARKER
