@@ -149,7 +149,7 @@ def _evaluate(plan: Plan, arm: ArmPlan, name: str, model: Model) -> EvaluatedRec
     """Answer a benchmark and grade the answers; the facts of both."""
     answers, graded = arm.generated[name], arm.graded[name]
     with stage_line(answers):
-        facts = answers.run(partial(work.generate, plan, name, model, arm.seed), resume=True)
+        facts = answers.run(partial(work.generate, plan, arm, name, model), resume=True)
     with stage_line(graded):
         verdicts = graded.run(partial(work.grade, plan, name, answers.directory), resume=True)
         return cast(EvaluatedRecord, {**facts, **verdicts})

@@ -60,6 +60,14 @@ def test_the_reason_names_the_key_that_differs(tmp_path):
     assert step(tmp_path, budget=0.2, scope="dataset").why() == "differs in budget (0.1 -> 0.2)"
 
 
+def test_results_that_certain_keys_alone_set_apart_are_found(tmp_path):
+    for limit, scope in ((None, "dataset"), (8, "dataset"), (8, "other")):
+        step(tmp_path, limit=limit, scope=scope).run(lambda _: {})
+    found = step(tmp_path, limit=2, scope="dataset").finished_but_for(["limit"])
+    assert found == [step(tmp_path, limit=limit, scope="dataset").directory for limit in (8, None)]
+    assert step(tmp_path, limit=2, scope="dataset").finished_but_for([]) == []
+
+
 def test_execution_fields_do_not_name_a_stage():
     one, two = Config(), Config.model_validate({"train": {"micro_batch_tokens": 1}, "cluster": {"actors": 7}})
     assert one.train.identity() == two.train.identity()

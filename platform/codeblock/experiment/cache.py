@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
@@ -193,6 +193,15 @@ class Step:
         facts["driver_peak_mb"] = round(process_peak_mb(), 1)
         ours = publish(output, self.directory, {"identity": self.identity, "facts": facts})
         return facts if ours else self.facts or facts
+
+    def finished_but_for(self, keys: Collection[str]) -> list[Path]:
+        """Finished results of the same stage that these keys alone may set apart from this one, the most recent first."""
+
+        def others(identity: Mapping[str, Any]) -> str:
+            return value_digest({key: value for key, value in identity.items() if key not in keys})
+
+        found, wanted = reversed(store.by_age(self.cache, f"{self.stage}-*/{MARKER}")), others(self.identity)
+        return [path.parent for path in found if others(_identity(path.parent) or {}) == wanted]
 
     def why(self) -> str:
         """Why this step would run: what differs from the most recent result of its stage."""
