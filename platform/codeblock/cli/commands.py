@@ -15,6 +15,7 @@ from codeblock.cli.doctor.command import add_doctor
 from codeblock.cli.errors import one_line_errors
 from codeblock.cli.jobs.commands import add_to
 from codeblock.cli.jobs.environment import check_forwarded
+from codeblock.cli.version import add_version
 from codeblock.core.console import console, errors, say
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.home import expand_home
@@ -286,6 +287,7 @@ def ui(
 
 add_to(app)
 add_doctor(app)
+add_version(app)
 
 
 def _run(path: Path, overrides: list[str] | None, until: Any) -> None:
