@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import datasets
 import pytest
 
 from codeblock.cli.doctor import grading
@@ -60,6 +61,29 @@ def test_each_red_line_has_its_remedy(tmp_path):
     assert found["data"] == "pairs.path=nowhere.jsonl: no such file or directory; give a file, directory, glob, URI or hub name"
     assert "; lower cluster.train_workers" in found["resources"]
     assert "; check track.uri or MLFLOW_TRACKING_URI" in found["mlflow"]
+
+
+def test_data_are_looked_for_on_disk_and_on_the_hub(tmp_path, monkeypatch):
+    (tmp_path / "a.jsonl").write_text("{}\n")
+
+    def found(*paths):
+        checks = config_checks(config_of(f"pairs.path=[{', '.join(map(str, paths))}]", storage=tmp_path / "runs"))
+        return next((check.ok, check.detail) for check in checks if check.name == "data")
+
+    assert found(tmp_path / "a.jsonl", "tiny") == (True, f"{tmp_path}/a.jsonl: 1 file, tiny: made in the run")
+    asked = []
+    monkeypatch.setattr(datasets, "load_dataset_builder", lambda *given, **more: asked.append((given, more)))
+    assert found("owner/dataset") == (True, "owner/dataset: a dataset of the hub")
+    assert asked == [(("owner/dataset",), {"revision": None})]
+
+    def absent(*_, **__):
+        raise ConnectionError("no such dataset")
+
+    monkeypatch.setattr(datasets, "load_dataset_builder", absent)
+    assert found("owner/dataset") == (
+        False,
+        "pairs.path=owner/dataset: neither a file here nor a Hugging Face dataset that can be reached (no such dataset)",
+    )
 
 
 def test_what_a_run_has_made_is_looked_at_and_left_as_it_is(tmp_path):

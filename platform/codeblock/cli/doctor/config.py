@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from codeblock.cli.doctor.machine import PACKAGES, Check, checks, guarded
 from codeblock.cli.doctor.nodes import NodeReport, versions
@@ -15,6 +16,9 @@ from codeblock.core.config import TINY, Config
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.storage import places
 from codeblock.experiment.cache import probe_storage
+
+if TYPE_CHECKING:
+    from codeblock.data.read.files import DataSet
 
 CALLER = "CODEBLOCK_CALLER_VERSIONS"
 """Variable of a job with the versions of the machine that submitted it, as JSON."""
@@ -120,12 +124,22 @@ def _data(config: Config) -> str:
 
     if config.pairs.path == TINY:
         return "tiny, made in the run"
-    sets = data_sets(config.pairs)
-    for each in sets:
-        for file in each.files[:1]:
-            with file.filesystem.open(file.path, "rb") as stream:
-                stream.read(1)
-    return ", ".join(f"{each.source.path}: {len(each.files) or 'a hub name,'} files" for each in sets)
+    return ", ".join(f"{each.source.path}: {_found(each)}" for each in data_sets(config.pairs))
+
+
+def _found(data_set: DataSet) -> str:
+    """What is there of a data set. Raises CodeBlockError where it is not there, and OSError where it cannot be read."""
+    from codeblock.data.read.files import check_hub_dataset
+
+    if data_set.source.path == TINY:
+        return "made in the run"
+    if not data_set.files:
+        check_hub_dataset(data_set.source.path, data_set.source.revision)
+        return "a dataset of the hub"
+    first = data_set.files[0]
+    with first.filesystem.open(first.path, "rb") as stream:
+        stream.read(1)
+    return f"{len(data_set.files)} file{'s' if len(data_set.files) > 1 else ''}"
 
 
 def _model(config: Config) -> str:
