@@ -10,6 +10,7 @@ from tests.small_run import setting as setting
 
 from codeblock.core import installed as packages
 from codeblock.core.config.file import load_config
+from codeblock.core.errors import CodeBlockError
 from codeblock.experiment.cache import Product
 from codeblock.experiment.plan import make_plan
 from codeblock.sandbox import interpreters
@@ -25,6 +26,13 @@ def test_pairs_are_decontaminated_of_every_benchmark_but_the_embedded_one(settin
     embedded = plan_of(setting, "evaluate.benchmarks.tiny=tiny")
     assert embedded.inputs.decontaminated == []
     assert embedded.filtered.identity["benchmarks"] == {}
+
+
+def test_a_mixture_of_a_data_set_that_there_is_not_is_refused(setting):
+    both = f"pairs.path=[{setting}/pairs.jsonl, {{path: {setting}/pairs.jsonl, name: more}}]"
+    assert plan_of(setting, both, "select.mixture={pairs: 0.5, more: 0.5}").arms
+    with pytest.raises(CodeBlockError, match=r"mixture \(arm full\): there is no data set 'mroe'; there are pairs, more$"):
+        plan_of(setting, both, "select.mixture={mroe: 0.5}")
 
 
 def evaluations(plan):
