@@ -10,7 +10,7 @@ from codeblock.core.errors import CodeBlockError
 from codeblock.core.nodes import Node, SharedAnswer, living_nodes
 from codeblock.core.storage.tables import parts
 from codeblock.data.rank import examples_driver
-from codeblock.data.rank.examples_driver import Piece, cut, run_on_nodes
+from codeblock.data.rank.examples_driver import RowRange, cut, run_on_nodes
 
 ANOTHER = Node("another", "another (127.0.0.2)", 2.0, False)
 WANTED = ["1.0", "0.0", "nan", "1.0", "1.0", "0.0", "nan"]
@@ -83,7 +83,7 @@ def test_what_stops_the_run_names_the_node(paths, shared, monkeypatch):
 def test_a_large_pool_has_several_pieces_for_each_cpu(tmp_path):
     paths = [tmp_path / "a", tmp_path / "b"]
     pieces = cut(paths, [2048, 1000], 3.0)
-    assert pieces[0] == Piece(paths[0], 0, 254)
+    assert pieces[0] == RowRange(paths[0], 0, 254)
     assert len(pieces) == 13
     for path, count in zip(paths, (2048, 1000), strict=True):
         rows = [np.arange(piece.first, piece.first + piece.rows) for piece in pieces if piece.part == path]

@@ -28,7 +28,7 @@ LEAST = 64
 """Rows of a piece: the examples of fewer take less time than the start of a sandbox."""
 
 
-class Piece(NamedTuple):
+class RowRange(NamedTuple):
     """Some rows of a part, which follow each other."""
 
     part: Path
@@ -45,7 +45,7 @@ def run_on_nodes(parts: Sequence[Path], settings: Settings) -> Signal:
     rows = [part_rows(path) for path in parts]
     if not (nodes := graders(needs)):
         return run_examples((read_part(path, COLUMNS) for path in parts), sum(rows), settings)
-    pieces, done = cut(parts, rows, sum(node.cpus for node in nodes)), dict[Piece, Signal]()
+    pieces, done = cut(parts, rows, sum(node.cpus for node in nodes)), dict[RowRange, Signal]()
     while left := [piece for piece in pieces if piece not in done]:
         if nodes:
             done |= _on_nodes(left, settings, nodes)
@@ -55,27 +55,27 @@ def run_on_nodes(parts: Sequence[Path], settings: Settings) -> Signal:
     return joined([done[piece] for piece in pieces])
 
 
-def cut(parts: Sequence[Path], rows: Sequence[int], cpus: float) -> list[Piece]:
+def cut(parts: Sequence[Path], rows: Sequence[int], cpus: float) -> list[RowRange]:
     """Parts with so many rows each in pieces for so many CPUs, in row order."""
     size = max(LEAST, ceil(sum(rows) / (PIECES * ceil(cpus))))
     return [
-        Piece(part, first, min(size, count - first))
+        RowRange(part, first, min(size, count - first))
         for part, count in zip(parts, rows, strict=True)
         for first in range(0, count, size)
     ]
 
 
-def run_piece(piece: Piece, settings: Settings) -> Signal:
+def run_piece(piece: RowRange, settings: Settings) -> Signal:
     """`run_examples` of one piece."""
     table = read_part(piece.part, COLUMNS).slice(piece.first, piece.rows)
     return run_examples([table], piece.rows, settings)
 
 
-def _on_nodes(pieces: Sequence[Piece], settings: Settings, nodes: Sequence[Node]) -> dict[Piece, Signal]:
+def _on_nodes(pieces: Sequence[RowRange], settings: Settings, nodes: Sequence[Node]) -> dict[RowRange, Signal]:
     """The values of pieces, as far as the nodes live."""
     at_once = settings.processes and settings.processes * len(nodes)
     work = [(piece, replace(settings, processes=1)) for piece in pieces]
-    results, found = share_out("examples", _run, work, nodes, at_once), dict[Piece, Signal]()
+    results, found = share_out("examples", _run, work, nodes, at_once), dict[RowRange, Signal]()
     with counter("examples", sum(piece.rows for piece in pieces)) as advance, closing(results):
         for result in results:
             piece, values = result.answer
@@ -86,7 +86,7 @@ def _on_nodes(pieces: Sequence[Piece], settings: Settings, nodes: Sequence[Node]
     return found
 
 
-def _run(piece: Piece, settings: Settings) -> tuple[Piece, Signal | str]:
+def _run(piece: RowRange, settings: Settings) -> tuple[RowRange, Signal | str]:
     """The values of a piece, on the node that it was given to; in one line what stops the run."""
 
     def values() -> Signal | str:
