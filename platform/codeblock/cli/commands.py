@@ -15,6 +15,7 @@ from codeblock.cli.doctor.command import add_doctor
 from codeblock.cli.errors import one_line_errors
 from codeblock.cli.jobs.commands import add_to
 from codeblock.cli.jobs.environment import check_forwarded
+from codeblock.core.collecting import collect_later
 from codeblock.core.console import console, errors, say
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.home import expand_home
@@ -368,6 +369,7 @@ def _print_plan(path: Path, overrides: list[str] | None) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: errors that the user can mend are one line, an interrupt leaves nothing half-written."""
     quiet_environment()
+    collect_later()
     end_in_order()
     _import_from_here()
     given = sys.argv[1:] if arguments is None else arguments

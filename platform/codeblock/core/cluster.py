@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codeblock.core.capacity import LOWER, capacity, parts_per_task
+from codeblock.core.collecting import collect_again
 from codeblock.core.config import ClusterConfig
 from codeblock.core.console import counter
 from codeblock.core.errors import CodeBlockError, Result, WorkersDiedError, result_or_told
@@ -70,7 +71,7 @@ def runtime_env() -> dict[str, Any]:
     """
     job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")).get("runtime_env") or {}
     variables = {key: os.environ.get(key, value) for key, value in QUIET.items() if key not in job.get("env_vars", {})}
-    return {"env_vars": variables, "worker_process_setup_hook": "codeblock.core.ray_worker.name_own_cluster"}
+    return {"env_vars": variables, "worker_process_setup_hook": "codeblock.core.ray_worker.begin"}
 
 
 def unreachable(error: Exception) -> str:
@@ -191,7 +192,10 @@ def _calls(work: Callable[[dict[str, Any]], dict[str, Any]], items: pa.Table) ->
 
 
 def _call(work: Callable[[dict[str, Any]], dict[str, Any]], item: dict[str, Any]) -> dict[str, Any]:
-    return result_or_told(partial(work, item), lambda told: {"error": told})
+    try:
+        return result_or_told(partial(work, item), lambda told: {"error": told})
+    finally:
+        collect_again()  # the first item has imported what the others need
 
 
 def built(

@@ -23,6 +23,7 @@ from ray.data.datasource import ReadTask
 
 from codeblock.core.capacity import capacity, parts_per_task
 from codeblock.core.cluster import built, deaths_told, named, require, with_limits, without_restart_warning
+from codeblock.core.collecting import collect_again
 from codeblock.core.config import ClusterConfig
 from codeblock.core.console import counter
 from codeblock.core.errors import CodeBlockError, result_or_told
@@ -256,6 +257,7 @@ def _transform(work: Transform, table: pa.Table) -> pa.Table:
     def rows() -> pa.Table:
         before, part, _ = _unlabelled(table)
         after, facts = work(before, part)
+        collect_again()  # the first part has imported what the others need
         for name, value in facts.items():
             after = after.append_column(FACT + name, pa.repeat(float(value), after.num_rows))
         return _labelled(after, part)

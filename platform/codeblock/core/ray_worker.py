@@ -1,8 +1,16 @@
-"""What each of Ray's worker processes does first. Imports nothing of the platform, for it runs in all of them."""
+"""What each of Ray's worker processes does first. Imports hardly anything, for it runs in all of them."""
 
 from __future__ import annotations
 
 import os
+
+from codeblock.core.collecting import collect_later
+
+
+def begin() -> None:
+    """Get ready for imports, and for work that asks for its own cluster."""
+    collect_later()
+    name_own_cluster()
 
 
 def name_own_cluster() -> None:
