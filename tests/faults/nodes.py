@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+from tests.clusters import ANY_PORTS, WORKERS
 from tests.ports import free_port
-from tests.processes import running_below
+from tests.processes import running_below, wait_for_end
 
 START_SECONDS = 90.0
 HANGS_SECONDS = 30.0
@@ -79,27 +80,35 @@ class Nodes:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         top.wait()
-        psutil.wait_procs(processes, timeout=10)
+        wait_for_end(processes)
 
     def kill_all(self) -> None:
         for name in sorted(self.started, key=lambda name: name == "head"):
             self.kill(name)
 
     def node_of(self, process: psutil.Process) -> str:
-        """The name of the node that a worker process is on."""
-        above = {each.pid for each in process.parents()}
-        return next(name for name, top in self.started.items() if top.pid in above)
+        """The name of the node that a worker process is on. Raises psutil.NoSuchProcess for one that has ended."""
+        if (name := self._node_above(process)) is None:
+            raise psutil.NoSuchProcess(process.pid)
+        return name
 
     def workers(self, title: str) -> list[psutil.Process]:
         """The worker processes whose title, such as `ray::MapWorker(...)`, holds `title`."""
-        return [process for top in self.started.values() for process in running_below(top.pid, f"ray::{title}")]
+        # One look at all that this process has started: one below each node would cost a core where a test looks for a moment.
+        return [process for process in running_below(os.getpid(), f"ray::{title}") if self._node_above(process)]
+
+    def _node_above(self, process: psutil.Process) -> str | None:
+        with suppress(psutil.NoSuchProcess):
+            above = {each.pid for each in process.parents()}
+            return next((name for name, top in self.started.items() if top.pid in above), None)
+        return None
 
     def _start(self, name: str, asked: list[str], environment: dict[str, str]) -> None:
-        command = [str(Path(sys.executable).parent / "ray"), "start", "--block", *asked]
+        command = [str(Path(sys.executable).parent / "ray"), "start", "--block", *asked, *ANY_PORTS]
         if self.apart and name != "head":
             command = [*APART, ON_ITS_OWN_DISK, str(self.directory), name, *command]
         kept = {key: value for key, value in os.environ.items() if not key.startswith("RAY_") or key.startswith("RAY_AUTH")}
-        given = {**kept, **HEALTH, "RAY_USAGE_STATS_ENABLED": "0", **self.environment, **environment}
+        given = {**kept, **WORKERS, **HEALTH, "RAY_USAGE_STATS_ENABLED": "0", **self.environment, **environment}
         with (self.directory / f"{name}.log").open("w") as log:
             self.started[name] = subprocess.Popen(command, env=given, stdout=log, stderr=log, start_new_session=True)
 
@@ -116,7 +125,7 @@ def can_be_apart() -> bool:
     return tried.returncode == 0
 
 
-def wait_until(there: Callable[[], object], what: str, seconds: float = 90.0, pause: float = 0.02) -> None:
+def wait_until(there: Callable[[], object], what: str, seconds: float = 90.0, pause: float = 0.05) -> None:
     """Wait for a condition; an AssertionError with `what` where it does not come."""
     until = time.monotonic() + seconds
     while not there():

@@ -16,7 +16,9 @@ from typing import Any
 
 import psutil
 import pytest
+from tests.clusters import ANY_PORTS, WORKERS
 from tests.ports import free_port
+from tests.processes import wait_for_end
 
 from codeblock.cli.jobs.address import connect
 from codeblock.cli.jobs.follow import Lines, Say, exit_code, follow
@@ -53,9 +55,9 @@ def cluster() -> Iterator[Cluster]:
     with tempfile.TemporaryDirectory(prefix="r", ignore_cleanup_errors=True) as directory:
         ports = [f"--{name}={free_port()}" for name in ("port", "ray-client-server-port", "dashboard-agent-listen-port")]
         command = [str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", "--num-cpus=1", *ports]
-        command += [f"--dashboard-port={dashboard}", f"--temp-dir={directory}", "--include-dashboard=true"]
+        command += [f"--dashboard-port={dashboard}", f"--temp-dir={directory}", "--include-dashboard=true", *ANY_PORTS]
         with (Path(directory) / "start.log").open("w") as log:
-            environment = {**kept, **own, "PATH": path, "CLUSTER_SECRET": "from the cluster"}
+            environment = {**kept, **own, **WORKERS, "PATH": path, "CLUSTER_SECRET": "from the cluster"}
             head = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
         try:
             address = f"http://127.0.0.1:{dashboard}"
@@ -69,22 +71,12 @@ def _end(head: subprocess.Popen[bytes]) -> None:
     """End the head with all that it started, whether or not `--block` does so in time."""
     started = psutil.Process(head.pid).children(recursive=True) if head.poll() is None else []
     head.terminate()
-    until = time.monotonic() + 10
-    while any(map(_runs, started)) and time.monotonic() < until:
-        time.sleep(0.1)
+    wait_for_end(started)
     for process in started:
         with suppress(psutil.NoSuchProcess):
             process.kill()
     head.kill()
     head.wait()
-
-
-def _runs(process: psutil.Process) -> bool:
-    """A zombie has ended: whoever adopted it may never ask."""
-    try:
-        return bool(process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
 
 
 def _wait_for(address: str, own: dict[str, str], head: subprocess.Popen[bytes], log: Path) -> None:
