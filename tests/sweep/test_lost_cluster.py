@@ -29,7 +29,7 @@ select: {{token_budget: 0.2, subset_ratio: 1.0, nl_share: 0}}
 arms: {{base: {{}}, codeblock: {{strategy: codeblock}}}}
 train: {{batch_pairs: 4, dev_pairs: 4, dev_every: 10, checkpoint_every: 10}}
 evaluate: {{benchmarks: {{tiny: {home}/tasks.jsonl}}, max_new_tokens: 4, reference_nll: false}}
-sweep: {{space: {{train.steps: [2, 600]}}, at_once: 1}}
+sweep: {{space: {{train.steps: [2, 200]}}, at_once: 1}}
 """
 IMPATIENT = """
 import codeblock.core.cluster_watch as watch
@@ -84,7 +84,7 @@ def test_a_head_that_is_lost_ends_the_sweep_and_the_same_command_goes_on_elsewhe
         "or another (RAY_ADDRESS)"
     )
     assert "Traceback" not in said
-    assert _states(home) == {("swept", "FAILED"), ("steps 2 seed 0", "FINISHED"), ("steps 600 seed 0", "FAILED")}
+    assert _states(home) == {("swept", "FAILED"), ("steps 2 seed 0", "FINISHED"), ("steps 200 seed 0", "FAILED")}
 
     nodes.kill_all()
     _start(nodes)
