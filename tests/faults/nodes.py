@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
-from tests.clusters import ANY_PORTS, WORKERS
+from tests.clusters import ANY_PORTS, WORKERS, one_start
 from tests.ports import free_port
 from tests.processes import running_below, wait_for_end
 
@@ -46,21 +46,23 @@ class Nodes:
         ports = [f"--{name}={free_port()}" for name in ("ray-client-server-port", "dashboard-agent-listen-port")]
         asked = ["--head", f"--port={port}", "--num-cpus=0", f"--dashboard-port={free_port()}", *ports]
         asked.append(f"--temp-dir={self.directory}")
-        self._start("head", asked, environment)
         self.address = f"127.0.0.1:{port}"
-        self._wait_for("head")
+        with one_start():
+            self._start("head", asked, environment)
+            self._wait_for("head")
 
     def add(self, *names: str) -> None:
-        """Start nodes, each once the one before is of the cluster: of two that start at once on one machine one may hang.
+        """Start nodes, each once the one before is of the cluster.
 
-        Another process of the tests may start a cluster at that time, so one that hangs is started again.
+        A cluster of one process, `ray.init`, may start beside it, so one that hangs is started again.
         """
         for name in names:
-            self._add(name)
-            if not self._is_up(name, HANGS_SECONDS):
-                self.kill(name)
+            with one_start():
                 self._add(name)
-                self._wait_for(name)
+                if not self._is_up(name, HANGS_SECONDS):
+                    self.kill(name)
+                    self._add(name)
+                    self._wait_for(name)
 
     def _add(self, name: str) -> None:
         asked = [f"--address={self.address}", "--num-cpus=1", f'--resources={{"{name}": 1}}']

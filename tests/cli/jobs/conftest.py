@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
-from tests.clusters import ANY_PORTS, WORKERS
+from tests.clusters import ANY_PORTS, WORKERS, one_start
 from tests.ports import free_port
 from tests.processes import wait_for_end
 
@@ -56,12 +56,13 @@ def cluster() -> Iterator[Cluster]:
         ports = [f"--{name}={free_port()}" for name in ("port", "ray-client-server-port", "dashboard-agent-listen-port")]
         command = [str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", "--num-cpus=1", *ports]
         command += [f"--dashboard-port={dashboard}", f"--temp-dir={directory}", "--include-dashboard=true", *ANY_PORTS]
-        with (Path(directory) / "start.log").open("w") as log:
-            environment = {**kept, **own, **WORKERS, "PATH": path, "CLUSTER_SECRET": "from the cluster"}
-            head = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+        environment = {**kept, **own, **WORKERS, "PATH": path, "CLUSTER_SECRET": "from the cluster"}
+        address, log = f"http://127.0.0.1:{dashboard}", Path(directory) / "start.log"
+        with one_start():
+            with log.open("w") as out:
+                head = subprocess.Popen(command, env=environment, stdout=out, stderr=out, start_new_session=True)
+            _wait_for(address, own, head, log)
         try:
-            address = f"http://127.0.0.1:{dashboard}"
-            _wait_for(address, own, head, Path(directory) / "start.log")
             yield Cluster(address, {**kept, **own})
         finally:
             _end(head)
@@ -84,6 +85,7 @@ def _wait_for(address: str, own: dict[str, str], head: subprocess.Popen[bytes], 
     ask = f"from ray.job_submission import JobSubmissionClient as C; C({address!r}).submit_job(entrypoint='true')"
     while subprocess.run([sys.executable, "-c", ask], env={**os.environ, **own}, capture_output=True).returncode:
         if head.poll() is not None or time.monotonic() > until:
+            _end(head)
             pytest.fail(f"the cluster did not start: {log.read_text()[-2000:]}")
         time.sleep(0.5)
 
