@@ -75,11 +75,11 @@ def test_an_interrupt_leaves_nothing_that_counts_as_finished(setting, ray_cluste
     command = [sys.executable, "-m", "codeblock", "prepare", str(setting / "config.yaml"), f"storage={tmp_path}/runs"]
     environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
     job = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not list((tmp_path / "runs" / "cache").glob("pairs-*")) and time.monotonic() < deadline:
         time.sleep(0.05)
     os.killpg(job.pid, signal.SIGINT)
-    _, printed = job.communicate(timeout=120)
+    _, printed = job.communicate(timeout=300)
     assert job.returncode == 130
     assert "interrupted" in printed
     assert not list((tmp_path / "runs" / "cache").glob(f"segmented-*/{MARKER}"))
@@ -108,7 +108,7 @@ def test_a_run_that_is_terminated_while_it_trains_shows_its_curve_and_is_killed_
     assert "train/loss" in curve, (tmp_path / "log").read_text()
     assert {run.info.status for run in runs.values()} == {"RUNNING"}
     job.send_signal(signal.SIGTERM)
-    assert job.wait(120) == 128 + signal.SIGTERM, (tmp_path / "log").read_text()
+    assert job.wait(300) == 128 + signal.SIGTERM, (tmp_path / "log").read_text()
     assert (tmp_path / "log").read_text().splitlines()[-1].startswith("ended by SIGTERM; finished stages are kept")
     assert {run.info.status for run in client.search_runs(["1"])} == {"KILLED"}
 

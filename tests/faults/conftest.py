@@ -26,7 +26,7 @@ from codeblock.train.driver import CHECKPOINTS
 PAIRS = 1000
 """Two parts of pairs, and four of kept ones."""
 STEPS = 300
-SECONDS = 150
+SECONDS = 400
 """Most that one command may take."""
 IMPATIENT = """
 import codeblock.core.cluster_watch as watch

@@ -17,8 +17,8 @@ from tests.clusters import ANY_PORTS, WORKERS, one_start
 from tests.ports import free_port
 from tests.processes import running_below, wait_for_end
 
-START_SECONDS = 90.0
-HANGS_SECONDS = 30.0
+START_SECONDS = 240.0
+HANGS_SECONDS = 60.0
 APART = ["unshare", "--mount", "--pid", "--uts", "--fork", "--mount-proc", "--kill-child", "sh", "-c"]
 """Runs a script of sh as another machine would: with mounts, process ids and a name of its own."""
 ON_ITS_OWN_DISK = 'mount -t tmpfs tmpfs "$0" && mkdir "$0/home" "$0/tmp" && hostname "$1" && shift && cd "$0/home" && exec "$@"'
@@ -127,7 +127,7 @@ def can_be_apart() -> bool:
     return tried.returncode == 0
 
 
-def wait_until(there: Callable[[], object], what: str, seconds: float = 90.0, pause: float = 0.05) -> None:
+def wait_until(there: Callable[[], object], what: str, seconds: float = 300.0, pause: float = 0.05) -> None:
     """Wait for a condition; an AssertionError with `what` where it does not come."""
     until = time.monotonic() + seconds
     while not there():

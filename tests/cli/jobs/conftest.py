@@ -23,7 +23,7 @@ from tests.processes import wait_for_end
 from codeblock.cli.jobs.address import connect
 from codeblock.cli.jobs.follow import Lines, Say, exit_code, follow
 
-START_SECONDS = 90.0
+START_SECONDS = 240.0
 TOKEN = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")
 
 
