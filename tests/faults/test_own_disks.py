@@ -20,7 +20,7 @@ from tests.faults.nodes import Nodes, can_be_apart
 from codeblock.core.storage import places, store
 from codeblock.core.storage.manifest import MARKER
 
-pytestmark = [pytest.mark.slow, pytest.mark.long]
+pytestmark = pytest.mark.slow
 
 PAIRS = 600
 """Two parts of pairs."""
