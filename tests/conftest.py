@@ -13,12 +13,16 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from tests.clusters import WORKERS
 from tests.scheduling import rank, scheduler
 from tests.tracked import local_tracker as local_tracker
 from tests.tracked import server as server
 from tests.tracked import storage as storage
 
+from codeblock.core.collecting import collect_later
 from codeblock.core.quiet import QUIET
+
+collect_later()  # while all tests are imported
 
 # A busy machine is no failure, and two runs of the same code try the same examples; others: `--hypothesis-profile=explore`.
 settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -31,11 +35,11 @@ os.environ.pop("COLUMNS", None)  # a process of pytest-xdist has one; lines are 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # begun in the background of a shell, as all children would be
     signal.signal(signal.SIGINT, signal.default_int_handler)
 # One token for all clusters of the session: a process reads it once, whichever cluster it asks.
-os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
+os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32), **WORKERS)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """In one of several processes the longest first: tests that start clusters of their own."""
+    """In one of several processes the longest first."""
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: rank(item.nodeid))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterable
 from contextlib import suppress
 
 import psutil
@@ -18,3 +20,18 @@ def running_below(pid: int, title: str) -> list[psutil.Process]:
             if title in " ".join(process.cmdline()):
                 found.append(process)
     return found
+
+
+def runs(process: psutil.Process) -> bool:
+    """Whether it has not ended. A zombie has: whoever adopted it may ask late, or never."""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def wait_for_end(processes: Iterable[psutil.Process], seconds: float = 10.0) -> None:
+    """Wait until none of them runs, for so long at most."""
+    until, left = time.monotonic() + seconds, list(processes)
+    while (left := [process for process in left if runs(process)]) and time.monotonic() < until:
+        time.sleep(0.02)

@@ -1,4 +1,4 @@
-"""A small experiment that runs through the command line in this process, for the tests of the main job."""
+"""A small experiment that runs through the command line in this process, for the tests of plans, the main job and sweeps."""
 
 import json
 from pathlib import Path
@@ -19,6 +19,21 @@ def response(number: int) -> str:
     )
 
 
+def write_tasks(path: Path, count: int) -> None:
+    """A benchmark of so many tasks, a line each."""
+    tasks = [
+        {
+            "task_id": f"t{n}",
+            "instruction": f"Write add_{n}.",
+            "entry_point": f"add_{n}",
+            "test": f"assert add_{n}([1]) == [{n + 1}]",
+            "reference": f"def add_{n}(values):\n    return [value + {n} for value in values]\n",
+        }
+        for n in range(count)
+    ]
+    path.write_text("".join(json.dumps(task) + "\n" for task in tasks))
+
+
 @pytest.fixture(scope="module")
 def setting(tmp_path_factory, small_model):
     """A directory with pairs (three of them unusable, one a duplicate, one without code), a benchmark and a config.
@@ -30,17 +45,7 @@ def setting(tmp_path_factory, small_model):
     rows += [rows[0], {"instruction": "Say hello.", "output": "Hello, how are you today? I am very well."}]
     lines = [json.dumps(row) + "\n" for row in rows]
     (home / "pairs.jsonl").write_text("".join(lines[:20] + BAD_LINES + lines[20:]))
-    tasks = [
-        {
-            "task_id": f"t{n}",
-            "instruction": f"Write add_{n}.",
-            "entry_point": f"add_{n}",
-            "test": f"assert add_{n}([1]) == [{n + 1}]",
-            "reference": f"def add_{n}(values):\n    return [value + {n} for value in values]\n",
-        }
-        for n in range(3)
-    ]
-    (home / "tasks.jsonl").write_text("".join(json.dumps(task) + "\n" for task in tasks))
+    write_tasks(home / "tasks.jsonl", 3)
     config = f"""
 name: small
 storage: {home}/runs

@@ -18,6 +18,8 @@ from codeblock.core.own_process import as_worker
 from codeblock.core.schema import TokenClass
 from codeblock.core.storage.scores import with_scores
 from codeblock.core.storage.tables import iter_rows, parts, read_table
+from codeblock.evaluate import driver
+from codeblock.evaluate.driver import read_answers
 from codeblock.experiment.plan import make_plan
 from codeblock.selection import strategies
 
@@ -293,6 +295,18 @@ def test_a_self_evolving_arm_trains_in_rounds_on_the_model_of_the_round_before(f
     capsys.readouterr()
     assert call("train", finished / "config.yaml", *overrides, "train.mode=lora") == 1
     assert "arms.evolving: self_evolving goes on training its model" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_fewer_tasks_take_the_answers_that_are_there(finished, capsys, monkeypatch):
+    monkeypatch.setattr(driver, "_generate_with_hf", None)
+    assert call("run", finished / "config.yaml", "evaluate.limit=2") == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert printed.count("2 of 2 answers to tiny are those of generated-") == 3
+    for arm, whole in zip(plan_of(finished, "evaluate.limit=2").arms, plan_of(finished).arms, strict=True):
+        few, all_answers = (read_answers(each.generated["tiny"].directory) for each in (arm, whole))
+        assert len(few) == 2
+        assert few.items() <= all_answers.items()
 
 
 @pytest.mark.slow

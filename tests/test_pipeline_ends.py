@@ -12,10 +12,11 @@ from mlflow import MlflowClient
 from tests.small_run import call, markers
 from tests.small_run import setting as setting
 
+from codeblock import pipeline
 from codeblock.core.config.file import load_config
 from codeblock.core.storage.tables import MARKER, read_table
 from codeblock.experiment.plan import make_plan
-from codeblock.pipeline import check_plan
+from codeblock.pipeline import check_graders, check_plan
 
 
 @pytest.mark.parametrize(
@@ -75,11 +76,11 @@ def test_an_interrupt_leaves_nothing_that_counts_as_finished(setting, ray_cluste
     command = [sys.executable, "-m", "codeblock", "prepare", str(setting / "config.yaml"), f"storage={tmp_path}/runs"]
     environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
     job = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not list((tmp_path / "runs" / "cache").glob("pairs-*")) and time.monotonic() < deadline:
         time.sleep(0.05)
     os.killpg(job.pid, signal.SIGINT)
-    _, printed = job.communicate(timeout=120)
+    _, printed = job.communicate(timeout=300)
     assert job.returncode == 130
     assert "interrupted" in printed
     assert not list((tmp_path / "runs" / "cache").glob(f"segmented-*/{MARKER}"))
@@ -108,7 +109,7 @@ def test_a_run_that_is_terminated_while_it_trains_shows_its_curve_and_is_killed_
     assert "train/loss" in curve, (tmp_path / "log").read_text()
     assert {run.info.status for run in runs.values()} == {"RUNNING"}
     job.send_signal(signal.SIGTERM)
-    assert job.wait(120) == 128 + signal.SIGTERM, (tmp_path / "log").read_text()
+    assert job.wait(300) == 128 + signal.SIGTERM, (tmp_path / "log").read_text()
     assert (tmp_path / "log").read_text().splitlines()[-1].startswith("ended by SIGTERM; finished stages are kept")
     assert {run.info.status for run in client.search_runs(["1"])} == {"KILLED"}
 
@@ -117,3 +118,24 @@ def test_help_is_there_for_every_command(capsys):
     for command in ("run", "prepare", "score", "select", "train", "evaluate", "compare", "sweep", "inspect", "doctor", "ui"):
         assert call(command, "--help") == 0
         assert "Example" in capsys.readouterr().out
+
+
+EXAMPLES = "rank.by=[runs_examples]"
+
+
+@pytest.mark.parametrize("address", ["null", "127.0.0.1:9"])
+@pytest.mark.parametrize(
+    ("asked", "until", "times"), [(EXAMPLES, "prepare", 0), (EXAMPLES, "score", 1), ("", "score", 0), ("", "evaluate", 1)]
+)
+def test_a_machine_or_a_cluster_is_asked_whether_it_can_run_the_programs_of_a_run(
+    setting, tmp_path, monkeypatch, address, asked, until, times
+):
+    here, there = [], []
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(pipeline, "check_sandbox", lambda *given: here.append(given))
+    monkeypatch.setattr(pipeline, "require_graders", there.append)
+    overrides = [f"storage={tmp_path}", f"cluster.address={address}", *filter(None, [asked])]
+    plan = make_plan(load_config(setting / "config.yaml", overrides), tmp_path / "cache")
+    check_plan(plan, until)
+    check_graders(plan, until)
+    assert [len(here), len(there)] == ([times, 0] if address == "null" else [0, times])

@@ -48,14 +48,14 @@ def server(local_tracker: Tracker, tmp_path_factory: pytest.TempPathFactory) -> 
         process = subprocess.Popen(command, cwd=place, stdout=log, stderr=log, start_new_session=True)
     address = f"http://127.0.0.1:{port}"
     try:
-        _wait(address, process, place / "log")
+        wait_for(address, process, place / "log")
         yield address, process.pid
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(60)
 
 
-def _wait(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
     for _ in range(240):
         if process.poll() is not None:
             break

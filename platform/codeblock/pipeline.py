@@ -24,7 +24,6 @@ from codeblock.data.filter.rating import check_endpoint
 from codeblock.data.rank.driver import tools
 from codeblock.data.rank.keep import keep
 from codeblock.data.read.stage import read_pairs
-from codeblock.evaluate.graders import Needs, require_graders
 from codeblock.experiment.arms import ArmPlan, Model, Round
 from codeblock.experiment.cache import Step, check_storage
 from codeblock.experiment.check_models import check_models, probe_models
@@ -32,6 +31,7 @@ from codeblock.experiment.plan import Plan, make_plan
 from codeblock.experiment.results import ArmResult, Comparison, require_pairs
 from codeblock.experiment.versions import own_sources
 from codeblock.experiment.watch import Ends, Watch, telling
+from codeblock.sandbox.graders import Needs, require_graders
 from codeblock.sandbox.pool import Settings, check_sandbox
 
 if TYPE_CHECKING:
@@ -53,8 +53,7 @@ def run(config: Config, until: Until = "evaluate", watch: Watch | None = None) -
     watch.begin(plan)
     with _session(plan), telling(watch.ended_by), watched_cluster(config.cluster, watch.ended_by):
         probe_models(plan, until)
-        if until == "evaluate":
-            check_graders(plan)
+        check_graders(plan, until)
         comparison = run_data(plan, until)
         if until in ORDER[2:]:
             for arm in plan.arms:
@@ -68,6 +67,9 @@ def run(config: Config, until: Until = "evaluate", watch: Watch | None = None) -
 def check_plan(plan: Plan, until: Until = "evaluate") -> None:
     """Refuse before any work what can be told from files: filters, models, sandbox, engine and benchmarks that will not do."""
     _check_filters(plan)
+    if address_of(plan.config.cluster) is None:
+        for python in _pythons(plan, until):
+            check_sandbox(python, plan.config.evaluate.allow_missing_layers)
     check_models(plan, until)
     if until == "evaluate":
         _check_evaluation(plan)
@@ -148,7 +150,7 @@ def _evaluate(plan: Plan, arm: ArmPlan, name: str, model: Model) -> EvaluatedRec
     """Answer a benchmark and grade the answers; the facts of both."""
     answers, graded = arm.generated[name], arm.graded[name]
     with stage_line(answers):
-        facts = answers.run(partial(work.generate, plan, name, model, arm.seed), resume=True)
+        facts = answers.run(partial(work.generate, plan, arm, name, model), resume=True)
     with stage_line(graded):
         verdicts = graded.run(partial(work.grade, plan, name, answers.directory), resume=True)
         return cast(EvaluatedRecord, {**facts, **verdicts})
@@ -204,16 +206,11 @@ def _check_filters(plan: Plan) -> None:
     rating = plan.config.filter.rating
     if rating is not None and plan.filtered is not None and plan.filtered.facts is None:
         check_endpoint(rating)
-    if "python" in tools(plan.config.rank) and plan.ranked.facts is None:
-        check_sandbox(None, plan.config.evaluate.allow_missing_layers)
 
 
 def _check_evaluation(plan: Plan) -> None:
-    """Refuse before anything is trained: a machine without isolation or engine, and a benchmark that cannot be asked."""
+    """Refuse before anything is trained a machine without the engine, and a benchmark that cannot be asked."""
     config = plan.config.evaluate
-    if address_of(plan.config.cluster) is None:
-        for python in _pythons(plan):
-            check_sandbox(python, config.allow_missing_layers)
     todo = {name for arm in plan.arms for name, step in arm.generated.items() if step.facts is None}
     if todo and config.engine == "vllm":
         from codeblock.evaluate.vllm_engine import check_vllm
@@ -230,14 +227,18 @@ def _check_evaluation(plan: Plan) -> None:
         check_prompts(load_tokenizer(plan.model.path, plan.model.revision), benchmarks, config.prompt)
 
 
-def check_graders(plan: Plan) -> None:
-    """Refuse before anything is trained a cluster on which nothing can be graded. Needs the session of the run."""
+def check_graders(plan: Plan, until: Until = "evaluate") -> None:
+    """Refuse before any stage a cluster on which no program can be run. Needs the session of the run."""
     if address_of(plan.config.cluster) is not None:
-        for python in _pythons(plan):
+        for python in _pythons(plan, until):
             require_graders(Needs.of(Settings(python=python, allow_missing_layers=plan.config.evaluate.allow_missing_layers)))
 
 
-def _pythons(plan: Plan) -> set[str | None]:
-    """The interpreters of solutions that are still to be graded."""
-    ungraded = {name for arm in plan.arms for name, step in arm.graded.items() if step.facts is None}
-    return {plan.config.evaluate.python_of(name) for name in ungraded}
+def _pythons(plan: Plan, until: Until) -> set[str | None]:
+    """The interpreters of programs that are still to be run: examples of responses, and solutions."""
+    ranks = until != "prepare" and plan.ranked.facts is None and "python" in tools(plan.config.rank)
+    found: set[str | None] = {None} if ranks else set()
+    if until == "evaluate":
+        ungraded = {name for arm in plan.arms for name, step in arm.graded.items() if step.facts is None}
+        found |= {plan.config.evaluate.python_of(name) for name in ungraded}
+    return found

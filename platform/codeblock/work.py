@@ -131,12 +131,15 @@ def train(plan: Plan, round_: Round, seed: int, on_row: OnRow | None, ends: Ends
     return fit(selected, start, output, round_.train, cluster, seed, Callbacks(on_row, ends))
 
 
-def generate(plan: Plan, benchmark: str, model: Model, seed: int, output: Path) -> GeneratedRecord:
-    """Answer a benchmark."""
-    from codeblock.evaluate.driver import generate
+def generate(plan: Plan, arm: ArmPlan, benchmark: str, model: Model, output: Path) -> GeneratedRecord:
+    """Answer a benchmark, as far as no run with another number of tasks or samples has done it."""
+    from codeblock.evaluate.driver import generate, take_answers
 
-    config = plan.config
-    return generate(model.ref, benchmark_of(plan, benchmark), output, config.evaluate, config.cluster, seed)
+    config, asked = plan.config, benchmark_of(plan, benchmark)
+    others = arm.generated[benchmark].finished_but_for(("limit", "samples"))
+    seconds = take_answers(asked, output, config.evaluate, others)
+    facts = generate(model.ref, asked, output, config.evaluate, config.cluster, arm.seed)
+    return {**facts, "generate_seconds": facts["generate_seconds"] + seconds}
 
 
 def grade(plan: Plan, benchmark: str, answers: Path, output: Path) -> GradedRecord:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,12 @@ def test_misuse_is_one_line_with_the_help_to_read(
     assert stop.value.code == 2
     assert told in err
     assert err.count("\n") == 1
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert (stop.value.code, capsys.readouterr().out) == (0, f"codeblock {version('codeblock')}\n")
 
 
 def test_ui_names_no_address_where_nothing_was_logged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from codeblock.core.capacity import MAXIMUM, Capacity, capacity, parts_per_task, told_maximum
+from codeblock.core.capacity import MAXIMUM, Capacity, capacity, told_maximum
 from codeblock.core.cluster import require
 from codeblock.core.errors import CodeBlockError
 
@@ -60,6 +60,10 @@ def test_the_groups_that_an_autoscaler_declares_to_ray_count(ray_cluster):
 
 
 def test_a_task_takes_several_parts_where_each_cpu_has_several_tasks_all_the_same() -> None:
-    assert [parts_per_task(parts, 2.0) for parts in (1, 8, 15, 16, 40, 1000)] == [1, 1, 1, 2, 5, 16]
-    assert parts_per_task(1000, 64.0) == 3
-    assert parts_per_task(1000, 0.0) == 16, "a cluster that says nothing of its CPUs"
+    def per_task(parts: int, cluster: float, cpus: float = 1.0) -> int:
+        return Capacity({}, {"CPU": cluster}, ()).parts_per_task(parts, cpus)
+
+    assert [per_task(parts, 2.0) for parts in (1, 8, 15, 16, 40, 1000)] == [1, 1, 1, 2, 5, 16]
+    assert per_task(1000, 64.0) == per_task(1000, 128.0, 2.0) == 3
+    assert per_task(1000, 0.0) == 16, "a cluster that says nothing of its CPUs"
+    assert per_task(1000, float("inf")) == 1, "one that grows without end"

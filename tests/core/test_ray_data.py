@@ -12,7 +12,8 @@ import pyarrow as pa
 import pytest
 import torch  # before an actor is built, as where there is a model
 
-from codeblock.core import cluster, ray_data
+from codeblock.core import cluster
+from codeblock.core.capacity import Capacity
 from codeblock.core.cluster import pending
 from codeblock.core.cluster_watch import watched_cluster
 from codeblock.core.config import ClusterConfig
@@ -89,7 +90,7 @@ def test_only_missing_parts_are_mapped_in_order_and_each_is_written_whole_under_
 @pytest.fixture
 def together(monkeypatch: pytest.MonkeyPatch) -> None:
     """All parts in one task."""
-    monkeypatch.setattr(ray_data, "parts_per_task", lambda parts, _: parts)
+    monkeypatch.setattr(Capacity, "parts_per_task", lambda _, parts, __: parts)
 
 
 class Killed:

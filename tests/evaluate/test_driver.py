@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from codeblock.core.config import ClusterConfig, EvaluateConfig
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.models import load as models
 from codeblock.core.models.ref import ModelRef
+from codeblock.core.storage import tables
 from codeblock.evaluate import driver, grade_samples_file
 from codeblock.evaluate.answers import Answer, Decoding, Request
 from codeblock.evaluate.benchmarks import Benchmark, Task
@@ -73,7 +74,7 @@ def write_tasks(benchmark: Benchmark, path: Path) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 120.0) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 300.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
@@ -114,6 +115,30 @@ def test_facts_count_every_task(evaluated: tuple[Path, dict[str, Any]]) -> None:
     assert facts["generate_seconds"] > 0
     assert facts["grade_seconds"] > 0
     json.dumps(facts)
+
+
+def test_answers_that_another_number_of_tasks_or_samples_has_are_taken(
+    model_directory: Path, tiny: Benchmark, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def made(name: str, **changes: Any) -> dict[str, Any]:
+        asked, config = replace(tiny, tasks=tiny.tasks[: changes.pop("limit", None)]), CONFIG.model_copy(update=changes)
+        others = [path for path in tmp_path.iterdir() if path.name != name]
+        seconds = driver.take_answers(asked, tmp_path / name, config, others)
+        facts = driver.generate(ModelRef(str(model_directory)), asked, tmp_path / name, config, CLUSTER)
+        tables.mark_complete(tmp_path / name, {"identity": {}, "facts": facts})
+        return {**facts, "taken": seconds}
+
+    four = made("four", limit=4)
+    assert four["taken"] == 0
+    small = made("small", limit=2)
+    assert small["worker_peak_mb"] == 0, "nothing was generated"
+    assert 0 < small["taken"] < four["generate_seconds"]
+    assert capsys.readouterr().out == "2 of 2 answers to tiny are those of four\n"
+    large = made("large", samples=2)
+    assert large["worker_peak_mb"] > 0
+    assert sum(large["answer_ends"].values()) == 14
+    four_answers, all_answers = (driver.read_answers(tmp_path / name) for name in ("four", "large"))
+    assert four_answers.items() <= all_answers.items()
 
 
 def test_answers_are_those_of_the_engine(

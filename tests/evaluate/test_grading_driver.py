@@ -15,7 +15,9 @@ from codeblock.core.nodes import Node, SharedAnswer, living_nodes
 from codeblock.evaluate import GradeResult, Settings, Verdict, grade, grading_driver
 from codeblock.evaluate.benchmarks import Benchmark
 from codeblock.evaluate.grading import Graded, Program, grade_by, run_here
-from codeblock.evaluate.grading_driver import run_on_nodes
+from codeblock.evaluate.grading_driver import needs_of, run_on_nodes
+from codeblock.sandbox.graders import Needs
+from codeblock.sandbox.oracles import Command
 
 ANOTHER = Node("another", "another (127.0.0.2)", 2.0, False)
 WRONG = ["def f(): pass", "import os\nos._exit(0)", "x = '\ud800'\ndef"]
@@ -144,9 +146,9 @@ def test_what_stops_the_run_names_the_node(
 def test_references_that_fail_everywhere_stop_the_run(tiny: Benchmark, shared: list[int], tmp_path: Path) -> None:
     broken = replace(tiny, tasks=[replace(task, reference="x") for task in tiny.tasks])
     with pytest.raises(CodeBlockError, match=r"all 7 reference solutions fail here .*NameError"):
-        grade_by(partial(run_on_nodes, tmp_path), [], broken, Settings())
+        grade_by(partial(run_on_nodes, tmp_path), samples_of(tiny), broken, Settings())
     one = replace(tiny, tasks=[replace(tiny.tasks[0], reference="x"), *tiny.tasks[1:]])
-    found = grade_by(partial(run_on_nodes, tmp_path / "one"), [], one, Settings())
+    found = grade_by(partial(run_on_nodes, tmp_path / "one"), samples_of(tiny), one, Settings())
     assert list(found.reference_failures) == ["t/0"]
 
 
@@ -173,3 +175,10 @@ def test_the_verdict_of_base_inputs_is_kept(tiny: Benchmark, tmp_path: Path) -> 
     grading.read_parts()
     assert grading.done.outcomes == part.outcomes
     assert grading.done.references == part.references
+
+
+def test_a_node_needs_what_tasks_use(tiny: Benchmark) -> None:
+    command = Command(("node", "x"), "x", "", "", ("node", "--version"))
+    other = replace(tiny.tasks[0], needs=("json", "numpy"), oracle=command)
+    found = needs_of([other, *tiny.tasks[1:]], Settings(allow_missing_layers=True))
+    assert found == Needs(None, True, ("json", "numpy"), ("node",), (("node", "--version"),))

@@ -8,7 +8,7 @@ import pytest
 from codeblock.core.config import Config
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.storage.tables import MARKER, write_part
-from codeblock.experiment.cache import Product, Step, check_storage, check_storage_of_plan
+from codeblock.experiment.cache import Product, Step, check_storage, probe_storage
 
 
 def step(cache, **identity):
@@ -60,6 +60,14 @@ def test_the_reason_names_the_key_that_differs(tmp_path):
     assert step(tmp_path, budget=0.2, scope="dataset").why() == "differs in budget (0.1 -> 0.2)"
 
 
+def test_results_that_certain_keys_alone_set_apart_are_found(tmp_path):
+    for limit, scope in ((None, "dataset"), (8, "dataset"), (8, "other")):
+        step(tmp_path, limit=limit, scope=scope).run(lambda _: {})
+    found = step(tmp_path, limit=2, scope="dataset").finished_but_for(["limit"])
+    assert found == [step(tmp_path, limit=limit, scope="dataset").directory for limit in (8, None)]
+    assert step(tmp_path, limit=2, scope="dataset").finished_but_for([]) == []
+
+
 def test_execution_fields_do_not_name_a_stage():
     one, two = Config(), Config.model_validate({"train": {"micro_batch_tokens": 1}, "cluster": {"actors": 7}})
     assert one.train.identity() == two.train.identity()
@@ -72,14 +80,14 @@ def test_a_storage_that_cannot_be_written_is_named(tmp_path):
     with pytest.raises(CodeBlockError, match="cannot be written"):
         check_storage(tmp_path / "file")
     with pytest.raises(CodeBlockError, match=r"cannot be written \(Not a directory\)"):
-        check_storage_of_plan(tmp_path / "file")
+        probe_storage(tmp_path / "file")
 
 
 def test_a_plan_leaves_nothing_in_a_storage(tmp_path):
-    check_storage_of_plan(tmp_path / "rnus" / "mine")
+    probe_storage(tmp_path / "rnus" / "mine")
     assert list(tmp_path.iterdir()) == []
     cache = check_storage(tmp_path)
-    check_storage_of_plan(tmp_path)
+    probe_storage(tmp_path)
     assert list(tmp_path.iterdir()) == [cache]
     assert list(cache.iterdir()) == []
 

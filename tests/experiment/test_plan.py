@@ -6,34 +6,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.small_run import setting as setting
 
 from codeblock.core import installed as packages
 from codeblock.core.config.file import load_config
-from codeblock.evaluate import environment
+from codeblock.core.errors import CodeBlockError
 from codeblock.experiment.cache import Product
 from codeblock.experiment.plan import make_plan
-
-
-@pytest.fixture(scope="module")
-def setting(tmp_path_factory, small_model):
-    """A directory with pairs, a benchmark in a file and a config with three arms."""
-    home = tmp_path_factory.mktemp("plan")
-    (home / "pairs.jsonl").write_text(json.dumps({"instruction": "Add.", "output": "x = 1"}) + "\n")
-    task = {"task_id": "t", "instruction": "Write f.", "entry_point": "f", "test": "assert f(1)"}
-    task["reference"] = "def f(x):\n    return x\n"
-    (home / "tasks.jsonl").write_text(json.dumps(task) + "\n")
-    config = f"""
-storage: {home}/runs
-pairs: {{path: {home}/pairs.jsonl}}
-filter: {{near_duplicates: null}}
-model: {{path: {small_model}, max_length: 256}}
-select: {{token_budget: 0.2, subset_ratio: 1.0, nl_share: 0.1}}
-arms: {{base: {{}}, full: {{strategy: full}}, codeblock: {{strategy: codeblock}}}}
-train: {{steps: 2, batch_pairs: 4, dev_pairs: 4, dev_every: 1}}
-evaluate: {{benchmarks: {{tiny: {home}/tasks.jsonl}}, max_new_tokens: 8}}
-"""
-    (home / "config.yaml").write_text(config)
-    return home
+from codeblock.sandbox import interpreters
 
 
 def plan_of(home: Path, *overrides: str):
@@ -46,6 +26,13 @@ def test_pairs_are_decontaminated_of_every_benchmark_but_the_embedded_one(settin
     embedded = plan_of(setting, "evaluate.benchmarks.tiny=tiny")
     assert embedded.inputs.decontaminated == []
     assert embedded.filtered.identity["benchmarks"] == {}
+
+
+def test_a_mixture_of_a_data_set_that_there_is_not_is_refused(setting):
+    both = f"pairs.path=[{setting}/pairs.jsonl, {{path: {setting}/pairs.jsonl, name: more}}]"
+    assert plan_of(setting, both, "select.mixture={pairs: 0.5, more: 0.5}").arms
+    with pytest.raises(CodeBlockError, match=r"mixture \(arm full\): there is no data set 'mroe'; there are pairs, more$"):
+        plan_of(setting, both, "select.mixture={mroe: 0.5}")
 
 
 def evaluations(plan):
@@ -187,7 +174,7 @@ def test_verdicts_on_programs_in_another_language_are_named_by_its_version(setti
 
     in_javascript, in_python = ("humanevalx_js", "js.jsonl"), ("tiny", "tasks.jsonl")
     before = asked(*in_javascript), asked(*in_python)
-    monkeypatch.setattr(environment, "version_told", lambda command, python: f"v99 of {command} in {python}")
+    monkeypatch.setattr(interpreters, "version_told", lambda command, python: f"v99 of {command} in {python}")
     assert asked(*in_python) == before[1]
     after = asked(*in_javascript)
     assert [one == other for one, other in zip(before[0], after, strict=True)] == [True, False]
@@ -254,7 +241,7 @@ def test_a_ranking_is_named_by_the_versions_of_what_its_rankers_work_with(settin
 
     before, real = named(), packages._version
     monkeypatch.setattr(packages, "_version", lambda name: "0.1" if name == "tree-sitter-go" else real(name))
-    monkeypatch.setattr(environment.platform, "python_version", lambda: "3.99.0")
+    monkeypatch.setattr(interpreters.platform, "python_version", lambda: "3.99.0")
     assert {key for key, value in named().items() if before[key] != value} == tools
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from codeblock.core.config.file import load_config
 from codeblock.core.installed import installed
-from codeblock.evaluate.environment import interpreter
 from codeblock.experiment.versions import own_sources, source_digest
+from codeblock.sandbox.interpreters import interpreter
 
 
 def test_versions_are_those_that_are_installed():

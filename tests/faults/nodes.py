@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+from tests.clusters import ANY_PORTS, WORKERS, one_start
 from tests.ports import free_port
-from tests.processes import running_below
+from tests.processes import running_below, wait_for_end
 
-START_SECONDS = 90.0
-HANGS_SECONDS = 30.0
+START_SECONDS = 240.0
+HANGS_SECONDS = 60.0
 APART = ["unshare", "--mount", "--pid", "--uts", "--fork", "--mount-proc", "--kill-child", "sh", "-c"]
 """Runs a script of sh as another machine would: with mounts, process ids and a name of its own."""
 ON_ITS_OWN_DISK = 'mount -t tmpfs tmpfs "$0" && mkdir "$0/home" "$0/tmp" && hostname "$1" && shift && cd "$0/home" && exec "$@"'
@@ -45,21 +46,23 @@ class Nodes:
         ports = [f"--{name}={free_port()}" for name in ("ray-client-server-port", "dashboard-agent-listen-port")]
         asked = ["--head", f"--port={port}", "--num-cpus=0", f"--dashboard-port={free_port()}", *ports]
         asked.append(f"--temp-dir={self.directory}")
-        self._start("head", asked, environment)
         self.address = f"127.0.0.1:{port}"
-        self._wait_for("head")
+        with one_start():
+            self._start("head", asked, environment)
+            self._wait_for("head")
 
     def add(self, *names: str) -> None:
-        """Start nodes, each once the one before is of the cluster: of two that start at once on one machine one may hang.
+        """Start nodes, each once the one before is of the cluster.
 
-        Another process of the tests may start a cluster at that time, so one that hangs is started again.
+        A cluster of one process, `ray.init`, may start beside it, so one that hangs is started again.
         """
         for name in names:
-            self._add(name)
-            if not self._is_up(name, HANGS_SECONDS):
-                self.kill(name)
+            with one_start():
                 self._add(name)
-                self._wait_for(name)
+                if not self._is_up(name, HANGS_SECONDS):
+                    self.kill(name)
+                    self._add(name)
+                    self._wait_for(name)
 
     def _add(self, name: str) -> None:
         asked = [f"--address={self.address}", "--num-cpus=1", f'--resources={{"{name}": 1}}']
@@ -79,27 +82,35 @@ class Nodes:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         top.wait()
-        psutil.wait_procs(processes, timeout=10)
+        wait_for_end(processes)
 
     def kill_all(self) -> None:
         for name in sorted(self.started, key=lambda name: name == "head"):
             self.kill(name)
 
     def node_of(self, process: psutil.Process) -> str:
-        """The name of the node that a worker process is on."""
-        above = {each.pid for each in process.parents()}
-        return next(name for name, top in self.started.items() if top.pid in above)
+        """The name of the node that a worker process is on. Raises psutil.NoSuchProcess for one that has ended."""
+        if (name := self._node_above(process)) is None:
+            raise psutil.NoSuchProcess(process.pid)
+        return name
 
     def workers(self, title: str) -> list[psutil.Process]:
         """The worker processes whose title, such as `ray::MapWorker(...)`, holds `title`."""
-        return [process for top in self.started.values() for process in running_below(top.pid, f"ray::{title}")]
+        # One look at all that this process has started: one below each node would cost a core where a test looks for a moment.
+        return [process for process in running_below(os.getpid(), f"ray::{title}") if self._node_above(process)]
+
+    def _node_above(self, process: psutil.Process) -> str | None:
+        with suppress(psutil.NoSuchProcess):
+            above = {each.pid for each in process.parents()}
+            return next((name for name, top in self.started.items() if top.pid in above), None)
+        return None
 
     def _start(self, name: str, asked: list[str], environment: dict[str, str]) -> None:
-        command = [str(Path(sys.executable).parent / "ray"), "start", "--block", *asked]
+        command = [str(Path(sys.executable).parent / "ray"), "start", "--block", *asked, *ANY_PORTS]
         if self.apart and name != "head":
             command = [*APART, ON_ITS_OWN_DISK, str(self.directory), name, *command]
         kept = {key: value for key, value in os.environ.items() if not key.startswith("RAY_") or key.startswith("RAY_AUTH")}
-        given = {**kept, **HEALTH, "RAY_USAGE_STATS_ENABLED": "0", **self.environment, **environment}
+        given = {**kept, **WORKERS, **HEALTH, "RAY_USAGE_STATS_ENABLED": "0", **self.environment, **environment}
         with (self.directory / f"{name}.log").open("w") as log:
             self.started[name] = subprocess.Popen(command, env=given, stdout=log, stderr=log, start_new_session=True)
 
@@ -116,7 +127,7 @@ def can_be_apart() -> bool:
     return tried.returncode == 0
 
 
-def wait_until(there: Callable[[], object], what: str, seconds: float = 90.0, pause: float = 0.02) -> None:
+def wait_until(there: Callable[[], object], what: str, seconds: float = 300.0, pause: float = 0.05) -> None:
     """Wait for a condition; an AssertionError with `what` where it does not come."""
     until = time.monotonic() + seconds
     while not there():

@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.sweep.small import call, told, write_data
+from tests.small_run import call
+from tests.sweep.small import told, write_data
 
 from codeblock.core.storage import places, store
 from codeblock.core.storage.manifest import MARKER
@@ -39,7 +40,7 @@ def test_a_sweep_in_an_object_store_keeps_there_what_others_keep_in_a_directory(
     (tmp_path / "config.yaml").write_text(CONFIG.format(bucket=bucket, home=tmp_path, model=small_model))
     command = [sys.executable, "-m", "codeblock", "sweep", "config.yaml"]
     environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
-    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=280, check=False)
+    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert f"the best point again: codeblock run {bucket}/runs/swept/best.yaml" in ended.stdout
 

@@ -16,7 +16,8 @@ import pytest
 import ray
 from mlflow import MlflowClient
 from ray.util import placement_group_table
-from tests.sweep.small import call, told, write_data
+from tests.small_run import call
+from tests.sweep.small import told, write_data
 
 from codeblock.core.config.file import load_config
 from codeblock.core.storage.tables import MARKER
@@ -57,7 +58,7 @@ def second_ray() -> Iterator[None]:
     assert "up" in process.stdout.readline() or process.poll() is None
     yield
     os.killpg(process.pid, signal.SIGTERM)
-    process.wait(120)
+    process.wait(200)
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +89,7 @@ def cut(home: Path, second_ray: None) -> dict[Path, float]:
     while not records(home) and process.poll() is None and time.monotonic() < until:
         time.sleep(0.2)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 128 + signal.SIGTERM, (home / "log").read_text()
+    assert process.wait(200) == 128 + signal.SIGTERM, (home / "log").read_text()
     assert "KILLED" in {run.info.status for run in runs(home)} <= {"KILLED", "FINISHED"}
     assert "Traceback" not in (home / "log").read_text()
     return {path: path.stat().st_mtime for path in records(home)}
@@ -114,7 +115,7 @@ def test_early_stopping_ends_two_of_four_and_leaves_no_placement_group(done: Pat
     assert found == [(1e-9, 0, "stopped"), (1e-9, 1, "stopped"), (1e-2, 0, "evaluated"), (1e-2, 1, "evaluated")]
     assert all(each["steps"] < 16 for each in records(done).values() if each["status"] == "stopped")
     assert [each["state"] for each in placement_group_table().values() if each["state"] not in ("REMOVED",)] == []
-    until = time.monotonic() + 30
+    until = time.monotonic() + 120
     while ray.available_resources().get("CPU", 0) < 2 and time.monotonic() < until:
         time.sleep(0.2)
     assert ray.available_resources()["CPU"] == 2

@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from ray.exceptions import ActorUnavailableError
 from ray.train import WorkerGroupError
 from tests.processes import running_below
 
@@ -26,6 +28,7 @@ from codeblock.core.models.load import load_model, load_tokenizer
 from codeblock.core.models.ref import ModelRef
 from codeblock.core.own_process import as_worker
 from codeblock.core.storage import tables
+from codeblock.train import driver
 from codeblock.train.driver import CHECKPOINTS, DEV, HISTORY, MODEL, Callbacks, _readable, fit
 from codeblock.train.loop import DEV_SCHEMA, HISTORY_SCHEMA, STATE, Session, Stopped
 from codeblock.train.model import MaskedLM, add_lora
@@ -89,7 +92,7 @@ def kill_a_worker_once_a_checkpoint_is_registered(output: Path) -> threading.Thr
     """
 
     def kill() -> None:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         seen: set[str] = set()
         while len(seen) < 3 and time.monotonic() < deadline:
             seen.update(path.name for path in (output / CHECKPOINTS).glob("checkpoint_*"))
@@ -215,7 +218,7 @@ def test_ctrl_c_leaves_a_fit_at_once_ends_its_workers_and_is_again_what_it_was(
 
 
 def wait_until_gone(title: str) -> None:
-    until = time.monotonic() + 60
+    until = time.monotonic() + 200
     while running_below(os.getpid(), title) and time.monotonic() < until:
         time.sleep(0.1)
     assert not running_below(os.getpid(), title)
@@ -246,6 +249,34 @@ class _SecondLook:
         with self.looks.open("a") as file:
             file.write("x")
         return self.looks.stat().st_size == 2
+
+
+class _GoneQueue:
+    """The queue of a fit whose processes were ended with it."""
+
+    def __init__(self, **_: object) -> None:
+        pass
+
+    def qsize(self) -> int:
+        raise ActorUnavailableError("connection reset by peer", None)
+
+    def get_nowait_batch(self, count: int) -> list[CurveRow]:
+        raise AssertionError(count)
+
+    def shutdown(self, force: bool) -> None:
+        assert force
+
+
+def test_a_queue_that_went_with_the_fit_leaves_the_word_to_what_ended_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    fallen: list[threading.ExceptHookArgs] = []
+    monkeypatch.setattr(threading, "excepthook", fallen.append)
+    monkeypatch.setattr(driver, "Queue", _GoneQueue)
+    monkeypatch.setattr(driver, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(driver, "NodeAffinitySchedulingStrategy", lambda *_, **__: None)
+    monkeypatch.setattr(driver.ray, "get_runtime_context", lambda: SimpleNamespace(get_node_id=lambda: "here"))
+    with pytest.raises(KeyboardInterrupt), driver._told(driver._HandOn(lambda *_: None, None)):
+        raise KeyboardInterrupt
+    assert fallen == []
 
 
 # --- in this process, where it has the resources of the one worker

@@ -15,6 +15,8 @@ from codeblock.cli.doctor.command import add_doctor
 from codeblock.cli.errors import one_line_errors
 from codeblock.cli.jobs.commands import add_to
 from codeblock.cli.jobs.environment import check_forwarded
+from codeblock.cli.version import add_version
+from codeblock.core.collecting import collect_later
 from codeblock.core.console import console, errors, say
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.home import expand_home
@@ -286,6 +288,7 @@ def ui(
 
 add_to(app)
 add_doctor(app)
+add_version(app)
 
 
 def _run(path: Path, overrides: list[str] | None, until: Any) -> None:
@@ -357,17 +360,18 @@ def _print_plan(path: Path, overrides: list[str] | None) -> None:
             table.add_row(escape(step.label), state, "" if done else escape(step.why()))
     console.print(table)
     console.print("something would run" if stale else "nothing would run")
-    from codeblock.experiment.cache import check_storage_of_plan
+    from codeblock.experiment.cache import probe_storage
     from codeblock.experiment.check_models import check_models
 
     if stale:
-        check_storage_of_plan(plan.config.storage)
+        probe_storage(plan.config.storage)
     check_models(plan, "evaluate")  # what would stop it, as far as files tell
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: errors that the user can mend are one line, an interrupt leaves nothing half-written."""
     quiet_environment()
+    collect_later()
     end_in_order()
     _import_from_here()
     given = sys.argv[1:] if arguments is None else arguments

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from codeblock.core.console import console, say
+from codeblock.core.console import console, lines, say
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.storage import places, store
 from codeblock.evaluate import Benchmark, Settings, grade_samples_file
@@ -98,7 +98,8 @@ def present_grades(samples: Path, benchmark: Benchmark, settings: Settings, outp
     """Grade a file of samples and print the result; write the verdicts where asked."""
     if output is not None:
         check_output(output, benchmark)
-    result = grade_samples_file(samples, benchmark, settings)
+    with lines("grade"):
+        result = grade_samples_file(samples, benchmark, settings)
     facts = result.facts()
     source = f" ({facts['provenance']})" if facts["provenance"] else ""
     say(f"{facts['benchmark']}: {facts['tasks']} tasks{source}, {facts['samples']} samples, {facts['programs']} programs")

@@ -59,6 +59,11 @@ class Capacity:
             return f"{what}: {cpus:g} CPU and {gpus:g} GPU asked of one node, the nodes have {largest}"
         return None
 
+    def parts_per_task(self, parts: int, cpus: float) -> int:
+        """How many of so many parts a task takes that asks for so many CPUs."""
+        at_once = self.possible.get("CPU", 0.0) / cpus
+        return max(1, min(PARTS_PER_TASK, int(parts // max(1.0, TASKS_PER_CPU * at_once))))  # groups may have no largest size
+
 
 def capacity() -> Capacity:
     """The capacity of the cluster that this process is connected to."""
@@ -99,8 +104,3 @@ def _sum_of(groups: Iterable[object], key: str) -> float:
 
 def _told(resources: Mapping[str, float]) -> str:
     return ", ".join(f"{resources.get(key, 0.0):g} {key}" for key in KEYS)
-
-
-def parts_per_task(parts: int, cpus: float) -> int:
-    """How many parts a task takes, where so many CPUs share them."""
-    return max(1, min(PARTS_PER_TASK, parts // max(1, round(TASKS_PER_CPU * cpus))))

@@ -18,7 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codeblock.core.capacity import LOWER, capacity, parts_per_task
+from codeblock.core.capacity import LOWER, capacity
+from codeblock.core.collecting import collect_again
 from codeblock.core.config import ClusterConfig
 from codeblock.core.console import counter
 from codeblock.core.errors import CodeBlockError, Result, WorkersDiedError, result_or_told
@@ -78,7 +79,7 @@ def runtime_env() -> dict[str, Any]:
     """
     job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")).get("runtime_env") or {}
     variables = {key: os.environ.get(key, value) for key, value in QUIET.items() if key not in job.get("env_vars", {})}
-    return {"env_vars": variables, "worker_process_setup_hook": "codeblock.core.ray_worker.begin"}
+    return {"env_vars": variables, "worker_process_setup_hook": "codeblock.core.ray_worker.begin_worker"}
 
 
 def unreachable(error: Exception) -> str:
@@ -150,7 +151,7 @@ def map_parts(
         how = {"compute": pool, "num_cpus": cpus, "num_gpus": gpus}
         rows = with_limits(partial(rows.map, _ItemActor), ACTOR_LIMITS, fn_constructor_kwargs=arguments, **how)
     else:
-        tasks = -(-len(items) // parts_per_task(len(items), capacity().possible.get("CPU", 0.0) / cpus))
+        tasks = -(-len(items) // capacity().parts_per_task(len(items), cpus))
         rows = ray.data.from_items(list(items), override_num_blocks=tasks)
         call = named(partial(_calls, work), what)
         how = {"batch_size": None, "batch_format": "pyarrow", "num_cpus": cpus}
@@ -200,7 +201,10 @@ def _calls(work: Callable[[dict[str, Any]], dict[str, Any]], items: pa.Table) ->
 
 
 def _call(work: Callable[[dict[str, Any]], dict[str, Any]], item: dict[str, Any]) -> dict[str, Any]:
-    return result_or_told(partial(work, item), lambda told: {"error": told})
+    try:
+        return result_or_told(partial(work, item), lambda told: {"error": told})
+    finally:
+        collect_again()  # the first item has imported what the others need
 
 
 def built(

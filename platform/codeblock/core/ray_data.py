@@ -21,7 +21,7 @@ from ray.data import ActorPoolStrategy, Dataset, Datasource, TaskPoolStrategy, f
 from ray.data.block import BlockMetadata
 from ray.data.datasource import ReadTask
 
-from codeblock.core.capacity import capacity, parts_per_task
+from codeblock.core.capacity import capacity
 from codeblock.core.cluster import (
     ACTOR_LIMITS,
     TASK_LIMITS,
@@ -32,6 +32,7 @@ from codeblock.core.cluster import (
     with_limits,
     without_restart_warning,
 )
+from codeblock.core.collecting import collect_again
 from codeblock.core.config import ClusterConfig
 from codeblock.core.console import counter
 from codeblock.core.errors import CodeBlockError, result_or_told
@@ -142,7 +143,7 @@ def run_parts(
 
 def _by_tasks(what: str, rows: PipelineInput, transform: Transform, write: Write, cpus: float) -> Iterator[Facts]:
     """The facts of each part, from tasks that read, transform and write some parts each."""
-    source = _uncut(rows.dataset(cpus, None, parts_per_task(rows.parts, capacity().possible.get("CPU", 0.0))))
+    source = _uncut(rows.dataset(cpus, None, capacity().parts_per_task(rows.parts, cpus)))
     work = partial(_map, source, named(partial(_done, transform, write), what))
     return _named_rows(what, with_limits(work, TASK_LIMITS, num_cpus=cpus))
 
@@ -267,6 +268,7 @@ def _transform(work: Transform, table: pa.Table) -> pa.Table:
     def rows() -> pa.Table:
         before, part, _ = _unlabelled(table)
         after, facts = work(before, part)
+        collect_again()  # the first part has imported what the others need
         for name, value in facts.items():
             after = after.append_column(FACT + name, pa.repeat(float(value), after.num_rows))
         return _labelled(after, part)

@@ -1,4 +1,4 @@
-"""What each of Ray's worker processes does first. Imports nothing of the platform, for it runs in all of them."""
+"""What each of Ray's worker processes does first. Imports hardly anything, for it runs in all of them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,10 @@ import os
 import sys
 from importlib.util import find_spec
 
+from codeblock.core.collecting import collect_later
+
 SENT = "codeblock_sent_modules"
 """Name of the directory in which modules of the user's own are sent to the nodes."""
-
-
-def begin() -> None:
-    """Prepare a worker process."""
-    name_own_cluster()
-    find_sent_modules()
 
 
 def find_sent_modules() -> None:
@@ -21,6 +17,19 @@ def find_sent_modules() -> None:
     spec = find_spec(SENT)
     if spec is not None:
         sys.path[:0] = spec.submodule_search_locations or []
+
+
+def begin_worker() -> None:
+    """Get ready for imports, of modules that were sent too, and for work that asks for its own cluster."""
+    collect_later()
+    name_own_cluster()
+    find_sent_modules()
+
+
+def begin() -> None:
+    """Get ready for imports, and for work that asks for its own cluster."""
+    collect_later()
+    name_own_cluster()
 
 
 def name_own_cluster() -> None:

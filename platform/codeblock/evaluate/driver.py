@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from codeblock.core.cluster import peak_of
 from codeblock.core.config import ClusterConfig, EvaluateConfig
+from codeblock.core.console import say
 from codeblock.core.digests import text_digest
 from codeblock.core.memory import worker_peak_mb
 from codeblock.core.models import load as models
@@ -29,7 +30,7 @@ from codeblock.core.ray_data import Actors, Facts, run_parts, tables_as_parts
 from codeblock.core.records import GeneratedRecord, GradedRecord
 from codeblock.core.storage import tables
 from codeblock.evaluate.answers import Answer, Decoding, Job, Request
-from codeblock.evaluate.benchmarks import Benchmark
+from codeblock.evaluate.benchmarks import Benchmark, Task
 from codeblock.evaluate.grading import grade_by
 from codeblock.evaluate.grading_driver import run_on_nodes
 from codeblock.evaluate.prompts import make_requests
@@ -85,7 +86,7 @@ def generate(
     generated. Needs a Ray session. Raises CodeBlockError where the engine or its resources are not there.
     """
     started = time.monotonic()
-    wanted = {(task.task_id, sample): task for task in benchmark.tasks for sample in range(config.samples)}
+    wanted = _wanted(benchmark, config)
     done = read_answers(output)
     missing = [(task, key[1]) for key, task in wanted.items() if key not in done]
     peak = 0.0
@@ -111,6 +112,28 @@ def generate(
         "answer_ends": {str(end): count for end, count in ends.items()},
         "worker_peak_mb": peak,
     }
+
+
+def take_answers(benchmark: Benchmark, output: Path, config: EvaluateConfig, others: Sequence[Path]) -> float:
+    """Write into `output` the wanted answers that finished results of `generate` have; the seconds that they took there.
+
+    `others` were asked in the same way, for other tasks of the benchmark or another number of samples.
+    """
+    missing, seconds = _wanted(benchmark, config).keys() - read_answers(output).keys(), 0.0
+    for other in others if missing else ():
+        there = read_answers(other)
+        taken = [there[key] for key in sorted(missing & there.keys())]
+        if taken:
+            write_answers(output, taken)
+            say(f"{len(taken):,} of {len(missing):,} answers to {benchmark.name} are those of {other.name}")
+            facts: GeneratedRecord = (tables.completed(other) or {})["facts"]
+            seconds += facts["generate_seconds"] * sum(each.tokens for each in taken) / max(1, facts["tokens_generated"])
+            missing -= there.keys()
+    return seconds
+
+
+def _wanted(benchmark: Benchmark, config: EvaluateConfig) -> dict[Key, Task]:
+    return {(task.task_id, sample): task for task in benchmark.tasks for sample in range(config.samples)}
 
 
 def grade_answers(

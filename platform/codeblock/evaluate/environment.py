@@ -5,27 +5,19 @@
 
 from __future__ import annotations
 
-import json
-import platform
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from codeblock.core.digests import text_digest
 from codeblock.core.errors import CodeBlockError
-from codeblock.core.installed import installed
-from codeblock.sandbox.launch import version_told
+from codeblock.sandbox.interpreters import importable, output_of
 
 REQUIREMENTS = Path(__file__).parent / "benchmarks"
 PYTHON = "3.11"
 """The Python that the pinned packages are for."""
 CORPORA = ("punkt", "stopwords", "averaged_perceptron_tagger", "vader_lexicon", "words")
 """What BigCodeBench's tasks read through nltk. Solutions have no network: without it those tasks fail."""
-USED = ("numpy",)
-"""Packages beside Python that decide verdicts of solutions that run with this interpreter."""
-
-FIND = "import importlib.util, json, sys; print(json.dumps([m for m in sys.argv[1:] if importlib.util.find_spec(m)]))"
 
 
 def make_environment(benchmark: str, directory: Path, python: str = sys.executable) -> Path:
@@ -35,7 +27,7 @@ def make_environment(benchmark: str, directory: Path, python: str = sys.executab
     for a benchmark without packages, a Python other than `PYTHON`, and where venv or pip fail.
     """
     requirements = requirements_of(benchmark)
-    version = _output([python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], f"--python {python}")
+    version = output_of([python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], f"--python {python}")
     if version != PYTHON:
         raise CodeBlockError(f"--python {python}: is Python {version}; the packages are for {PYTHON}, name a Python {PYTHON}")
     interpreter = directory.absolute() / "bin" / "python"
@@ -64,33 +56,6 @@ def requirements_of(benchmark: str) -> Path:
         )
         raise CodeBlockError(f"benchmark {benchmark!r}: needs no packages of its own; those that do: {known}")
     return path
-
-
-def importable(python: str, modules: Iterable[str]) -> set[str]:
-    """Those of the top-level modules that an interpreter finds, without importing them. Raises CodeBlockError."""
-    found = _output([python, "-I", "-c", FIND, *sorted(set(modules))], python)
-    return set(json.loads(found))
-
-
-def interpreter(python: str | None) -> dict[str, str]:
-    """What solutions are run with: of this interpreter (None) its version, of another one the packages that it has."""
-    if python is None:
-        return {"python": platform.python_version(), **installed(USED)}
-    root = Path(python).absolute().parents[1]
-    found = sorted(path.relative_to(root).as_posix() for path in root.glob("lib/python*/site-packages/*.dist-info"))
-    return {"packages": text_digest("\n".join(found).encode())}
-
-
-def languages(commands: Iterable[tuple[str, ...]], python: str | None) -> dict[str, str]:
-    """What these commands say of the versions of other languages than Python; `python`: the interpreter of the sandbox."""
-    return {" ".join(command): version_told(command, python or sys.executable) for command in commands}
-
-
-def _output(command: Sequence[str], what: str) -> str:
-    try:
-        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout.strip()
-    except (OSError, subprocess.SubprocessError) as error:
-        raise CodeBlockError(f"{what}: does not run as a Python interpreter ({error}); name another one") from error
 
 
 def _run(command: Sequence[str], what: str) -> None:

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 
 from codeblock.core.errors import CodeBlockError
 from codeblock.evaluate.benchmarks import Benchmark, Task
-from codeblock.evaluate.environment import importable
 from codeblock.evaluate.expectations import Expectations
 from codeblock.evaluate.formats import read_samples
 from codeblock.evaluate.result import GradeResult, Sample, VerdictRow, task_names
+from codeblock.sandbox.interpreters import importable
 from codeblock.sandbox.oracles import Cases, Limits
 from codeblock.sandbox.pool import Pool, Settings
 from codeblock.sandbox.sandbox import REFERENCE_PATIENCE, Expected, Outcome, Rehearsal, Sandbox, Verdict
@@ -80,8 +80,8 @@ def run_here(benchmark: Benchmark, programs: Sequence[Program], settings: Settin
 def grade(samples: Iterable[Sample | Mapping[str, Any]], benchmark: Benchmark, settings: Settings | None = None) -> GradeResult:
     """Grade samples of a benchmark on this machine.
 
-    Raises CodeBlockError for a sample without task id or text, where every reference fails, where layers of the sandbox are
-    missing, and where the harness fails.
+    The references of the tasks that have samples are run too. Raises CodeBlockError for a sample without task id or text, where
+    every reference fails, where layers of the sandbox are missing, and where the harness fails.
     """
     return grade_by(run_here, samples, benchmark, settings or Settings())
 
@@ -100,7 +100,8 @@ def grade_by(run: Run, samples: Iterable[Sample | Mapping[str, Any]], benchmark:
     tasks = {task.task_id: task for task in benchmark.tasks if task.task_id not in not_run}
     programs = [program_of(sample, benchmark, tasks[sample.task_id]) for sample in given if sample.task_id in tasks]
     distinct = list(dict.fromkeys(programs))
-    graded = run(replace(benchmark, tasks=list(tasks.values())), distinct, settings)
+    asked = {program.task_id for program in distinct}  # no reference is run for a task without a sample
+    graded = run(replace(benchmark, tasks=[task for name, task in tasks.items() if name in asked]), distinct, settings)
     all_tasks = {task.task_id for task in benchmark.tasks}
     return GradeResult(
         benchmark=benchmark.name,
@@ -142,7 +143,7 @@ def _named(samples: list[Sample], benchmark: Benchmark) -> list[Sample]:
 
 
 def run_references(pool: Pool, benchmark: Benchmark, settings: Settings, expectations: Expectations) -> dict[str, Reference]:
-    """Run the benchmark's own solutions; by task."""
+    """Run the own solutions of these tasks; by task."""
 
     def work(sandbox: Sandbox, task: Task) -> Reference:
         limits = settings.limits(task.limits)

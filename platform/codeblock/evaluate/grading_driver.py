@@ -23,8 +23,9 @@ from codeblock.core.errors import CodeBlockError, result_or_told
 from codeblock.core.nodes import Node, share_out
 from codeblock.core.storage import places, store, tables
 from codeblock.evaluate.benchmarks import Benchmark, Task
-from codeblock.evaluate.graders import Needs, graders
 from codeblock.evaluate.grading import Graded, Program, require_references, run_here
+from codeblock.sandbox.graders import Needs, graders
+from codeblock.sandbox.oracles import Command
 from codeblock.sandbox.pool import Settings
 from codeblock.sandbox.sandbox import Outcome, Verdict, absolute_interpreter
 
@@ -39,7 +40,7 @@ def run_on_nodes(output: Path, benchmark: Benchmark, programs: Sequence[Program]
 
     `output` keeps finished parts, so that a run that was cut off grades the rest. Raises CodeBlockError as `grading.grade`.
     """
-    needs, grading = Needs.of(settings, benchmark.tasks), _Grading(output, benchmark, programs, settings)
+    needs, grading = needs_of(benchmark.tasks, settings), _Grading(output, benchmark, programs, settings)
     grading.read_parts()
     while tasks := grading.tasks_left():
         nodes = graders(needs)
@@ -52,6 +53,16 @@ def run_on_nodes(output: Path, benchmark: Benchmark, programs: Sequence[Program]
     require_references(benchmark, grading.done.references)
     grading.remove_parts()
     return grading.done
+
+
+def needs_of(tasks: Sequence[Task], settings: Settings) -> Needs:
+    """What a machine has to have to grade these tasks."""
+    modules = {name for task in tasks for name in task.needs}
+    commands = [task.oracle for task in tasks if isinstance(task.oracle, Command)]
+    programs, versions = {oracle.command[0] for oracle in commands}, {oracle.version for oracle in commands}
+    return Needs.of(settings)._replace(
+        modules=tuple(sorted(modules)), programs=tuple(sorted(programs)), versions=tuple(sorted(versions))
+    )
 
 
 def grade_part(benchmark: Benchmark, programs: Sequence[Program], settings: Settings) -> Graded | str:

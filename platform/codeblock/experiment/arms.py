@@ -14,6 +14,7 @@ from codeblock.core.config import TINY, Config, SelectConfig, TrainConfig
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.models.ref import ModelRef
 from codeblock.core.shares import Shares
+from codeblock.data.read.files import sources_of
 from codeblock.experiment.cache import Product, Step
 from codeblock.experiment.versions import source_digest
 from codeblock.selection import get_strategy
@@ -153,13 +154,15 @@ def plan_rounds(
     `step` makes a step of a stage, a label and an identity, `score` one that scores the kept pairs, of a label, a model and a
     column.
 
-    Raises CodeBlockError where the strategy is not known or needs a second model that there is not.
+    Raises CodeBlockError where the strategy is not known or needs a second model that there is not, and where the mixture names
+    a data set that there is not.
     """
     config = plan.config
     strategy = config.arms[arm].strategy
     if strategy is None:
         return []
     rule = get_strategy(strategy)
+    _check_mixture(config, arm)
     if rule.rounds > 1 and config.train.mode == "lora":
         raise CodeBlockError(f"arms.{arm}: {strategy} goes on training its model, which train.mode=lora cannot; use full")
     second = _second_model(plan, arm, seed) if rule.needs else None
@@ -193,6 +196,12 @@ def plan_rounds(
         rounds.append(Round(extra, selected, trained, start, train, (number, rule.rounds)))
         start = second = Model.trained_by(trained)
     return rounds
+
+
+def _check_mixture(config: Config, arm: str) -> None:
+    there = [str(source.name) for source in sources_of(config.pairs)]
+    if absent := [name for name in config.settings_of(arm).mixture if name not in there]:
+        raise CodeBlockError(f"select.mixture (arm {arm}): there is no data set {absent[0]!r}; there are {', '.join(there)}")
 
 
 def _selection_decided_by(config: Config, arm: str, seed: int, rule: Strategy) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
@@ -194,6 +194,15 @@ class Step:
         ours = publish(output, self.directory, {"identity": self.identity, "facts": facts})
         return facts if ours else self.facts or facts
 
+    def finished_but_for(self, keys: Collection[str]) -> list[Path]:
+        """Finished results of the same stage that these keys alone may set apart from this one, the most recent first."""
+
+        def others(identity: Mapping[str, Any]) -> str:
+            return value_digest({key: value for key, value in identity.items() if key not in keys})
+
+        found, wanted = reversed(store.by_age(self.cache, f"{self.stage}-*/{MARKER}")), others(self.identity)
+        return [path.parent for path in found if others(_identity(path.parent) or {}) == wanted]
+
     def why(self) -> str:
         """Why this step would run: what differs from the most recent result of its stage."""
         before = self.depends_on
@@ -256,14 +265,14 @@ def check_storage(storage: Path) -> Path:
     return cache.resolve()
 
 
-def check_storage_of_plan(storage: Path) -> None:
-    """`check_storage` for a plan alone, which makes no directory: its path may be misspelt."""
+def probe_storage(storage: Path) -> None:
+    """`check_storage` for who only looks: it makes no directory, for the path may be misspelt."""
     cache = (storage / "cache").absolute()
     if places.is_remote(storage):
         store.check_writable(cache)
         return
     with _clear_errors(storage):
-        _probe(next(path for path in (cache, *cache.parents) if path.exists()))
+        _probe(places.nearest(cache))
 
 
 def _probe(directory: Path) -> None:

@@ -16,12 +16,12 @@ from codeblock.core.config import Config
 from codeblock.core.installed import installed
 from codeblock.core.storage.scores import Covered
 from codeblock.data.rank.driver import needs_model, needs_scores, tools
-from codeblock.evaluate.environment import interpreter, languages
 from codeblock.experiment.arms import ArmPlan, Model, arm_name, plan_rounds
 from codeblock.experiment.cache import Product, Step
 from codeblock.experiment.inputs import Inputs
 from codeblock.experiment.reach import Reach, ids_of
 from codeblock.experiment.versions import ADAPTING, GENERATING, TOKENIZING
+from codeblock.sandbox.interpreters import interpreter, languages
 from codeblock.segmentation.languages import grammar_packages
 from codeblock.selection.request import SelectRequest
 from codeblock.selection.strategies import get_strategy, shares_of

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,8 @@ from codeblock.selection.mixture import kept_of_each
 TRAIN, DEV = "train", "dev"
 ROLES = ("", TRAIN, DEV)
 """What a kept pair can be for an arm; "" is a pair that it leaves out."""
+DRAWN_AT_ONCE = 8192
+"""Ids that are Python strings at a time while lots are drawn."""
 
 
 @dataclass(frozen=True)
@@ -89,9 +91,12 @@ class Ranked:
     def read(cls, directory: Path, datasets: bool = False) -> Ranked:
         """From parts with schema RANKED, in any order."""
         table = read_table(directory, ["id", "tokens", "rank", *(["dataset"] if datasets else [])])
-        table = table.take(pc.sort_indices(table["rank"])).combine_chunks()
-        names = table["dataset"].to_numpy() if datasets else None
-        return cls(table["id"].combine_chunks(), table["tokens"].to_numpy().astype(np.int64), names)
+        order = pc.sort_indices(table["rank"])
+        names = table["dataset"].take(order).to_numpy() if datasets else None
+        tokens_N = table["tokens"].take(order).to_numpy().astype(np.int64)
+        ids = table["id"].combine_chunks()
+        del table  # of as many ids, two copies at a time and not four
+        return cls(ids.take(order), tokens_N, names)
 
     def kept(self, shares: Shares, among: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
         """Ranks that shares keep, among these (default: all), in order. Raises CodeBlockError for a data set without a pair."""
@@ -105,9 +110,12 @@ class Ranked:
             raise CodeBlockError(f"select.mixture.{absent[0]}: no pair is of that data set; there are {known}")
         return ranks[kept_of_each(shares, self.tokens_N[ranks], self.dataset_N[ranks])]
 
-    def lotteries(self, seed: int, ranks: Iterable[int]) -> Iterator[tuple[bytes, int]]:
+    def lotteries(self, seed: int, ranks: NDArray[np.int64]) -> Iterator[tuple[bytes, int]]:
         """The number of each of these ranks in a draw, and the rank."""
-        return ((lottery(seed, self.ids[rank].as_py()), rank) for rank in ranks)
+        for start in range(0, ranks.size, DRAWN_AT_ONCE):
+            some = ranks[start : start + DRAWN_AT_ONCE]
+            for identity, rank in zip(self.ids.take(pa.array(some)).to_pylist(), some.tolist(), strict=True):
+                yield lottery(seed, identity), rank
 
 
 def split_pairs(
@@ -141,10 +149,10 @@ def split_pairs(
     )
 
 
-def _held_out_among(ranked: Ranked, held_out: Shares, wanted: int) -> list[int]:
+def _held_out_among(ranked: Ranked, held_out: Shares, wanted: int) -> NDArray[np.int64]:
     """Ranks that held-out pairs are drawn from: what `held_out` keeps, and the best `wanted` of the others."""
-    if not wanted:
-        return []
-    kept = ranked.kept(held_out)
-    others = np.setdiff1d(np.arange(len(ranked.ids)), kept)[:wanted]
-    return sorted([*kept.tolist(), *others.tolist()])
+    among = np.zeros(len(ranked.ids), dtype=bool)
+    if wanted:
+        among[ranked.kept(held_out)] = True
+        among[np.flatnonzero(~among)[:wanted]] = True
+    return np.flatnonzero(among)

@@ -18,7 +18,7 @@ from codeblock.core.storage import store
 from codeblock.core.storage.claims import remove_dead
 from codeblock.evaluate.stored_nll import read_reference_nll
 from codeblock.experiment.arms import ArmPlan
-from codeblock.experiment.cache import cache_of, check_storage, check_storage_of_plan
+from codeblock.experiment.cache import cache_of, check_storage, probe_storage
 from codeblock.experiment.check_models import probe_models
 from codeblock.experiment.plan import Plan, make_plan
 from codeblock.experiment.versions import own_sources
@@ -86,7 +86,7 @@ def plan_sweep(config: Config) -> Sweep:
     points = corners(config) if optuna else points_of(config)
     parts_of(config)
     _check_stopping(config)
-    check_storage_of_plan(config.storage)
+    probe_storage(config.storage)
     cache = cache_of(config.storage)
     known = _recorded(config) if optuna else points
     planned = {point: make_plan(config_of(config, point), cache) for point in dict.fromkeys([*points, *known])}

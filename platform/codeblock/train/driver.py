@@ -8,7 +8,7 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import ray
 import ray.train
 import transformers
+from ray.exceptions import RayError
 from ray.train.torch import TorchTrainer, get_device, prepare_model
 from ray.util.queue import Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -263,9 +264,10 @@ def _told(hand_on: Told) -> Iterator[Queue]:
         hand_on.put_nowait_batch(told.get_nowait_batch(told.qsize()))
 
     def look() -> None:
-        while not ended.wait(LOOK_SECONDS):
+        with suppress(RayError):  # the queue went with what ends the fit, which is told there
+            while not ended.wait(LOOK_SECONDS):
+                take()
             take()
-        take()
 
     thread = threading.Thread(target=look, daemon=True)
     thread.start()

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import datasets
 import pytest
 
 from codeblock.cli.doctor import grading
@@ -13,7 +14,8 @@ from codeblock.core.config.file import load_config
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.nodes import Node as Machine
 from codeblock.core.nodes import NodeAnswer
-from codeblock.evaluate import graders
+from codeblock.report.mlflow.store import connect
+from codeblock.sandbox import graders
 
 
 def node(name, **found):
@@ -40,7 +42,9 @@ def test_a_config_that_can_run_has_no_red_line(small_model, tmp_path):
     assert by_name["mlflow"].detail.endswith("/runs/mlflow.db")
     assert by_name["resources"].detail.endswith("asked: 1 workers, then 1 actors, each 1 CPU, 0 GPU")
     assert by_name["memory"].detail.startswith("training takes about 0.")
+    assert by_name["storage"].detail == f"{tmp_path}/runs (not there yet, a run makes it)"
     assert len(found) < 20
+    assert list(tmp_path.iterdir()) == [], "nothing is left behind"
 
 
 def test_each_red_line_has_its_remedy(tmp_path):
@@ -57,6 +61,48 @@ def test_each_red_line_has_its_remedy(tmp_path):
     assert found["data"] == "pairs.path=nowhere.jsonl: no such file or directory; give a file, directory, glob, URI or hub name"
     assert "; lower cluster.train_workers" in found["resources"]
     assert "; check track.uri or MLFLOW_TRACKING_URI" in found["mlflow"]
+
+
+def test_data_are_looked_for_on_disk_and_on_the_hub(tmp_path, monkeypatch):
+    (tmp_path / "a.jsonl").write_text("{}\n")
+
+    def found(*paths):
+        checks = config_checks(config_of(f"pairs.path=[{', '.join(map(str, paths))}]", storage=tmp_path / "runs"))
+        return next((check.ok, check.detail) for check in checks if check.name == "data")
+
+    assert found(tmp_path / "a.jsonl", "tiny") == (True, f"{tmp_path}/a.jsonl: 1 file, tiny: made in the run")
+    asked = []
+    monkeypatch.setattr(datasets, "load_dataset_builder", lambda *given, **more: asked.append((given, more)))
+    assert found("owner/dataset") == (True, "owner/dataset: a dataset of the hub")
+    assert asked == [(("owner/dataset",), {"revision": None})]
+
+    def absent(*_, **__):
+        raise ConnectionError("no such dataset")
+
+    monkeypatch.setattr(datasets, "load_dataset_builder", absent)
+    assert found("owner/dataset") == (
+        False,
+        "pairs.path=owner/dataset: neither a file here nor a Hugging Face dataset that can be reached (no such dataset)",
+    )
+
+
+def test_what_a_run_has_made_is_looked_at_and_left_as_it_is(tmp_path):
+    config = config_of(storage=tmp_path)
+    connect(config.track, config.storage)
+    before = sorted(tmp_path.rglob("*"))
+    found = {check.name: check for check in config_checks(config)}
+    assert [check.detail for check in found.values() if not check.ok] == []
+    assert found["storage"].detail == str(tmp_path)
+    assert sorted(tmp_path.rglob("*")) == before
+    assert list(tmp_path.glob("*")) == [tmp_path / "mlflow.db"]
+
+
+def test_a_storage_that_cannot_be_made_is_a_red_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    found = {check.name: check.detail for check in config_checks(config_of(storage=tmp_path / "file" / "runs")) if not check.ok}
+    assert set(found) == {"storage", "mlflow"}
+    assert found["storage"].endswith("cannot be written (Not a directory); free it or name another")
+    assert "; check track.uri or MLFLOW_TRACKING_URI, or set storage to a directory" in found["mlflow"]
 
 
 def test_a_model_too_large_for_a_worker_names_what_makes_it_smaller(small_model, tmp_path):
@@ -122,11 +168,14 @@ def test_nodes_that_would_grade_are_asked_and_told_by_what_they_lack(nodes, prob
 
     monkeypatch.setattr(graders, "ask_nodes", answers)
     for module in (graders, grading):
-        monkeypatch.setattr(module, "problem_of", lambda found, _: found if "; " in found else "")
+        monkeypatch.setattr(module, "problem_of", lambda found, *_: found if "; " in found else "")
     monkeypatch.setattr(grading, "look", lambda _: problems.get("head (1)", "head (1)"))
     found = grading.grading_checks(config_of(storage=tmp_path))
     assert [(check.name, check.ok, check.detail) for check in found] == [("grading", ok, line) for ok, line in lines]
-    assert grading.grading_checks(config_of("arms={base: {generate: false}}", storage=tmp_path)) == []
+    nothing = "arms={base: {generate: false}}"
+    assert grading.grading_checks(config_of(nothing, storage=tmp_path)) == []
+    ranked = grading.grading_checks(config_of(nothing, "rank.by=[quality, runs_examples]", storage=tmp_path))
+    assert ranked == found, "the examples of responses are run there too"
 
 
 def test_every_node_tries_the_storage_itself(ray_cluster, tmp_path):

@@ -16,12 +16,14 @@ from typing import Any
 
 import psutil
 import pytest
+from tests.clusters import ANY_PORTS, WORKERS, one_start
 from tests.ports import free_port
+from tests.processes import wait_for_end
 
 from codeblock.cli.jobs.address import connect
 from codeblock.cli.jobs.follow import Lines, Say, exit_code, follow
 
-START_SECONDS = 90.0
+START_SECONDS = 240.0
 TOKEN = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")
 
 
@@ -53,13 +55,14 @@ def cluster() -> Iterator[Cluster]:
     with tempfile.TemporaryDirectory(prefix="r", ignore_cleanup_errors=True) as directory:
         ports = [f"--{name}={free_port()}" for name in ("port", "ray-client-server-port", "dashboard-agent-listen-port")]
         command = [str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", "--num-cpus=1", *ports]
-        command += [f"--dashboard-port={dashboard}", f"--temp-dir={directory}", "--include-dashboard=true"]
-        with (Path(directory) / "start.log").open("w") as log:
-            environment = {**kept, **own, "PATH": path, "CLUSTER_SECRET": "from the cluster"}
-            head = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+        command += [f"--dashboard-port={dashboard}", f"--temp-dir={directory}", "--include-dashboard=true", *ANY_PORTS]
+        environment = {**kept, **own, **WORKERS, "PATH": path, "CLUSTER_SECRET": "from the cluster"}
+        address, log = f"http://127.0.0.1:{dashboard}", Path(directory) / "start.log"
+        with one_start():
+            with log.open("w") as out:
+                head = subprocess.Popen(command, env=environment, stdout=out, stderr=out, start_new_session=True)
+            _wait_for(address, own, head, log)
         try:
-            address = f"http://127.0.0.1:{dashboard}"
-            _wait_for(address, own, head, Path(directory) / "start.log")
             yield Cluster(address, {**kept, **own})
         finally:
             _end(head)
@@ -69,9 +72,7 @@ def _end(head: subprocess.Popen[bytes]) -> None:
     """End the head with all that it started, whether or not `--block` does so in time."""
     started = psutil.Process(head.pid).children(recursive=True) if head.poll() is None else []
     head.terminate()
-    until = time.monotonic() + 10
-    while any(map(_runs, started)) and time.monotonic() < until:
-        time.sleep(0.1)
+    wait_for_end(started)
     for process in started:
         with suppress(psutil.NoSuchProcess):
             process.kill()
@@ -79,19 +80,12 @@ def _end(head: subprocess.Popen[bytes]) -> None:
     head.wait()
 
 
-def _runs(process: psutil.Process) -> bool:
-    """A zombie has ended: whoever adopted it may never ask."""
-    try:
-        return bool(process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
-
-
 def _wait_for(address: str, own: dict[str, str], head: subprocess.Popen[bytes], log: Path) -> None:
     until = time.monotonic() + START_SECONDS
     ask = f"from ray.job_submission import JobSubmissionClient as C; C({address!r}).submit_job(entrypoint='true')"
     while subprocess.run([sys.executable, "-c", ask], env={**os.environ, **own}, capture_output=True).returncode:
         if head.poll() is not None or time.monotonic() > until:
+            _end(head)
             pytest.fail(f"the cluster did not start: {log.read_text()[-2000:]}")
         time.sleep(0.5)
 

@@ -85,7 +85,7 @@ class Terminal:
         os.close(far)
         self.told = ""
 
-    def read_until(self, mark, seconds=120):
+    def read_until(self, mark, seconds=300):
         until = time.monotonic() + seconds
         while mark not in self.told:
             assert time.monotonic() < until, self.told
@@ -96,7 +96,7 @@ class Terminal:
         os.write(self._near, text.encode())
 
     def end(self):
-        code = self._process.wait(timeout=60)
+        code = self._process.wait(timeout=200)
         while more := self._read():
             self.told += more
         os.close(self._near)
@@ -148,13 +148,13 @@ def test_following_ends_by_itself_where_nobody_reads_or_the_command_is_ended_and
     while read.stdout.readline() != "line\n":
         pass
     read.stdout.close()  # as `| head -1` does
-    assert (read.wait(60), read.stderr.read()) == (1, "")
+    assert (read.wait(200), read.stderr.read()) == (1, "")
     for number, status, told in ((signal.SIGTERM, 143, "ended by SIGTERM\n"), (signal.SIGINT, 130, "interrupted\n")):
         following = subprocess.Popen(asked, stdin=subprocess.DEVNULL, **how)
         while following.stdout.readline() != "line\n":
             pass
         following.send_signal(number)
-        out, err = following.communicate(timeout=60)
+        out, err = following.communicate(timeout=200)
         assert (following.returncode, err) == (status, told)
         assert out.endswith(f"job {id_} goes on; `codeblock logs {id_}` follows it, `codeblock stop {id_}` stops it\n")
     stopped = cluster.codeblock("stop", id_, cwd=project)

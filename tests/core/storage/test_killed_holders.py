@@ -20,7 +20,7 @@ BY_PART = {"filtered", "tokenized", "segmented", "kept", "scored", "trained", "g
 """Stages that go on from what an earlier holder had finished; the others begin with nothing."""
 IMPORTED = ("codeblock.evaluate.generate", "codeblock.train.worker", "transformers.models.llama.modeling_llama")
 """What stages import when they begin."""
-SECONDS = 120.0
+SECONDS = 300.0
 
 
 @pytest.fixture

@@ -65,7 +65,7 @@ def begin(home: Path, disk: str) -> "subprocess.Popen[str]":
 
 def finish(process: "subprocess.Popen[str]") -> str:
     try:
-        printed, _ = process.communicate(timeout=280)
+        printed, _ = process.communicate(timeout=600)
         return printed
     finally:
         if process.poll() is None:
@@ -78,7 +78,7 @@ def test_a_run_in_an_object_store_goes_on_from_its_checkpoint_on_another_machine
     home, bucket, monkeypatch, capsys
 ):
     cache = places.place(f"{bucket}/runs/cache")
-    first, deadline = begin(home, "first"), time.monotonic() + 200
+    first, deadline = begin(home, "first"), time.monotonic() + 400
     while time.monotonic() < deadline and first.poll() is None:
         of_training = [name for name in store.sizes(cache) if f"/{CHECKPOINTS}/checkpoint" in name]
         if of_training:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from codeblock.cli.doctor.machine import PACKAGES, Check, checks, guarded
 from codeblock.cli.doctor.nodes import NodeReport, versions
@@ -14,7 +15,10 @@ from codeblock.core.capacity import LOWER, Capacity
 from codeblock.core.config import TINY, Config
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.storage import places
-from codeblock.experiment.cache import check_storage
+from codeblock.experiment.cache import probe_storage
+
+if TYPE_CHECKING:
+    from codeblock.data.read.files import DataSet
 
 CALLER = "CODEBLOCK_CALLER_VERSIONS"
 """Variable of a job with the versions of the machine that submitted it, as JSON."""
@@ -39,6 +43,12 @@ def _storage(config: Config) -> str:
     return places.show(config.storage.absolute())
 
 
+def _probed(config: Config) -> str:
+    """Where every node tries whether it can write: the storage, or where it is to be made."""
+    storage = config.storage
+    return places.show(storage) if places.is_remote(storage) else str(places.nearest(storage.absolute()))
+
+
 def _with_remedy(check: Check) -> Check:
     if check.ok or check.name != "disk":
         return check
@@ -59,8 +69,8 @@ def _of_resources(config: Config) -> list[Check]:
             from codeblock.cli.doctor.nodes import ask_nodes
             from codeblock.core.capacity import capacity
 
-            check_storage(config.storage)
-            found, nodes, grading = capacity(), ask_nodes(_storage(config)), grading_checks(config)
+            probe_storage(config.storage)
+            found, nodes, grading = capacity(), ask_nodes(_probed(config)), grading_checks(config)
     except CodeBlockError as error:
         return [Check("cluster", False, str(error))]
     return [
@@ -114,12 +124,22 @@ def _data(config: Config) -> str:
 
     if config.pairs.path == TINY:
         return "tiny, made in the run"
-    sets = data_sets(config.pairs)
-    for each in sets:
-        for file in each.files[:1]:
-            with file.filesystem.open(file.path, "rb") as stream:
-                stream.read(1)
-    return ", ".join(f"{each.source.path}: {len(each.files) or 'a hub name,'} files" for each in sets)
+    return ", ".join(f"{each.source.path}: {_found(each)}" for each in data_sets(config.pairs))
+
+
+def _found(data_set: DataSet) -> str:
+    """What is there of a data set. Raises CodeBlockError where it is not there, and OSError where it cannot be read."""
+    from codeblock.data.read.files import check_hub_dataset
+
+    if data_set.source.path == TINY:
+        return "made in the run"
+    if not data_set.files:
+        check_hub_dataset(data_set.source.path, data_set.source.revision)
+        return "a dataset of the hub"
+    first = data_set.files[0]
+    with first.filesystem.open(first.path, "rb") as stream:
+        stream.read(1)
+    return f"{len(data_set.files)} file{'s' if len(data_set.files) > 1 else ''}"
 
 
 def _model(config: Config) -> str:
@@ -146,9 +166,9 @@ def _benchmarks(config: Config) -> str:
 
 
 def _tracking(config: Config) -> str:
-    from codeblock.report.mlflow.store import connect, tracking_uri, without_password
+    from codeblock.report.mlflow.store import probe_tracking, tracking_uri, without_password
 
-    connect(config.track, config.storage)
+    probe_tracking(config.track, config.storage)
     return without_password(tracking_uri(config.track, config.storage))
 
 

@@ -7,18 +7,20 @@ from collections.abc import Iterator, Sequence
 from codeblock.cli.doctor.machine import Check
 from codeblock.core.config import Config
 from codeblock.core.nodes import Node
-from codeblock.evaluate.graders import NAMED, Needs, lending_nodes, look, problem_of, survey
+from codeblock.data.rank.driver import tools
+from codeblock.sandbox.graders import NAMED, Needs, lending_nodes, look, problem_of, survey
 from codeblock.sandbox.pool import Settings
 
 
 def grading_checks(config: Config) -> list[Check]:
-    """One line for the nodes that would grade, and one for each thing that keeps nodes from it. Needs a Ray session.
+    """One line for the nodes that would run programs (solutions, and examples where a ranking reads them), and one for each
+    thing that keeps nodes from it. Needs a Ray session.
 
     Nodes that cannot are no failure while others can; a cluster on which nobody can is one.
     """
-    if not any(arm.generate for arm in config.arms.values()):
-        return []
-    pythons = dict.fromkeys(config.evaluate.python_of(name) for name in config.evaluate.benchmarks)
+    pythons: dict[str | None, None] = {None: None} if "python" in tools(config.rank) else {}
+    if any(arm.generate for arm in config.arms.values()):
+        pythons |= dict.fromkeys(config.evaluate.python_of(name) for name in config.evaluate.benchmarks)
     allowed, nodes = config.evaluate.allow_missing_layers, lending_nodes()
     return [
         Check("grading" if python is None else f"grading, {python}", ok, told)

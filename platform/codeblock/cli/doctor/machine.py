@@ -12,7 +12,8 @@ from functools import partial
 from pathlib import Path
 
 from codeblock.core.errors import CodeBlockError
-from codeblock.experiment.cache import check_storage
+from codeblock.core.storage import places
+from codeblock.experiment.cache import probe_storage
 
 PACKAGES = ("torch", "ray", "transformers", "peft", "mlflow", "pyarrow", "tree-sitter")
 LEAST_FREE_GB = 5.0
@@ -34,7 +35,7 @@ def checks(storage: Path) -> list[Check]:
         *(guarded(name, partial(importlib.metadata.version, name)) for name in PACKAGES),
         guarded("machine", _machine),
         guarded("accelerator", _accelerator),
-        guarded("storage", lambda: str(check_storage(storage).parent)),
+        guarded("storage", partial(_storage, storage)),
         _disk(storage),
         guarded("python grammar", _grammar),
         guarded("sandbox", _sandbox),
@@ -63,8 +64,16 @@ def _accelerator() -> str:
     return ", ".join(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count()))
 
 
+def _storage(storage: Path) -> str:
+    probe_storage(storage)
+    if places.is_remote(storage):
+        return places.show(storage)
+    place = storage.resolve()
+    return str(place) if place.exists() else f"{place} (not there yet, a run makes it)"
+
+
 def _disk(storage: Path) -> Check:
-    place = next(path for path in (storage.absolute(), *storage.absolute().parents) if path.exists())
+    place = places.nearest(storage.absolute())
     free = shutil.disk_usage(place).free / 2**30
     return Check("disk", free > LEAST_FREE_GB, f"{free:.0f} GiB free at {place}")
 

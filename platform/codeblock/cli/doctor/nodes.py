@@ -45,8 +45,8 @@ def versions() -> dict[str, str]:
 def ask_nodes(storage: str) -> list[NodeReport]:
     """Ask every living node of the cluster that this process is connected to, the head first.
 
-    A file that this process writes into the storage shows whether a node looks at the same one. A node that does not answer
-    is reported as such.
+    `storage` is there: a file that this process writes into it shows whether a node looks at the same one. A node that does not
+    answer is reported as such.
     """
     files, mark = url_to_fs(f"{storage}/.doctor-{secrets.token_hex(4)}")
     files.pipe_file(mark, b"x")

@@ -12,6 +12,7 @@ from safetensors import safe_open
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM, AutoModelForImageTextToText, AutoTokenizer
 from transformers.utils import logging
 
+from codeblock.core.collecting import collect_again
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.models.config import ADAPTER_FILE as ADAPTER_FILE
 from codeblock.core.models.config import SANE, WEIGHTS, base_of, context_of, load_config, quiet
@@ -89,7 +90,9 @@ def load_model(path: str, revision: str | None = None, dtype: str = "float32", a
     if attention is not None:
         kwargs["attn_implementation"] = attention
     model = _whole_model(base, base_revision, kwargs)
-    return (model if base == path else _with_adapter(model, path)).eval()
+    whole = (model if base == path else _with_adapter(model, path)).eval()
+    collect_again()  # from now on garbage may be tensors
+    return whole
 
 
 def context_length(path: str, revision: str | None = None) -> int | None:

@@ -108,6 +108,11 @@ def show(path: str | Path) -> str:
     return str(path) if remote is None else remote.url
 
 
+def nearest(path: Path) -> Path:
+    """The nearest directory of this machine, from an absolute path upwards, that is there: the path itself, if it is."""
+    return next(each for each in (path, *path.parents) if each.exists())
+
+
 def is_remote(path: Path) -> bool:
     """Whether the path is the mirror of something in an object store."""
     return remote_of(str(path)) is not None

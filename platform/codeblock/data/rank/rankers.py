@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from codeblock.core.draws import lottery
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.storage.scores import values_of
+from codeblock.core.storage.tables import parts
 from codeblock.data.filter.words import last_request
 from codeblock.data.rank.asks import asked, share_answered
 from codeblock.data.rank.code import CodeFacts
-from codeblock.data.rank.examples import run_examples
+from codeblock.data.rank.examples_driver import run_on_nodes
 from codeblock.data.rank.neighbours import score
 from codeblock.data.rank.pool import RankPool, Signal, joined
 from codeblock.data.rank.registry import ranker
@@ -75,7 +76,7 @@ def answers(pool: RankPool) -> Signal:
 def runs_examples(pool: RankPool) -> Signal:
     """1 where the response's Python code and its own examples run in the sandbox and give what it says, 0 where they do not;
     unknown without examples, in other languages, and where the code wants what the sandbox has not."""
-    return run_examples(pool.tables("messages", "response"), int(pool.tokens.size), pool.sandbox)
+    return run_on_nodes(parts(pool.prepared), pool.sandbox)
 
 
 @ranker("length")

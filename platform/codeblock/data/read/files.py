@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
@@ -158,6 +160,20 @@ def fingerprint(files: list[InputFile]) -> str:
 
 def load_hub_dataset(name: str, split: str, revision: str | None) -> Any:
     """A Hugging Face dataset by its hub name. Raises CodeBlockError where it cannot be had."""
+    return _of_hub(name, lambda datasets: datasets.load_dataset(name, split=split, revision=revision))
+
+
+def check_hub_dataset(name: str, revision: str | None) -> None:
+    """Raise CodeBlockError where a dataset of the hub cannot be had; none of its rows is fetched."""
+
+    def look(datasets: Any) -> None:
+        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # a line for each of half a minute's retries
+        datasets.load_dataset_builder(name, revision=revision)
+
+    _of_hub(name, look)
+
+
+def _of_hub(name: str, get: Callable[[Any], Any]) -> Any:
     try:
         import datasets
     except ImportError as error:
@@ -165,7 +181,7 @@ def load_hub_dataset(name: str, split: str, revision: str | None) -> Any:
             f"pairs.path={name}: no such file; to read it as a Hugging Face dataset run `pip install 'codeblock[hub]'`"
         ) from error
     try:
-        return datasets.load_dataset(name, split=split, revision=revision)
+        return get(datasets)
     except Exception as error:  # the hub client raises many kinds; each means the same to the user
         first_line = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise CodeBlockError(

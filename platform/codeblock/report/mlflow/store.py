@@ -5,21 +5,23 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import LifecycleStage
+from mlflow.entities import Experiment, LifecycleStage
 from mlflow.exceptions import MlflowException
+from mlflow.utils.credentials import read_mlflow_creds
 from sqlalchemy import event
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from codeblock.core.config import TrackConfig
 from codeblock.core.errors import CodeBlockError
-from codeblock.core.storage.places import is_remote, show
+from codeblock.core.storage.places import is_remote, nearest, show
 from codeblock.core.storage.tables import temporary_beside
 
 FIRST_CONTACT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
@@ -28,6 +30,7 @@ FIRST_CONTACT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TI
 LATER_CALLS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4", "MLFLOW_HTTP_REQUEST_TIMEOUT": "60"}
 """About half a minute of retries where MLflow's default is four minutes. The user's own settings win."""
 
+UNAUTHENTICATED, FORBIDDEN = 401, 403
 LOCK_SECONDS = 10.0
 
 TRAINING_VIEW = {"mlflow.experimentKind": "custom_model_development"}
@@ -86,21 +89,62 @@ def connect(config: TrackConfig, storage: Path) -> tuple[MlflowClient, str]:
         return client, _experiment(client, config.experiment, None if is_server(uri) else artifact_root(storage))
 
 
+def probe_tracking(config: TrackConfig, storage: Path) -> None:
+    """`connect` for who only looks: it makes neither a database nor an experiment.
+
+    Raises CodeBlockError as `connect`, and where the experiment of a server may not be written.
+    """
+    uri = tracking_uri(config, storage)
+    with clear_errors(uri), _environment(FIRST_CONTACT):
+        path = sqlite_path(uri)
+        if path is not None and not path.exists():
+            with tempfile.TemporaryFile(dir=nearest(path.absolute().parent)):
+                return
+        if path is not None:
+            _check_writable(path)
+        client = MlflowClient(tracking_uri=uri)
+        experiment = client.get_experiment_by_name(config.experiment)
+        if experiment is not None:
+            _require_active(experiment)
+            for key in TRAINING_VIEW.keys() & experiment.tags.keys():  # the same again, to be told whether that is allowed
+                client.set_experiment_tag(experiment.experiment_id, key, experiment.tags[key])
+
+
 @contextmanager
 def clear_errors(uri: str) -> Iterator[None]:
     """Turn a failure of the store into one line that names it and what to set."""
     try:
         yield
     except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError, ImportError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
-        if "Max retries exceeded" in reason:  # the rest are names of classes
-            reason = "no answer"
-        remedy = "check track.uri or MLFLOW_TRACKING_URI"
-        if is_server(uri):
-            remedy += ", that `mlflow server` runs there, and MLFLOW_TRACKING_TOKEN where it asks for one"
-        else:
-            remedy += ", or set storage to a directory that can be written"
-        raise CodeBlockError(f"MLflow at {without_password(uri)}: {reason}; {remedy}") from error
+        told = _refused(error) if isinstance(error, MlflowException) else ""
+        raise CodeBlockError(f"MLflow at {without_password(uri)}: {told or _failed(error, uri)}") from error
+
+
+def _failed(error: Exception, uri: str) -> str:
+    """What a failure says of itself, and the remedy."""
+    reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
+    if "Max retries exceeded" in reason:  # the rest are names of classes
+        reason = "no answer"
+    remedy = "check track.uri or MLFLOW_TRACKING_URI"
+    if is_server(uri):
+        remedy += ", that `mlflow server` runs there, and MLFLOW_TRACKING_TOKEN where it asks for one"
+    else:
+        remedy += ", or set storage to a directory that can be written"
+    return f"{reason}; {remedy}"
+
+
+def _refused(error: MlflowException) -> str:
+    """Why a server that asks for a login does not let this process in or write, and the remedy; empty for all else."""
+    status, user = error.get_http_status_code(), read_mlflow_creds().username
+    if status == UNAUTHENTICATED:
+        remedy = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+        if user or "MLFLOW_TRACKING_TOKEN" in os.environ:
+            return f"does not take {f'the login of user {user!r}' if user else 'MLFLOW_TRACKING_TOKEN'}; {remedy}"
+        return f"asks for a login; {remedy}"
+    if status == FORBIDDEN:
+        who = f"user {user!r}" if user else "this login"
+        return f"{who} may not write the experiment; have it granted EDIT there, or set track.experiment to one of its own"
+    return ""
 
 
 def without_password(uri: str) -> str:
@@ -118,9 +162,13 @@ def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
             found = client.get_experiment_by_name(name)  # another process was faster
-    if found.lifecycle_stage != LifecycleStage.ACTIVE:
-        raise CodeBlockError(f"MLflow experiment {name!r}: deleted; restore it in the UI or set track.experiment")
+    _require_active(found)
     return str(found.experiment_id)
+
+
+def _require_active(experiment: Experiment) -> None:
+    if experiment.lifecycle_stage != LifecycleStage.ACTIVE:
+        raise CodeBlockError(f"MLflow experiment {experiment.name!r}: deleted; restore it in the UI or set track.experiment")
 
 
 def _as_uri(place: str) -> str:

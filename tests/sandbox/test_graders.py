@@ -12,11 +12,9 @@ from codeblock.core.capacity import Capacity
 from codeblock.core.errors import CodeBlockError
 from codeblock.core.nodes import Node, NodeAnswer
 from codeblock.core.own_process import as_worker
-from codeblock.evaluate import Settings, graders
-from codeblock.evaluate.benchmarks import Benchmark
-from codeblock.evaluate.environment import interpreter
-from codeblock.evaluate.graders import Machine, Needs, look, problem_of
-from codeblock.sandbox.oracles import Command
+from codeblock.sandbox import graders
+from codeblock.sandbox.graders import Machine, Needs, look, problem_of
+from codeblock.sandbox.interpreters import interpreter
 
 HEAD, HERE = Node("h", "head (1)", 0.0, True), Node("h", "head (1)", 2.0, True)
 ONE, TWO = Node("a", "one (2)", 4.0, False), Node("b", "two (3)", 4.0, False)
@@ -114,12 +112,26 @@ def test_a_node_that_did_not_answer_is_asked_again(cluster: Cluster) -> None:
     assert graders.graders(Needs()) == [ONE, TWO]
 
 
+def test_this_machine_is_looked_at_once_for_all_nodes(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str | None] = []
+
+    def counting(python: str | None) -> dict[str, str]:
+        looked.append(python)
+        return interpreter(python)
+
+    monkeypatch.setattr(graders, "interpreter", counting)
+    cluster({HEAD: WHOLE, ONE: WHOLE, TWO: WHOLE, Node("c", "three (4)", 1.0, False): WHOLE})
+    assert len(graders.graders(Needs())) == 3
+    assert looked == [None]
+
+
 def test_what_differs_from_this_machine_is_told_with_its_remedy() -> None:
-    assert problem_of(WHOLE, Needs()) == ""
-    assert problem_of("grading: no-python does not run; name a Python that does", Needs()).startswith("grading: no-python")
+    assert problem_of(WHOLE, Needs(), WHOLE.interpreter) == ""
+    assert problem_of("grading: no-python does not run; name a Python that does", Needs(), {}).startswith("grading: no-python")
     older = replace(WHOLE, interpreter={**WHOLE.interpreter, "python": "3.8.1"})
-    assert problem_of(older, Needs()).startswith("solutions would run with python 3.8.1, numpy ")
-    assert problem_of(older, Needs()).endswith(" here; install the same on every node")
+    assert problem_of(older, Needs(), WHOLE.interpreter).startswith("solutions would run with python 3.8.1, numpy ")
+    assert problem_of(older, Needs(), WHOLE.interpreter).endswith(" here; install the same on every node")
+    assert problem_of(older, Needs()) == "", "it is this machine"
     assert problem_of(replace(WHOLE, absent=["node"]), Needs()) == (
         "lacks node, which tasks use; install the same on every node"
     )
@@ -131,16 +143,12 @@ def test_another_version_of_another_language_is_another_grader() -> None:
     assert isinstance(here, Machine)
     assert here.interpreter["echo v22.1"] == "v22.1"
     other = replace(here, lacking_layers="", interpreter={**here.interpreter, "echo v22.1": "v18.0"})
-    assert problem_of(other, needs).endswith("echo v22.1 v22.1 here; install the same on every node")
-    assert problem_of(replace(here, lacking_layers=""), needs) == ""
+    assert problem_of(other, needs, here.interpreter).endswith("echo v22.1 v22.1 here; install the same on every node")
+    assert problem_of(replace(here, lacking_layers=""), needs, here.interpreter) == ""
 
 
-def test_this_machine_is_looked_at_for_what_tasks_use(tiny: Benchmark) -> None:
-    command = Command(("no-such-program", "x"), "x", "", "", ("no-such-program", "--version"))
-    other = replace(tiny.tasks[0], needs=("json", "no_such_module"), oracle=command)
-    needs = Needs.of(Settings(), [other, *tiny.tasks[1:]])
-    version = ("no-such-program", "--version")
-    assert needs == Needs(None, False, ("json", "no_such_module"), ("no-such-program",), (version,))
+def test_this_machine_is_looked_at_for_what_is_used() -> None:
+    needs = Needs(None, False, ("json", "no_such_module"), ("no-such-program",), (("no-such-program", "--version"),))
     found = look(needs)
     assert isinstance(found, Machine)
     assert found.absent == ["no-such-program", "no_such_module"]

@@ -1,4 +1,4 @@
-"""Which nodes of a cluster can grade: the sandbox is as whole there as the config demands, and solutions have the same Python.
+"""Which nodes of a cluster can grade: the sandbox is as whole there as the config demands, and programs have the same Python.
 
 A node that lends no CPU (the head of most clusters) is not asked: it grades only where no other node can.
 """
@@ -6,7 +6,7 @@ A node that lends no CPU (the head of most clusters) is not asked: it grades onl
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
@@ -16,9 +16,7 @@ from codeblock.core.console import say
 from codeblock.core.errors import CodeBlockError, result_or_told
 from codeblock.core.nodes import Node, ask_nodes, living_nodes
 from codeblock.core.own_process import is_worker
-from codeblock.evaluate.benchmarks import Task
-from codeblock.evaluate.environment import importable, interpreter, languages
-from codeblock.sandbox.oracles import Command
+from codeblock.sandbox.interpreters import importable, interpreter, languages
 from codeblock.sandbox.pool import Settings, check_sandbox, lacking_layers
 from codeblock.sandbox.sandbox import Sandbox, absolute_interpreter
 
@@ -30,24 +28,19 @@ class Needs(NamedTuple):
     """What a machine has to have for a grading."""
 
     python: str | None = None
-    """Path of the solutions' interpreter; empty: the one that the platform runs with."""
+    """Path of the programs' interpreter; empty: the one that the platform runs with."""
     allow_missing_layers: bool = False
     modules: tuple[str, ...] = ()
-    """Top-level modules that tasks import."""
+    """Top-level modules that they import."""
     programs: tuple[str, ...] = ()
     """Programs that run solutions in other languages."""
     versions: tuple[tuple[str, ...], ...] = ()
     """Commands that say of which version these languages are."""
 
     @classmethod
-    def of(cls, settings: Settings, tasks: Sequence[Task] = ()) -> Needs:
-        """What programs need under these settings, and what tasks use."""
-        modules = {name for task in tasks for name in task.needs}
-        commands = [task.oracle for task in tasks if isinstance(task.oracle, Command)]
-        programs, versions = {oracle.command[0] for oracle in commands}, {oracle.version for oracle in commands}
-        python = absolute_interpreter(settings.python) if settings.python else None
-        used = (tuple(sorted(modules)), tuple(sorted(programs)), tuple(sorted(versions)))
-        return cls(python, settings.allow_missing_layers, *used)
+    def of(cls, settings: Settings) -> Needs:
+        """What programs need under these settings."""
+        return cls(absolute_interpreter(settings.python) if settings.python else None, settings.allow_missing_layers)
 
 
 @dataclass(frozen=True)
@@ -84,7 +77,7 @@ _said: set[str] = set()
 
 
 def graders(needs: Needs) -> list[Node]:
-    """The nodes to share a grading out over; none where this machine grades alone.
+    """The nodes to share programs out over; none where this machine runs them alone.
 
     That is without a cluster, where this process is a worker itself, and where no other node can grade. Nodes that cannot are
     told once, each thing that is wrong in one line.
@@ -124,10 +117,10 @@ def survey(nodes: Sequence[Node], needs: Needs) -> GraderSurvey:
             silent[node.id] = told.problem  # asked again the next time
         else:
             _known[node.id, needs] = told.answer
-    found = GraderSurvey()
+    found, here = GraderSurvey(), _runs_with(needs) if nodes else {}
     for node in nodes:
         answer = silent.get(node.id) or _known[node.id, needs]
-        if problem := problem_of(answer, needs):
+        if problem := problem_of(answer, needs, here):
             found.unable.setdefault(problem, []).append(node)
         else:
             found.able.append(node)
@@ -139,15 +132,18 @@ def look(needs: Needs) -> Machine | str:
     return result_or_told(partial(_look, needs), str)
 
 
-def problem_of(machine: Machine | str, needs: Needs) -> str:
-    """Why a machine cannot grade as this one would, and the remedy; empty where it can."""
+def problem_of(machine: Machine | str, needs: Needs, here: Mapping[str, str] | None = None) -> str:
+    """Why a machine cannot grade, and the remedy; empty where it can.
+
+    `here`: what solutions run with on this machine, which it has to have too; None where it is this one.
+    """
     if isinstance(machine, str):
         return machine
     if machine.lacking_layers and not needs.allow_missing_layers:
         return machine.lacking_layers
     if machine.absent:
         return f"lacks {', '.join(machine.absent)}, which tasks use; install the same on every node"
-    if machine.interpreter != (here := _runs_with(needs)):
+    if here is not None and machine.interpreter != here:
         there, ours = (_shown(each) for each in (machine.interpreter, here))
         return f"solutions would run with {there} there, with {ours} here; install the same on every node"
     return ""
@@ -170,5 +166,5 @@ def _can_grow() -> bool:
     return found.possible.get("CPU", 0.0) > found.present.get("CPU", 0.0)
 
 
-def _shown(found: dict[str, str]) -> str:
+def _shown(found: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {version or 'missing'}" for name, version in found.items())
