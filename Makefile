@@ -5,12 +5,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 DONE := $(VENV)/.installed
 
-.PHONY: quickstart test test-fast lint format ui clean
+.PHONY: quickstart test test-all test-fast lint format ui clean
 
 quickstart: $(DONE)
 	$(BIN)/codeblock run configs/quickstart.yaml
 
 test: $(DONE)
+	$(BIN)/python -m pytest -n $(PROCESSES) -m "not long"
+
+test-all: $(DONE)
 	$(BIN)/python -m pytest -n $(PROCESSES)
 
 test-fast: $(DONE)

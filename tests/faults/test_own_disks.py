@@ -24,7 +24,7 @@ from codeblock.core.storage import places, store
 from codeblock.core.storage.manifest import MARKER, check_file
 from codeblock.train.driver import HISTORY
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 PAIRS = 600
 """Two parts of pairs."""

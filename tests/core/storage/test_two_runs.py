@@ -78,6 +78,7 @@ def outcome(log):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_of_two_quickstarts_started_together_each_step_is_computed_by_one_and_both_end_alike(begin, tmp_path):
     both = [begin(), begin()]
     for process, log in both:
