@@ -29,6 +29,7 @@ def test_a_task_an_actor_and_a_node_that_are_killed_cost_no_row(hit, small_model
     check_scores(hit.storage, small_model)
 
 
+@pytest.mark.long
 def test_without_nodes_it_is_told_what_is_waited_for_and_without_a_head_the_run_ends_and_goes_on_elsewhere(
     storage, begin_in, nodes, small_model
 ):

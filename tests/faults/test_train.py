@@ -52,6 +52,7 @@ def runs_of(uri):
     )
 
 
+@pytest.mark.long
 def test_a_fit_that_loses_its_worker_its_node_and_its_driver_ends_with_the_same_losses(storage, begin_in, nodes, home):
     run = begin_in(storage, "run", "train.max_failures=2")
     run.reaches_checkpoints(3)

@@ -53,6 +53,7 @@ def bash(command, home, env):
     return done.stdout
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="the image has Python 3.11")
 def test_what_the_image_installs_runs_by_itself(tmp_path):

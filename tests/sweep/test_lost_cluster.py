@@ -64,6 +64,7 @@ def home(tmp_path: Path, small_model: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.long
 def test_a_head_that_is_lost_ends_the_sweep_and_the_same_command_goes_on_elsewhere(home: Path, nodes: Nodes) -> None:
     run, log = _begin(home, nodes, "log")
     checkpoints = home / "runs" / "cache" / ".work"

@@ -73,6 +73,7 @@ def finish(process: "subprocess.Popen[str]") -> str:
             process.wait()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_run_in_an_object_store_goes_on_from_its_checkpoint_on_another_machine_and_is_done_once(
     home, bucket, monkeypatch, capsys
