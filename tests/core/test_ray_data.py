@@ -261,3 +261,15 @@ def test_tasks_that_die_again_and_again_do_so_too(source: Path, tmp_path: Path, 
         WorkersDiedError, match=r"^die: worker processes died again and again \(WorkerCrashedError\), most often"
     ):
         run_parts("die", read_parts(todo(source, tmp_path / "output")), die, part_writer(tmp_path / "output"))
+
+
+def test_nothing_is_said_of_what_ray_is_going_to_change(source: Path, tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    run_parts("double", read_parts(todo(source, tmp_path)), doubled, part_writer(tmp_path / "doubled"))
+    run_parts(
+        "add",
+        read_parts(todo(source, tmp_path)),
+        Adder,
+        part_writer(tmp_path / "added"),
+        Actors(ClusterConfig(actors=2), {"amount": 1}),
+    )
+    assert not [str(each.message) for each in recwarn if "deprecated" in str(each.message)]

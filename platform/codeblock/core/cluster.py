@@ -242,10 +242,10 @@ def peak_of(results: Sequence[dict[str, Any]]) -> float:
     return round(max((result["peak_mb"] for result in results), default=0.0), 1)
 
 
-def with_limits(mapped: Callable[..., Any], limits: Mapping[str, int], **how: Any) -> Any:
-    """A map of Ray Data whose actors or tasks may not die for ever."""
+def with_limits(mapped: Callable[..., Any], limits: Mapping[str, Any], **how: Any) -> Any:
+    """A read or map of Ray Data whose actors or tasks may not die for ever."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of limits under their own names, for which there is no other way
+        warnings.simplefilter("ignore", DeprecationWarning)  # of limits, which there is no other way to give
         return mapped(**how, **limits)
 
 

@@ -101,8 +101,9 @@ def read_parts(parts: Sequence[Part], columns: list[str] | None = None) -> Pipel
     def dataset(cpus: float, at_once: int | None, per_task: int) -> Dataset:
         # With as many blocks as tasks Ray Data does not cut what they read.
         source = PartSource([parts[first : first + per_task] for first in range(0, len(parts), per_task)], columns)
-        how = {"num_cpus": cpus, "concurrency": at_once, "ray_remote_args": TASK_LIMITS}
-        return read_datasource(source, override_num_blocks=len(source.tasks), **how)
+        read = partial(read_datasource, source, override_num_blocks=len(source.tasks))
+        rows: Dataset = with_limits(read, {"ray_remote_args": TASK_LIMITS}, num_cpus=cpus, concurrency=at_once)
+        return rows
 
     return PipelineInput(len(parts), dataset, lambda: chain.from_iterable(_read([part], columns) for part in parts))
 

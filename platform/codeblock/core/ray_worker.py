@@ -5,11 +5,18 @@ from __future__ import annotations
 import os
 import sys
 from importlib.util import find_spec
+from typing import Any
 
 from codeblock.core.collecting import collect_later
 
 SENT = "codeblock_sent_modules"
 """Name of the directory in which modules of the user's own are sent to the nodes."""
+
+
+def without_exits(unraisable: Any) -> None:
+    """`sys.unraisablehook` of a worker. Ray ends it by an exception; while an object is freed, it would be a trace."""
+    if not isinstance(unraisable.exc_value, SystemExit):
+        sys.__unraisablehook__(unraisable)
 
 
 def find_sent_modules() -> None:
@@ -21,6 +28,7 @@ def find_sent_modules() -> None:
 
 def begin_worker() -> None:
     """Get ready for imports, of modules that were sent too, and for work that asks for its own cluster."""
+    sys.unraisablehook = without_exits
     collect_later()
     name_own_cluster()
     find_sent_modules()
@@ -28,6 +36,7 @@ def begin_worker() -> None:
 
 def begin() -> None:
     """Get ready for imports, and for work that asks for its own cluster."""
+    sys.unraisablehook = without_exits
     collect_later()
     name_own_cluster()
 
