@@ -34,13 +34,6 @@ def begin_worker() -> None:
     find_sent_modules()
 
 
-def begin() -> None:
-    """Get ready for imports, and for work that asks for its own cluster."""
-    sys.unraisablehook = without_exits
-    collect_later()
-    name_own_cluster()
-
-
 def name_own_cluster() -> None:
     """Set RAY_ADDRESS to the cluster of this process.
 
