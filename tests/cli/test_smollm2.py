@@ -75,6 +75,7 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_directory_computes_what_the_file_does(package: Path, directory: Path, tmp_path: Path) -> None:
     ids = load_tokenizer(str(directory))(CODE).input_ids
     command = [sys.executable, "-c", LOGITS_OF_THE_FILE, str(package), str(ids), str(tmp_path / "logits")]

@@ -68,6 +68,7 @@ def test_mbpp(real_data: Path, file: str, tasks: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "file", "tasks"),
     [

@@ -136,6 +136,41 @@ class Run:
         assert len(found) == count, self.told()
         return found
 
+    def halts_in(self, stage: str, nodes: Nodes, actors: int) -> list[psutil.Process]:
+        """Halt all scoring actors where some part of a stage is done, and not all.
+
+        Each is halted as soon as it is seen, too: else the first can have done all parts before the last has started.
+        """
+        halted: dict[int, psutil.Process] = {}
+
+        def all_halted() -> bool:
+            for actor in nodes.workers("MapWorker"):
+                if actor.pid not in halted:
+                    actor.suspend()
+                    halted[actor.pid] = actor
+            return len(halted) == actors
+
+        self.reaches(all_halted)
+        for actor in halted.values():
+            actor.resume()
+        self.reaches_part(stage)
+        for actor in halted.values():
+            actor.suspend()
+        return list(halted.values())
+
+    def loses_worker_and_node(self, nodes: Nodes, checkpoints: int) -> str:
+        """Kill the worker of the fit and then the node that trains, each after new checkpoints; the name of that node."""
+        self.reaches_checkpoints(checkpoints)
+        (worker,) = self.workers(nodes, "RayTrainWorker", 1)
+        worker.kill()
+        self.reaches(lambda: [each for each in nodes.workers("RayTrainWorker") if each.pid != worker.pid])
+        self.reaches_checkpoints(checkpoints)
+        (worker,) = self.workers(nodes, "RayTrainWorker", 1)
+        lost = nodes.node_of(worker)
+        nodes.kill(lost)
+        self.reaches(lambda: nodes.workers("RayTrainWorker"))
+        return lost
+
     def _checkpoints(self) -> set[str]:
         unfinished = self.storage / "cache" / (OBJECTS if places.is_remote(self.storage) else WORK)
         inside = re.compile(rf"trained-[^/]+/{CHECKPOINTS}/(checkpoint_[^/]+)/")
@@ -181,11 +216,7 @@ def hit(begin_in: Begin, nodes: Nodes, tmp_path_factory: pytest.TempPathFactory)
     for task in tasks_of(nodes):
         with suppress(Exception):
             task.kill()
-    run.reaches_part("scored")
-    # Halted, each has a part in hand.
-    first, second = actors = run.workers(nodes, "MapWorker", 2)
-    for actor in actors:
-        actor.suspend()
+    first, second = run.halts_in("scored", nodes, 2)
     lost = nodes.node_of(second)
     first.kill()
     nodes.kill(lost)

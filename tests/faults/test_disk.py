@@ -43,6 +43,7 @@ def test_a_storage_that_is_full_is_named_and_goes_on_where_there_is_room_again(b
         assert len(rows_of(disk / "runs", "segmented")) == PAIRS
 
 
+@pytest.mark.long
 def test_rays_own_disk_that_is_full_ends_the_run_in_one_line(begin_in, tmp_path):
     """Ray starts workers that end at once, again and again, for ever.
 

@@ -137,21 +137,6 @@ def check_end(run):
     assert "Traceback" not in run.told(), run.told()
 
 
-def lose_worker_and_node(run, nodes):
-    """Kill the worker of the fit, and then the node that trains, each after new checkpoints; it comes back, its disk empty."""
-    run.reaches(lambda: "train[codeblock]" in run.told(), SECONDS)
-    run.reaches_checkpoints(2)
-    (worker,) = run.workers(nodes, "RayTrainWorker", 1)
-    worker.kill()
-    run.reaches(lambda: [each for each in nodes.workers("RayTrainWorker") if each.pid != worker.pid])
-    run.reaches_checkpoints(2)
-    (worker,) = run.workers(nodes, "RayTrainWorker", 1)
-    lost = nodes.node_of(worker)
-    nodes.kill(lost)
-    run.reaches(lambda: nodes.workers("RayTrainWorker"))
-    nodes.add(lost)
-
-
 def fit_of(cache):
     """The step from which a fit went on, and its losses."""
     (marker,) = (name for name in store.sizes(cache) if name.startswith("trained-") and name.endswith(MARKER))
@@ -174,7 +159,8 @@ def test_nodes_that_share_nothing_but_the_store_come_to_what_one_node_does(apart
         (init,) = psutil.Process(apart.started[node].pid).children()
         assert not Path(f"/proc/{init.pid}/root{apart.directory}/head.log").exists(), "it sees the disk of the head"
     run = begin("run", home, f"{bucket}/apart", "cluster.actors=2", RAY_ADDRESS=apart.address, **apart.environment)
-    lose_worker_and_node(run, apart)
+    run.reaches(lambda: "train[codeblock]" in run.told(), SECONDS)
+    apart.add(run.loses_worker_and_node(apart, 2))  # with an empty disk
     check_end(run)
     check_end(begin("run", tmp_path, f"{bucket}/one", RAY_ADDRESS=""))
 

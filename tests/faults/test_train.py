@@ -24,11 +24,13 @@ from codeblock.train.rows import read_pairs, trim_all
 from codeblock.train.step import DistContext
 
 pytestmark = pytest.mark.slow
+FEW_STEPS = 100
+"""Of the fit whose tracking server is lost: enough for a loss of it to be logged before, and others after."""
 
 
-def losses_without_ray(storage, home):
+def losses_without_ray(storage, home, steps):
     """The losses of the bare loop in this process, never interrupted."""
-    config = load_config(home / "config.yaml", [])
+    config = load_config(home / "config.yaml", [f"train.steps={steps}"])
     torch.manual_seed(config.seed)
     pairs, _ = trim_all(read_pairs(step_of(storage, "selected"), "train"))
     masked = MaskedLM(load_model(config.model.path), config.train.dtype)
@@ -37,10 +39,10 @@ def losses_without_ray(storage, home):
     return [row["loss"] for row in session.history]
 
 
-def check_losses(storage, home):
+def check_losses(storage, home, steps):
     history = pq.read_table(step_of(storage, "trained") / HISTORY).to_pydict()
-    assert history["step"] == list(range(1, STEPS + 1))
-    assert history["loss"] == pytest.approx(losses_without_ray(storage, home), rel=1e-6)
+    assert history["step"] == list(range(1, steps + 1))
+    assert history["loss"] == pytest.approx(losses_without_ray(storage, home, steps), rel=1e-6)
 
 
 def runs_of(uri):
@@ -55,15 +57,7 @@ def runs_of(uri):
 @pytest.mark.long
 def test_a_fit_that_loses_its_worker_its_node_and_its_driver_ends_with_the_same_losses(storage, begin_in, nodes, home):
     run = begin_in(storage, "run", "train.max_failures=2")
-    run.reaches_checkpoints(3)
-    (worker,) = run.workers(nodes, "RayTrainWorker", 1)
-    worker.kill()
-    run.reaches(lambda: [each for each in nodes.workers("RayTrainWorker") if each.pid != worker.pid])
-    run.reaches_checkpoints(3)
-    (worker,) = run.workers(nodes, "RayTrainWorker", 1)
-    lost = nodes.node_of(worker)
-    nodes.kill(lost)
-    run.reaches(lambda: nodes.workers("RayTrainWorker"))
+    lost = run.loses_worker_and_node(nodes, 3)
     run.reaches_checkpoints(3)
     os.kill(run.process.pid, signal.SIGKILL)
     run.process.wait()
@@ -74,7 +68,7 @@ def test_a_fit_that_loses_its_worker_its_node_and_its_driver_ends_with_the_same_
     assert again.end() == 0, again.told()
     assert "constructor arguments" not in again.told(), "Ray's warning of an actor of its own"
     assert facts_of(storage, "trained")["resumed_from_step"] >= 30
-    check_losses(storage, home)
+    check_losses(storage, home, STEPS)
     found = runs_of(f"sqlite:///{storage}/mlflow.db")
     assert [(name, status) for name, status, _ in found] == [
         ("codeblock", "FINISHED"),
@@ -119,7 +113,7 @@ def test_what_a_tracking_server_missed_is_logged_by_the_same_command_and_nothing
 ):
     uri, start, kill = server
     start()
-    given = (storage, "run", f"track.uri={uri}")
+    given = (storage, "run", f"track.uri={uri}", f"train.steps={FEW_STEPS}")
     impatient = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
     run = begin_in(*given, **impatient)
     run.reaches_checkpoints(1)
@@ -132,12 +126,12 @@ def test_what_a_tracking_server_missed_is_logged_by_the_same_command_and_nothing
     )
     assert "(what is missing there is logged at the end)" in run.told()
     assert (storage / "small" / "arms.md").exists()
-    check_losses(storage, home)
+    check_losses(storage, home, FEW_STEPS)
     assert begin_in(*given, **impatient).error().startswith(f"error: MLflow at {uri}: no answer; ")
 
     start()
     again = begin_in(*given, RAY_ADDRESS="127.0.0.1:1")  # nothing is left for a cluster to do
     assert again.end() == 0, again.told()
     found = runs_of(uri)
-    assert ("codeblock", "FINISHED", STEPS) in found
+    assert ("codeblock", "FINISHED", FEW_STEPS) in found
     assert {status for _, status, _ in found} == {"FINISHED", "KILLED"}

@@ -15,7 +15,7 @@ from tests.sweep.small import told, write_data
 from codeblock.core.storage import places, store
 from codeblock.core.storage.manifest import MARKER
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 CONFIG = """
 name: swept
