@@ -1,6 +1,6 @@
 # Two commands: `make quickstart` and `make test`. Each creates .venv and installs what it needs on the first call.
 PYTHON ?= python3
-PROCESSES ?= 3
+PROCESSES ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 DONE := $(VENV)/.installed
