@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 from tests.clusters import ANY_PORTS, WORKERS, one_start
 from tests.ports import free_port
-from tests.processes import running_below, wait_for_end
+from tests.processes import kill_tree, running_below
 
 START_SECONDS = 240.0
 HANGS_SECONDS = 60.0
@@ -75,14 +75,8 @@ class Nodes:
         return False
 
     def kill(self, name: str) -> None:
-        """End a node as a machine that goes down does: all of its processes at once, none of them asked."""
-        top = self.started.pop(name)
-        processes = [psutil.Process(top.pid), *psutil.Process(top.pid).children(recursive=True)]
-        for process in processes:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-        top.wait()
-        wait_for_end(processes)
+        """End a node as a machine that goes down does."""
+        kill_tree(self.started.pop(name))
 
     def kill_all(self) -> None:
         for name in sorted(self.started, key=lambda name: name == "head"):

@@ -9,16 +9,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from tests.clusters import ANY_PORTS, WORKERS, one_start
 from tests.ports import free_port
-from tests.processes import wait_for_end
+from tests.processes import kill_tree
 
 from codeblock.cli.jobs.address import connect
 from codeblock.cli.jobs.follow import Lines, Say, exit_code, follow
@@ -65,18 +63,7 @@ def cluster() -> Iterator[Cluster]:
         try:
             yield Cluster(address, {**kept, **own})
         finally:
-            _end(head)
-
-
-def _end(head: subprocess.Popen[bytes]) -> None:
-    """End the head with all that it started at once: `--block` takes 10 s and more for it."""
-    started = psutil.Process(head.pid).children(recursive=True) if head.poll() is None else []
-    head.kill()
-    for process in started:
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
-    head.wait()
-    wait_for_end(started)
+            kill_tree(head)  # `--block` takes 10 s and more to end it
 
 
 def _wait_for(address: str, own: dict[str, str], head: subprocess.Popen[bytes], log: Path) -> None:
@@ -84,7 +71,7 @@ def _wait_for(address: str, own: dict[str, str], head: subprocess.Popen[bytes], 
     ask = f"from ray.job_submission import JobSubmissionClient as C; C({address!r}).submit_job(entrypoint='true')"
     while subprocess.run([sys.executable, "-c", ask], env={**os.environ, **own}, capture_output=True).returncode:
         if head.poll() is not None or time.monotonic() > until:
-            _end(head)
+            kill_tree(head)  # `--block` takes 10 s and more to end it
             pytest.fail(f"the cluster did not start: {log.read_text()[-2000:]}")
         time.sleep(0.5)
 

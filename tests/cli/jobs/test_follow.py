@@ -81,6 +81,7 @@ def test_a_stopped_job_ends_in_order_and_has_a_status_of_its_own(cluster, client
     stopper.join()
     # Ray's own lines in the same log come, on a busy machine, after the command's first words.
     assert [line for line in said if line in ("up", "tidy")] == ["up", "tidy"]
+    assert said[-1] == "tidy"
     assert exit_code(job) == STOPPED == 130
     assert exit_code(stop(client, id_, cluster.address)) == 130  # once more does no harm
     assert listed(client, cluster.address)[-1].submission_id == id_
